@@ -1,0 +1,4 @@
+//! Zab: one order of transactions over servers that crash and links that break.
+mod surface;
+
+pub use surface::{Config, Effects, Input};

@@ -1,0 +1,158 @@
+//! What the protocol asks of the state that it replicates.
+
+use alloc::vec::Vec;
+use core::{fmt::Debug, hash::Hash};
+
+use crate::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
+
+/// Who asked for a write, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a, I> {
+    /// The session that the request came in on.
+    pub session: SessionId,
+    /// The client's own number of the request.
+    pub xid: i32,
+    /// Whom the connection has authenticated as.
+    pub identities: &'a [I],
+    /// The leader's wall clock at preparation, in milliseconds since 1970.
+    pub time: i64,
+}
+
+/// A deterministic state that transactions change and reads look at: in production the tree of znodes with its
+/// session table.
+///
+/// The life of a write: the leader *prepares* it against the state and the outstanding changes, which yields a
+/// transaction that holds the whole outcome; every server *applies* that transaction at its place in the order.
+/// Both are pure functions of their arguments.
+pub trait Machine {
+    /// What is logged and replicated. Applying it needs nothing else.
+    type Txn: Clone + Debug + Eq + Ord + Hash;
+    /// A client's request to change the state.
+    type Write: Clone + Debug + Eq + Ord + Hash;
+    /// A client's request to look at the state, perhaps leaving watches (`setWatches` is one too).
+    type Read: Clone + Debug + Eq + Ord + Hash;
+    /// An identity that a connection has proved.
+    type Identity: Clone + Debug + Eq + Ord + Hash;
+    /// What a client offers to prove one.
+    type Credential: Clone + Debug + Eq + Ord + Hash;
+    /// Changes that are prepared and not yet applied. Empty at the start of a reign.
+    type Outstanding: Clone + Debug + Default + Eq + Ord + Hash;
+    /// The watches of this server's connections.
+    type Watches: Clone + Debug + Default + Eq + Ord + Hash;
+    /// The result of a write, for the client that asked.
+    type Outcome: Clone + Debug + Eq + Ord + Hash;
+    /// The result of a read, borrowed from the state.
+    type Answer<'a>
+    where
+        Self: 'a;
+    /// What a fired watch tells its client.
+    type Event: Clone + Debug + Eq + Ord + Hash;
+
+    /// The last transaction in the state.
+    fn last_processed(&self) -> Zxid;
+
+    /// The transaction for `write` at place `zxid`. A write that fails yields an error transaction, which is logged
+    /// like any other (rule T-1). Records its changes in `outstanding`.
+    fn prepare(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        write: &Self::Write,
+    ) -> Self::Txn;
+
+    /// The transaction that opens a session with this timeout in milliseconds.
+    fn prepare_create_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        timeout_ms: i32,
+    ) -> Self::Txn;
+
+    /// The transaction that closes the author's session: it names every ephemeral of that session, those of the
+    /// outstanding changes included (rule C-6).
+    fn prepare_close_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+    ) -> Self::Txn;
+
+    /// The error transaction for a request that was refused before preparation, such as one of a moved session.
+    fn prepare_error(author: Author<'_, Self::Identity>, code: ErrorCode) -> Self::Txn;
+
+    /// Forgets outstanding changes up to `zxid`, which is applied now.
+    fn settle(&self, outstanding: &mut Self::Outstanding, zxid: Zxid);
+
+    /// The session and the client's request number that a transaction answers, and whether it opens or closes the
+    /// session.
+    fn origin(txn: &Self::Txn) -> Origin;
+
+    /// Applies a transaction at its place, fires the watches it touches in order, and returns the outcome.
+    ///
+    /// Idempotent over a snapshot that already holds the transaction's effects (rule T-3).
+    fn apply(
+        &mut self,
+        zxid: Zxid,
+        txn: &Self::Txn,
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Self::Outcome;
+
+    /// The answer to a read for a client with these identities. Registers the watches asked for; events that are
+    /// due at once (`setWatches`) go to `notify`.
+    ///
+    /// # Errors
+    /// The code that the client is to see.
+    fn read<'a>(
+        &'a self,
+        read: &Self::Read,
+        client: ClientId,
+        identities: &[Self::Identity],
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Result<Self::Answer<'a>, ErrorCode>;
+
+    /// Drops every watch of a connection.
+    fn forget_client(watches: &mut Self::Watches, client: ClientId);
+
+    /// The identity that a credential proves.
+    ///
+    /// # Errors
+    /// [`ErrorCode::AuthFailed`].
+    fn authenticate(credential: &Self::Credential) -> Result<Self::Identity, ErrorCode>;
+
+    /// The timeout in milliseconds of a session in the session table.
+    fn session_timeout(&self, session: SessionId) -> Option<i32>;
+
+    /// Every session in the table with its timeout in milliseconds, in the order of ids.
+    fn sessions(&self) -> Vec<(SessionId, i32)>;
+}
+
+/// What a transaction answers.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Origin {
+    /// The session that asked, or that is opened or closed.
+    pub session: SessionId,
+    /// The client's number of the request.
+    pub xid: i32,
+    /// What becomes of the session.
+    pub change: SessionChange,
+}
+
+/// What a transaction does to its session.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum SessionChange {
+    /// Nothing.
+    None,
+    /// Opens it, with this timeout in milliseconds.
+    Open(i32),
+    /// Closes it.
+    Close,
+}
+
+/// The server whose id stands in a session id's high byte.
+pub fn session_maker(session: SessionId) -> ServerId {
+    ServerId(u64::from(session.0.to_be_bytes()[0]))
+}
