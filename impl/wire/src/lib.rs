@@ -1,1 +1,11 @@
-//! The wire crate.
+//! The bytes of ZooKeeper: what clients, servers and files hold, to and from our types.
+//!
+//! Nothing here reads or writes anything; the callers own sockets and files. Every record, field by field:
+//! `spec/wire.md`.
+
+pub mod error;
+pub mod notification;
+pub mod record;
+
+pub use error::{Error, complete};
+pub use record::{Buffer, Decoder, Sink};

@@ -149,7 +149,9 @@ pub struct Recovered<T> {
     pub floor: Zxid,
     /// The last transaction of snapshot and log, all of which the state holds.
     pub last: Zxid,
-    /// The end of the log: contiguous, up to `last`, at most as long as the committed window.
+    /// The transaction that the tail continues: the one before its first, or `last` if the tail is empty.
+    pub base: Zxid,
+    /// The end of the log: everything in `(base, last]`, at most as long as the committed window.
     pub tail: Vec<(Zxid, T)>,
 }
 

@@ -29,7 +29,7 @@ pub enum Input<T> {
     Elected(ServerId),
     /// The link that this server dialled is up.
     Connected(ServerId),
-    /// A learner's link to this server is up.
+    /// A learner's link to this server is up. It takes the place of an older one with the same learner.
     Accepted(ServerId),
     /// The link with this server is gone, refused or broken; never told of a link that the actor closed.
     Disconnected(ServerId),
