@@ -1,0 +1,30 @@
+//! Nodes and their children.
+
+use alloc::vec::IntoIter;
+use core::fmt;
+
+/// The names of a node's children, in the order of their UTF-8 bytes; knows its length.
+#[derive(Clone)]
+pub struct Children<'a> {
+    names: IntoIter<&'a str>,
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.names.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.names.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Children<'_> {}
+
+impl fmt::Debug for Children<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
