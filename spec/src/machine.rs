@@ -89,6 +89,10 @@ pub trait Machine {
     /// session.
     fn origin(txn: &Self::Txn) -> Origin;
 
+    /// Why the whole request was refused, if it was. A failed multi is answered slot by slot and is no refusal,
+    /// unless its session has moved.
+    fn refusal(outcome: &Self::Outcome) -> Option<ErrorCode>;
+
     /// Applies a transaction at its place, fires the watches it touches in order, and returns the outcome.
     ///
     /// Idempotent over a snapshot that already holds the transaction's effects (rule T-3).

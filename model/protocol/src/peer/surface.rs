@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 /// A packet between a leader and one of its learners.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Packet<M: Machine> {
     /// One of the order of proposals.
     Zab(Message<M::Txn>),
@@ -54,7 +54,7 @@ pub enum Packet<M: Machine> {
 }
 
 /// What a learner forwards to its leader.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Request<M: Machine> {
     /// The session that asks.
     pub session: SessionId,
@@ -83,7 +83,7 @@ pub enum Op<W> {
 }
 
 /// What a client asks of the server that it is connected to.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum ClientRequest<M: Machine> {
     /// Nothing, to keep the session alive.
     Ping,
@@ -108,7 +108,7 @@ pub enum ClientRequest<M: Machine> {
 }
 
 /// What the peer is told. Wall-clock stamps are milliseconds since 1970.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Input<M: Machine> {
     /// The process has started, and this is what recovery read; the state holds all of it.
     Boot(Recovered<M::Txn>),
