@@ -6,9 +6,17 @@
 extern crate alloc;
 
 pub mod code;
+pub mod election;
+pub mod history;
 pub mod id;
 pub mod machine;
+pub mod recovery;
+pub mod rule;
+pub mod session;
+pub mod zab;
 
 pub use code::ErrorCode;
+pub use history::{Breach, Claim, Entry, History, Part, Phase, Record, ServerView, Stored};
 pub use id::{ClientId, Epoch, ServerId, SessionId, Zxid};
 pub use machine::Machine;
+pub use rule::{Check, Rule, Scope, Verdict};
