@@ -1,0 +1,327 @@
+//! `zoo.cfg`: what a server is told before it starts.
+//!
+//! The syntax and the keys are ZooKeeper's. Everything that is wrong is reported at once, each problem at its line;
+//! a key that means nothing here is a warning, for a mistyped one would else be a silent default.
+
+mod address;
+mod keys;
+mod problem;
+mod properties;
+mod reader;
+mod suggest;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use spec::ServerId;
+
+pub use address::ServerAddress;
+pub(crate) use address::join;
+pub use problem::{ConfigError, Problem};
+use reader::Reader;
+
+/// The configuration of one server. Times are in milliseconds, sizes in bytes, unless a name says otherwise.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of ZooKeeper's")]
+pub struct Config {
+    /// Snapshots, epoch files, `myid`.
+    pub data_dir: PathBuf,
+    /// Transaction logs.
+    pub data_log_dir: PathBuf,
+    /// The unit of the limits below.
+    pub tick_ms: u32,
+    /// Ticks to connect to a leader and be brought up to date.
+    pub init_limit: u32,
+    /// Ticks of silence, or of lag, after which a link between servers is given up.
+    pub sync_limit: u32,
+    /// Where clients connect.
+    pub client_port: u16,
+    /// The one address that clients connect to; every one if `None`.
+    pub client_address: Option<String>,
+    /// Connections that may wait to be accepted.
+    pub client_backlog: u32,
+    /// Connections of one address; 0 is no limit.
+    pub max_client_cnxns: u32,
+    /// Connections in all; 0 is no limit.
+    pub max_cnxns: u32,
+    /// The least session timeout that is granted.
+    pub session_timeout_min_ms: i32,
+    /// The greatest session timeout that is granted.
+    pub session_timeout_max_ms: i32,
+    /// This server: its `myid`, or 1 when it is alone.
+    pub me: ServerId,
+    /// The ensemble; empty if this server is alone.
+    pub servers: BTreeMap<ServerId, ServerAddress>,
+    /// Whether ports between servers listen on every address, and not only on the one of the server list.
+    pub quorum_listen_on_all_ips: bool,
+    /// How long a dial between servers may take.
+    pub connect_timeout_ms: u32,
+    /// Snapshots that a purge keeps.
+    pub purge_retain: usize,
+    /// Hours between purges; 0 is never.
+    pub purge_interval_hours: u32,
+    /// Transactions after which a snapshot is due, at most; at least half as many.
+    pub snap_count: u32,
+    /// Bytes of log after which a snapshot is due, at most; at least half as many.
+    pub snap_size_bytes: u64,
+    /// The size of a new log segment.
+    pub preallocate_bytes: u64,
+    /// Applied transactions kept in memory for learners.
+    pub commit_log_count: usize,
+    /// Whether the log is synced to the disk before it is acknowledged.
+    pub force_sync: bool,
+    /// Requests that may be under way, over all clients.
+    pub global_outstanding_limit: u32,
+    /// The longest frame that a client may send.
+    pub frame_bytes_max: usize,
+    /// The four-letter words that are answered.
+    pub words: Words,
+    /// What the file said that is worth a word in the log.
+    pub warnings: Vec<Problem>,
+}
+
+/// The four-letter words that a server answers.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Words {
+    /// All of them.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl Words {
+    /// Whether this one is answered.
+    pub fn allow(&self, word: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(words) => words.iter().any(|allowed| allowed == word),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file, and `myid` beside the data it names.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what it says cannot be done.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), text, |path| fs::read_to_string(path))
+    }
+
+    /// Reads a configuration from its text; `read` reads the `myid` file, and relative folders are relative to the
+    /// working directory, as they are for ZooKeeper.
+    ///
+    /// # Errors
+    /// If what it says cannot be done.
+    pub fn parse(
+        name: &str,
+        text: String,
+        read: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
+        let file = problem::File { name: name.to_owned(), text: Arc::new(text) };
+        let mut reader = Reader::new(file);
+        let config = Self::from_reader(&mut reader, read);
+        match config {
+            Some(mut config) if reader.errors.is_empty() => {
+                config.warnings = reader.warnings;
+                Ok(config)
+            }
+            _ => Err(ConfigError::Invalid { name: name.to_owned(), problems: reader.errors }),
+        }
+    }
+
+    /// Whether this server is alone: nothing listens for others.
+    pub fn standalone(&self) -> bool {
+        self.servers.is_empty()
+    }
+
+    fn from_reader(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> Option<Self> {
+        let data_dir = reader.required("dataDir", "the folder for snapshots and myid").map(PathBuf::from);
+        let tick_ms: u32 = reader.number("tickTime", 3000, 1, 60_000);
+        let servers = servers(reader);
+        let me = data_dir.as_deref().and_then(|dir| my_id(reader, &servers, dir, read));
+        let (client_address, client_port) = client_port(reader, me.and_then(|me| servers.get(&me)));
+        let (init_limit, sync_limit) = limits(reader, !servers.is_empty());
+        let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
+        reader.unsupported_choice("electionAlg", &["3"], "3 is the only election algorithm there is");
+        reader.unsupported_choice("peerType", &["participant"], "observers are not offered yet");
+        reader.flag("admin.enableServer", true);
+        let config = Self {
+            data_log_dir: reader.text("dataLogDir").map(PathBuf::from).or_else(|| data_dir.clone())?,
+            data_dir: data_dir?,
+            tick_ms,
+            init_limit,
+            sync_limit,
+            client_port: client_port?,
+            client_address,
+            client_backlog: backlog(reader),
+            max_client_cnxns: reader.number("maxClientCnxns", 60, 0, u32::MAX),
+            max_cnxns: reader.number("maxCnxns", 0, 0, u32::MAX),
+            session_timeout_min_ms,
+            session_timeout_max_ms,
+            me: me?,
+            servers,
+            quorum_listen_on_all_ips: reader.flag("quorumListenOnAllIPs", false),
+            connect_timeout_ms: reader.number("cnxTimeout", 5000, 1, 600_000),
+            purge_retain: retain(reader),
+            purge_interval_hours: reader.number("autopurge.purgeInterval", 0, 0, 24 * 365),
+            snap_count: reader.number("snapCount", 100_000, 2, u32::MAX),
+            snap_size_bytes: reader.number::<u64>("snapSizeLimitInKb", 4_194_304, 2, 1 << 40) * 1024,
+            preallocate_bytes: reader.number::<u64>("preAllocSize", 65_536, 4, 1 << 21) * 1024,
+            commit_log_count: reader.number("commitLogCount", 500, 1, 10_000_000),
+            force_sync: reader.flag("forceSync", true),
+            global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
+            frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
+            words: words(reader),
+            warnings: Vec::new(),
+        };
+        if !config.force_sync {
+            reader.warn_at("forceSync", "forceSync is off: a power cut may lose acknowledged writes");
+        }
+        Some(config)
+    }
+}
+
+/// The server list, or nothing when this server is to be alone.
+fn servers(reader: &mut Reader) -> BTreeMap<ServerId, ServerAddress> {
+    let mut servers = BTreeMap::new();
+    for entry in reader.family("server.") {
+        let id = entry.key["server.".len()..].parse::<u64>().ok().filter(|id| *id <= 255);
+        let Some(id) = id else {
+            reader.error(entry.key_span, "a server's number is 0 to 255, as in server.1");
+            continue;
+        };
+        match ServerAddress::parse(&entry.value) {
+            Ok(address) => {
+                servers.insert(ServerId(id), address);
+            }
+            Err(message) => reader.error(entry.value_span, message),
+        }
+    }
+    let standalone = reader.flag("standaloneEnabled", true);
+    if servers.len() == 1 && standalone {
+        reader.warn_at(
+            "server.",
+            "one server alone is a standalone server; standaloneEnabled=false makes an ensemble of it",
+        );
+        servers.clear();
+    }
+    servers
+}
+
+fn my_id(
+    reader: &mut Reader,
+    servers: &BTreeMap<ServerId, ServerAddress>,
+    data_dir: &Path,
+    read: impl Fn(&Path) -> io::Result<String>,
+) -> Option<ServerId> {
+    if servers.is_empty() {
+        return Some(ServerId(1));
+    }
+    let path = data_dir.join("myid");
+    let span = reader.span("dataDir");
+    let listed = || servers.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(error) => {
+            let help = format!("write this server's number, one of {}, into it", listed());
+            reader.error_with_help(span, format!("cannot read {}: {error}", path.display()), help);
+            return None;
+        }
+    };
+    let line = text.lines().next().unwrap_or_default().trim();
+    match line.parse::<u64>().map(ServerId) {
+        Ok(id) if servers.contains_key(&id) => Some(id),
+        Ok(id) => {
+            let help = format!("the server list has {}", listed());
+            reader.error_with_help(
+                span,
+                format!("{} says {id}, and there is no server.{id}", path.display()),
+                help,
+            );
+            None
+        }
+        Err(_) => {
+            reader.error(span, format!("{} holds {line:?}, which is no number", path.display()));
+            None
+        }
+    }
+}
+
+/// The client port: the server list's, or the one of `clientPort`.
+fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> (Option<String>, Option<u16>) {
+    let address = reader.text("clientPortAddress");
+    let port = reader.optional_number::<u16>("clientPort", 1, u16::MAX);
+    let listed = listed.and_then(|server| server.client.clone());
+    match (port, listed) {
+        (Some(port), Some((_, listed))) if port != listed => {
+            let message = format!("clientPort is {port}, and this server's line in the list says {listed}");
+            reader.error(reader.span("clientPort"), message);
+            (None, None)
+        }
+        (_, Some((host, port))) => (address.or(host), Some(port)),
+        (Some(port), None) => (address, Some(port)),
+        (None, None) => {
+            if !reader.has("clientPort") {
+                reader.error_with_help(None, "no client port is given", "add a line such as clientPort=2181");
+            }
+            (None, None)
+        }
+    }
+}
+
+fn limits(reader: &mut Reader, ensemble: bool) -> (u32, u32) {
+    let mut limit = |key: &str, default: u32| {
+        if ensemble && !reader.has(key) {
+            reader.error_with_help(
+                None,
+                format!("{key} is missing"),
+                format!("add a line such as {key}={default}"),
+            );
+        }
+        reader.number(key, default, 1, 1_000_000)
+    };
+    (limit("initLimit", 10), limit("syncLimit", 5))
+}
+
+fn session_timeouts(reader: &mut Reader, tick_ms: u32) -> (i32, i32) {
+    let mut timeout = |key: &str, ticks: u32| match reader.number::<i32>(key, -1, -1, i32::MAX) {
+        given if given > 0 => given,
+        _ => i32::try_from(tick_ms.saturating_mul(ticks)).unwrap_or(i32::MAX),
+    };
+    let (min, max) = (timeout("minSessionTimeout", 2), timeout("maxSessionTimeout", 20));
+    if min > max {
+        let span = reader.span("minSessionTimeout").or(reader.span("maxSessionTimeout"));
+        reader.error(span, format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
+    }
+    (min, max)
+}
+
+fn backlog(reader: &mut Reader) -> u32 {
+    u32::try_from(reader.number::<i32>("clientPortListenBacklog", -1, -1, 65_535)).unwrap_or(4096)
+}
+
+fn retain(reader: &mut Reader) -> usize {
+    let given = reader.number("autopurge.snapRetainCount", 3, 0, usize::MAX);
+    if given < 3 {
+        reader.warn_at("autopurge.snapRetainCount", "at least 3 snapshots are kept");
+    }
+    given.max(3)
+}
+
+fn words(reader: &mut Reader) -> Words {
+    let Some(text) = reader.text("4lw.commands.whitelist") else {
+        return Words::Only(vec!["srvr".to_owned()]);
+    };
+    let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+    if words.iter().any(|word| word == "*") { Words::All } else { Words::Only(words) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use std::{io, path::Path};
+
+use spec::ServerId;
+
+use super::{Config, ConfigError, Words};
+
+const ENSEMBLE: &str = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nclientPort=2181\n\
+    server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=[::1]:2888:3888;2183\n";
+
+fn parse(text: &str, my_id: Option<&str>) -> Result<Config, Vec<String>> {
+    let read = |path: &Path| {
+        assert!(path.ends_with("myid"));
+        my_id.map(str::to_owned).ok_or(io::Error::from(io::ErrorKind::NotFound))
+    };
+    Config::parse("zoo.cfg", text.to_owned(), read).map_err(|error| match error {
+        ConfigError::Invalid { problems, .. } => problems.iter().map(super::Problem::summary).collect(),
+        ConfigError::Unreadable { .. } => panic!("nothing is read"),
+    })
+}
+
+#[test]
+fn the_smallest_file_gets_zookeepers_defaults() {
+    let config = parse("dataDir=/d\nclientPort=2181", None).expect("valid");
+    assert!(config.standalone());
+    assert_eq!(config.me, ServerId(1));
+    assert_eq!(config.data_log_dir, config.data_dir);
+    assert_eq!((config.tick_ms, config.init_limit, config.sync_limit), (3000, 10, 5));
+    assert_eq!((config.session_timeout_min_ms, config.session_timeout_max_ms), (6000, 60_000));
+    assert_eq!((config.max_client_cnxns, config.snap_count, config.purge_retain), (60, 100_000, 3));
+    assert_eq!(config.preallocate_bytes, 64 << 20);
+    assert_eq!(config.words, Words::Only(vec!["srvr".to_owned()]));
+    assert!(config.force_sync);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn an_ensemble_knows_itself_by_myid() {
+    let config = parse(ENSEMBLE, Some("2\n")).expect("valid");
+    assert_eq!(config.me, ServerId(2));
+    assert_eq!(config.servers.len(), 3);
+    assert_eq!(config.servers[&ServerId(3)].election_address(), "[::1]:3888");
+}
+
+#[test]
+fn one_listed_server_is_alone_unless_told_otherwise() {
+    let one = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nserver.1=a:2888:3888;2181\n";
+    assert!(parse(&format!("{one}clientPort=2181"), None).expect("valid").standalone());
+    let config = parse(&format!("{one}standaloneEnabled=false"), Some("1")).expect("valid");
+    assert!(!config.standalone());
+    assert_eq!(config.client_port, 2181);
+}
+
+#[test]
+fn errors_point_at_their_line() {
+    let rows = [
+        ("clientPort=2181", None, "dataDir is missing"),
+        ("dataDir=/d", None, "no client port is given"),
+        ("dataDir=/d\nclientPort=2181\ntickTime=soon", None, "zoo.cfg:3: tickTime is \"soon\""),
+        ("dataDir=/d\nclientPort=70000", None, "zoo.cfg:2: clientPort is \"70000\""),
+        ("dataDir=/d\nclientPort=1\nforceSync=maybe", None, "zoo.cfg:3: forceSync is \"maybe\""),
+        (
+            "dataDir=/d\nclientPort=1\nminSessionTimeout=9\nmaxSessionTimeout=8",
+            None,
+            "zoo.cfg:3: minSessionTimeout",
+        ),
+        ("dataDir=/d\nclientPort=1\nserver.x=a:1:2", None, "zoo.cfg:3: a server's number"),
+        ("dataDir=/d\nclientPort=1\nserver.1=a:1", None, "zoo.cfg:3: the election port is missing"),
+        ("dataDir=/d\nclientPort=1\nserver.1=a:1:2\nserver.2=b:1:2", Some("1"), "initLimit is missing"),
+        ("dataDir=/d\nclientPort=1\nweight.1=2", None, "zoo.cfg:3: weight.1 is not possible"),
+        ("dataDir=/d\nclientPort=1\nsslQuorum=true", None, "zoo.cfg:3: sslQuorum is not possible"),
+        ("dataDir=/d\nclientPort=1\nelectionAlg=0", None, "zoo.cfg:3: electionAlg is \"0\""),
+        (ENSEMBLE, None, "zoo.cfg:1: cannot read /d/myid"),
+        (ENSEMBLE, Some("7"), "zoo.cfg:1: /d/myid says 7, and there is no server.7"),
+        (ENSEMBLE, Some("one"), "zoo.cfg:1: /d/myid holds \"one\", which is no number"),
+    ];
+    for (text, my_id, expected) in rows {
+        let problems = parse(text, my_id).expect_err(text);
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let problems = parse("tickTime=x\nclientPort=y\nserver.1=z", None).expect_err("invalid");
+    assert_eq!(problems.len(), 4, "{problems:?}");
+}
+
+#[test]
+fn odd_keys_are_warnings() {
+    let rows = [
+        (
+            "ticktime=5",
+            "zoo.cfg:3: ticktime is no key of ZooKeeper's, and is ignored (did you mean tickTime?)",
+        ),
+        ("colour=red", "zoo.cfg:3: colour is no key of ZooKeeper's, and is ignored"),
+        ("netty.foo=1", "zoo.cfg:3: netty.foo is ignored"),
+        ("secureClientPort=2281", "this port is not opened"),
+        ("clientPort=2182", "zoo.cfg:2: clientPort is given twice (the last one counts)"),
+        ("forceSync=no", "zoo.cfg:3: forceSync is off"),
+        ("autopurge.snapRetainCount=1", "zoo.cfg:3: at least 3 snapshots are kept"),
+    ];
+    for (line, expected) in rows {
+        let config = parse(&format!("dataDir=/d\nclientPort=2181\n{line}"), None).expect(line);
+        let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+        assert!(warnings.iter().any(|warning| warning.contains(expected)), "{line}: {warnings:?}");
+    }
+}
+
+#[test]
+fn values_are_taken_in_their_units() {
+    let text = "dataDir=/d\nclientPort=2181\ndataLogDir=/l\ntickTime=2000\nzookeeper.snapCount=10\npreAllocSize=64\n\
+        4lw.commands.whitelist=stat, ruok\njute.maxbuffer=2048\nmaxSessionTimeout=90000\nforceSync=yes\n\
+        clientPortAddress=::1\nautopurge.purgeInterval=1\nclientPortListenBacklog=50";
+    let config = parse(text, None).expect("valid");
+    assert_eq!(config.data_log_dir, Path::new("/l"));
+    assert_eq!((config.session_timeout_min_ms, config.session_timeout_max_ms), (4000, 90_000));
+    assert_eq!((config.snap_count, config.preallocate_bytes, config.frame_bytes_max), (10, 65_536, 2048));
+    assert!(config.words.allow("ruok") && !config.words.allow("srvr"));
+    assert_eq!(config.client_address.as_deref(), Some("::1"));
+    assert_eq!((config.purge_interval_hours, config.client_backlog), (1, 50));
+    assert!(
+        parse("dataDir=/d\nclientPort=1\n4lw.commands.whitelist=*", None).expect("valid").words.allow("mntr")
+    );
+}
