@@ -1,0 +1,341 @@
+//! Jute, the encoding under every record: numbers are big-endian, a string or buffer is its length and its bytes,
+//! a vector is its count and its items, and −1 for a length or count is null. Records are their fields in a row,
+//! without tags.
+//!
+//! A length is checked against the limit and against what is left of the input before anything is made of it, so
+//! that a decoder never allocates more than it was given.
+
+use bytes::BytesMut;
+
+use crate::Error;
+
+/// The greatest frame that a client may send unless `jute.maxbuffer` says otherwise, in bytes.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 0xf_ffff;
+
+/// The greatest string or buffer in logs, snapshots and packets between servers, in bytes. It stands apart from the
+/// client's limit: a transaction may be larger than the request that it came from.
+pub const STREAM_FIELD_BYTES_MAX: usize = 64 << 20;
+
+/// Reads records from a slice.
+#[derive(Clone, Debug)]
+pub struct Decoder<'a> {
+    rest: &'a [u8],
+    field_bytes_max: usize,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads from `input`, and allows no string or buffer above `field_bytes_max`.
+    pub fn new(input: &'a [u8], field_bytes_max: usize) -> Self {
+        Self { rest: input, field_bytes_max }
+    }
+
+    /// A decoder for logs, snapshots and packets between servers.
+    pub fn stream(input: &'a [u8]) -> Self {
+        Self::new(input, STREAM_FIELD_BYTES_MAX)
+    }
+
+    /// What is not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether all is read.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next `count` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) =
+            self.rest.split_at_checked(count).ok_or(Error::Short { wanted: count, left: self.rest.len() })?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (taken, rest) =
+            self.rest.split_first_chunk().ok_or(Error::Short { wanted: N, left: self.rest.len() })?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    /// One byte: zero is false.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn bool(&mut self) -> Result<bool, Error> {
+        Ok(self.array::<1>()? != [0])
+    }
+
+    /// One byte.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn byte(&mut self) -> Result<u8, Error> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// Four bytes.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn int(&mut self) -> Result<i32, Error> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    /// Eight bytes.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn long(&mut self) -> Result<i64, Error> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    /// Eight bytes, for numbers that Java keeps in a signed long and never means as negative.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn unsigned(&mut self) -> Result<u64, Error> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A buffer, or null.
+    ///
+    /// # Errors
+    /// [`Error::Short`], and [`Error::Length`] for a length below −1 or above the limit.
+    pub fn buffer(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        self.sized("buffer")
+    }
+
+    /// A string, or null: its bytes as they came, which need not be UTF-8.
+    ///
+    /// # Errors
+    /// As [`Self::buffer`].
+    pub fn string(&mut self) -> Result<Option<&'a [u8]>, Error> {
+        self.sized("string")
+    }
+
+    /// A string that must not be null; `what` names it in the error.
+    ///
+    /// # Errors
+    /// As [`Self::buffer`], and [`Error::Null`].
+    pub fn required(&mut self, what: &'static str) -> Result<&'a [u8], Error> {
+        self.string()?.ok_or(Error::Null { what })
+    }
+
+    fn sized(&mut self, what: &'static str) -> Result<Option<&'a [u8]>, Error> {
+        let length = self.int()?;
+        if length == -1 {
+            return Ok(None);
+        }
+        match usize::try_from(length) {
+            Ok(length) if length <= self.field_bytes_max => self.take(length).map(Some),
+            _ => Err(Error::Length { what, found: i64::from(length), allowed: self.field_bytes_max }),
+        }
+    }
+
+    /// The items of a vector, or null. As in ZooKeeper, a negative count other than −1 is an empty vector.
+    ///
+    /// The items are collected as they are read, and each takes at least one byte of input, so that a count alone
+    /// allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Short`], and whatever an item yields.
+    pub fn vector<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let count = self.int()?;
+        if count == -1 {
+            return Ok(None);
+        }
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(Some(items))
+    }
+
+    /// Nothing may be left of a `what`.
+    ///
+    /// # Errors
+    /// [`Error::Trailing`].
+    pub fn finish(&self, what: &'static str) -> Result<(), Error> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Error::Trailing { what, left: self.rest.len() }) }
+    }
+}
+
+/// Where records are written: a buffer that grows. The methods below `put` are the encoder.
+pub trait Sink {
+    /// Appends these bytes.
+    fn put(&mut self, bytes: &[u8]);
+
+    /// One byte: 1 is true.
+    fn put_bool(&mut self, value: bool) {
+        self.put(&[u8::from(value)]);
+    }
+
+    /// Four bytes.
+    fn put_int(&mut self, value: i32) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Eight bytes.
+    fn put_long(&mut self, value: i64) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// Eight bytes.
+    fn put_unsigned(&mut self, value: u64) {
+        self.put(&value.to_be_bytes());
+    }
+
+    /// The length or count of something that is not null.
+    ///
+    /// # Panics
+    /// Above 2^31 - 1; nothing that was decoded or accepted is that long.
+    fn put_count(&mut self, count: usize) {
+        self.put_int(i32::try_from(count).expect("a length fits 31 bits"));
+    }
+
+    /// A string or buffer that is not null.
+    fn put_bytes(&mut self, value: &[u8]) {
+        self.put_count(value.len());
+        self.put(value);
+    }
+
+    /// A string or buffer, or null.
+    fn put_optional(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.put_bytes(value),
+            None => self.put_int(-1),
+        }
+    }
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Sink for BytesMut {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// A sink whose written bytes can be changed: needed for lengths that are known only afterwards.
+pub trait Buffer: Sink {
+    /// Bytes written so far.
+    fn length(&self) -> usize;
+
+    /// Overwrites bytes that were written before.
+    fn patch(&mut self, at: usize, bytes: &[u8]);
+
+    /// Forgets everything behind the first `length` bytes.
+    fn rewind(&mut self, length: usize);
+
+    /// Writes `body` behind its own length: a frame, or a buffer with a record in it.
+    ///
+    /// # Panics
+    /// If the body exceeds 2^31 - 1 bytes.
+    fn put_sized(&mut self, body: impl FnOnce(&mut Self))
+    where
+        Self: Sized,
+    {
+        let start = self.length();
+        self.put_int(0);
+        body(self);
+        let length = i32::try_from(self.length() - start - 4).expect("a length fits 31 bits");
+        self.patch(start, &length.to_be_bytes());
+    }
+}
+
+impl Buffer for Vec<u8> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn patch(&mut self, at: usize, bytes: &[u8]) {
+        self[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn rewind(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+impl Buffer for BytesMut {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn patch(&mut self, at: usize, bytes: &[u8]) {
+        self[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn rewind(&mut self, length: usize) {
+        self.truncate(length);
+    }
+}
+
+/// The payload of the first frame of a stream, which takes four bytes more than it has. `None` while it is not
+/// whole.
+///
+/// The length is judged as soon as it is there, so that a stream never has to hold more than one frame's limit.
+///
+/// # Errors
+/// [`Error::Length`] for a length that is negative or above `bytes_max`.
+pub fn frame(input: &[u8], bytes_max: usize) -> Result<Option<&[u8]>, Error> {
+    let Some((length, rest)) = input.split_first_chunk() else { return Ok(None) };
+    let length = i32::from_be_bytes(*length);
+    match usize::try_from(length) {
+        Ok(length) if length <= bytes_max => Ok(rest.get(..length)),
+        _ => Err(Error::Length { what: "frame", found: i64::from(length), allowed: bytes_max }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_judged_before_the_bytes_are_there() {
+        let far = 0x7fff_ffff_i32.to_be_bytes();
+        assert_eq!(
+            Decoder::new(&far, 100).buffer(),
+            Err(Error::Length { what: "buffer", found: 0x7fff_ffff, allowed: 100 })
+        );
+        let below = (-2_i32).to_be_bytes();
+        assert!(matches!(Decoder::new(&below, 100).string(), Err(Error::Length { found: -2, .. })));
+        let null = (-1_i32).to_be_bytes();
+        assert_eq!(Decoder::new(&null, 100).string(), Ok(None));
+    }
+
+    #[test]
+    fn a_count_alone_allocates_nothing() {
+        let far = 0x7fff_ffff_i32.to_be_bytes();
+        assert_eq!(
+            Decoder::new(&far, 100).vector(Decoder::bool).unwrap_err(),
+            Error::Short { wanted: 1, left: 0 }
+        );
+        let negative = (-7_i32).to_be_bytes();
+        assert_eq!(Decoder::new(&negative, 100).vector(Decoder::bool), Ok(Some(vec![])));
+    }
+
+    #[test]
+    fn frames_are_split_and_judged_by_their_length() {
+        let mut out = Vec::new();
+        out.put_sized(|out| out.put_long(7));
+        out.put(&[9]);
+        assert_eq!(frame(&out, 8), Ok(Some(&out[4..12])));
+        assert_eq!(frame(&out[..11], 8), Ok(None));
+        assert_eq!(frame(&out[..3], 8), Ok(None));
+        assert_eq!(frame(&out, 7), Err(Error::Length { what: "frame", found: 8, allowed: 7 }));
+        assert!(frame(&[0xff; 4], 7).is_err());
+    }
+}
