@@ -213,14 +213,16 @@ pub enum Answer<'a, M: Machine + 'a> {
 pub trait Effects<M: Machine> {
     /// Puts a packet on the link with this server.
     fn send(&mut self, to: ServerId, packet: &Packet<M>);
-    /// As [`zab::Effects::stream_snapshot`]; `machine` is the state to send.
-    fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &M);
+    /// As [`zab::Effects::stream_snapshot`]; `machine` is the state to send, mutable so that a walk over it can begin.
+    fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut M);
     /// As [`zab::Effects::stream_log`].
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid);
     /// As [`zab::Effects::connect`].
     fn connect(&mut self, to: ServerId);
     /// As [`zab::Effects::disconnect`].
     fn disconnect(&mut self, peer: ServerId);
+    /// As [`zab::Effects::refuse`].
+    fn refuse(&mut self, from: ServerId);
     /// As [`zab::Effects::append`].
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &M::Txn);
     /// As [`zab::Effects::truncate`].
@@ -232,7 +234,7 @@ pub trait Effects<M: Machine> {
     /// As [`zab::Effects::save_current`].
     fn save_current(&mut self, ticket: Ticket, epoch: Epoch);
     /// As [`zab::Effects::save_snapshot`].
-    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &M);
+    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M);
     /// As [`zab::Effects::locate`].
     fn locate(&mut self, ticket: Ticket, zxid: Zxid);
     /// As [`zab::Effects::reload`].

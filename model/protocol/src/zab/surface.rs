@@ -23,8 +23,6 @@ pub struct Config {
 /// What the Zab actor is told.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Input<T> {
-    /// The process has started, and this is what recovery read. Nothing of it is known to be durable yet.
-    Boot(Recovered<T>),
     /// The election chose this leader, perhaps this server itself.
     Elected(ServerId),
     /// The link that this server dialled is up.
@@ -81,6 +79,8 @@ pub trait Effects<T> {
     fn connect(&mut self, to: ServerId);
     /// Closes the link with this server, or ends dialling it. Nothing more is heard of that link.
     fn disconnect(&mut self, peer: ServerId);
+    /// Turns away a learner's link that has just come up; a link that this server dialled to the same server stays.
+    fn refuse(&mut self, from: ServerId);
     /// Logs a transaction.
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &T);
     /// Cuts the log behind this transaction and drops every snapshot of something later.

@@ -1,0 +1,614 @@
+//! Leading: win a quorum's promise for a new epoch, bring each learner to this server's history, establish the
+//! epoch, then propose and commit in one order.
+//!
+//! What counts as an acknowledgement is read off the learners that are connected now: a learner whose link broke may
+//! have to cut proposals that it acknowledged before, when it comes back (rule Z-8).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use spec::{Epoch, ServerId, Zxid};
+
+use super::{
+    Effects,
+    core::{Core, Next},
+    ticket::Pending,
+};
+use crate::{Message, Note, Role, Timer, Violation, io::SyncKind};
+
+/// A server that leads, or means to.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(super) struct Leader {
+    pub(super) stage: Stage,
+    /// The epoch that is led, once it is chosen; before that the least that would do.
+    pub(super) epoch: Epoch,
+    /// Whose FOLLOWERINFO was counted, then whose ACKEPOCH: kept when a link breaks, for a promise lasts.
+    promises: BTreeSet<ServerId>,
+    learners: BTreeMap<ServerId, Learner>,
+    pub(super) last_proposed: Zxid,
+}
+
+/// How far a leader is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Waiting for the FOLLOWERINFO of a quorum.
+    Gathering,
+    /// Its own promise is being stored.
+    Promising,
+    /// LEADERINFO is out; waiting for the ACKEPOCH of a quorum.
+    Electing,
+    /// The current epoch is being stored.
+    SavingCurrent,
+    /// Bringing learners up to date; waiting for a quorum to have joined.
+    Synchronising,
+    /// The epoch is established.
+    Broadcasting,
+}
+
+/// One connected learner, as its leader sees it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Learner {
+    stage: LearnerStage,
+    /// Whether it knows Zabkeeper's extensions.
+    extended: bool,
+}
+
+/// How far a learner is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+enum LearnerStage {
+    /// The link is up.
+    Connected,
+    /// FOLLOWERINFO was read.
+    Introduced,
+    /// LEADERINFO was sent.
+    Told,
+    /// ACKEPOCH was read; this is its last transaction.
+    Promised(Zxid),
+    /// The log on disk is searched for this, its last transaction.
+    Locating(Zxid),
+    /// NEWLEADER was sent, and every proposal since; this is the last transaction sent as committed before.
+    Synchronising(Zxid),
+    /// It has joined the epoch, and is durable through this transaction.
+    Joined(Zxid),
+}
+
+impl Leader {
+    pub(super) fn start<T: Clone>(core: &mut Core<T>, out: &mut impl Effects<T>) -> Self {
+        out.set_timer(Timer::Establish);
+        let mut leader = Self {
+            stage: Stage::Gathering,
+            epoch: core.accepted.next(),
+            promises: BTreeSet::from([core.config.me]),
+            learners: BTreeMap::new(),
+            last_proposed: core.history.last(),
+        };
+        leader.gather(core, out);
+        leader
+    }
+
+    /// The learners that every proposal goes to, and whether each has joined the epoch.
+    pub(super) fn forwarding(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.learners.iter().filter(|(_, learner)| learner.forwards()).map(|(id, _)| *id)
+    }
+
+    /// The learners that have joined the epoch.
+    pub(super) fn joined(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.learners.iter().filter(|(_, learner)| learner.durable().is_some()).map(|(id, _)| *id)
+    }
+
+    /// Whether every connected learner knows Zabkeeper's extensions; only then may one be used.
+    pub(super) fn all_extended(&self) -> bool {
+        self.learners.values().all(|learner| learner.extended)
+    }
+
+    pub(super) fn on_accepted<T>(&mut self, from: ServerId, out: &mut impl Effects<T>) -> Next {
+        out.set_timer(Timer::Handshake(from));
+        out.cancel_timer(Timer::Silence(from));
+        self.learners.insert(from, Learner { stage: LearnerStage::Connected, extended: false });
+        Next::Stay
+    }
+
+    pub(super) fn on_disconnected<T>(
+        &mut self,
+        core: &Core<T>,
+        from: ServerId,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        out.cancel_timer(Timer::Handshake(from));
+        out.cancel_timer(Timer::Silence(from));
+        self.learners.remove(&from);
+        self.check_quorum(core)
+    }
+
+    /// An established leader that is left without a quorum of joined learners leads no longer.
+    pub(super) fn check_quorum<T>(&self, core: &Core<T>) -> Next {
+        let lost = self.stage == Stage::Broadcasting && !self.quorum_joined(core);
+        if lost { Next::Look } else { Next::Stay }
+    }
+
+    fn quorum_joined<T>(&self, core: &Core<T>) -> bool {
+        let joined: BTreeSet<_> = self.joined().chain([core.config.me]).collect();
+        core.config.quorum.decides(&joined)
+    }
+
+    fn drop_learner<T>(&mut self, core: &Core<T>, learner: ServerId, out: &mut impl Effects<T>) -> Next {
+        out.disconnect(learner);
+        self.on_disconnected(core, learner, out)
+    }
+
+    pub(super) fn on_message<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        from: ServerId,
+        message: Message<T>,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        let Some(learner) = self.learners.get(&from).copied() else {
+            out.note(Note::Stray { from });
+            return Next::Stay;
+        };
+        let verdict = match message {
+            Message::FollowerInfo { accepted, extended } => {
+                self.on_follower_info(core, from, accepted, extended, out)
+            }
+            Message::AckEpoch { current, last } => return self.on_ack_epoch(core, from, current, last, out),
+            Message::Ack { zxid } => match self.on_ack(core, from, learner, zxid, out) {
+                Ok(next) => return next,
+                Err(violation) => Err(violation),
+            },
+            Message::LeaderInfo { .. }
+            | Message::Diff { .. }
+            | Message::Trunc { .. }
+            | Message::Proposal { .. }
+            | Message::Commit { .. }
+            | Message::NewLeader { .. }
+            | Message::UpToDate => Err(Violation::BadState),
+        };
+        self.judge(core, from, verdict, out)
+    }
+
+    fn judge<T>(
+        &mut self,
+        core: &Core<T>,
+        from: ServerId,
+        verdict: Result<(), Violation>,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        match verdict {
+            Ok(()) => Next::Stay,
+            Err(violation) => {
+                out.note(Note::Dropped { peer: from, violation });
+                self.drop_learner(core, from, out)
+            }
+        }
+    }
+
+    fn on_follower_info<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        from: ServerId,
+        accepted: Epoch,
+        extended: bool,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        match self.learners.get_mut(&from) {
+            Some(learner) if learner.stage == LearnerStage::Connected => {
+                *learner = Learner { stage: LearnerStage::Introduced, extended };
+            }
+            _ => return Err(Violation::BadState),
+        }
+        match self.stage {
+            Stage::Gathering => {
+                self.epoch = self.epoch.max(accepted.next());
+                self.promises.insert(from);
+                self.gather(core, out);
+            }
+            Stage::Promising => {}
+            Stage::Electing | Stage::SavingCurrent | Stage::Synchronising | Stage::Broadcasting => {
+                self.tell(from, out)
+            }
+        }
+        Ok(())
+    }
+
+    /// With a quorum's FOLLOWERINFO the epoch is chosen: greater than every promise seen. It is this server's own
+    /// promise first of all, durable before anybody hears of it (rule Z-3).
+    fn gather<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
+        if self.stage == Stage::Gathering && core.config.quorum.decides(&self.promises) {
+            self.stage = Stage::Promising;
+            self.promises.clear();
+            core.save_accepted(self.epoch, out);
+        }
+    }
+
+    fn tell<T>(&mut self, to: ServerId, out: &mut impl Effects<T>) {
+        if let Some(learner) = self.learners.get_mut(&to) {
+            learner.stage = LearnerStage::Told;
+            out.send(to, &Message::LeaderInfo { epoch: self.epoch, extended: true });
+        }
+    }
+
+    fn on_ack_epoch<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        from: ServerId,
+        current: Option<Epoch>,
+        last: Zxid,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        match self.learners.get_mut(&from) {
+            Some(learner) if learner.stage == LearnerStage::Told => {
+                learner.stage = LearnerStage::Promised(last)
+            }
+            _ => return self.judge(core, from, Err(Violation::BadState), out),
+        }
+        match (self.stage, current) {
+            (Stage::Electing, Some(current)) => {
+                if (current, last) > (core.current, core.history.last()) {
+                    out.note(Note::Outranked { by: from });
+                    return Next::Look;
+                }
+                if core.config.quorum.is_voter(from) {
+                    self.promises.insert(from);
+                }
+                self.elect(core, out);
+            }
+            (Stage::Synchronising | Stage::Broadcasting, _) => self.synchronise(core, from, last, out),
+            (Stage::Electing | Stage::SavingCurrent, _) => {}
+            (Stage::Gathering | Stage::Promising, _) => {
+                return self.judge(core, from, Err(Violation::BadState), out);
+            }
+        }
+        Next::Stay
+    }
+
+    /// A quorum has promised, and nobody in it has more than this server: its history is the epoch's.
+    fn elect<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
+        if self.stage == Stage::Electing && core.config.quorum.decides(&self.promises) {
+            self.stage = Stage::SavingCurrent;
+            self.promises.clear();
+            core.save_current(self.epoch, out);
+        }
+    }
+
+    fn on_ack<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        from: ServerId,
+        learner: Learner,
+        zxid: Zxid,
+        out: &mut impl Effects<T>,
+    ) -> Result<Next, Violation> {
+        match learner.stage {
+            LearnerStage::Synchronising(sent) if zxid == self.epoch.start() => {
+                self.advance(from, LearnerStage::Joined(sent));
+                out.cancel_timer(Timer::Handshake(from));
+                out.set_timer(Timer::Silence(from));
+                if self.stage == Stage::Broadcasting {
+                    out.send(from, &Message::UpToDate);
+                } else {
+                    self.establish(core, out);
+                }
+                Ok(Next::Stay)
+            }
+            LearnerStage::Joined(acked) if zxid <= acked || zxid.counter() == 0 => {
+                out.note(Note::StaleAck { from, zxid });
+                self.heard_from(from, out);
+                Ok(Next::Stay)
+            }
+            LearnerStage::Joined(acked) if zxid.follows(acked) && zxid <= self.last_proposed => {
+                self.advance(from, LearnerStage::Joined(zxid));
+                out.set_timer(Timer::Silence(from));
+                self.commit(core, out);
+                Ok(Next::Stay)
+            }
+            LearnerStage::Connected
+            | LearnerStage::Introduced
+            | LearnerStage::Told
+            | LearnerStage::Promised(_)
+            | LearnerStage::Locating(_)
+            | LearnerStage::Synchronising(_)
+            | LearnerStage::Joined(_) => Err(Violation::BadAck { zxid }),
+        }
+    }
+
+    fn advance(&mut self, id: ServerId, stage: LearnerStage) {
+        if let Some(learner) = self.learners.get_mut(&id) {
+            learner.stage = stage;
+        }
+    }
+
+    /// A packet from a learner shows that it lives; that its disk does, only an acknowledgement shows, while
+    /// proposals wait for one.
+    pub(super) fn heard_from<T>(&self, from: ServerId, out: &mut impl Effects<T>) {
+        if let Some(Learner { stage: LearnerStage::Joined(acked), .. }) = self.learners.get(&from)
+            && (self.last_proposed.counter() == 0 || *acked >= self.last_proposed)
+        {
+            out.set_timer(Timer::Silence(from));
+        }
+    }
+
+    fn establish<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
+        if self.stage != Stage::Synchronising || !self.quorum_joined(core) {
+            return;
+        }
+        self.stage = Stage::Broadcasting;
+        self.last_proposed = self.epoch.start();
+        core.committed = core.history.last();
+        out.cancel_timer(Timer::Establish);
+        out.note(Note::Established { epoch: self.epoch });
+        for (id, learner) in &self.learners {
+            if learner.durable().is_some() {
+                out.send(*id, &Message::UpToDate);
+            }
+        }
+        out.serve(Role::Leading, self.epoch);
+    }
+
+    /// Brings a learner from its last transaction to this server's history, and from here on sends it every proposal
+    /// and commit: choosing where to start and joining the stream are one step, or a transaction could slip between.
+    fn synchronise<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        to: ServerId,
+        last: Zxid,
+        out: &mut impl Effects<T>,
+    ) {
+        let applied = core.history.applied();
+        let ahead = last > applied && last.counter() != 0;
+        match core.history.at_or_before(last) {
+            _ if ahead && (last.epoch() == applied.epoch() || last.epoch() == self.epoch) => {
+                self.send_history(core, to, last, Start::Cut(applied), out);
+            }
+            Some(found) => self.send_history(core, to, last, Start::at(last, found), out),
+            None if core.config.log_sync && last >= core.history.floor() => {
+                self.advance(to, LearnerStage::Locating(last));
+                let ticket = core.tickets.issue(Pending::Locate(to));
+                out.locate(ticket, last);
+            }
+            None => self.send_snapshot(core, to, last, out),
+        }
+    }
+
+    /// The log on disk was searched. If the link broke meanwhile, the answer is for nobody.
+    pub(super) fn on_located<T: Clone>(
+        &mut self,
+        core: &Core<T>,
+        to: ServerId,
+        at: Option<Zxid>,
+        out: &mut impl Effects<T>,
+    ) {
+        let Some(Learner { stage: LearnerStage::Locating(last), .. }) = self.learners.get(&to).copied()
+        else {
+            out.note(Note::Stray { from: to });
+            return;
+        };
+        match at {
+            Some(found) => self.send_history(core, to, last, Start::at(last, found), out),
+            None => self.send_snapshot(core, to, last, out),
+        }
+    }
+
+    fn send_history<T: Clone>(
+        &mut self,
+        core: &Core<T>,
+        to: ServerId,
+        last: Zxid,
+        start: Start,
+        out: &mut impl Effects<T>,
+    ) {
+        let applied = core.history.applied();
+        let (after, how) = match start {
+            Start::Snapshot => return self.send_snapshot(core, to, last, out),
+            Start::Cut(after) => {
+                out.send(to, &Message::Trunc { last: after });
+                (after, SyncKind::Trunc)
+            }
+            Start::Behind(after) => {
+                out.send(to, &Message::Diff { last: applied });
+                (after, if after < core.history.base() { SyncKind::DiffFromLog } else { SyncKind::Diff })
+            }
+        };
+        out.note(Note::Synchronising { learner: to, last, how });
+        if after < core.history.base() {
+            out.stream_log(to, after, core.history.base());
+        }
+        for (zxid, txn) in core.history.applied_behind(after) {
+            out.send(to, &Message::Proposal { zxid: *zxid, txn: txn.clone() });
+            out.send(to, &Message::Commit { zxid: *zxid });
+        }
+        self.join_stream(core, to, after.max(applied), out);
+    }
+
+    fn send_snapshot<T: Clone>(
+        &mut self,
+        core: &Core<T>,
+        to: ServerId,
+        last: Zxid,
+        out: &mut impl Effects<T>,
+    ) {
+        let applied = core.history.applied();
+        out.note(Note::Synchronising { learner: to, last, how: SyncKind::Snap });
+        out.stream_snapshot(to, applied);
+        self.join_stream(core, to, applied, out);
+    }
+
+    fn join_stream<T: Clone>(&mut self, core: &Core<T>, to: ServerId, sent: Zxid, out: &mut impl Effects<T>) {
+        for (zxid, txn) in core.history.open() {
+            out.send(to, &Message::Proposal { zxid: *zxid, txn: txn.clone() });
+        }
+        out.send(to, &Message::NewLeader { epoch: self.epoch });
+        self.advance(to, LearnerStage::Synchronising(sent));
+    }
+
+    /// The zxid of the next proposal; none before the epoch is established, and none once its counter is used up.
+    pub(super) fn next_zxid<T>(&self, core: &Core<T>) -> Option<Zxid> {
+        let free =
+            self.stage == Stage::Broadcasting && self.last_proposed.counter() < core.config.counter_max;
+        free.then(|| self.last_proposed.next())
+    }
+
+    pub(super) fn propose<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        txn: T,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        let Some(zxid) = self.next_zxid(core) else {
+            out.note(Note::CounterUsedUp { epoch: self.epoch });
+            return Next::Look;
+        };
+        self.last_proposed = zxid;
+        let proposal = Message::Proposal { zxid, txn };
+        for to in self.forwarding() {
+            out.send(to, &proposal);
+        }
+        if let Message::Proposal { zxid, txn } = proposal {
+            core.append(zxid, txn, out);
+        }
+        Next::Stay
+    }
+
+    /// Commits, in order, what a quorum holds durably: learners that acknowledged on the link they have now, and this
+    /// server itself.
+    fn commit<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
+        while let Some((zxid, _)) = core.history.oldest_open() {
+            let zxid = *zxid;
+            let own = (core.history.flushed() >= zxid).then_some(core.config.me);
+            let holders: BTreeSet<_> = self
+                .learners
+                .iter()
+                .filter(|(_, learner)| learner.durable().is_some_and(|acked| acked >= zxid))
+                .map(|(id, _)| *id)
+                .chain(own)
+                .collect();
+            if !core.config.quorum.decides(&holders) {
+                return;
+            }
+            for to in self.forwarding() {
+                out.send(to, &Message::Commit { zxid });
+            }
+            core.deliver(out);
+        }
+    }
+
+    pub(super) fn on_done<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        pending: Pending,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        match pending {
+            Pending::Append(_) => self.commit(core, out),
+            Pending::Accepted(_) => {
+                self.stage = Stage::Electing;
+                self.promises.insert(core.config.me);
+                let waiting: alloc::vec::Vec<_> = self
+                    .learners
+                    .iter()
+                    .filter(|(_, learner)| learner.stage == LearnerStage::Introduced)
+                    .map(|(id, _)| *id)
+                    .collect();
+                for to in waiting {
+                    self.tell(to, out);
+                }
+                self.elect(core, out);
+            }
+            Pending::Current(_) => {
+                self.stage = Stage::Synchronising;
+                let waiting: alloc::vec::Vec<_> = self
+                    .learners
+                    .iter()
+                    .filter_map(|(id, learner)| match learner.stage {
+                        LearnerStage::Promised(last) => Some((*id, last)),
+                        LearnerStage::Connected
+                        | LearnerStage::Introduced
+                        | LearnerStage::Told
+                        | LearnerStage::Locating(_)
+                        | LearnerStage::Synchronising(_)
+                        | LearnerStage::Joined(_) => None,
+                    })
+                    .collect();
+                for (to, last) in waiting {
+                    self.synchronise(core, to, last, out);
+                }
+                self.establish(core, out);
+            }
+            Pending::Recovered | Pending::Truncate(_) | Pending::Snapshot(_) | Pending::Locate(_) => {
+                unreachable!("Z-12: an operation outlived its role")
+            }
+        }
+        Next::Stay
+    }
+
+    pub(super) fn on_timer<T>(&mut self, core: &Core<T>, timer: Timer, out: &mut impl Effects<T>) -> Next {
+        match timer {
+            Timer::Establish if self.stage != Stage::Broadcasting => Next::Look,
+            Timer::Handshake(learner) | Timer::Silence(learner) if self.learners.contains_key(&learner) => {
+                self.drop_learner(core, learner, out)
+            }
+            Timer::Establish
+            | Timer::Handshake(_)
+            | Timer::Silence(_)
+            | Timer::Ping
+            | Timer::Expiry
+            | Timer::Resend
+            | Timer::Finalize => {
+                out.note(Note::IdleTimer(timer));
+                Next::Stay
+            }
+        }
+    }
+
+    pub(super) fn close<T>(&self, out: &mut impl Effects<T>) {
+        out.cancel_timer(Timer::Establish);
+        for id in self.learners.keys() {
+            out.cancel_timer(Timer::Handshake(*id));
+            out.cancel_timer(Timer::Silence(*id));
+            out.disconnect(*id);
+        }
+    }
+}
+
+impl Learner {
+    fn forwards(self) -> bool {
+        matches!(self.stage, LearnerStage::Synchronising(_) | LearnerStage::Joined(_))
+    }
+
+    fn durable(self) -> Option<Zxid> {
+        match self.stage {
+            LearnerStage::Joined(acked) => Some(acked),
+            LearnerStage::Connected
+            | LearnerStage::Introduced
+            | LearnerStage::Told
+            | LearnerStage::Promised(_)
+            | LearnerStage::Locating(_)
+            | LearnerStage::Synchronising(_) => None,
+        }
+    }
+}
+
+/// Where a learner's synchronisation starts.
+enum Start {
+    /// Behind this transaction, which its log ends with.
+    Behind(Zxid),
+    /// Behind this one, once it has cut its log there.
+    Cut(Zxid),
+    /// Anew.
+    Snapshot,
+}
+
+impl Start {
+    /// The learner's log ends with `last`, and `found` is this server's last transaction at or before that. A log
+    /// that differs may be cut only inside one epoch: there, both logs hold the same primary's proposals up to
+    /// `found`, without a hole. Across epochs the learner may lack `found` itself, and takes the whole state instead.
+    fn at(last: Zxid, found: Zxid) -> Self {
+        if found == last || last.counter() == 0 {
+            Self::Behind(last)
+        } else if found.epoch() == last.epoch() {
+            Self::Cut(found)
+        } else {
+            Self::Snapshot
+        }
+    }
+}

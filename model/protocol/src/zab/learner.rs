@@ -1,0 +1,414 @@
+//! Following: promise the leader's epoch, take over its history, join the epoch, then log and apply what it proposes.
+//!
+//! The order at NEWLEADER is the heart of it (rule Z-6): history first, then the current epoch, then the
+//! acknowledgement, each after the disk has confirmed the one before. An epoch saved ahead of its history would let
+//! this server win an election over servers that hold committed transactions it lacks.
+
+use alloc::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use spec::{Epoch, ServerId, Zxid};
+
+use super::{
+    Effects,
+    core::{Core, Next},
+    ticket::Pending,
+};
+use crate::{Message, Note, Role, Timer, Violation};
+
+/// A server that follows, or means to.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(super) struct Learner<T> {
+    pub(super) leader: ServerId,
+    /// The epoch that the leader named, once it has.
+    pub(super) epoch: Epoch,
+    pub(super) stage: Stage,
+    /// Proposals of the synchronisation that are not logged yet.
+    queue: VecDeque<(Zxid, T)>,
+    /// How many of the queue are committed already: COMMITs that came behind NEWLEADER.
+    ready: usize,
+    /// What arrived while the disk prepares the state that the synchronisation builds on.
+    inbox: VecDeque<Message<T>>,
+}
+
+/// How far a follower is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Dialling.
+    Connecting,
+    /// FOLLOWERINFO is sent.
+    Introduced,
+    /// The promise is being stored.
+    Promising,
+    /// ACKEPOCH is sent.
+    Promised,
+    /// TRUNC: the log is being cut, then the state loaded anew.
+    Cutting(Zxid),
+    /// SNAP: the received state is being stored.
+    Storing(Zxid),
+    /// The synchronisation's proposals and commits come in.
+    Synchronising,
+    /// NEWLEADER was read: the synchronised history becomes durable.
+    Joining,
+    /// The current epoch is being stored.
+    SavingCurrent,
+    /// NEWLEADER is acknowledged.
+    Joined,
+    /// The epoch is established.
+    Following,
+}
+
+impl<T: Clone> Learner<T> {
+    pub(super) fn start(leader: ServerId, core: &Core<T>, out: &mut impl Effects<T>) -> Self {
+        out.set_timer(Timer::Establish);
+        out.connect(leader);
+        Self {
+            leader,
+            epoch: core.accepted,
+            stage: Stage::Connecting,
+            queue: VecDeque::new(),
+            ready: 0,
+            inbox: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn on_connected(&mut self, core: &Core<T>, out: &mut impl Effects<T>) {
+        self.stage = Stage::Introduced;
+        out.send(self.leader, &Message::FollowerInfo { accepted: core.accepted, extended: true });
+    }
+
+    /// A leader that still waits for the end of its own election turns its followers away: dial again, until the
+    /// timer says that this takes too long. Once it has named its epoch, a lost link is a lost leader.
+    pub(super) fn on_disconnected(&mut self, out: &mut impl Effects<T>) -> Next {
+        match self.stage {
+            Stage::Connecting | Stage::Introduced => {
+                self.stage = Stage::Connecting;
+                out.connect(self.leader);
+                Next::Stay
+            }
+            Stage::Promising
+            | Stage::Promised
+            | Stage::Cutting(_)
+            | Stage::Storing(_)
+            | Stage::Synchronising
+            | Stage::Joining
+            | Stage::SavingCurrent
+            | Stage::Joined
+            | Stage::Following => Next::Look,
+        }
+    }
+
+    pub(super) fn on_message(
+        &mut self,
+        core: &mut Core<T>,
+        message: Message<T>,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        if self.stage == Stage::Following {
+            out.set_timer(Timer::Silence(self.leader));
+        }
+        if matches!(self.stage, Stage::Cutting(_) | Stage::Storing(_)) {
+            self.inbox.push_back(message);
+            return Next::Stay;
+        }
+        let verdict = match message {
+            Message::LeaderInfo { epoch, extended: _ } => self.on_leader_info(core, epoch, out),
+            Message::Diff { last: _ } => self.on_diff(),
+            Message::Trunc { last } => self.on_trunc(core, last, out),
+            Message::Proposal { zxid, txn } => self.on_proposal(core, zxid, txn, out),
+            Message::Commit { zxid } => self.on_commit(core, zxid, out),
+            Message::NewLeader { epoch } => self.on_new_leader(core, epoch, out),
+            Message::UpToDate => self.on_up_to_date(core, out),
+            Message::FollowerInfo { .. } | Message::AckEpoch { .. } | Message::Ack { .. } => {
+                Err(Violation::BadState)
+            }
+        };
+        self.judge(verdict, out)
+    }
+
+    /// The leader broke the protocol: it is no leader to follow.
+    fn judge(&self, verdict: Result<(), Violation>, out: &mut impl Effects<T>) -> Next {
+        match verdict {
+            Ok(()) => Next::Stay,
+            Err(violation) => {
+                out.note(Note::Dropped { peer: self.leader, violation });
+                Next::Look
+            }
+        }
+    }
+
+    /// A promise is kept once. Acknowledging an epoch that was promised before says so with no current epoch, for
+    /// the first acknowledgement may have been counted by another leader of the same epoch number (rule Z-4).
+    fn on_leader_info(
+        &mut self,
+        core: &mut Core<T>,
+        epoch: Epoch,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        if self.stage != Stage::Introduced {
+            return Err(Violation::BadState);
+        }
+        if epoch < core.accepted {
+            return Err(Violation::OldEpoch { found: epoch, accepted: core.accepted });
+        }
+        self.epoch = epoch;
+        if epoch == core.accepted {
+            self.stage = Stage::Promised;
+            out.send(self.leader, &Message::AckEpoch { current: None, last: core.history.last() });
+        } else {
+            self.stage = Stage::Promising;
+            core.save_accepted(epoch, out);
+        }
+        Ok(())
+    }
+
+    fn on_diff(&mut self) -> Result<(), Violation> {
+        if self.stage != Stage::Promised {
+            return Err(Violation::BadState);
+        }
+        self.stage = Stage::Synchronising;
+        Ok(())
+    }
+
+    fn on_trunc(
+        &mut self,
+        core: &mut Core<T>,
+        last: Zxid,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        if self.stage != Stage::Promised {
+            return Err(Violation::BadState);
+        }
+        if last < core.committed {
+            return Err(Violation::BadTruncate { found: last, committed: core.committed });
+        }
+        self.stage = Stage::Cutting(last);
+        self.truncate(core, last, out);
+        Ok(())
+    }
+
+    /// The whole state has arrived. A log that goes further than the snapshot is a foreign suffix and goes first, so
+    /// that no crash can leave it on top of a state it does not belong to.
+    pub(super) fn on_snapshot(&mut self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) -> Next {
+        let verdict = if self.stage != Stage::Promised {
+            Err(Violation::BadState)
+        } else if label < core.committed {
+            Err(Violation::BadTruncate { found: label, committed: core.committed })
+        } else {
+            Ok(())
+        };
+        if verdict.is_ok() {
+            self.stage = Stage::Storing(label);
+            core.stale = true;
+            if core.history.last() > label {
+                self.truncate(core, label, out);
+            } else {
+                self.store(core, label, out);
+            }
+        }
+        self.judge(verdict, out)
+    }
+
+    fn truncate(&self, core: &mut Core<T>, last: Zxid, out: &mut impl Effects<T>) {
+        core.stale = true;
+        let ticket = core.tickets.issue(Pending::Truncate(last));
+        out.truncate(ticket, last);
+    }
+
+    fn store(&self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) {
+        let ticket = core.tickets.issue(Pending::Snapshot(label));
+        out.save_snapshot(ticket, label);
+    }
+
+    fn on_proposal(
+        &mut self,
+        core: &mut Core<T>,
+        zxid: Zxid,
+        txn: T,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        let after = self.queue.back().map_or(core.history.last(), |(queued, _)| *queued);
+        match self.stage {
+            Stage::Synchronising
+            | Stage::Joining
+            | Stage::SavingCurrent
+            | Stage::Joined
+            | Stage::Following
+                if !zxid.follows(after) =>
+            {
+                Err(Violation::BadProposal { found: zxid, after })
+            }
+            Stage::Following => {
+                core.append(zxid, txn, out);
+                Ok(())
+            }
+            Stage::Synchronising | Stage::Joining | Stage::SavingCurrent | Stage::Joined => {
+                self.queue.push_back((zxid, txn));
+                Ok(())
+            }
+            Stage::Connecting
+            | Stage::Introduced
+            | Stage::Promising
+            | Stage::Promised
+            | Stage::Cutting(_)
+            | Stage::Storing(_) => Err(Violation::BadState),
+        }
+    }
+
+    fn on_commit(
+        &mut self,
+        core: &mut Core<T>,
+        zxid: Zxid,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        match self.stage {
+            Stage::Synchronising => {
+                let expected = self.queue.front().map(|(queued, _)| *queued);
+                if expected != Some(zxid) {
+                    return Err(Violation::BadCommit { found: zxid, expected });
+                }
+                if let Some((zxid, txn)) = self.queue.pop_front() {
+                    core.append(zxid, txn, out);
+                    core.replay(out);
+                }
+                Ok(())
+            }
+            Stage::Joining | Stage::SavingCurrent | Stage::Joined => {
+                let expected = self.queue.get(self.ready).map(|(queued, _)| *queued);
+                if expected != Some(zxid) {
+                    return Err(Violation::BadCommit { found: zxid, expected });
+                }
+                self.ready += 1;
+                Ok(())
+            }
+            Stage::Following => {
+                let expected = core.history.oldest_open().map(|(open, _)| *open);
+                if expected != Some(zxid) {
+                    return Err(Violation::BadCommit { found: zxid, expected });
+                }
+                core.deliver(out);
+                Ok(())
+            }
+            Stage::Connecting
+            | Stage::Introduced
+            | Stage::Promising
+            | Stage::Promised
+            | Stage::Cutting(_)
+            | Stage::Storing(_) => Err(Violation::BadState),
+        }
+    }
+
+    fn on_new_leader(
+        &mut self,
+        core: &mut Core<T>,
+        epoch: Epoch,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        if self.stage != Stage::Synchronising {
+            return Err(Violation::BadState);
+        }
+        if epoch != self.epoch {
+            return Err(Violation::OldEpoch { found: epoch, accepted: self.epoch });
+        }
+        self.stage = Stage::Joining;
+        self.join(core, out);
+        Ok(())
+    }
+
+    /// Saves the current epoch once the synchronised history is durable, and not before.
+    fn join(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
+        if self.stage == Stage::Joining && core.history.flushed() == core.history.last() {
+            self.stage = Stage::SavingCurrent;
+            core.save_current(self.epoch, out);
+        }
+    }
+
+    /// Proposals that were open during the synchronisation are logged only now: acknowledged before NEWLEADER, they
+    /// would be taken for its acknowledgement.
+    fn on_up_to_date(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) -> Result<(), Violation> {
+        if self.stage != Stage::Joined {
+            return Err(Violation::BadState);
+        }
+        self.stage = Stage::Following;
+        out.cancel_timer(Timer::Establish);
+        out.set_timer(Timer::Silence(self.leader));
+        out.send(self.leader, &Message::Ack { zxid: self.epoch.start() });
+        core.committed = core.committed.max(core.history.applied());
+        for (zxid, txn) in self.queue.drain(..) {
+            core.append(zxid, txn, out);
+        }
+        for _ in 0..self.ready {
+            core.deliver(out);
+        }
+        self.ready = 0;
+        out.serve(Role::Following(self.leader), self.epoch);
+        Ok(())
+    }
+
+    pub(super) fn on_done(
+        &mut self,
+        core: &mut Core<T>,
+        pending: Pending,
+        out: &mut impl Effects<T>,
+    ) -> Next {
+        match pending {
+            Pending::Append(zxid) if self.stage == Stage::Following => {
+                out.send(self.leader, &Message::Ack { zxid });
+            }
+            Pending::Append(_) => self.join(core, out),
+            Pending::Accepted(_) => {
+                self.stage = Stage::Promised;
+                let (current, last) = (Some(core.current), core.history.last());
+                out.send(self.leader, &Message::AckEpoch { current, last });
+            }
+            Pending::Current(_) => {
+                self.stage = Stage::Joined;
+                out.send(self.leader, &Message::Ack { zxid: self.epoch.start() });
+            }
+            Pending::Truncate(_) => match self.stage {
+                Stage::Storing(label) => self.store(core, label, out),
+                _ => {
+                    core.reloading = true;
+                    out.reload();
+                }
+            },
+            Pending::Snapshot(_) => return self.prepared(core, out),
+            Pending::Recovered | Pending::Locate(_) => unreachable!("Z-12: an operation outlived its role"),
+        }
+        Next::Stay
+    }
+
+    /// The state that the synchronisation builds on is durable and in memory: go on with what arrived meanwhile.
+    pub(super) fn prepared(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) -> Next {
+        self.stage = Stage::Synchronising;
+        while let Some(message) = self.inbox.pop_front() {
+            if self.on_message(core, message, out) == Next::Look {
+                return Next::Look;
+            }
+        }
+        Next::Stay
+    }
+
+    pub(super) fn on_timer(&self, timer: Timer, out: &mut impl Effects<T>) -> Next {
+        match timer {
+            Timer::Establish if self.stage != Stage::Following => Next::Look,
+            Timer::Silence(peer) if peer == self.leader && self.stage == Stage::Following => Next::Look,
+            Timer::Establish
+            | Timer::Silence(_)
+            | Timer::Handshake(_)
+            | Timer::Ping
+            | Timer::Expiry
+            | Timer::Resend
+            | Timer::Finalize => {
+                out.note(Note::IdleTimer(timer));
+                Next::Stay
+            }
+        }
+    }
+
+    pub(super) fn close(&self, out: &mut impl Effects<T>) {
+        out.cancel_timer(Timer::Establish);
+        out.cancel_timer(Timer::Silence(self.leader));
+        out.disconnect(self.leader);
+    }
+}
