@@ -64,11 +64,11 @@ pub enum Error {
         /// Bytes behind it.
         left: usize,
     },
-    /// A packet that is well formed, and not supported yet.
-    #[error("the packet {packet} is not supported")]
+    /// Something well formed that is not supported yet.
+    #[error("{what} is not supported")]
     NotSupported {
         /// Its name.
-        packet: &'static str,
+        what: &'static str,
     },
     /// Fields that contradict each other.
     #[error("{what}")]

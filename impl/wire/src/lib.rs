@@ -3,6 +3,8 @@
 //! Nothing here reads or writes anything; the callers own sockets and files. Every record, field by field:
 //! `spec/wire.md`.
 
+pub mod client;
+pub mod data;
 pub mod error;
 pub mod notification;
 pub mod record;

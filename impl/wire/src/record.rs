@@ -5,7 +5,8 @@
 //! A length is checked against the limit and against what is left of the input before anything is made of it, so
 //! that a decoder never allocates more than it was given.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use tree::Text;
 
 use crate::Error;
 
@@ -17,16 +18,29 @@ pub const CLIENT_FRAME_BYTES_MAX: usize = 0xf_ffff;
 pub const STREAM_FIELD_BYTES_MAX: usize = 64 << 20;
 
 /// Reads records from a slice.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Decoder<'a> {
     rest: &'a [u8],
     field_bytes_max: usize,
+    /// The buffer that texts and data are to share instead of copying.
+    owner: Option<&'a Bytes>,
 }
 
 impl<'a> Decoder<'a> {
     /// Reads from `input`, and allows no string or buffer above `field_bytes_max`.
     pub fn new(input: &'a [u8], field_bytes_max: usize) -> Self {
-        Self { rest: input, field_bytes_max }
+        Self { rest: input, field_bytes_max, owner: None }
+    }
+
+    /// The same; the texts and data it yields share the buffer, and so keep it alive.
+    pub fn shared(input: &'a Bytes, field_bytes_max: usize) -> Self {
+        Self { rest: input, field_bytes_max, owner: Some(input) }
+    }
+
+    /// A decoder for a record inside this one's input, with the same limit and the same sharing.
+    #[must_use]
+    pub fn inside(&self, part: &'a [u8]) -> Self {
+        Self { rest: part, ..self.clone() }
     }
 
     /// A decoder for logs, snapshots and packets between servers.
@@ -124,6 +138,31 @@ impl<'a> Decoder<'a> {
     /// As [`Self::buffer`], and [`Error::Null`].
     pub fn required(&mut self, what: &'static str) -> Result<&'a [u8], Error> {
         self.string()?.ok_or(Error::Null { what })
+    }
+
+    /// A buffer, or null, as a value of its own.
+    ///
+    /// # Errors
+    /// As [`Self::buffer`].
+    pub fn bytes(&mut self) -> Result<Option<Bytes>, Error> {
+        Ok(self.buffer()?.map(|part| self.own(part)))
+    }
+
+    /// A string as a value of its own; what is not UTF-8 becomes U+FFFD, as in ZooKeeper.
+    ///
+    /// # Errors
+    /// As [`Self::required`].
+    pub fn text(&mut self, what: &'static str) -> Result<Text, Error> {
+        let part = self.required(what)?;
+        Ok(Text::from_utf8(self.own(part))
+            .unwrap_or_else(|_| String::from_utf8_lossy(part).into_owned().into()))
+    }
+
+    fn own(&self, part: &'a [u8]) -> Bytes {
+        match self.owner {
+            Some(owner) => owner.slice_ref(part),
+            None => Bytes::copy_from_slice(part),
+        }
     }
 
     fn sized(&mut self, what: &'static str) -> Result<Option<&'a [u8]>, Error> {

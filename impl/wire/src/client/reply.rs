@@ -1,0 +1,181 @@
+//! Replies and notifications: a header of xid, zxid and error, and a body only if there is no error.
+
+use bytes::Bytes;
+use protocol::peer::Answer;
+use spec::{ErrorCode, Machine, Zxid};
+use tree::{Acl, Event, Outcome, Stat, Text};
+
+use super::{multi, opcode};
+use crate::{Buffer, Decoder, Error, Sink, data};
+
+/// The state in every notification that a server sends: the session is connected.
+const SYNC_CONNECTED: i32 = 3;
+
+/// Appends the answer to a request as a frame.
+pub fn put_reply<'a, M>(xid: i32, zxid: Zxid, answer: &Answer<'a, M>, out: &mut impl Buffer)
+where
+    M: Machine<Outcome = Outcome, Answer<'a> = tree::Answer<'a>> + 'a,
+{
+    out.put_sized(|out| match answer {
+        Answer::Error(code) => put_header(xid, zxid, code.number(), out),
+        Answer::Outcome(Outcome::Error { code }) => put_header(xid, zxid, *code, out),
+        Answer::Empty => put_header(xid, zxid, 0, out),
+        Answer::Outcome(outcome) => {
+            put_header(xid, zxid, 0, out);
+            put_outcome(outcome, out);
+        }
+        Answer::Read(answer) => {
+            put_header(xid, zxid, 0, out);
+            put_read(answer, out);
+        }
+        Answer::Sync(path) => {
+            put_header(xid, zxid, 0, out);
+            out.put_bytes(path);
+        }
+    });
+}
+
+/// Appends a fired watch as a frame.
+pub fn put_event(zxid: Zxid, event: &Event, out: &mut impl Buffer) {
+    out.put_sized(|out| {
+        put_header(opcode::XID_NOTIFICATION, zxid, 0, out);
+        out.put_int(event.kind.number());
+        out.put_int(SYNC_CONNECTED);
+        out.put_bytes(event.path.as_bytes());
+    });
+}
+
+fn put_header(xid: i32, zxid: Zxid, error: i32, out: &mut impl Sink) {
+    out.put_int(xid);
+    out.put_unsigned(zxid.0);
+    out.put_int(error);
+}
+
+/// Appends the body of a write's answer, alone or in a multi; an error has none.
+pub(super) fn put_outcome(outcome: &Outcome, out: &mut impl Sink) {
+    match outcome {
+        Outcome::Create { path } => out.put_bytes(path.as_bytes()),
+        Outcome::Create2 { path, stat } => {
+            out.put_bytes(path.as_bytes());
+            data::put_stat(stat, out);
+        }
+        Outcome::SetData(stat) | Outcome::SetAcl(stat) => data::put_stat(stat, out),
+        Outcome::Multi(outcomes) => multi::put_outcomes(outcomes, out),
+        Outcome::Delete
+        | Outcome::Check
+        | Outcome::CreateSession { .. }
+        | Outcome::CloseSession
+        | Outcome::Error { .. } => {}
+    }
+}
+
+fn put_read(answer: &tree::Answer<'_>, out: &mut impl Sink) {
+    match answer {
+        tree::Answer::Data { data, stat } => {
+            out.put_optional(*data);
+            data::put_stat(stat, out);
+        }
+        tree::Answer::Exists(stat) => data::put_stat(stat, out),
+        tree::Answer::Children(names) => put_names(names, out),
+        tree::Answer::Children2 { names, stat } => {
+            put_names(names, out);
+            data::put_stat(stat, out);
+        }
+        tree::Answer::Acl { acl, stat } => {
+            data::put_acl(acl, out);
+            data::put_stat(stat, out);
+        }
+        tree::Answer::WatchesSet => {}
+    }
+}
+
+fn put_names(names: &tree::Children<'_>, out: &mut impl Sink) {
+    out.put_count(names.len());
+    for name in names.clone() {
+        out.put_bytes(name.as_bytes());
+    }
+}
+
+/// A frame from the server behind the handshake, as a client reads it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reply<'a> {
+    /// The number of the request, or one of the numbers with a meaning.
+    pub xid: i32,
+    /// The last transaction that the server had applied; of a notification, the one that fired it.
+    pub zxid: Zxid,
+    /// The number of the error; 0 for none.
+    pub error: i32,
+    /// What follows, to be read as the request's operation says.
+    pub body: Decoder<'a>,
+}
+
+/// The body of a reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Response {
+    /// create, sync: the path.
+    Path(Text),
+    /// create2: path and Stat.
+    PathStat(Text, Stat),
+    /// exists, setData, setACL.
+    Stat(Stat),
+    /// getData.
+    Data(Option<Bytes>, Stat),
+    /// getChildren.
+    Children(Vec<Text>),
+    /// getChildren2.
+    Children2(Vec<Text>, Stat),
+    /// getACL.
+    Acl(Vec<Acl>, Stat),
+    /// multi.
+    Multi(Vec<Outcome>),
+    /// Nothing.
+    Empty,
+}
+
+impl<'a> Reply<'a> {
+    /// Reads the payload of a frame.
+    ///
+    /// # Errors
+    /// [`Error::Short`].
+    pub fn decode(mut input: Decoder<'a>) -> Result<Self, Error> {
+        Ok(Self { xid: input.int()?, zxid: Zxid(input.unsigned()?), error: input.int()?, body: input })
+    }
+
+    /// The error as a code, if there is one that this version knows.
+    pub fn code(&self) -> Option<ErrorCode> {
+        ErrorCode::from_number(self.error)
+    }
+
+    /// The event, if this is a notification: the number of its kind, and its path.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn event(&self) -> Result<Option<(i32, Text)>, Error> {
+        if self.xid != opcode::XID_NOTIFICATION {
+            return Ok(None);
+        }
+        let mut body = self.body.clone();
+        let (kind, _state) = (body.int()?, body.int()?);
+        Ok(Some((kind, body.text("path")?)))
+    }
+
+    /// Reads the body as that of an answer to this operation; empty for those without one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn response(&self, operation: i32) -> Result<Response, Error> {
+        let mut body = self.body.clone();
+        let body = &mut body;
+        Ok(match operation {
+            opcode::CREATE | opcode::SYNC => Response::Path(body.text("path")?),
+            opcode::CREATE2 => Response::PathStat(body.text("path")?, data::stat(body)?),
+            opcode::EXISTS | opcode::SET_DATA | opcode::SET_ACL => Response::Stat(data::stat(body)?),
+            opcode::GET_DATA => Response::Data(body.bytes()?, data::stat(body)?),
+            opcode::GET_CHILDREN => Response::Children(data::paths(body)?),
+            opcode::GET_CHILDREN2 => Response::Children2(data::paths(body)?, data::stat(body)?),
+            opcode::GET_ACL => Response::Acl(data::acl(body)?, data::stat(body)?),
+            opcode::MULTI => Response::Multi(multi::decode_outcomes(body)?),
+            _ => Response::Empty,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Requests: a header of xid and operation, and the operation's body.
+
+use protocol::peer::ClientRequest;
+use spec::{ErrorCode, Machine, Zxid};
+use tree::{Credential, Read, Text, Write};
+
+use super::{opcode, write};
+use crate::{Buffer, Decoder, Error, Sink, data};
+
+/// What stands in front of each request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestHeader {
+    /// The client's number of the request, echoed in the reply.
+    pub xid: i32,
+    /// What is asked; see [`opcode`].
+    pub operation: i32,
+}
+
+impl RequestHeader {
+    /// Reads it from the front of a frame.
+    ///
+    /// # Errors
+    /// [`Error::Short`]; the connection is to be closed.
+    pub fn decode(input: &mut Decoder<'_>) -> Result<Self, Error> {
+        Ok(Self { xid: input.int()?, operation: input.int()? })
+    }
+}
+
+/// Reads the payload of a frame behind the handshake. Bytes behind the request are ignored.
+///
+/// Every operation has its answer: one that is unknown, not offered, or only for servers among themselves, and a
+/// body that does not decode, become [`ClientRequest::Refused`].
+///
+/// # Errors
+/// A payload without a whole header, which has no answer: the connection is to be closed.
+pub fn decode_request<M>(input: &mut Decoder<'_>) -> Result<(RequestHeader, ClientRequest<M>), Error>
+where
+    M: Machine<Read = Read, Write = Write, Credential = Credential>,
+{
+    let header = RequestHeader::decode(input)?;
+    let request = body(header.operation, input).unwrap_or_else(|error| {
+        let (code, close) = write::refusal(&error);
+        // As in ZooKeeper, nothing is said of an authentication that cannot even be read.
+        ClientRequest::Refused { code, close: close || header.operation == opcode::AUTH }
+    });
+    Ok((header, request))
+}
+
+fn body<M>(operation: i32, input: &mut Decoder<'_>) -> Result<ClientRequest<M>, Error>
+where
+    M: Machine<Read = Read, Write = Write, Credential = Credential>,
+{
+    Ok(match operation {
+        opcode::PING => ClientRequest::Ping,
+        opcode::CLOSE_SESSION => ClientRequest::Close,
+        opcode::SYNC => ClientRequest::Sync(input.required("path")?.to_vec()),
+        opcode::AUTH => ClientRequest::Authenticate(credential(input)?),
+        opcode::EXISTS
+        | opcode::GET_DATA
+        | opcode::GET_ACL
+        | opcode::GET_CHILDREN
+        | opcode::GET_CHILDREN2
+        | opcode::SET_WATCHES => ClientRequest::Read(read(operation, input)?),
+        _ if write::is_write(operation) => ClientRequest::Write(write::decode(operation, input)?),
+        _ => ClientRequest::Refused { code: ErrorCode::Unimplemented, close: true },
+    })
+}
+
+fn read(operation: i32, input: &mut Decoder<'_>) -> Result<Read, Error> {
+    if operation == opcode::SET_WATCHES {
+        return Ok(Read::SetWatches {
+            relative: Zxid(input.unsigned()?),
+            data: data::paths(input)?,
+            exist: data::paths(input)?,
+            child: data::paths(input)?,
+        });
+    }
+    let path = input.text("path")?;
+    Ok(match operation {
+        opcode::EXISTS => Read::Exists { path, watch: input.bool()? },
+        opcode::GET_DATA => Read::GetData { path, watch: input.bool()? },
+        opcode::GET_CHILDREN => Read::GetChildren { path, watch: input.bool()? },
+        opcode::GET_CHILDREN2 => Read::GetChildren2 { path, watch: input.bool()? },
+        opcode::GET_ACL => Read::GetAcl { path },
+        other => return Err(Error::Unknown { what: "read", found: i64::from(other) }),
+    })
+}
+
+/// A null scheme is one that nobody knows, a null proof an empty one.
+fn credential(input: &mut Decoder<'_>) -> Result<Credential, Error> {
+    let _type = input.int()?;
+    let scheme = match input.text("scheme") {
+        Err(Error::Null { .. }) => Text::default(),
+        scheme => scheme?,
+    };
+    Ok(Credential { scheme, bytes: input.bytes()?.unwrap_or_default() })
+}
+
+/// Appends a client's request as a frame.
+///
+/// # Errors
+/// [`Error::Invalid`] for [`ClientRequest::Refused`], which nobody sends; nothing is appended.
+pub fn put_request<M>(xid: i32, request: &ClientRequest<M>, out: &mut impl Buffer) -> Result<(), Error>
+where
+    M: Machine<Read = Read, Write = Write, Credential = Credential>,
+{
+    let operation = operation(request)?;
+    out.put_sized(|out| {
+        out.put_int(xid);
+        out.put_int(operation);
+        match request {
+            ClientRequest::Ping | ClientRequest::Close | ClientRequest::Refused { .. } => {}
+            ClientRequest::Authenticate(credential) => {
+                out.put_int(0);
+                out.put_bytes(credential.scheme.as_bytes());
+                out.put_bytes(&credential.bytes);
+            }
+            ClientRequest::Read(read) => put_read(read, out),
+            ClientRequest::Write(write) => write::put(write, out),
+            ClientRequest::Sync(path) => out.put_bytes(path),
+        }
+    });
+    Ok(())
+}
+
+/// The number of a request's operation.
+///
+/// # Errors
+/// [`Error::Invalid`] for [`ClientRequest::Refused`].
+pub fn operation<M>(request: &ClientRequest<M>) -> Result<i32, Error>
+where
+    M: Machine<Read = Read, Write = Write, Credential = Credential>,
+{
+    Ok(match request {
+        ClientRequest::Ping => opcode::PING,
+        ClientRequest::Close => opcode::CLOSE_SESSION,
+        ClientRequest::Authenticate(_) => opcode::AUTH,
+        ClientRequest::Sync(_) => opcode::SYNC,
+        ClientRequest::Read(Read::Exists { .. }) => opcode::EXISTS,
+        ClientRequest::Read(Read::GetData { .. }) => opcode::GET_DATA,
+        ClientRequest::Read(Read::GetAcl { .. }) => opcode::GET_ACL,
+        ClientRequest::Read(Read::GetChildren { .. }) => opcode::GET_CHILDREN,
+        ClientRequest::Read(Read::GetChildren2 { .. }) => opcode::GET_CHILDREN2,
+        ClientRequest::Read(Read::SetWatches { .. }) => opcode::SET_WATCHES,
+        ClientRequest::Write(write) => write::operation(write),
+        ClientRequest::Refused { .. } => {
+            return Err(Error::Invalid { what: "a refused request is not sent" });
+        }
+    })
+}
+
+fn put_read(read: &Read, out: &mut impl Sink) {
+    match read {
+        Read::Exists { path, watch }
+        | Read::GetData { path, watch }
+        | Read::GetChildren { path, watch }
+        | Read::GetChildren2 { path, watch } => {
+            out.put_bytes(path.as_bytes());
+            out.put_bool(*watch);
+        }
+        Read::GetAcl { path } => out.put_bytes(path.as_bytes()),
+        Read::SetWatches { relative, data, exist, child } => {
+            out.put_unsigned(relative.0);
+            data::put_paths(data, out);
+            data::put_paths(exist, out);
+            data::put_paths(child, out);
+        }
+    }
+}
