@@ -10,6 +10,8 @@ extern crate alloc;
 pub mod io;
 pub mod peer;
 pub mod quorum;
+pub mod recovery;
+pub mod session;
 pub mod zab;
 
 pub use io::{
