@@ -1,1 +1,3 @@
-//! The checker crate.
+//! The checker: models of the protocol at stated bounds, and the engine that searches all of their states.
+
+pub mod engine;

@@ -1,0 +1,374 @@
+//! Breadth-first search: every reachable state once, shortest counterexamples, exact counts.
+
+use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashSet;
+
+use super::{
+    Broken, Model, Verdict,
+    store::{Chunked, VectorSet},
+    tables::{InternedBoard, TableSizes, Tables},
+};
+
+/// How often, in expanded states, limits are looked at and progress is told.
+const STRIDE: u32 = 4096;
+
+/// When to give up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Distinct states.
+    pub states: usize,
+    /// Bytes of memory for states and their index (tables of parts are small beside them).
+    pub bytes: usize,
+    /// Time.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { states: usize::MAX, bytes: 12 << 30, time: Duration::MAX }
+    }
+}
+
+/// How to search.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// When to give up.
+    pub limits: Limits,
+    /// Leave out transitions that fail, instead of stopping at them: what do the wider rules say then?
+    pub skip_failed_steps: bool,
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Distinct states found.
+    pub distinct: usize,
+    /// Transitions computed.
+    pub generated: u64,
+    /// States found and not expanded.
+    pub queue: usize,
+    /// The number of transitions to the states that are expanded now.
+    pub depth: u32,
+    /// Bytes for states and their index.
+    pub bytes: usize,
+    /// Time since the start.
+    pub elapsed: Duration,
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Every reachable state was judged.
+    Exhausted,
+    /// A rule does not hold.
+    Broken,
+    /// The limit on states was reached.
+    States,
+    /// The limit on memory was reached.
+    Memory,
+    /// The limit on time was reached.
+    Time,
+}
+
+/// A run to something bad, as short as any.
+#[derive(Clone, Debug)]
+pub struct Counterexample<A> {
+    /// What is broken.
+    pub broken: Broken,
+    /// The transitions from the initial state. Either the last one fails, or the state behind it is judged bad.
+    pub path: Vec<A>,
+}
+
+/// What a search has found.
+#[derive(Clone, Debug)]
+pub struct Outcome<A> {
+    /// Why it ended.
+    pub end: End,
+    /// How far it got.
+    pub progress: Progress,
+    /// The most transitions on a shortest path to any state.
+    pub depth: u32,
+    /// The rule that does not hold.
+    pub counterexample: Option<Counterexample<A>>,
+    /// For each of [`Model::witnesses`]: the number of transitions to its first sight.
+    pub witnesses: Vec<Option<u32>>,
+    /// What the tables held at the end.
+    pub tables: TableSizes,
+}
+
+/// A search under way, or ended; holds every state found.
+pub struct Search<'m, M: Model> {
+    pub(crate) tables: Tables<'m, M>,
+    pub(crate) states: VectorSet,
+    parents: Chunked<u32>,
+    actions: Chunked<u16>,
+    /// The first state of each depth.
+    levels: Vec<u32>,
+    judge: Judge,
+    witnesses: Vec<Option<u32>>,
+    generated: u64,
+    started: Instant,
+    options: Options,
+    counterexample: Option<Counterexample<M::Action>>,
+}
+
+impl<M: Model> std::fmt::Debug for Search<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Search").field("distinct", &self.states.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'m, M: Model> Search<'m, M> {
+    /// A search that has not begun.
+    ///
+    /// # Panics
+    /// If the model names more than 64 witnesses.
+    pub fn new(model: &'m M, options: Options) -> Self {
+        assert!(model.witnesses().len() <= 64, "witnesses are bits of one word");
+        let mut tables = Tables::new(model);
+        let initial = tables.initial();
+        let judge = Judge::new(&initial, &mut tables);
+        Self {
+            tables,
+            states: VectorSet::new(initial.len()),
+            parents: Chunked::new(),
+            actions: Chunked::new(),
+            levels: vec![0],
+            judge,
+            witnesses: vec![None; model.witnesses().len()],
+            generated: 0,
+            started: Instant::now(),
+            options,
+            counterexample: None,
+        }
+    }
+
+    /// Searches to the end, telling how far it is from time to time.
+    pub fn run(&mut self, tell: &mut dyn FnMut(&Progress)) -> Outcome<M::Action> {
+        let initial = self.tables.initial();
+        self.add(&initial, 0, 0);
+        let mut end = self.counterexample.as_ref().map(|_| End::Broken);
+        let mut expander = Expander::new(initial.len());
+        let mut index = 0;
+        while end.is_none() && (index as usize) < self.states.len() {
+            if index == self.levels[self.levels.len() - 1] {
+                self.levels.push(u32::try_from(self.states.len()).expect("fewer than 2^32 states"));
+            }
+            self.expand(index, &mut expander);
+            index += 1;
+            if self.counterexample.is_some() {
+                end = Some(End::Broken);
+            } else if index.is_multiple_of(STRIDE) {
+                let progress = self.progress(index);
+                tell(&progress);
+                end = self.over_limit(&progress);
+            }
+        }
+        let progress = self.progress(index);
+        tell(&progress);
+        Outcome {
+            end: end.unwrap_or(End::Exhausted),
+            progress,
+            depth: self.depth_of(u32::try_from(self.states.len()).expect("fewer than 2^32 states") - 1),
+            counterexample: self.counterexample.clone(),
+            witnesses: self.witnesses.clone(),
+            tables: self.tables.sizes(),
+        }
+    }
+
+    fn progress(&self, expanded: u32) -> Progress {
+        Progress {
+            distinct: self.states.len(),
+            generated: self.generated,
+            queue: self.states.len() - expanded as usize,
+            depth: self.depth_of(expanded.saturating_sub(1)),
+            bytes: self.states.bytes() + self.parents.bytes() + self.actions.bytes(),
+            elapsed: self.started.elapsed(),
+        }
+    }
+
+    fn over_limit(&self, progress: &Progress) -> Option<End> {
+        let limits = self.options.limits;
+        if progress.queue == 0 {
+            None
+        } else if progress.distinct > limits.states {
+            Some(End::States)
+        } else if progress.bytes > limits.bytes {
+            Some(End::Memory)
+        } else if progress.elapsed > limits.time {
+            Some(End::Time)
+        } else {
+            None
+        }
+    }
+
+    /// The number of transitions on a shortest path to a state.
+    pub fn depth_of(&self, index: u32) -> u32 {
+        // `levels[d + 1]` is the first state behind depth `d`; the first entry marks the initial state's own level.
+        let level = self.levels.partition_point(|&first| first <= index) - 1;
+        u32::try_from(level).expect("depths are small")
+    }
+
+    fn expand(&mut self, index: u32, expander: &mut Expander) {
+        expander.load(self.states.get(index));
+        let mut number = 0;
+        for slot in 0..expander.here.len() {
+            let offers = self.tables.offers(slot, expander.here[slot]);
+            for action in offers.iter() {
+                if let Some((result, witnesses)) = expander.step(&mut self.tables, action) {
+                    self.generated += 1;
+                    self.see(witnesses, index);
+                    match result {
+                        Ok(()) => {
+                            let after = std::mem::take(&mut expander.after);
+                            self.add(&after, index, number);
+                            expander.after = after;
+                        }
+                        Err(_) if self.options.skip_failed_steps => {}
+                        Err(broken) => self.fail(broken, index, Some(action)),
+                    }
+                    if self.counterexample.is_some() {
+                        return;
+                    }
+                }
+                number = number.checked_add(1).expect("a state offers fewer than 65536 transitions");
+            }
+        }
+    }
+
+    fn add(&mut self, ids: &[u32], parent: u32, action: u16) {
+        let (index, new) = self.states.insert(ids);
+        if !new {
+            return;
+        }
+        self.parents.push(parent);
+        self.actions.push(action);
+        let verdict = self.judge.judge(ids, &mut self.tables);
+        self.see(verdict.witnesses, index);
+        if let Some(broken) = verdict.broken {
+            self.fail(broken, index, None);
+        }
+    }
+
+    fn see(&mut self, mut bits: u64, index: u32) {
+        while bits != 0 {
+            let bit = bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            if self.witnesses[bit].is_none() {
+                self.witnesses[bit] = Some(self.path_to(index).len().try_into().expect("paths are short"));
+            }
+        }
+    }
+
+    fn fail(&mut self, broken: Broken, index: u32, last: Option<&M::Action>) {
+        let mut path = self.path_to(index);
+        path.extend(last.cloned());
+        self.counterexample = Some(Counterexample { broken, path });
+    }
+
+    /// A shortest path to a state.
+    pub fn path_to(&mut self, mut index: u32) -> Vec<M::Action> {
+        let mut path = Vec::new();
+        while index != 0 {
+            let (parent, number) = (self.parents.get(index), self.actions.get(index));
+            path.push(self.action(parent, number));
+            index = parent;
+        }
+        path.reverse();
+        path
+    }
+
+    fn action(&mut self, index: u32, number: u16) -> M::Action {
+        let mut number = usize::from(number);
+        for slot in 0..self.states.get(index).len() {
+            let offers = self.tables.offers(slot, self.states.get(index)[slot]);
+            match offers.get(number) {
+                Some(action) => return action.clone(),
+                None => number -= offers.len(),
+            }
+        }
+        unreachable!("the number of a transition is one of its state's offers")
+    }
+}
+
+/// Computes the transitions of one state.
+#[derive(Debug)]
+pub(crate) struct Expander {
+    pub(crate) here: Vec<u32>,
+    pub(crate) after: Vec<u32>,
+}
+
+impl Expander {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { here: vec![0; slots], after: vec![0; slots] }
+    }
+
+    pub(crate) fn load(&mut self, ids: &[u32]) {
+        self.here.copy_from_slice(ids);
+    }
+
+    /// Takes a transition from `here` to `after`, if it is enabled; also returns the witnesses met.
+    pub(crate) fn step<M: Model>(
+        &mut self,
+        tables: &mut Tables<'_, M>,
+        action: &M::Action,
+    ) -> Option<(Result<(), Broken>, u64)> {
+        let model = tables.model;
+        self.after.copy_from_slice(&self.here);
+        let mut board = InternedBoard::new(tables, &mut self.after);
+        if !model.enabled(&board, action) {
+            return None;
+        }
+        let result = model.next(&mut board, action);
+        Some((result, board.witnesses))
+    }
+}
+
+/// Judges states, each distinct part, pair and combination of views once.
+#[derive(Debug)]
+struct Judge {
+    /// The slots that have a view.
+    slots: Vec<usize>,
+    wholes: VectorSet,
+    pairs: FxHashSet<(usize, usize, u32, u32)>,
+    views: Vec<u32>,
+}
+
+impl Judge {
+    fn new<M: Model>(initial: &[u32], tables: &mut Tables<'_, M>) -> Self {
+        let slots: Vec<_> = (0..initial.len())
+            .filter(|&slot| tables.model.view(slot, tables.part(initial[slot])).is_some())
+            .collect();
+        let length = slots.len().max(1);
+        Self { slots, wholes: VectorSet::new(length), pairs: FxHashSet::default(), views: vec![0; length] }
+    }
+
+    fn judge<M: Model>(&mut self, ids: &[u32], tables: &mut Tables<'_, M>) -> Verdict {
+        let mut verdict = Verdict::default();
+        let mut viewed = 0;
+        for (slot, &id) in ids.iter().enumerate() {
+            let (view, new) = tables.view_id(slot, id);
+            if new {
+                verdict = verdict.and(tables.model.judge_part(slot, tables.part(id)));
+            }
+            if self.slots.get(viewed) == Some(&slot) {
+                assert!(view != 0, "a slot that has a view at the start always has one");
+                self.views[viewed] = view;
+                viewed += 1;
+            }
+        }
+        if viewed == 0 || verdict.broken.is_some() || !self.wholes.insert(&self.views).1 {
+            return verdict;
+        }
+        let views: Vec<_> = self.slots.iter().zip(&self.views).map(|(&s, &v)| (s, tables.view(v))).collect();
+        for (i, &(low, a)) in views.iter().enumerate() {
+            for (j, &(high, b)) in views.iter().enumerate().skip(i + 1) {
+                if self.pairs.insert((low, high, self.views[i], self.views[j])) {
+                    verdict = verdict.and(tables.model.judge_pair((low, high), (a, b)));
+                }
+            }
+        }
+        verdict.and(tables.model.judge_whole(&views))
+    }
+}

@@ -1,0 +1,217 @@
+//! Interned parts and remembered changes: the board that searches run on.
+
+use std::{fmt, hash::BuildHasher, rc::Rc};
+
+use hashbrown::HashTable;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+
+use super::{Board, Broken, Model, guard::guarded};
+
+/// Not computed yet.
+const UNKNOWN: u32 = u32::MAX;
+
+/// Values stored once each; a value's id is its place. Ids mean nothing outside of one run.
+#[derive(Debug)]
+pub(crate) struct Interned<V> {
+    values: Vec<V>,
+    table: HashTable<u32>,
+}
+
+impl<V: Eq + std::hash::Hash> Interned<V> {
+    fn new() -> Self {
+        Self { values: Vec::new(), table: HashTable::new() }
+    }
+
+    fn id(&mut self, value: V) -> u32 {
+        let hash = FxBuildHasher.hash_one(&value);
+        if let Some(&id) = self.table.find(hash, |&id| self.values[id as usize] == value) {
+            return id;
+        }
+        let id = u32::try_from(self.values.len())
+            .ok()
+            .filter(|id| *id != UNKNOWN)
+            .expect("fewer than 2^32 values");
+        let values = &self.values;
+        self.table.insert_unique(hash, id, |&id| FxBuildHasher.hash_one(&values[id as usize]));
+        self.values.push(value);
+        id
+    }
+
+    fn get(&self, id: u32) -> &V {
+        &self.values[id as usize]
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+/// A vector by id that grows as ids do.
+#[derive(Debug, Default)]
+struct ById(Vec<u32>);
+
+impl ById {
+    fn get(&self, id: u32) -> u32 {
+        self.0.get(id as usize).copied().unwrap_or(UNKNOWN)
+    }
+
+    fn set(&mut self, id: u32, value: u32) {
+        let id = id as usize;
+        if self.0.len() <= id {
+            self.0.resize(id + 1, UNKNOWN);
+        }
+        self.0[id] = value;
+    }
+}
+
+/// The part tables of one search, and everything remembered about them.
+pub struct Tables<'m, M: Model> {
+    pub(crate) model: &'m M,
+    parts: Interned<M::Part>,
+    yields: Interned<Rc<M::Yield>>,
+    changes: FxHashMap<(u32, M::Change), (u32, u32)>,
+    /// By slot, then by part: an index into `offer_lists`.
+    offers: Vec<ById>,
+    offer_lists: Vec<Rc<[M::Action]>>,
+    /// By slot, then by part: 0 for no view, else the view's id plus 1.
+    view_ids: Vec<ById>,
+    views: Interned<M::View>,
+}
+
+impl<M: Model> fmt::Debug for Tables<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables")
+            .field("parts", &self.parts.len())
+            .field("changes", &self.changes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much the tables hold, and how much they have saved.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TableSizes {
+    /// Distinct parts.
+    pub parts: usize,
+    /// Distinct pairs of a part and a change, each computed once.
+    pub changes: usize,
+    /// Distinct yields.
+    pub yields: usize,
+    /// Distinct views.
+    pub views: usize,
+}
+
+impl<'m, M: Model> Tables<'m, M> {
+    /// Empty tables for this model.
+    pub fn new(model: &'m M) -> Self {
+        Self {
+            model,
+            parts: Interned::new(),
+            yields: Interned::new(),
+            changes: FxHashMap::default(),
+            offers: Vec::new(),
+            offer_lists: Vec::new(),
+            view_ids: Vec::new(),
+            views: Interned::new(),
+        }
+    }
+
+    /// The initial state as ids.
+    pub fn initial(&mut self) -> Vec<u32> {
+        let parts = self.model.initial();
+        self.offers.resize_with(parts.len(), ById::default);
+        self.view_ids.resize_with(parts.len(), ById::default);
+        parts.into_iter().map(|part| self.parts.id(part)).collect()
+    }
+
+    /// The part with this id.
+    pub fn part(&self, id: u32) -> &M::Part {
+        self.parts.get(id)
+    }
+
+    /// What is held.
+    pub fn sizes(&self) -> TableSizes {
+        TableSizes {
+            parts: self.parts.len(),
+            changes: self.changes.len(),
+            yields: self.yields.len(),
+            views: self.views.len(),
+        }
+    }
+
+    /// What the part offers in this slot.
+    pub(crate) fn offers(&mut self, slot: usize, id: u32) -> Rc<[M::Action]> {
+        let known = self.offers[slot].get(id);
+        if known != UNKNOWN {
+            return Rc::clone(&self.offer_lists[known as usize]);
+        }
+        let mut list = Vec::new();
+        self.model.offers(slot, self.parts.get(id), &mut list);
+        let list: Rc<[M::Action]> = list.into();
+        let place = u32::try_from(self.offer_lists.len()).expect("fewer than 2^32 lists");
+        self.offer_lists.push(Rc::clone(&list));
+        self.offers[slot].set(id, place);
+        list
+    }
+
+    /// The id of the part's view in this slot, counted from 1, or 0 if it has none; and whether this part was never
+    /// seen in this slot before.
+    pub(crate) fn view_id(&mut self, slot: usize, id: u32) -> (u32, bool) {
+        let known = self.view_ids[slot].get(id);
+        if known != UNKNOWN {
+            return (known, false);
+        }
+        let view = self.model.view(slot, self.parts.get(id)).map_or(0, |view| self.views.id(view) + 1);
+        self.view_ids[slot].set(id, view);
+        (view, true)
+    }
+
+    /// The view with this id, as counted by [`Tables::view_id`].
+    pub(crate) fn view(&self, id: u32) -> &M::View {
+        self.views.get(id - 1)
+    }
+
+    fn change(&mut self, id: u32, change: M::Change) -> Result<(u32, Rc<M::Yield>), Broken> {
+        let key = (id, change);
+        if let Some(&(after, yields)) = self.changes.get(&key) {
+            return Ok((after, Rc::clone(self.yields.get(yields))));
+        }
+        let mut part = self.parts.get(id).clone();
+        let model = self.model;
+        let yields = guarded(|| model.change(&mut part, &key.1))?;
+        let after = self.parts.id(part);
+        let yields = self.yields.id(Rc::new(yields));
+        self.changes.insert(key, (after, yields));
+        Ok((after, Rc::clone(self.yields.get(yields))))
+    }
+}
+
+/// One state on the interned tables.
+#[derive(Debug)]
+pub struct InternedBoard<'t, 'm, M: Model> {
+    tables: &'t mut Tables<'m, M>,
+    ids: &'t mut [u32],
+    pub(crate) witnesses: u64,
+}
+
+impl<'t, 'm, M: Model> InternedBoard<'t, 'm, M> {
+    /// A view of the state in `ids`, which transitions change in place.
+    pub fn new(tables: &'t mut Tables<'m, M>, ids: &'t mut [u32]) -> Self {
+        Self { tables, ids, witnesses: 0 }
+    }
+}
+
+impl<M: Model> Board<M> for InternedBoard<'_, '_, M> {
+    fn part(&self, slot: usize) -> &M::Part {
+        self.tables.part(self.ids[slot])
+    }
+
+    fn change(&mut self, slot: usize, change: M::Change) -> Result<Rc<M::Yield>, Broken> {
+        let (after, yields) = self.tables.change(self.ids[slot], change)?;
+        self.ids[slot] = after;
+        Ok(yields)
+    }
+
+    fn witness(&mut self, bits: u64) {
+        self.witnesses |= bits;
+    }
+}
