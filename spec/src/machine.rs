@@ -118,6 +118,10 @@ pub trait Machine {
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode>;
 
+    /// Tells whom a connection has authenticated as by now, for the choice of the events that it may see. To be called
+    /// when that changes; a read that leaves a watch tells it as well.
+    fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]);
+
     /// Drops every watch of a connection.
     fn forget_client(watches: &mut Self::Watches, client: ClientId);
 
