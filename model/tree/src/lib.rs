@@ -6,6 +6,7 @@ extern crate alloc;
 pub mod acl;
 pub mod answer;
 pub mod node;
+pub mod path;
 pub mod request;
 pub mod stat;
 pub mod text;

@@ -3,16 +3,16 @@
 use alloc::vec::IntoIter;
 use core::fmt;
 
-/// The names of a node's children, in the order of their UTF-8 bytes; knows its length.
+/// The names of a node's children as UTF-8, in the order of their bytes; knows its length.
 #[derive(Clone)]
 pub struct Children<'a> {
-    names: IntoIter<&'a str>,
+    names: IntoIter<&'a [u8]>,
 }
 
 impl<'a> Iterator for Children<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         self.names.next()
     }
 

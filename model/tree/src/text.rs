@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::{
     borrow::Borrow,
     fmt,
+    ops::Range,
     str::{self, Utf8Error},
 };
 
@@ -40,6 +41,22 @@ impl Text {
     /// Its UTF-8 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// A part of it, without a copy.
+    ///
+    /// # Panics
+    /// If the range is outside, or cuts a character.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(self.as_str().get(range.clone()).is_some(), "a slice cuts no character");
+        Self(self.0.slice(range))
+    }
+
+    /// A copy of its own, which keeps no receive buffer alive.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
     }
 
     /// Its length in bytes.
