@@ -80,6 +80,9 @@ pub enum Op<W> {
     CloseSession,
     /// Tell when everything that was proposed by now is committed.
     Sync,
+    /// A write that this server does not offer, or cannot read, and that a learner has forwarded as it came: an error
+    /// transaction with this code takes its place.
+    Refused(ErrorCode),
 }
 
 /// What a client asks of the server that it is connected to.
