@@ -1,1 +1,14 @@
-//! The faults crate.
+//! Faults of whole processes and machines, and the judge of what clients were promised under them.
+//!
+//! The judge speaks ZooKeeper's client protocol with a codec of its own and believes nobody: it keeps an account of
+//! each acknowledgement and holds every server against it. Apache ZooKeeper's own servers pass the same rounds, which
+//! shows that the judge asks for nothing that ZooKeeper does not promise.
+
+pub mod client;
+pub mod conductor;
+pub mod ensemble;
+pub mod jute;
+pub mod kills;
+pub mod ledger;
+pub mod scripts;
+pub mod worker;

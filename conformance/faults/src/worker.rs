@@ -1,0 +1,312 @@
+//! A client on a thread of its own that writes without pause, through every fault, and keeps its account.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    client::{Client, ConnectError, Kind, Op, Session},
+    ledger::{Ledger, Pending},
+};
+
+/// The timeout that workers ask for, in milliseconds.
+pub const SESSION_TIMEOUT_MS: i32 = 10_000;
+
+/// A reply that takes longer than this counts as a lost connection.
+const REPLY_PATIENCE: Duration = Duration::from_millis(3_300);
+
+/// Between two attempts to connect.
+const REDIAL: Duration = Duration::from_millis(5);
+
+/// The codes of a session that is dead, or owned by another connection.
+const SESSION_EXPIRED: i32 = -112;
+const SESSION_MOVED: i32 = -118;
+
+/// What the conductor wants of all workers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// Write.
+    Run,
+    /// Read every reply that is due, then keep the session alive and nothing else.
+    Rest,
+    /// End.
+    Stop,
+}
+
+/// What conductor and workers share.
+#[derive(Debug)]
+pub struct Shared {
+    order: Mutex<Order>,
+    changed: Condvar,
+    start: Instant,
+    acked: AtomicU64,
+}
+
+impl Shared {
+    /// Workers rest at first.
+    pub fn new() -> Arc<Self> {
+        let (order, changed) = (Mutex::new(Order::Rest), Condvar::new());
+        Arc::new(Self { order, changed, start: Instant::now(), acked: AtomicU64::new(0) })
+    }
+
+    /// Tells every worker.
+    pub fn order(&self, order: Order) {
+        *lock(&self.order) = order;
+        self.changed.notify_all();
+    }
+
+    fn current(&self) -> Order {
+        *lock(&self.order)
+    }
+
+    /// Microseconds since the run began.
+    pub fn micros(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// How many writes have been acknowledged, of all workers.
+    pub fn acked(&self) -> u64 {
+        self.acked.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps, but not through a change of orders.
+    fn sleep(&self, time: Duration) {
+        let order = lock(&self.order);
+        drop(self.changed.wait_timeout(order, time).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// What the conductor may see of a worker.
+#[derive(Debug)]
+pub struct State {
+    /// Its account.
+    pub ledger: Ledger,
+    /// Its session, and the ephemeral node that lives with it.
+    pub session: Option<Session>,
+    /// Sessions that the ensemble has declared dead, each with the longest time in milliseconds that this client had
+    /// let it go without contact.
+    pub lost: Vec<(i64, u64)>,
+    /// Whether nothing is outstanding and the worker obeys [`Order::Rest`].
+    pub resting: bool,
+    /// The promise that was broken, if one was.
+    pub broken: Option<String>,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its state; it holds the lock only for moments.
+    pub state: Arc<Mutex<State>>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    /// Starts a worker that dials these servers in turn and keeps up to `window` requests under way.
+    pub fn start(
+        shared: &Arc<Shared>,
+        servers: Vec<SocketAddr>,
+        ledger: Ledger,
+        window: usize,
+        first: usize,
+    ) -> Self {
+        let state = Arc::new(Mutex::new(State {
+            ledger,
+            session: None,
+            lost: Vec::new(),
+            resting: false,
+            broken: None,
+        }));
+        let mut run = Run {
+            shared: Arc::clone(shared),
+            state: Arc::clone(&state),
+            servers,
+            next: first,
+            window,
+            heard: Instant::now(),
+            silence: Duration::ZERO,
+        };
+        let thread = thread::spawn(move || run.run());
+        Self { state, thread: Some(thread), shared: Arc::clone(shared) }
+    }
+
+    /// Looks at the state.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.order(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Takes a lock; a thread that panicked while it held it has printed why, and the state is judged anyway.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The ephemeral node of a session.
+pub fn ephemeral(session: i64) -> String {
+    format!("/faults/living/{session:016x}")
+}
+
+struct Run {
+    shared: Arc<Shared>,
+    state: Arc<Mutex<State>>,
+    servers: Vec<SocketAddr>,
+    next: usize,
+    window: usize,
+    /// When the last word of the session's server came.
+    heard: Instant,
+    /// The longest time without contact in the life of this session.
+    silence: Duration,
+}
+
+impl Run {
+    fn run(&mut self) {
+        while self.shared.current() != Order::Stop {
+            if let Some(client) = self.connect()
+                && let Err(error) = self.talk(client)
+                && let Some(broken) = error.downcast_ref::<Broken>()
+            {
+                lock(&self.state).broken.get_or_insert_with(|| broken.0.clone());
+                return;
+            }
+            lock(&self.state).resting = false;
+            self.shared.sleep(REDIAL);
+        }
+    }
+
+    fn connect(&mut self) -> Option<Client> {
+        let server = self.servers[self.next % self.servers.len()];
+        self.next += 1;
+        let (session, zxid) = {
+            let state = lock(&self.state);
+            (state.session.clone(), state.ledger.last_zxid())
+        };
+        let answer = Client::connect(server, session.as_ref(), SESSION_TIMEOUT_MS, zxid, REPLY_PATIENCE);
+        match (answer, session) {
+            (Ok(client), old) => {
+                if old.is_some() {
+                    self.hear();
+                } else {
+                    (self.heard, self.silence) = (Instant::now(), Duration::ZERO);
+                }
+                lock(&self.state).session = Some(client.session().clone());
+                Some(client)
+            }
+            (Err(ConnectError::Expired), Some(old)) => {
+                self.hear();
+                let silence = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
+                let mut state = lock(&self.state);
+                state.session = None;
+                state.lost.push((old.id, silence));
+                None
+            }
+            (Err(_), _) => None,
+        }
+    }
+
+    /// Notes that the server of this session has just spoken.
+    fn hear(&mut self) {
+        self.silence = self.silence.max(self.heard.elapsed());
+        self.heard = Instant::now();
+    }
+
+    /// Writes until the connection is gone, a promise is broken, or the order is to stop.
+    fn talk(&mut self, mut client: Client) -> Result<()> {
+        let path = ephemeral(client.session().id);
+        let made = client.call(&Op::Create { path, data: Vec::new(), kind: Kind::Ephemeral })?;
+        // The node may stand already, from before a break of the connection.
+        ensure!(made.code == 0 || made.code == -110, "no ephemeral: code {}", made.code);
+        let mut under_way = VecDeque::new();
+        loop {
+            self.hear();
+            match self.shared.current() {
+                Order::Stop => {
+                    if under_way.is_empty() {
+                        client.call(&Op::Close)?;
+                    }
+                    return Ok(());
+                }
+                Order::Rest if under_way.is_empty() => {
+                    lock(&self.state).resting = true;
+                    self.shared.sleep(Duration::from_millis(500));
+                    self.send(&mut client, &mut under_way, true)?;
+                }
+                Order::Rest => {}
+                // Looked at twice, the second time under the lock: the conductor gives the order before it looks at
+                // `resting`, so whoever it sees resting will not send.
+                Order::Run if !self.leave_rest() => continue,
+                Order::Run => {
+                    while under_way.len() < self.window {
+                        self.send(&mut client, &mut under_way, false)?;
+                    }
+                }
+            }
+            self.receive(&mut client, &mut under_way)?;
+        }
+    }
+
+    /// Whether the order is to write; then this worker does not count as resting any more.
+    fn leave_rest(&self) -> bool {
+        let mut state = lock(&self.state);
+        let run = self.shared.current() == Order::Run;
+        state.resting &= !run;
+        run
+    }
+
+    fn send(&mut self, client: &mut Client, under_way: &mut UnderWay, ping: bool) -> Result<()> {
+        let (op, pending) = if ping { (Op::Ping, Pending::Ping) } else { lock(&self.state).ledger.send() };
+        let sent = self.shared.micros();
+        let xid = client.send(&op)?;
+        under_way.push_back((xid, pending, sent));
+        Ok(())
+    }
+
+    fn receive(&mut self, client: &mut Client, under_way: &mut UnderWay) -> Result<()> {
+        let reply = client.receive()?;
+        let acked = self.shared.micros();
+        let (xid, pending, sent) = under_way.pop_front().context("a reply to nothing")?;
+        if reply.xid != xid {
+            bail!(Broken(format!("reply to request {} where {xid} ({pending:?}) was due", reply.xid)));
+        }
+        if reply.code == SESSION_EXPIRED || reply.code == SESSION_MOVED {
+            bail!("the session is not this connection's any more");
+        }
+        if pending != Pending::Ping {
+            self.shared.acked.fetch_add(1, Ordering::Relaxed);
+        }
+        let entered = lock(&self.state).ledger.acknowledge(pending, &reply, sent, acked);
+        entered.map_err(|error| Broken(error.to_string()).into())
+    }
+}
+
+type UnderWay = VecDeque<(i32, Pending, u64)>;
+
+/// A promise that the ensemble broke, in contrast to a connection that did.
+#[derive(Debug)]
+struct Broken(String);
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
