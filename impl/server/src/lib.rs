@@ -1,4 +1,7 @@
 //! The server: sockets, files and timers around the actors that the checker checks.
 pub mod config;
+pub mod ensemble;
+pub mod logging;
+mod timer;
 
 pub use config::Config;

@@ -1,0 +1,178 @@
+//! Log lines that never hold the server up.
+//!
+//! Lines go through a bounded queue to a thread that writes them. When the reader of the log is slow, or its pipe is
+//! full, lines are dropped and counted; the server goes on.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// Lines that may wait to be written.
+const QUEUE_LINES: usize = 4096;
+/// How long the end of the process waits for lines to be written.
+const FLUSH_MAX: Duration = Duration::from_millis(200);
+
+/// The way to the log's writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LogPipe {
+    lines: SyncSender<Vec<u8>>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    queued: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl LogPipe {
+    /// Starts a thread that writes to `sink`.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn to(sink: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, queue) = sync_channel(QUEUE_LINES);
+        let counts = Arc::new(Counts::default());
+        let shared = Arc::clone(&counts);
+        thread::Builder::new()
+            .name("log-lines".to_owned())
+            .spawn(move || write_lines(queue, sink, &shared))?;
+        Ok(Self { lines, counts })
+    }
+
+    /// Lines that were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.counts.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until what was logged is written, or a fifth of a second has passed.
+    pub fn flush(&self) {
+        let deadline = Instant::now() + FLUSH_MAX;
+        while self.counts.written.load(Ordering::Acquire) < self.counts.queued.load(Ordering::Acquire)
+            && Instant::now() < deadline
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn push(&self, line: &[u8]) {
+        self.counts.queued.fetch_add(1, Ordering::AcqRel);
+        if self.lines.try_send(line.to_vec()).is_err() {
+            self.counts.queued.fetch_sub(1, Ordering::AcqRel);
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One event's writer.
+#[derive(Debug)]
+pub struct Line<'a>(&'a LogPipe);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for LogPipe {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line(self)
+    }
+}
+
+fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) {
+    let mut told = 0;
+    for line in queue {
+        // A reader that is gone is no reason to stop: there is nobody left to tell.
+        let _ = sink.write_all(&line);
+        let dropped = counts.dropped.load(Ordering::Relaxed);
+        if dropped > told {
+            let _ = writeln!(sink, "{} log lines were dropped: their reader is too slow", dropped - told);
+            told = dropped;
+        }
+        let _ = sink.flush();
+        counts.written.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Sends everything that is traced, and panics, through a pipe to standard error. `RUST_LOG` chooses what; info and
+/// above unless it says otherwise.
+///
+/// # Errors
+/// If no thread can be started.
+pub fn init() -> io::Result<LogPipe> {
+    let pipe = LogPipe::to(io::stderr())?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(pipe.clone()).with_ansi(false).init();
+    let for_panics = pipe.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        for_panics.push(format!("{panic}\n").as_bytes());
+        for_panics.flush();
+    }));
+    Ok(pipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{
+            Arc, Mutex,
+            mpsc::{Receiver, channel},
+        },
+    };
+
+    use super::{LogPipe, QUEUE_LINES};
+
+    /// A pipe whose reader reads nothing until it is told to.
+    struct Stuck {
+        go: Receiver<()>,
+        seen: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Stuck {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.go.recv();
+            self.seen.lock().expect("unpoisoned").extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_pipe_drops_lines_and_says_how_many() {
+        let (go, wait) = channel();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }).expect("a thread");
+        let lines = QUEUE_LINES + 100;
+        for _ in 0..lines {
+            pipe.push(b"line\n");
+        }
+        let dropped = pipe.dropped();
+        assert!((98..=100).contains(&dropped), "{dropped}");
+        drop(go);
+        pipe.flush();
+        let text = String::from_utf8(seen.lock().expect("unpoisoned").clone()).expect("text");
+        assert!(text.contains("log lines were dropped"), "{}", &text[..200]);
+    }
+}

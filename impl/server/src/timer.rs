@@ -1,0 +1,160 @@
+//! Named timers: how long each takes, and which is due.
+//!
+//! Setting a timer again before it fires is the common case (each packet sets the timer of silence), so it only
+//! stores a deadline; the one sleeping task wakes at the earliest deadline it was told of and looks again.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use protocol::Timer;
+
+use crate::Config;
+
+/// How long the named timers take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Durations {
+    tick: Duration,
+    init: Duration,
+    sync: Duration,
+}
+
+/// The first wait of a silent election.
+const RESEND_FIRST: Duration = Duration::from_millis(200);
+/// The longest.
+const RESEND_MAX: Duration = Duration::from_secs(60);
+/// How long an election with a quorum waits for a better vote.
+const FINALIZE: Duration = Duration::from_millis(200);
+
+impl Durations {
+    pub(crate) fn new(config: &Config) -> Self {
+        let tick = Duration::from_millis(u64::from(config.tick_ms));
+        Self { tick, init: tick * config.init_limit, sync: tick * config.sync_limit }
+    }
+}
+
+/// The timers that are set.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    durations: Durations,
+    deadlines: BTreeMap<Timer, Instant>,
+    resend: Duration,
+    /// The timer that is being told of: a resend set while it is told of waits twice as long.
+    firing: Option<Timer>,
+    /// When the sleeping task wakes.
+    wakes: Option<Instant>,
+}
+
+impl Timers {
+    pub(crate) fn new(durations: Durations) -> Self {
+        Self { durations, deadlines: BTreeMap::new(), resend: RESEND_FIRST, firing: None, wakes: None }
+    }
+
+    /// Starts a timer anew. True if the sleeping task must look again, since it would sleep too long.
+    pub(crate) fn set(&mut self, timer: Timer, now: Instant) -> bool {
+        let deadline = now + self.duration(timer);
+        self.deadlines.insert(timer, deadline);
+        self.wakes.is_none_or(|wakes| deadline < wakes)
+    }
+
+    pub(crate) fn cancel(&mut self, timer: Timer) {
+        self.deadlines.remove(&timer);
+    }
+
+    /// The earliest deadline: the sleeping task sleeps until then.
+    pub(crate) fn sleep_until(&mut self) -> Option<Instant> {
+        self.wakes = self.deadlines.values().min().copied();
+        self.wakes
+    }
+
+    pub(crate) fn any_due(&self, now: Instant) -> bool {
+        self.deadlines.values().any(|deadline| *deadline <= now)
+    }
+
+    /// Takes the timer that is due longest. Until [`Timers::fired`], it is the one being told of.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
+        let due = self.deadlines.iter().filter(|(_, deadline)| **deadline <= now);
+        let timer = *due.min_by_key(|(_, deadline)| **deadline)?.0;
+        self.deadlines.remove(&timer);
+        self.firing = Some(timer);
+        Some(timer)
+    }
+
+    pub(crate) fn fired(&mut self) {
+        self.firing = None;
+    }
+
+    fn duration(&mut self, timer: Timer) -> Duration {
+        match timer {
+            Timer::Establish | Timer::Handshake(_) => self.durations.init,
+            Timer::Silence(_) => self.durations.sync,
+            Timer::Ping => self.durations.tick / 2,
+            Timer::Expiry => self.durations.tick,
+            Timer::Finalize => FINALIZE,
+            Timer::Resend => {
+                self.resend = match self.firing {
+                    Some(Timer::Resend) => (self.resend * 2).min(RESEND_MAX),
+                    _ => RESEND_FIRST,
+                };
+                self.resend
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use protocol::Timer;
+    use spec::ServerId;
+
+    use super::{Durations, Timers};
+
+    fn timers() -> Timers {
+        let tick = Duration::from_secs(2);
+        Timers::new(Durations { tick, init: tick * 10, sync: tick * 5 })
+    }
+
+    #[test]
+    fn a_timer_set_again_fires_once_and_late() {
+        let (mut timers, start) = (timers(), Instant::now());
+        let silence = Timer::Silence(ServerId(2));
+        assert!(timers.set(silence, start));
+        assert_eq!(timers.sleep_until(), Some(start + Duration::from_secs(10)));
+        assert!(!timers.set(silence, start + Duration::from_secs(3)), "the sleeper wakes early enough");
+        assert_eq!(timers.take_due(start + Duration::from_secs(10)), None);
+        assert_eq!(timers.sleep_until(), Some(start + Duration::from_secs(13)));
+        assert_eq!(timers.take_due(start + Duration::from_secs(13)), Some(silence));
+        assert_eq!(timers.take_due(start + Duration::from_secs(99)), None);
+    }
+
+    #[test]
+    fn an_earlier_timer_wakes_the_sleeper() {
+        let (mut timers, start) = (timers(), Instant::now());
+        timers.set(Timer::Establish, start);
+        timers.sleep_until();
+        assert!(timers.set(Timer::Ping, start));
+        timers.cancel(Timer::Ping);
+        assert_eq!(timers.sleep_until(), Some(start + Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn a_silent_election_doubles_its_wait_up_to_a_minute() {
+        let (mut timers, mut now) = (timers(), Instant::now());
+        timers.set(Timer::Resend, now);
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let deadline = timers.sleep_until().expect("set");
+            waits.push(deadline.duration_since(now).as_millis());
+            now = deadline;
+            assert_eq!(timers.take_due(now), Some(Timer::Resend));
+            timers.set(Timer::Resend, now);
+            timers.fired();
+        }
+        assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000]);
+        timers.set(Timer::Resend, now);
+        assert_eq!(timers.sleep_until(), Some(now + Duration::from_millis(200)), "an event starts anew");
+    }
+}
