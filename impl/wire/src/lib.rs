@@ -6,6 +6,7 @@
 pub mod client;
 pub mod data;
 pub mod error;
+pub mod log;
 pub mod notification;
 pub mod record;
 

@@ -272,6 +272,9 @@ pub trait Buffer: Sink {
     /// Bytes written so far.
     fn length(&self) -> usize;
 
+    /// The bytes written from here on.
+    fn written(&self, from: usize) -> &[u8];
+
     /// Overwrites bytes that were written before.
     fn patch(&mut self, at: usize, bytes: &[u8]);
 
@@ -299,6 +302,10 @@ impl Buffer for Vec<u8> {
         self.len()
     }
 
+    fn written(&self, from: usize) -> &[u8] {
+        &self[from..]
+    }
+
     fn patch(&mut self, at: usize, bytes: &[u8]) {
         self[at..at + bytes.len()].copy_from_slice(bytes);
     }
@@ -311,6 +318,10 @@ impl Buffer for Vec<u8> {
 impl Buffer for BytesMut {
     fn length(&self) -> usize {
         self.len()
+    }
+
+    fn written(&self, from: usize) -> &[u8] {
+        &self[from..]
     }
 
     fn patch(&mut self, at: usize, bytes: &[u8]) {

@@ -92,7 +92,7 @@ fn put_read(answer: &tree::Answer<'_>, out: &mut impl Sink) {
 fn put_names(names: &tree::Children<'_>, out: &mut impl Sink) {
     out.put_count(names.len());
     for name in names.clone() {
-        out.put_bytes(name.as_bytes());
+        out.put_bytes(name);
     }
 }
 
