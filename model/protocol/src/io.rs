@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use spec::{Epoch, ServerId, Zxid};
+use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
 
 /// A packet between a leader and one of its learners, as the order of proposals needs it; `T` is the transaction.
 ///
@@ -256,8 +256,28 @@ pub enum Note {
         /// Who sent it.
         from: ServerId,
     },
+    /// An election message that came too late to matter: of an older round, or when its receiver has a leader.
+    StaleVote {
+        /// Who sent it.
+        from: ServerId,
+    },
     /// A timer fired that nothing waits for any more.
     IdleTimer(Timer),
+    /// A request, or the end, of a connection that was given up already.
+    UnknownClient {
+        /// The connection.
+        client: ClientId,
+    },
+    /// A session was not heard of for longer than its timeout, and is being closed.
+    SessionExpired {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session was made under an id that is taken: the clock of the server that made it went back.
+    SessionIdTaken {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 /// How a leader brings a learner up to date.

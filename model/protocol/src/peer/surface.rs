@@ -110,14 +110,12 @@ pub enum ClientRequest<M: Machine> {
     },
 }
 
-/// What the peer is told. Wall-clock stamps are milliseconds since 1970.
+/// What the peer is told after its start, which is `Peer::boot`. Wall-clock stamps are milliseconds since 1970.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Input<M: Machine> {
-    /// The process has started, and this is what recovery read; the state holds all of it.
-    Boot(Recovered<M::Txn>),
     /// The link that this server dialled to its leader is up.
     Connected(ServerId),
-    /// A learner's link to this server is up.
+    /// A learner's link to this server is up. It takes the place of an older one with the same learner.
     Accepted(ServerId),
     /// The link with this server is gone, refused or broken; never told of a link that the peer closed.
     Disconnected(ServerId),
@@ -199,7 +197,7 @@ pub enum Input<M: Machine> {
 /// The answer to one request, to be encoded at once: it borrows from the state.
 #[derive(Debug)]
 pub enum Answer<'a, M: Machine + 'a> {
-    /// Of a write.
+    /// Of a write that was carried out, or of a multi.
     Outcome(&'a M::Outcome),
     /// Of a read.
     Read(M::Answer<'a>),
@@ -214,8 +212,11 @@ pub enum Answer<'a, M: Machine + 'a> {
 /// What the peer asks the shell for: everything of [`zab::Effects`] that touches the world, the election mesh, and
 /// clients. Each call is carried out in order; none answers.
 pub trait Effects<M: Machine> {
-    /// Puts a packet on the link with this server.
+    /// Puts a packet on the link with this server; those of the order of proposals come by way of
+    /// [`Effects::send_message`].
     fn send(&mut self, to: ServerId, packet: &Packet<M>);
+    /// As [`zab::Effects::send`]: the packet is [`Packet::Zab`], borrowed, since the transaction goes to many.
+    fn send_message(&mut self, to: ServerId, message: &Message<M::Txn>);
     /// As [`zab::Effects::stream_snapshot`]; `machine` is the state to send, mutable so that a walk over it can begin.
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut M);
     /// As [`zab::Effects::stream_log`].
