@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod election;
 pub mod io;
 pub mod peer;
 pub mod quorum;
@@ -14,6 +15,7 @@ pub mod recovery;
 pub mod session;
 pub mod zab;
 
+pub use election::Election;
 pub use io::{
     Exit, Message, Note, Notification, Recovered, Role, ServerState, Ticket, Timer, Violation, Vote,
 };
