@@ -8,6 +8,7 @@ pub mod data;
 pub mod error;
 pub mod log;
 pub mod notification;
+pub mod peer;
 pub mod record;
 
 pub use error::{Error, complete};

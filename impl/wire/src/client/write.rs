@@ -96,7 +96,7 @@ pub fn put(write: &Write, out: &mut impl Sink) {
 }
 
 /// What a client is told about a body that could not be read.
-pub(super) fn refusal(error: &Error) -> (ErrorCode, bool) {
+pub(crate) fn refusal(error: &Error) -> (ErrorCode, bool) {
     if matches!(error, Error::NotSupported { .. }) {
         (ErrorCode::Unimplemented, true)
     } else {
