@@ -31,8 +31,12 @@ impl Quorum {
 
     /// Whether these servers decide: more than half of the voters are among them.
     pub fn decides<'a>(&self, servers: impl IntoIterator<Item = &'a ServerId>) -> bool {
-        let present: BTreeSet<_> =
-            servers.into_iter().filter(|server| self.voters.contains(server)).collect();
-        present.len() * 2 > self.voters.len()
+        let present: BTreeSet<_> = servers.into_iter().collect();
+        self.decides_where(|voter| present.contains(&voter))
+    }
+
+    /// Whether the servers that this holds for decide.
+    pub fn decides_where(&self, member: impl Fn(ServerId) -> bool) -> bool {
+        self.voters().filter(|voter| member(*voter)).count() * 2 > self.voters.len()
     }
 }

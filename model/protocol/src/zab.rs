@@ -359,9 +359,7 @@ impl<T: Clone> Zab<T> {
             return;
         }
         if self.core.stale {
-            self.core.reloading = true;
-            out.reload();
-            return;
+            return self.core.reload(out);
         }
         self.core.replay(out);
         self.phase = Phase::Looking;

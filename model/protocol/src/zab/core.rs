@@ -96,6 +96,24 @@ impl<T: Clone> Core<T> {
         out.save_current(ticket, epoch);
     }
 
+    /// Cuts the log: until the state is loaded anew, it is not what the disk would give.
+    pub(super) fn truncate(&mut self, last: Zxid, out: &mut impl Effects<T>) {
+        self.stale = true;
+        let ticket = self.tickets.issue(Pending::Truncate(last));
+        out.truncate(ticket, last);
+    }
+
+    /// Stores the state that was received.
+    pub(super) fn store(&mut self, label: Zxid, out: &mut impl Effects<T>) {
+        let ticket = self.tickets.issue(Pending::Snapshot(label));
+        out.save_snapshot(ticket, label);
+    }
+
+    pub(super) fn reload(&mut self, out: &mut impl Effects<T>) {
+        self.reloading = true;
+        out.reload();
+    }
+
     /// Takes over what was loaded anew, all of it durable.
     pub(super) fn on_reloaded(&mut self, recovered: Recovered<T>) {
         let last = recovered.last;

@@ -4,7 +4,10 @@
 //! What counts as an acknowledgement is read off the learners that are connected now: a learner whose link broke may
 //! have to cut proposals that it acknowledged before, when it comes back (rule Z-8).
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize};
 use spec::{Epoch, ServerId, Zxid};
@@ -127,8 +130,12 @@ impl Leader {
     }
 
     fn quorum_joined<T>(&self, core: &Core<T>) -> bool {
-        let joined: BTreeSet<_> = self.joined().chain([core.config.me]).collect();
-        core.config.quorum.decides(&joined)
+        core.config.quorum.decides_where(|voter| voter == core.config.me || self.durable(voter).is_some())
+    }
+
+    /// Through which transaction a learner that has joined the epoch is durable.
+    fn durable(&self, learner: ServerId) -> Option<Zxid> {
+        self.learners.get(&learner).and_then(|learner| learner.durable())
     }
 
     fn drop_learner<T>(&mut self, core: &Core<T>, learner: ServerId, out: &mut impl Effects<T>) -> Next {
@@ -205,7 +212,7 @@ impl Leader {
             }
             Stage::Promising => {}
             Stage::Electing | Stage::SavingCurrent | Stage::Synchronising | Stage::Broadcasting => {
-                self.tell(from, out)
+                self.tell(from, out);
             }
         }
         Ok(())
@@ -238,7 +245,7 @@ impl Leader {
     ) -> Next {
         match self.learners.get_mut(&from) {
             Some(learner) if learner.stage == LearnerStage::Told => {
-                learner.stage = LearnerStage::Promised(last)
+                learner.stage = LearnerStage::Promised(last);
             }
             _ => return self.judge(core, from, Err(Violation::BadState), out),
         }
@@ -474,15 +481,12 @@ impl Leader {
     fn commit<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
         while let Some((zxid, _)) = core.history.oldest_open() {
             let zxid = *zxid;
-            let own = (core.history.flushed() >= zxid).then_some(core.config.me);
-            let holders: BTreeSet<_> = self
-                .learners
-                .iter()
-                .filter(|(_, learner)| learner.durable().is_some_and(|acked| acked >= zxid))
-                .map(|(id, _)| *id)
-                .chain(own)
-                .collect();
-            if !core.config.quorum.decides(&holders) {
+            let holds = |voter| {
+                let durable =
+                    if voter == core.config.me { Some(core.history.flushed()) } else { self.durable(voter) };
+                durable.is_some_and(|durable| durable >= zxid)
+            };
+            if !core.config.quorum.decides_where(holds) {
                 return;
             }
             for to in self.forwarding() {
@@ -503,7 +507,7 @@ impl Leader {
             Pending::Accepted(_) => {
                 self.stage = Stage::Electing;
                 self.promises.insert(core.config.me);
-                let waiting: alloc::vec::Vec<_> = self
+                let waiting: Vec<_> = self
                     .learners
                     .iter()
                     .filter(|(_, learner)| learner.stage == LearnerStage::Introduced)
@@ -516,7 +520,7 @@ impl Leader {
             }
             Pending::Current(_) => {
                 self.stage = Stage::Synchronising;
-                let waiting: alloc::vec::Vec<_> = self
+                let waiting: Vec<_> = self
                     .learners
                     .iter()
                     .filter_map(|(id, learner)| match learner.stage {

@@ -183,7 +183,7 @@ impl<T: Clone> Learner<T> {
             return Err(Violation::BadTruncate { found: last, committed: core.committed });
         }
         self.stage = Stage::Cutting(last);
-        self.truncate(core, last, out);
+        core.truncate(last, out);
         Ok(())
     }
 
@@ -201,23 +201,12 @@ impl<T: Clone> Learner<T> {
             self.stage = Stage::Storing(label);
             core.stale = true;
             if core.history.last() > label {
-                self.truncate(core, label, out);
+                core.truncate(label, out);
             } else {
-                self.store(core, label, out);
+                core.store(label, out);
             }
         }
         self.judge(verdict, out)
-    }
-
-    fn truncate(&self, core: &mut Core<T>, last: Zxid, out: &mut impl Effects<T>) {
-        core.stale = true;
-        let ticket = core.tickets.issue(Pending::Truncate(last));
-        out.truncate(ticket, last);
-    }
-
-    fn store(&self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) {
-        let ticket = core.tickets.issue(Pending::Snapshot(label));
-        out.save_snapshot(ticket, label);
     }
 
     fn on_proposal(
@@ -365,13 +354,13 @@ impl<T: Clone> Learner<T> {
                 self.stage = Stage::Joined;
                 out.send(self.leader, &Message::Ack { zxid: self.epoch.start() });
             }
-            Pending::Truncate(_) => match self.stage {
-                Stage::Storing(label) => self.store(core, label, out),
-                _ => {
-                    core.reloading = true;
-                    out.reload();
+            Pending::Truncate(_) => {
+                if let Stage::Storing(label) = self.stage {
+                    core.store(label, out);
+                } else {
+                    core.reload(out);
                 }
-            },
+            }
             Pending::Snapshot(_) => return self.prepared(core, out),
             Pending::Recovered | Pending::Locate(_) => unreachable!("Z-12: an operation outlived its role"),
         }
