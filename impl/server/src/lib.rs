@@ -5,3 +5,5 @@ pub mod logging;
 mod timer;
 
 pub use config::Config;
+mod stats;
+mod words;
