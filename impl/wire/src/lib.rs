@@ -10,6 +10,7 @@ pub mod log;
 pub mod notification;
 pub mod peer;
 pub mod record;
+pub mod snapshot;
 
 pub use error::{Error, complete};
 pub use record::{Buffer, Decoder, Sink};
