@@ -19,4 +19,5 @@ pub use election::Election;
 pub use io::{
     Exit, Message, Note, Notification, Recovered, Role, ServerState, Ticket, Timer, Violation, Vote,
 };
+pub use peer::Peer;
 pub use quorum::Quorum;

@@ -1,4 +1,225 @@
-//! One server: routes inputs to the actors of election, Zab and sessions.
+//! One server: routes inputs to the actors of election, Zab and sessions, and runs the pipeline of requests.
+//!
+//! A request of a client is answered from the state at once, or it becomes a transaction: the server of the
+//! connection submits it to the leader, perhaps itself; the leader checks who owns the session, prepares the whole
+//! outcome and proposes it; every server applies it at its place in the order, and the one whose client waits for it
+//! answers. Nothing of this outlives the role: when it is lost, all connections are closed, and clients come back to
+//! whoever serves then.
+mod barrier;
+mod client;
+mod links;
+mod pipeline;
+mod service;
+mod sink;
 mod surface;
 
-pub use surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
+use spec::{Machine, SessionId};
+
+pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
+use self::{
+    barrier::Source,
+    client::Clients,
+    pipeline::Claim,
+    service::Service,
+    sink::{ElectionSink, ZabSink},
+};
+use crate::{Election, Note, Recovered, Role, Timer, election, zab, zab::Zab};
+
+/// One server's peer, for a replicated state of type `M`, which its caller owns.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Peer<M: Machine> {
+    config: Config,
+    zab: Zab<M::Txn>,
+    election: Election,
+    clients: Clients<M>,
+    service: Service<M>,
+    next_session: SessionId,
+}
+
+impl<M: Machine> Peer<M> {
+    /// Starts from what recovery read; `machine` holds all of it.
+    pub fn boot(
+        config: Config,
+        recovered: Recovered<M::Txn>,
+        machine: &mut M,
+        out: &mut impl Effects<M>,
+    ) -> Self {
+        let (mut clients, mut service) = (Clients::default(), Service::Closed);
+        let mut sink = ZabSink {
+            config: &config,
+            clients: &mut clients,
+            service: &mut service,
+            machine,
+            out,
+            look: None,
+            established: None,
+        };
+        let zab = Zab::boot(config.zab.clone(), recovered, &mut sink);
+        let election = Election::new(config.zab.me, config.zab.quorum.clone());
+        let next_session = config.first_session;
+        Self { config, zab, election, clients, service, next_session }
+    }
+
+    /// The order of transactions, to look at.
+    pub fn zab(&self) -> &Zab<M::Txn> {
+        &self.zab
+    }
+
+    /// The elections, to look at.
+    pub fn election(&self) -> &Election {
+        &self.election
+    }
+
+    /// Whether clients are served.
+    pub fn is_serving(&self) -> bool {
+        !matches!(self.service, Service::Closed)
+    }
+
+    /// Requests of this server's clients that are not answered. A caller that bounds them stops reading its clients.
+    pub fn outstanding_requests(&self) -> usize {
+        self.clients.unanswered()
+    }
+
+    /// How many connections have a session, or are about to.
+    pub fn connections(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// The watches of this server's connections, to look at.
+    pub fn watches(&self) -> &M::Watches {
+        &self.clients.watches
+    }
+
+    /// Gives the role up, as after a lost quorum: for a server that is about to stop.
+    pub fn resign(&mut self, machine: &mut M, out: &mut impl Effects<M>) {
+        self.with_zab(machine, out, |zab, sink| zab.resign(sink));
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, machine: &mut M, input: Input<M>, out: &mut impl Effects<M>) {
+        match input {
+            Input::Connected(to) => self.zab_step(machine, zab::Input::Connected(to), out),
+            Input::Accepted(from) => {
+                self.forget_link(from);
+                self.zab_step(machine, zab::Input::Accepted(from), out);
+            }
+            Input::Disconnected(peer) => {
+                self.forget_link(peer);
+                self.zab_step(machine, zab::Input::Disconnected(peer), out);
+            }
+            Input::Packet { from, packet, time } => self.on_packet(machine, from, packet, time, out),
+            Input::Snapshot { from, zxid } => {
+                self.zab_step(machine, zab::Input::Snapshot { from, zxid }, out)
+            }
+            Input::Notification { from, notification } => {
+                self.elect(machine, election::Input::Notification { from, notification }, out);
+            }
+            Input::ElectionLinkDown(peer) => self.elect(machine, election::Input::LinkDown(peer), out),
+            Input::Timer { timer, time } => self.on_timer(machine, timer, time, out),
+            Input::Done(ticket) => self.zab_step(machine, zab::Input::Done(ticket), out),
+            Input::Located { ticket, at } => {
+                self.zab_step(machine, zab::Input::Located { ticket, at }, out);
+            }
+            Input::Reloaded(recovered) => self.zab_step(machine, zab::Input::Reloaded(recovered), out),
+            Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time } => {
+                let claim = Claim { session, password, timeout_ms, last_seen };
+                self.on_connect(machine, client, identities, claim, time, out);
+            }
+            Input::ClientRequest { client, xid, request, time } => {
+                let due = self.clients.request(machine, client, xid, request, time, out);
+                if let Some(submission) = due {
+                    self.submit(machine, client, submission, out);
+                }
+            }
+            Input::ClientClosed(client) => self.clients.closed(client, out),
+        }
+        self.advance(machine, out);
+    }
+
+    /// Lets everything go on that an input has unblocked.
+    fn advance(&mut self, machine: &mut M, out: &mut impl Effects<M>) {
+        loop {
+            if let Service::Leading(reign) = &mut self.service {
+                let committed = self.zab.committed();
+                while let Some(source) = reign.barrier.release(committed) {
+                    match source {
+                        Source::Client(client) => self.clients.sync_through(client, machine, out),
+                        Source::Learner(learner) => out.send(learner, &Packet::Sync),
+                    }
+                }
+            }
+            match self.clients.resume() {
+                Some((client, submission)) => self.submit(machine, client, submission, out),
+                None => return,
+            }
+        }
+    }
+
+    fn zab_step(&mut self, machine: &mut M, input: zab::Input<M::Txn>, out: &mut impl Effects<M>) {
+        self.with_zab(machine, out, |zab, sink| zab.step(input, sink));
+    }
+
+    /// Lets Zab do something, and carries out what it asks of its neighbours.
+    fn with_zab<E: Effects<M>>(
+        &mut self,
+        machine: &mut M,
+        out: &mut E,
+        act: impl FnOnce(&mut Zab<M::Txn>, &mut ZabSink<'_, M, E>),
+    ) {
+        let had_role = self.zab.role().is_some();
+        let mut sink = ZabSink {
+            config: &self.config,
+            clients: &mut self.clients,
+            service: &mut self.service,
+            machine,
+            out,
+            look: None,
+            established: None,
+        };
+        act(&mut self.zab, &mut sink);
+        let ZabSink { look, established, .. } = sink;
+        let lost_role = had_role && self.zab.role().is_none();
+        if lost_role {
+            out.role(None, self.zab.current(), false);
+        }
+        if let Some(epoch) = established {
+            self.elect(machine, election::Input::Established(epoch), out);
+        }
+        match look {
+            Some(vote) => self.elect(machine, election::Input::Look(vote), out),
+            None if lost_role => self.elect(machine, election::Input::Stopped, out),
+            None => {}
+        }
+    }
+
+    /// Lets the election do something, and follows its leader if it has found one.
+    fn elect<E: Effects<M>>(&mut self, machine: &mut M, input: election::Input, out: &mut E) {
+        let mut sink = ElectionSink::<M, E>::new(out);
+        self.election.step(input, &mut sink);
+        if let Some(leader) = sink.elected {
+            let role = if leader == self.config.zab.me { Role::Leading } else { Role::Following(leader) };
+            out.role(Some(role), self.zab.current(), false);
+            self.zab_step(machine, zab::Input::Elected(leader), out);
+        }
+    }
+
+    fn on_timer(&mut self, machine: &mut M, timer: Timer, time: i64, out: &mut impl Effects<M>) {
+        match (timer, &self.service) {
+            (Timer::Ping, Service::Leading(_)) => {
+                self.ping(out);
+                out.set_timer(Timer::Ping);
+            }
+            (Timer::Expiry, Service::Leading(_)) => {
+                out.set_timer(Timer::Expiry);
+                self.expire(machine, time, out);
+            }
+            (Timer::Ping | Timer::Expiry, Service::Following(_) | Service::Closed) => {
+                out.note(Note::IdleTimer(timer));
+            }
+            (Timer::Resend | Timer::Finalize, _) => self.elect(machine, election::Input::Timer(timer), out),
+            (Timer::Establish | Timer::Handshake(_) | Timer::Silence(_), _) => {
+                self.zab_step(machine, zab::Input::Timer(timer), out);
+            }
+        }
+    }
+}

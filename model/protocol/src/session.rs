@@ -42,6 +42,11 @@ impl Sessions {
         sessions
     }
 
+    /// Whether the session is in the table, closing or not.
+    pub fn knows(&self, session: SessionId) -> bool {
+        self.table.contains_key(&session)
+    }
+
     /// A session is created on this server.
     pub fn open(&mut self, session: SessionId, timeout_ms: i32, owner: ServerId) {
         self.insert(session, timeout_ms, Some(owner));

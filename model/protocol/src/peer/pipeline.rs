@@ -1,0 +1,161 @@
+//! From a client's wish to a proposal: connecting, submitting, preparing, expiring.
+
+use alloc::vec::Vec;
+
+use spec::{ClientId, Machine, SessionId, Zxid, machine::Author};
+
+use super::{Effects, Op, Packet, Peer, Request, barrier::Source, client::Submission, service::Service};
+use crate::{Note, session, zab};
+
+/// What a client brings to a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// The session to go on with; 0 asks for a new one.
+    pub(super) session: SessionId,
+    pub(super) password: [u8; 16],
+    pub(super) timeout_ms: i32,
+    /// The last zxid that it has seen.
+    pub(super) last_seen: Zxid,
+}
+
+impl<M: Machine> Peer<M> {
+    /// A client has connected. Nothing happens to another connection of its session before the claim is proved,
+    /// by the password here and by the leader's table (rule C-4).
+    pub(super) fn on_connect(
+        &mut self,
+        machine: &mut M,
+        client: ClientId,
+        identities: Vec<M::Identity>,
+        claim: Claim,
+        time: i64,
+        out: &mut impl Effects<M>,
+    ) {
+        let behind = claim.last_seen > machine.last_processed();
+        if behind || !self.is_serving() {
+            // Another server may do better: one that answered would have to show what the client has seen (S-7).
+            return out.close_client(client);
+        }
+        let least = self.config.session_timeout_min_ms;
+        let timeout_ms = claim.timeout_ms.min(self.config.session_timeout_max_ms).max(least);
+        if claim.session == SessionId(0) {
+            let session = self.new_session(machine);
+            self.clients.create(client, session, timeout_ms, identities);
+            let submission = Submission { session, xid: 0, op: Op::CreateSession { timeout_ms }, time };
+            return self.submit(machine, client, submission, out);
+        }
+        if claim.password != session::password(claim.session) {
+            return out.refuse_client(client);
+        }
+        self.clients.claim(client, claim.session, timeout_ms, identities);
+        match &mut self.service {
+            Service::Leading(reign) => {
+                if reign.sessions.revalidate(claim.session, timeout_ms, self.config.zab.me) {
+                    self.clients.grant(client, machine, out);
+                } else {
+                    self.clients.refuse(client, out);
+                }
+            }
+            Service::Following(fellowship) => {
+                fellowship.claims.push_back((claim.session, client));
+                let packet = Packet::Revalidate { session: claim.session, timeout_ms };
+                out.send(fellowship.leader, &packet);
+            }
+            Service::Closed => {}
+        }
+    }
+
+    /// An id that no living session has, as far as this server knows; the leader knows for sure.
+    fn new_session(&mut self, machine: &M) -> SessionId {
+        loop {
+            let session = self.next_session;
+            self.next_session = SessionId(session.0.wrapping_add(1));
+            let taken = self.clients.holds(session) || machine.session_timeout(session).is_some();
+            if !taken && session != SessionId(0) {
+                return session;
+            }
+        }
+    }
+
+    /// Hands a client's request to the leader.
+    pub(super) fn submit(
+        &mut self,
+        machine: &mut M,
+        client: ClientId,
+        submission: Submission<M::Write>,
+        out: &mut impl Effects<M>,
+    ) {
+        match &mut self.service {
+            Service::Leading(_) => self.lead(machine, Source::Client(client), submission, &[], out),
+            Service::Following(fellowship) => {
+                if submission.op == Op::Sync {
+                    fellowship.syncs.push_back(client);
+                }
+                let Submission { session, xid, op, .. } = submission;
+                // Lent to the packet, so that nothing is copied.
+                let identities = self.clients.lend_identities(client);
+                let packet = Packet::Request(Request { session, xid, identities, op });
+                out.send(fellowship.leader, &packet);
+                if let Packet::Request(request) = packet {
+                    self.clients.return_identities(client, request.identities);
+                }
+            }
+            Service::Closed => {}
+        }
+    }
+
+    /// Carries out a request as the leader; `identities` are those that came with it from a learner.
+    pub(super) fn lead(
+        &mut self,
+        machine: &mut M,
+        source: Source,
+        submission: Submission<M::Write>,
+        identities: &[M::Identity],
+        out: &mut impl Effects<M>,
+    ) {
+        let Submission { session, xid, op, time } = submission;
+        if op == Op::Sync {
+            return self.begin_sync(source, out);
+        }
+        let Some(zxid) = self.next_zxid(machine, out) else { return };
+        let Service::Leading(reign) = &mut self.service else { return };
+        let (from, identities) = match source {
+            Source::Client(client) => (self.config.zab.me, self.clients.identities(client)),
+            Source::Learner(learner) => (learner, identities),
+        };
+        if matches!(op, Op::CreateSession { .. }) && reign.sessions.knows(session) {
+            out.note(Note::SessionIdTaken { session });
+        }
+        let author = Author { session, xid, identities, time };
+        if let Some(txn) = reign.prepare(machine, from, author, zxid, &op) {
+            self.zab_step(machine, zab::Input::Propose(txn), out);
+        }
+    }
+
+    /// The place of the leader's next transaction. If the counter of the epoch is used up, it leads no longer (rule
+    /// Z-9).
+    fn next_zxid(&mut self, machine: &mut M, out: &mut impl Effects<M>) -> Option<Zxid> {
+        let zxid = self.zab.next_zxid();
+        if zxid.is_none() && matches!(self.service, Service::Leading(_)) {
+            out.note(Note::CounterUsedUp { epoch: self.zab.current() });
+            self.resign(machine, out);
+        }
+        zxid
+    }
+
+    /// A tick has passed: closes the sessions that nothing was heard of. Whatever was received before counts, the
+    /// touches of this server's own clients included.
+    pub(super) fn expire(&mut self, machine: &mut M, time: i64, out: &mut impl Effects<M>) {
+        let Service::Leading(reign) = &mut self.service else { return };
+        for (session, timeout_ms) in self.clients.collect_touched() {
+            reign.sessions.touch(session, timeout_ms);
+        }
+        for session in reign.sessions.tick() {
+            let Some(zxid) = self.next_zxid(machine, out) else { return };
+            let Service::Leading(reign) = &mut self.service else { return };
+            out.note(Note::SessionExpired { session });
+            let author = Author { session, xid: 0, identities: &[], time };
+            let txn = reign.prepare_close(machine, author, zxid);
+            self.zab_step(machine, zab::Input::Propose(txn), out);
+        }
+    }
+}
