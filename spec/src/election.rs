@@ -1,24 +1,55 @@
 //! Elections: what must hold of votes and of what is made of them.
 
-use crate::ServerId;
 use alloc::collections::BTreeSet;
 
-/// F-1: `greater` is a strict total order on these votes: of two different ones exactly one is greater, none is
+use crate::ServerId;
+
+/// F-1: `greater` is a strict total order on these votes. Of two different ones exactly one is greater, none is
 /// greater than itself, and greater than greater is greater.
 ///
 /// Source: ZooKeeper issue 1419, where ties were not guarded and the relation was cyclic.
 pub fn is_strict_total_order<V: PartialEq>(votes: &[V], greater: impl Fn(&V, &V) -> bool) -> bool {
     let irreflexive = votes.iter().all(|vote| !greater(vote, vote));
-    let total = votes
-        .iter()
-        .all(|one| votes.iter().all(|other| one == other || greater(one, other) != greater(other, one)));
-    let transitive = votes.iter().all(|a| {
-        votes
-            .iter()
-            .filter(|b| greater(a, b))
-            .all(|b| votes.iter().filter(|c| greater(b, c)).all(|c| greater(a, c)))
-    });
+    let one_of_two = |a: &V, b: &V| a == b || greater(a, b) != greater(b, a);
+    let total = votes.iter().all(|a| votes.iter().all(|b| one_of_two(a, b)));
+    let chained = |a: &V, b: &V| votes.iter().all(|c| !greater(b, c) || greater(a, c));
+    let transitive = votes.iter().all(|a| votes.iter().all(|b| !greater(a, b) || chained(a, b)));
     irreflexive && total && transitive
+}
+
+/// The last word of a voter that a server has when its election ends, as it relates to the result.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Word {
+    /// Whose.
+    pub of: ServerId,
+    /// The leader that it names.
+    pub leader: ServerId,
+    /// Whether vote and round are those of the result.
+    pub same_vote: bool,
+    /// Whether its sender has a leader, and names the result's epoch.
+    pub same_reign: bool,
+    /// Whether its sender says that it leads.
+    pub leads: bool,
+}
+
+/// F-2: the result of an election has a quorum: of servers that shared the vote in the round, or of servers that
+/// have this leader, which then says so itself. A server that is told by others that it leads itself believes it
+/// only in its own round.
+///
+/// Source: ZooKeeper `FastLeaderElection`, `checkLeader`.
+pub fn result_is_backed(
+    me: ServerId,
+    leader: ServerId,
+    own_round: bool,
+    words: &[Word],
+    decides: impl Fn(&BTreeSet<ServerId>) -> bool,
+) -> bool {
+    let voted = words.iter().filter(|word| word.same_vote).map(|word| word.of).collect();
+    let settled = words.iter().filter(|word| word.same_reign && word.leader == leader);
+    let joined = settled.map(|word| word.of).collect();
+    let leads =
+        if leader == me { own_round } else { words.iter().any(|word| word.of == leader && word.leads) };
+    decides(&voted) || (decides(&joined) && leads)
 }
 
 /// F-3: whoever is elected has a vote.

@@ -1,3 +1,4 @@
 //! The checker: models of the protocol at stated bounds, and the engine that searches all of their states.
 
+pub mod election;
 pub mod engine;

@@ -299,11 +299,13 @@ fn votes_of_and_for_strangers_count_for_nothing() {
     );
 }
 
+/// Sender, state, leader, round.
+type Words = &'static [(u64, ServerState, u64, u64)];
+
 #[test]
 fn an_established_leader_is_joined_on_its_own_word_and_a_quorums() {
     use ServerState::{Following, Leading};
     let reign = |leader| vote(5, 1, leader);
-    type Words = &'static [(u64, ServerState, u64, u64)];
     let rows: [(Words, bool, &str); 6] = [
         (&[(1, Following, 3, 7), (3, Leading, 3, 7)], true, "a later round"),
         (&[(3, Leading, 3, 7), (1, Following, 3, 7)], true, "in the other order"),

@@ -1,0 +1,283 @@
+//! A server of the election model: its actor, its timers, and what the rules need to know beside them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+use protocol::{
+    Election, Note, Notification, Quorum, ServerState, Timer, Vote,
+    election::{Effects, Input, outranks},
+};
+use spec::{Epoch, ServerId, election};
+
+use super::Change;
+use crate::engine::Broken;
+
+/// A server.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Server {
+    pub(super) id: ServerId,
+    /// What it has to offer; it is on disk.
+    pub(super) own: Vote,
+    /// Every vote for itself that it ever began an election with.
+    pub(super) offered: BTreeSet<Vote>,
+    /// None while it is down.
+    pub(super) actor: Option<Election>,
+    pub(super) resend: bool,
+    pub(super) finalize: bool,
+    /// Whether its last election ended with every voter of the ensemble sharing the vote.
+    pub(super) unanimous: bool,
+    /// What each other server said last in this election and counts in this round; no more than rule F-2 needs.
+    heard: BTreeMap<ServerId, Notification>,
+}
+
+/// What a step yields beside the changed server.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Told {
+    pub(super) sent: Vec<(ServerId, Notification)>,
+    pub(super) elected: Option<ServerId>,
+    pub(super) notes: Vec<Note>,
+    pub(super) witnesses: u64,
+}
+
+/// Carries out what the actor asks for.
+struct Sink<'s> {
+    told: &'s mut Told,
+    resend: &'s mut bool,
+    finalize: &'s mut bool,
+}
+
+impl Sink<'_> {
+    fn timer(&mut self, timer: Timer) -> &mut bool {
+        match timer {
+            Timer::Resend => self.resend,
+            Timer::Finalize => self.finalize,
+            Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) | Timer::Ping | Timer::Expiry => {
+                panic!("an election has no timer {timer:?}")
+            }
+        }
+    }
+}
+
+impl Effects for Sink<'_> {
+    fn notify(&mut self, to: ServerId, notification: &Notification) {
+        self.told.sent.push((to, *notification));
+    }
+
+    fn elected(&mut self, leader: ServerId) {
+        assert!(self.told.elected.is_none(), "an election ends once");
+        self.told.elected = Some(leader);
+    }
+
+    fn set_timer(&mut self, timer: Timer) {
+        *self.timer(timer) = true;
+    }
+
+    fn cancel_timer(&mut self, timer: Timer) {
+        *self.timer(timer) = false;
+    }
+
+    fn note(&mut self, note: Note) {
+        self.told.notes.push(note);
+    }
+}
+
+impl Server {
+    pub(super) fn down(own: Vote) -> Self {
+        Self {
+            id: own.leader,
+            own,
+            offered: BTreeSet::new(),
+            actor: None,
+            resend: false,
+            finalize: false,
+            unanimous: false,
+            heard: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.actor.is_some()
+    }
+
+    pub(super) fn word(&self) -> Option<Notification> {
+        self.actor.as_ref().and_then(Election::word)
+    }
+
+    pub(super) fn is_looking(&self) -> bool {
+        self.word().is_some_and(|word| word.state == ServerState::Looking)
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.word().is_some_and(|word| word.state == ServerState::Leading)
+    }
+
+    pub(super) fn follows(&self) -> Option<ServerId> {
+        self.word().filter(|word| word.state == ServerState::Following).map(|word| word.vote.leader)
+    }
+
+    /// The epoch that it tells others who ask.
+    pub(super) fn established(&self) -> Option<Epoch> {
+        self.word().map(|word| word.vote.epoch)
+    }
+
+    pub(super) fn round(&self) -> u64 {
+        self.actor.as_ref().map_or(0, Election::round)
+    }
+
+    pub(super) fn change(&mut self, change: &Change, quorum: &Quorum) -> Result<Told, Broken> {
+        match change {
+            Change::Start => {
+                self.actor = Some(Election::new(self.id, quorum.clone()));
+                self.step(Input::Look(self.own), quorum)
+            }
+            Change::Crash => {
+                *self = Self { offered: mem::take(&mut self.offered), ..Self::down(self.own) };
+                Ok(Told::default())
+            }
+            Change::Relook => {
+                self.unanimous = false;
+                self.step(Input::Stopped, quorum)?;
+                self.step(Input::Look(self.own), quorum)
+            }
+            Change::Step(input) => self.step(*input, quorum),
+            Change::Join(epoch, zxid) => {
+                self.own.epoch = *epoch;
+                self.own.zxid = *zxid;
+                self.step(Input::Established(*epoch), quorum)
+            }
+            Change::Send(_) | Change::Clear | Change::Spend(_) => {
+                unreachable!("{change:?} is not for a server")
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input, quorum: &Quorum) -> Result<Told, Broken> {
+        let mut told = Told::default();
+        let Some(actor) = &mut self.actor else { unreachable!("a server that is down takes no step") };
+        let before = actor.clone();
+        match input {
+            Input::Timer(Timer::Resend) => self.resend = false,
+            Input::Timer(Timer::Finalize) => self.finalize = false,
+            Input::Timer(_)
+            | Input::Look(_)
+            | Input::Notification { .. }
+            | Input::LinkDown(_)
+            | Input::Established(_)
+            | Input::Stopped => {}
+        }
+        let mut sink = Sink { told: &mut told, resend: &mut self.resend, finalize: &mut self.finalize };
+        actor.step(input, &mut sink);
+        let after = actor.clone();
+        self.hear(input, &before, &after);
+        told.witnesses = witnesses(input, &before, &after, &told);
+        if let Some(leader) = told.elected {
+            self.judge(leader, input, &before, &after, quorum)?;
+            self.heard.clear();
+        }
+        if self.finalize != after.is_finalizing() {
+            return Err(Broken::new("timers", "Finalize is set exactly while a quorum shares the vote"));
+        }
+        Ok(told)
+    }
+
+    /// Keeps what counts: the last word of each server, as far as it is of this round or tells of a leader.
+    fn hear(&mut self, input: Input, before: &Election, after: &Election) {
+        match input {
+            Input::Look(own) => {
+                self.heard.clear();
+                self.offered.insert(own);
+            }
+            Input::Stopped => self.heard.clear(),
+            Input::Notification { from, notification } if is_looking(before) => {
+                if after.round() != before.round() && is_looking(after) {
+                    self.heard.retain(|_, word| word.state != ServerState::Looking);
+                }
+                let counts = match notification.state {
+                    ServerState::Looking => notification.round == after.round(),
+                    ServerState::Following | ServerState::Leading => true,
+                    ServerState::Observing => false,
+                };
+                if counts {
+                    self.heard.insert(from, notification);
+                }
+            }
+            Input::Notification { .. } | Input::LinkDown(_) | Input::Timer(_) | Input::Established(_) => {}
+        }
+    }
+
+    /// F-2 and F-3, at the moment of a result. Also remembers whether the vote was unanimous.
+    fn judge(
+        &mut self,
+        leader: ServerId,
+        input: Input,
+        before: &Election,
+        after: &Election,
+        quorum: &Quorum,
+    ) -> Result<(), Broken> {
+        let result = after.word().expect("a result is a word");
+        let adopted = match input {
+            Input::Notification { notification, .. } => {
+                notification.vote == result.vote && notification.state == ServerState::Looking
+            }
+            Input::Look(own) => own == result.vote,
+            Input::LinkDown(_) | Input::Timer(_) | Input::Established(_) | Input::Stopped => false,
+        };
+        let shared = adopted || before.word().is_some_and(|word| word.vote == result.vote);
+        let words = self.heard.iter().map(|(id, word)| election::Word {
+            of: *id,
+            leader: word.vote.leader,
+            same_vote: word.vote == result.vote && word.round == result.round,
+            same_reign: word.state != ServerState::Looking && word.vote.epoch == result.vote.epoch,
+            leads: word.state == ServerState::Leading,
+        });
+        let own = election::Word { of: self.id, leader, same_vote: shared, same_reign: false, leads: false };
+        let words: Vec<_> = words.chain([own]).collect();
+        let decides = |servers: &BTreeSet<ServerId>| quorum.decides(servers);
+        if !election::result_is_backed(self.id, leader, before.round() == result.round, &words, decides) {
+            return Err(Broken::new(
+                "F-2",
+                format!("server {} elects {leader} without a quorum for it", self.id),
+            ));
+        }
+        if !election::leader_votes(leader, &quorum.voters().collect()) {
+            return Err(Broken::new("F-3", format!("server {} elects {leader}, which has no vote", self.id)));
+        }
+        self.unanimous = words.iter().filter(|word| word.same_vote).count() == quorum.voters().count();
+        Ok(())
+    }
+}
+
+fn is_looking(actor: &Election) -> bool {
+    actor.word().is_some_and(|word| word.state == ServerState::Looking)
+}
+
+fn witnesses(input: Input, before: &Election, after: &Election, told: &Told) -> u64 {
+    let bit = |number: u32, met: bool| u64::from(met) << number;
+    let elected = told.elected.is_some();
+    match input {
+        Input::Notification { notification, .. } if is_looking(before) => {
+            let settled = notification.state != ServerState::Looking;
+            let joins = elected && settled && after.word().is_some_and(|w| w.vote == notification.vote);
+            let later = notification.round > before.round();
+            let better = before.word().is_some_and(|word| {
+                let everyone = Quorum::majority([word.vote.leader, notification.vote.leader]);
+                outranks(&everyone, &notification.vote, &word.vote)
+            });
+            bit(0, joins && notification.round != before.round())
+                | bit(1, joins && notification.round == before.round())
+                | bit(2, !settled && later && after.round() == notification.round)
+                | bit(3, !settled && notification.round < before.round() && !told.sent.is_empty())
+                | bit(4, elected && !settled)
+                | bit(7, before.is_finalizing() && !settled && better && !elected)
+                | bit(
+                    11,
+                    joins && notification.vote.zxid.is_some_and(|z| z.epoch() < notification.vote.epoch),
+                )
+        }
+        Input::LinkDown(_) => bit(5, elected),
+        Input::Timer(_) => bit(6, elected),
+        Input::Notification { .. } | Input::Look(_) | Input::Established(_) | Input::Stopped => 0,
+    }
+}
