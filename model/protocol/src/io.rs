@@ -32,6 +32,9 @@ pub enum Message<T> {
         current: Option<Epoch>,
         /// The learner's last durable transaction.
         last: Zxid,
+        /// The learner's log is whole from here on, so that it can be cut at any transaction behind this one; below,
+        /// it may have nothing but a snapshot. An extension: a learner that does not say so says 0.
+        floor: Zxid,
     },
     /// Leader to learner: what follows continues your log as it is.
     Diff {

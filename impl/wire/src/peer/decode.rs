@@ -43,13 +43,7 @@ where
             epoch: start_of_epoch(place)?,
             extended: field(packet, Decoder::int)? >= PROTOCOL_VERSION_EXTENDED,
         }),
-        kind::ACKEPOCH => Packet::Zab(Message::AckEpoch {
-            current: match field(packet, Decoder::int)? {
-                -1 => None,
-                epoch => Some(Epoch(epoch.cast_unsigned())),
-            },
-            last: place,
-        }),
+        kind::ACKEPOCH => Packet::Zab(ack_epoch(packet)?),
         kind::DIFF => Packet::Zab(Message::Diff { last: place }),
         kind::TRUNC => Packet::Zab(Message::Trunc { last: place }),
         kind::PROPOSAL => {
@@ -81,6 +75,18 @@ fn field<'a, T>(
 ) -> Result<T, Error> {
     let data = packet.data.as_ref().ok_or(Error::Null { what: "data of a packet" })?;
     read(&mut Decoder::shared(data, record::STREAM_FIELD_BYTES_MAX))
+}
+
+/// The current epoch, and behind it, from a Zabkeeper, where its log begins.
+fn ack_epoch<T>(packet: &QuorumPacket) -> Result<Message<T>, Error> {
+    field(packet, |input| {
+        let current = match input.int()? {
+            -1 => None,
+            epoch => Some(Epoch(epoch.cast_unsigned())),
+        };
+        let floor = if input.is_empty() { Zxid::ZERO } else { Zxid(input.unsigned()?) };
+        Ok(Message::AckEpoch { current, last: Zxid(packet.zxid.cast_unsigned()), floor })
+    })
 }
 
 fn follower_info<M: Machine>(packet: &QuorumPacket) -> Result<Received<M>, Error> {

@@ -76,9 +76,15 @@ fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Buffer
         Message::LeaderInfo { epoch, extended } => {
             put(kind::LEADERINFO, zxid(epoch.start()), out, |out| out.put_int(version(*extended)));
         }
-        Message::AckEpoch { current, last } => {
+        Message::AckEpoch { current, last, floor } => {
             let current = current.map_or(-1, |epoch| epoch.0.cast_signed());
-            put(kind::ACKEPOCH, zxid(*last), out, |out| out.put_int(current));
+            // Apache ZooKeeper writes four bytes, and reads no more than that.
+            put(kind::ACKEPOCH, zxid(*last), out, |out| {
+                out.put_int(current);
+                if *floor != Zxid::ZERO {
+                    out.put_unsigned(floor.0);
+                }
+            });
         }
         Message::Diff { last } => put_bare(kind::DIFF, zxid(*last), out),
         Message::Trunc { last } => put_bare(kind::TRUNC, zxid(*last), out),

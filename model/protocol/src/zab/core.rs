@@ -1,14 +1,14 @@
 //! What a server keeps through every role: its epochs, its history, and the disk's open tickets.
 
 use serde::{Deserialize, Serialize};
-use spec::{Epoch, Zxid};
+use spec::{Epoch, ServerId, Zxid};
 
 use super::{
     Config, Effects,
     history::History,
     ticket::{Pending, Tickets},
 };
-use crate::{Recovered, Vote};
+use crate::{Message, Recovered, Vote};
 
 /// Whether a role goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -112,6 +112,12 @@ impl<T: Clone> Core<T> {
     pub(super) fn reload(&mut self, out: &mut impl Effects<T>) {
         self.reloading = true;
         out.reload();
+    }
+
+    /// Tells a leader that its epoch is promised, and what this server holds.
+    pub(super) fn send_ack_epoch(&self, to: ServerId, current: Option<Epoch>, out: &mut impl Effects<T>) {
+        let (last, floor) = (self.history.last(), self.history.floor());
+        out.send(to, &Message::AckEpoch { current, last, floor });
     }
 
     /// Takes over what was loaded anew, all of it durable.

@@ -56,6 +56,15 @@ struct Learner {
     extended: bool,
 }
 
+/// The log of a learner that is to be brought up to date.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Log {
+    /// Its last transaction.
+    last: Zxid,
+    /// It can be cut at any transaction from this one on.
+    floor: Zxid,
+}
+
 /// How far a learner is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum LearnerStage {
@@ -65,10 +74,10 @@ enum LearnerStage {
     Introduced,
     /// LEADERINFO was sent.
     Told,
-    /// ACKEPOCH was read; this is its last transaction.
-    Promised(Zxid),
-    /// The log on disk is searched for this, its last transaction.
-    Locating(Zxid),
+    /// ACKEPOCH was read; this is the log it has.
+    Promised(Log),
+    /// The own log on disk is searched for the end of this one.
+    Locating(Log),
     /// NEWLEADER was sent, and every proposal since; this is the last transaction sent as committed before.
     Synchronising(Zxid),
     /// It has joined the epoch, and is durable through this transaction.
@@ -158,7 +167,9 @@ impl Leader {
             Message::FollowerInfo { accepted, extended } => {
                 self.on_follower_info(core, from, accepted, extended, out)
             }
-            Message::AckEpoch { current, last } => return self.on_ack_epoch(core, from, current, last, out),
+            Message::AckEpoch { current, last, floor } => {
+                return self.on_ack_epoch(core, from, current, Log { last, floor }, out);
+            }
             Message::Ack { zxid } => match self.on_ack(core, from, learner, zxid, out) {
                 Ok(next) => return next,
                 Err(violation) => Err(violation),
@@ -240,18 +251,18 @@ impl Leader {
         core: &mut Core<T>,
         from: ServerId,
         current: Option<Epoch>,
-        last: Zxid,
+        log: Log,
         out: &mut impl Effects<T>,
     ) -> Next {
         match self.learners.get_mut(&from) {
             Some(learner) if learner.stage == LearnerStage::Told => {
-                learner.stage = LearnerStage::Promised(last);
+                learner.stage = LearnerStage::Promised(log);
             }
             _ => return self.judge(core, from, Err(Violation::BadState), out),
         }
         match (self.stage, current) {
             (Stage::Electing, Some(current)) => {
-                if (current, last) > (core.current, core.history.last()) {
+                if (current, log.last) > (core.current, core.history.last()) {
                     out.note(Note::Outranked { by: from });
                     return Next::Look;
                 }
@@ -260,7 +271,7 @@ impl Leader {
                 }
                 self.elect(core, out);
             }
-            (Stage::Synchronising | Stage::Broadcasting, _) => self.synchronise(core, from, last, out),
+            (Stage::Synchronising | Stage::Broadcasting, _) => self.synchronise(core, from, log, out),
             (Stage::Electing | Stage::SavingCurrent, _) => {}
             (Stage::Gathering | Stage::Promising, _) => {
                 return self.judge(core, from, Err(Violation::BadState), out);
@@ -354,26 +365,20 @@ impl Leader {
 
     /// Brings a learner from its last transaction to this server's history, and from here on sends it every proposal
     /// and commit: choosing where to start and joining the stream are one step, or a transaction could slip between.
-    fn synchronise<T: Clone>(
-        &mut self,
-        core: &mut Core<T>,
-        to: ServerId,
-        last: Zxid,
-        out: &mut impl Effects<T>,
-    ) {
+    fn synchronise<T: Clone>(&mut self, core: &mut Core<T>, to: ServerId, log: Log, out: &mut impl Effects<T>) {
         let applied = core.history.applied();
-        let ahead = last > applied && last.counter() != 0;
-        match core.history.at_or_before(last) {
-            _ if ahead && (last.epoch() == applied.epoch() || last.epoch() == self.epoch) => {
-                self.send_history(core, to, last, Start::Cut(applied), out);
+        let ahead = log.last > applied && log.last.counter() != 0;
+        match core.history.at_or_before(log.last) {
+            _ if ahead && (log.last.epoch() == applied.epoch() || log.last.epoch() == self.epoch) => {
+                self.send_history(core, to, log, Start::cut(log, applied), out);
             }
-            Some(found) => self.send_history(core, to, last, Start::at(last, found), out),
-            None if core.config.log_sync && last >= core.history.floor() => {
-                self.advance(to, LearnerStage::Locating(last));
+            Some(found) => self.send_history(core, to, log, Start::at(log, found), out),
+            None if core.config.log_sync && log.last >= core.history.floor() => {
+                self.advance(to, LearnerStage::Locating(log));
                 let ticket = core.tickets.issue(Pending::Locate(to));
-                out.locate(ticket, last);
+                out.locate(ticket, log.last);
             }
-            None => self.send_snapshot(core, to, last, out),
+            None => self.send_snapshot(core, to, log, out),
         }
     }
 
@@ -385,14 +390,17 @@ impl Leader {
         at: Option<Zxid>,
         out: &mut impl Effects<T>,
     ) {
-        let Some(Learner { stage: LearnerStage::Locating(last), .. }) = self.learners.get(&to).copied()
-        else {
+        let Some(Learner { stage: LearnerStage::Locating(log), .. }) = self.learners.get(&to).copied() else {
             out.note(Note::Stray { from: to });
             return;
         };
         match at {
-            Some(found) => self.send_history(core, to, last, Start::at(last, found), out),
-            None => self.send_snapshot(core, to, last, out),
+            // Below its floor the log on disk may have holes, and the floor is a transaction of this history.
+            Some(found) => {
+                let found = found.max(core.history.floor());
+                self.send_history(core, to, log, Start::at(log, found), out);
+            }
+            None => self.send_snapshot(core, to, log, out),
         }
     }
 
@@ -400,13 +408,13 @@ impl Leader {
         &mut self,
         core: &Core<T>,
         to: ServerId,
-        last: Zxid,
+        log: Log,
         start: Start,
         out: &mut impl Effects<T>,
     ) {
         let applied = core.history.applied();
         let (after, how) = match start {
-            Start::Snapshot => return self.send_snapshot(core, to, last, out),
+            Start::Snapshot => return self.send_snapshot(core, to, log, out),
             Start::Cut(after) => {
                 out.send(to, &Message::Trunc { last: after });
                 (after, SyncKind::Trunc)
@@ -416,7 +424,7 @@ impl Leader {
                 (after, if after < core.history.base() { SyncKind::DiffFromLog } else { SyncKind::Diff })
             }
         };
-        out.note(Note::Synchronising { learner: to, last, how });
+        out.note(Note::Synchronising { learner: to, last: log.last, how });
         if after < core.history.base() {
             out.stream_log(to, after, core.history.base());
         }
@@ -431,11 +439,11 @@ impl Leader {
         &mut self,
         core: &Core<T>,
         to: ServerId,
-        last: Zxid,
+        log: Log,
         out: &mut impl Effects<T>,
     ) {
         let applied = core.history.applied();
-        out.note(Note::Synchronising { learner: to, last, how: SyncKind::Snap });
+        out.note(Note::Synchronising { learner: to, last: log.last, how: SyncKind::Snap });
         out.stream_snapshot(to, applied);
         self.join_stream(core, to, applied, out);
     }
@@ -524,7 +532,7 @@ impl Leader {
                     .learners
                     .iter()
                     .filter_map(|(id, learner)| match learner.stage {
-                        LearnerStage::Promised(last) => Some((*id, last)),
+                        LearnerStage::Promised(log) => Some((*id, log)),
                         LearnerStage::Connected
                         | LearnerStage::Introduced
                         | LearnerStage::Told
@@ -533,8 +541,8 @@ impl Leader {
                         | LearnerStage::Joined(_) => None,
                     })
                     .collect();
-                for (to, last) in waiting {
-                    self.synchronise(core, to, last, out);
+                for (to, log) in waiting {
+                    self.synchronise(core, to, log, out);
                 }
                 self.establish(core, out);
             }
@@ -603,16 +611,22 @@ enum Start {
 }
 
 impl Start {
-    /// The learner's log ends with `last`, and `found` is this server's last transaction at or before that. A log
-    /// that differs may be cut only inside one epoch: there, both logs hold the same primary's proposals up to
-    /// `found`, without a hole. Across epochs the learner may lack `found` itself, and takes the whole state instead.
-    fn at(last: Zxid, found: Zxid) -> Self {
-        if found == last || last.counter() == 0 {
-            Self::Behind(last)
-        } else if found.epoch() == last.epoch() {
-            Self::Cut(found)
+    /// `found` is this server's last transaction at or before the end of the learner's log. A log that differs may be
+    /// cut only inside one epoch: there, both logs hold the same primary's proposals up to `found`, without a hole.
+    /// Across epochs the learner may lack `found` itself, and takes the whole state instead.
+    fn at(log: Log, found: Zxid) -> Self {
+        if found == log.last || log.last.counter() == 0 {
+            Self::Behind(log.last)
+        } else if found.epoch() == log.last.epoch() {
+            Self::cut(log, found)
         } else {
             Self::Snapshot
         }
+    }
+
+    /// A learner whose snapshot goes beyond `last` cannot cut there. It got that snapshot from a leader that was
+    /// never established, or it would be this server's history too.
+    fn cut(log: Log, last: Zxid) -> Self {
+        if log.floor <= last { Self::Cut(last) } else { Self::Snapshot }
     }
 }

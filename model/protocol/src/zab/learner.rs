@@ -154,7 +154,7 @@ impl<T: Clone> Learner<T> {
         self.epoch = epoch;
         if epoch == core.accepted {
             self.stage = Stage::Promised;
-            out.send(self.leader, &Message::AckEpoch { current: None, last: core.history.last() });
+            core.send_ack_epoch(self.leader, None, out);
         } else {
             self.stage = Stage::Promising;
             core.save_accepted(epoch, out);
@@ -187,8 +187,9 @@ impl<T: Clone> Learner<T> {
         Ok(())
     }
 
-    /// The whole state has arrived. A log that goes further than the snapshot is a foreign suffix and goes first, so
-    /// that no crash can leave it on top of a state it does not belong to.
+    /// The whole state has arrived. It takes the place of everything on disk at once: with the old log cut first, a
+    /// crash would leave a server of high rank and short history; with the state stored first, the foreign end of the
+    /// old log on top of it (rule D-10).
     pub(super) fn on_snapshot(&mut self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) -> Next {
         let verdict = if self.stage != Stage::Promised {
             Err(Violation::BadState)
@@ -200,11 +201,7 @@ impl<T: Clone> Learner<T> {
         if verdict.is_ok() {
             self.stage = Stage::Storing(label);
             core.stale = true;
-            if core.history.last() > label {
-                core.truncate(label, out);
-            } else {
-                core.store(label, out);
-            }
+            core.store(label, out);
         }
         self.judge(verdict, out)
     }
@@ -347,20 +344,13 @@ impl<T: Clone> Learner<T> {
             Pending::Append(_) => self.join(core, out),
             Pending::Accepted(_) => {
                 self.stage = Stage::Promised;
-                let (current, last) = (Some(core.current), core.history.last());
-                out.send(self.leader, &Message::AckEpoch { current, last });
+                core.send_ack_epoch(self.leader, Some(core.current), out);
             }
             Pending::Current(_) => {
                 self.stage = Stage::Joined;
                 out.send(self.leader, &Message::Ack { zxid: self.epoch.start() });
             }
-            Pending::Truncate(_) => {
-                if let Stage::Storing(label) = self.stage {
-                    core.store(label, out);
-                } else {
-                    core.reload(out);
-                }
-            }
+            Pending::Truncate(_) => core.reload(out),
             Pending::Snapshot(_) => return self.prepared(core, out),
             Pending::Recovered | Pending::Locate(_) => unreachable!("Z-12: an operation outlived its role"),
         }

@@ -91,7 +91,9 @@ pub trait Effects<T> {
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch);
     /// Stores the epoch joined, atomically.
     fn save_current(&mut self, ticket: Ticket, epoch: Epoch);
-    /// Stores the state that was received, labelled with its last transaction.
+    /// Stores the state that was received, labelled with its last transaction, in place of everything on disk: older
+    /// or not, nothing of the log behind the label and no other snapshot counts any more. A crash leaves either the
+    /// old state whole or the new one.
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid);
     /// Looks in the log on disk for the last transaction at or before this one; answered by [`Input::Located`].
     fn locate(&mut self, ticket: Ticket, zxid: Zxid);
