@@ -1,1 +1,27 @@
-//! The world crate.
+//! The world that the actors live in when they are checked: disks that forget, links that break, crashes.
+//!
+//! It is cut into the parts that the checker interns: a [`Server`] with its [disk](Disk), and a [`Link`] for each
+//! ordered pair of servers. A part changes by pure functions; what one part asks of another is data, carried out by
+//! the model that composes them.
+
+mod disk;
+mod link;
+mod server;
+mod sink;
+mod view;
+
+use spec::Zxid;
+
+pub use disk::{Disk, Keep};
+pub use link::{End, Frame, Link, LinkChange, Side};
+pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight};
+pub use view::entries;
+
+/// What is replicated: a number that no other transaction of the run has.
+pub type Txn = u8;
+
+/// A transaction at its place.
+pub type Logged = (Zxid, Txn);
+
+/// The replicated state: everything applied, in order.
+pub type State = Vec<Logged>;

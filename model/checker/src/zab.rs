@@ -1,0 +1,501 @@
+//! The `zab` model: discovery, synchronisation and broadcast, with elections decided by an oracle.
+//!
+//! In the *fine* tier each server that looks for a leader decides on its own to lead, or to follow any server, also
+//! one that does not lead: more than any election could do wrong. In the *coarse* tier an election with the discovery
+//! behind it is one transition, which takes the real actors through it message by message, and chooses no leader that
+//! a follower outranks.
+//!
+//! Timers may fire whenever they run. What ends a run is its budget: how often each server may find a leader, how
+//! many transactions are proposed, how many crashes and breaks happen.
+
+mod action;
+mod coarse;
+mod rules;
+mod settings;
+
+use protocol::{Role, zab::Input};
+use spec::{
+    ServerId,
+    history::{Record, ServerView},
+};
+use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side};
+
+pub use self::{
+    action::Action,
+    settings::{Bounds, Tier},
+};
+use crate::engine::{Board, Broken, Model, Verdict};
+
+/// One piece of the state.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
+pub enum Part {
+    /// A server with its disk.
+    Server(Box<Server>),
+    /// A connection.
+    Link(Link),
+    /// What the servers cannot tell any more.
+    Record(Record),
+    /// What has been used of the bounds.
+    Budget(Budget),
+}
+
+/// What has been used of the bounds.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, serde::Serialize)]
+pub struct Budget {
+    /// How often each server has been told of a leader.
+    pub elections: Vec<u8>,
+    /// Transactions proposed.
+    pub txns: u8,
+    /// Crashes.
+    pub crashes: u8,
+    /// Breaks.
+    pub breaks: u8,
+}
+
+/// What happens to one part.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Change {
+    /// To a server.
+    Server(Event),
+    /// To a connection.
+    Link(LinkChange),
+    /// To the record.
+    Record(GhostChange),
+    /// To the budget.
+    Budget(Spend),
+}
+
+/// What is taken from the budget.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Spend {
+    /// A server, by its slot, is told of a leader.
+    Election(usize),
+    /// A transaction.
+    Txn,
+    /// A crash.
+    Crash,
+    /// A break.
+    Break,
+}
+
+/// What a change yields.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Yield {
+    /// Of a server.
+    Server(Outcome),
+    /// Of a connection: the frame that was read.
+    Frame(Option<Frame>),
+    /// Of the rest.
+    Nothing,
+}
+
+/// What rules about several parts see.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum View {
+    /// A server.
+    Server(ServerView),
+    /// The record.
+    Record(Record),
+}
+
+/// The model at some bounds.
+#[derive(Clone, Debug)]
+pub struct Zab {
+    bounds: Bounds,
+    settings: world::Settings,
+    servers: Vec<ServerId>,
+    witnesses: Vec<&'static str>,
+}
+
+impl Zab {
+    /// The model at these bounds.
+    pub fn new(bounds: Bounds) -> Self {
+        let servers: Vec<_> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
+        let settings = bounds.settings(&servers);
+        Self { settings, servers, witnesses: rules::witnesses(), bounds }
+    }
+
+    /// The bounds.
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
+    }
+
+    fn slot_of(&self, server: ServerId) -> usize {
+        self.servers.iter().position(|id| *id == server).expect("an action names servers of the ensemble")
+    }
+
+    /// The slot of the connection from a learner to a leader, both by slot.
+    fn link(&self, learner: usize, leader: usize) -> usize {
+        let count = self.servers.len();
+        let column = if leader < learner { leader } else { leader - 1 };
+        count + learner * (count - 1) + column
+    }
+
+    fn record_slot(&self) -> usize {
+        self.servers.len() * self.servers.len()
+    }
+
+    fn budget_slot(&self) -> usize {
+        self.record_slot() + 1
+    }
+
+    /// The two servers of a connection's slot: learner and leader.
+    fn ends(&self, slot: usize) -> (usize, usize) {
+        let (count, place) = (self.servers.len(), slot - self.servers.len());
+        let (learner, column) = (place / (count - 1), place % (count - 1));
+        (learner, if column < learner { column } else { column + 1 })
+    }
+
+    fn event<B: Board<Self>>(&self, board: &mut B, slot: usize, event: Event) -> Result<bool, Broken> {
+        let yields = board.change(slot, Change::Server(event))?;
+        let Yield::Server(outcome) = &*yields else { unreachable!("a server's change yields an outcome") };
+        board.witness(self.sighted(outcome));
+        for change in &outcome.net {
+            self.net(board, slot, change)?;
+        }
+        for change in &outcome.ghost {
+            board.change(self.record_slot(), Change::Record(change.clone()))?;
+        }
+        if let Some(views) = &outcome.forgets {
+            self.judge_forgetting(&views.0, &views.1, record(board.part(self.record_slot())))?;
+        }
+        Ok(outcome.appended)
+    }
+
+    fn net<B: Board<Self>>(&self, board: &mut B, slot: usize, change: &NetChange) -> Result<(), Broken> {
+        let (place, change) = match change {
+            NetChange::Send(to, frame) => {
+                let (place, side) = self.open_end(board, slot, *to).ok_or_else(|| {
+                    let why = format!("server {} sends to {to} without a link", self.servers[slot]);
+                    Broken::new("world", why)
+                })?;
+                (place, LinkChange::Send(side, frame.clone()))
+            }
+            NetChange::Dial(to) => (self.link(slot, self.slot_of(*to)), LinkChange::Dial),
+            NetChange::Close(peer) => match self.open_end(board, slot, *peer) {
+                Some((place, side)) => (place, LinkChange::Close(side)),
+                None => return Ok(()),
+            },
+            NetChange::Refuse(from) => {
+                (self.link(self.slot_of(*from), slot), LinkChange::Close(Side::Leader))
+            }
+        };
+        board.change(place, Change::Link(change))?;
+        Ok(())
+    }
+
+    /// The end that a server has of a connection with this peer. It is a learner of a peer, or its leader, not both.
+    fn open_end<B: Board<Self>>(&self, board: &B, slot: usize, peer: ServerId) -> Option<(usize, Side)> {
+        let peer = self.slot_of(peer);
+        let (up, down) = (self.link(slot, peer), self.link(peer, slot));
+        let dialled = link(board.part(up));
+        if dialled.is_open(Side::Learner) || dialled.is_dialling() {
+            Some((up, Side::Learner))
+        } else {
+            link(board.part(down)).is_open(Side::Leader).then_some((down, Side::Leader))
+        }
+    }
+
+    fn close_all<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
+        for peer in (0..self.servers.len()).filter(|peer| *peer != slot) {
+            while let Some((place, side)) = self.open_end(board, slot, self.servers[peer]) {
+                board.change(place, Change::Link(LinkChange::Close(side)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read<B: Board<Self>>(&self, board: &mut B, place: usize, side: Side) -> Result<(), Broken> {
+        let (learner, leader) = self.ends(place);
+        let (reader, sender) = match side {
+            Side::Learner => (learner, leader),
+            Side::Leader => (leader, learner),
+        };
+        let yields = board.change(place, Change::Link(LinkChange::Read(side)))?;
+        let Yield::Frame(Some(frame)) = &*yields else { unreachable!("there is something to read") };
+        self.event(board, reader, Event::Frame(self.servers[sender], frame.clone()))?;
+        Ok(())
+    }
+
+    fn link_up<B: Board<Self>>(&self, board: &mut B, place: usize) -> Result<(), Broken> {
+        let (learner, leader) = self.ends(place);
+        board.change(place, Change::Link(LinkChange::Open))?;
+        self.event(board, leader, Event::Input(Input::Accepted(self.servers[learner])))?;
+        self.event(board, learner, Event::Input(Input::Connected(self.servers[leader])))?;
+        Ok(())
+    }
+
+    fn elected<B: Board<Self>>(&self, board: &mut B, slot: usize, leader: ServerId) -> Result<(), Broken> {
+        board.change(self.budget_slot(), Change::Budget(Spend::Election(slot)))?;
+        self.event(board, slot, Event::Input(Input::Elected(leader)))?;
+        Ok(())
+    }
+
+    fn notice<B: Board<Self>>(&self, board: &mut B, place: usize, side: Side) -> Result<(), Broken> {
+        let (learner, leader) = self.ends(place);
+        let (who, other) = match side {
+            Side::Learner => (learner, leader),
+            Side::Leader => (leader, learner),
+        };
+        board.change(place, Change::Link(LinkChange::Close(side)))?;
+        self.event(board, who, Event::Input(Input::Disconnected(self.servers[other])))?;
+        Ok(())
+    }
+
+    /// A proposal costs nothing if the leader steps down instead.
+    fn propose<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
+        let txn = budget(board.part(self.budget_slot())).txns + 1;
+        if self.event(board, slot, Event::Input(Input::Propose(txn)))? {
+            board.change(self.budget_slot(), Change::Budget(Spend::Txn))?;
+        }
+        Ok(())
+    }
+
+    fn has_election<B: Board<Self>>(&self, board: &B, slot: usize) -> bool {
+        let used = &budget(board.part(self.budget_slot())).elections;
+        used[slot] < self.bounds.elections
+    }
+
+    /// Whether a server takes part in some role, so that dialling it makes sense.
+    fn is_leading<B: Board<Self>>(&self, board: &B, slot: usize) -> bool {
+        matches!(server(board.part(slot)).zab().role(), Some((Role::Leading, _)))
+    }
+}
+
+impl Model for Zab {
+    type Part = Part;
+    type Change = Change;
+    type Yield = Yield;
+    type Action = Action;
+    type View = View;
+
+    fn initial(&self) -> Vec<Part> {
+        let start = |id: &ServerId| {
+            let server = Server::new(*id, &self.settings).expect("an empty disk is a good start");
+            Part::Server(Box::new(server))
+        };
+        let links = self.record_slot() - self.servers.len();
+        let budget = Budget { elections: vec![0; self.servers.len()], ..Budget::default() };
+        let mut parts: Vec<_> = self.servers.iter().map(start).collect();
+        parts.extend((0..links).map(|_| Part::Link(Link::default())));
+        parts.push(Part::Record(Record::default()));
+        parts.push(Part::Budget(budget));
+        parts
+    }
+
+    fn offers(&self, slot: usize, part: &Part, out: &mut Vec<Action>) {
+        match part {
+            Part::Server(server) => self.server_offers(server, out),
+            Part::Link(link) => self.link_offers(slot, link, out),
+            Part::Record(_) | Part::Budget(_) => {}
+        }
+    }
+
+    fn enabled<B: Board<Self>>(&self, board: &B, action: &Action) -> bool {
+        let used = || budget(board.part(self.budget_slot()));
+        match action {
+            Action::Decide { server, .. } => self.has_election(board, self.slot_of(*server)),
+            Action::Elect { leader, followers } => self.may_elect(board, *leader, followers),
+            Action::Join { learner, leader } => self.may_join(board, *learner, *leader),
+            Action::Connect { leader, .. } => {
+                self.bounds.refusals || self.is_leading(board, self.slot_of(*leader))
+            }
+            Action::Propose { .. } => used().txns < self.bounds.txns,
+            Action::Crash { .. } => used().crashes < self.bounds.crashes,
+            Action::Break { .. } => used().breaks < self.bounds.breaks,
+            Action::Read { .. } | Action::Notice { .. } | Action::Timeout { .. } | Action::Finish { .. } => {
+                true
+            }
+        }
+    }
+
+    fn next<B: Board<Self>>(&self, board: &mut B, action: &Action) -> Result<(), Broken> {
+        let place =
+            |learner: &ServerId, leader: &ServerId| self.link(self.slot_of(*learner), self.slot_of(*leader));
+        match action {
+            Action::Decide { server, leader } => self.elected(board, self.slot_of(*server), *leader),
+            Action::Elect { leader, followers } => self.elect(board, *leader, followers),
+            Action::Join { learner, leader } => self.join(board, *learner, *leader),
+            Action::Connect { learner, leader } => self.link_up(board, place(learner, leader)),
+            Action::Read { learner, leader, at } => self.read(board, place(learner, leader), *at),
+            Action::Notice { learner, leader, at } => self.notice(board, place(learner, leader), *at),
+            Action::Timeout { server, timer } => {
+                self.event(board, self.slot_of(*server), Event::Timer(*timer)).map(drop)
+            }
+            Action::Finish { server, ticket } => {
+                self.event(board, self.slot_of(*server), Event::Disk(*ticket)).map(drop)
+            }
+            Action::Propose { server } => self.propose(board, self.slot_of(*server)),
+            Action::Break { learner, leader } => {
+                board.change(self.budget_slot(), Change::Budget(Spend::Break))?;
+                board.change(place(learner, leader), Change::Link(LinkChange::Break)).map(drop)
+            }
+            Action::Crash { server, keep } => {
+                board.change(self.budget_slot(), Change::Budget(Spend::Crash))?;
+                self.close_all(board, self.slot_of(*server))?;
+                self.event(board, self.slot_of(*server), Event::Crash(*keep)).map(drop)
+            }
+        }
+    }
+
+    fn change(&self, part: &mut Part, change: &Change) -> Result<Yield, Broken> {
+        match (part, change) {
+            (Part::Server(server), Change::Server(event)) => {
+                let outcome = server.step(&self.settings, event);
+                outcome.map(Yield::Server).map_err(|fault| Broken::new(fault.rule, fault.why))
+            }
+            (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
+            (Part::Record(record), Change::Record(change)) => {
+                match change {
+                    GhostChange::Establish(epoch, leader, initial) => {
+                        record.establish(*epoch, *leader, initial)
+                    }
+                    GhostChange::Commit(leader, held) => record.commit(*leader, held),
+                }
+                Ok(Yield::Nothing)
+            }
+            (Part::Budget(budget), Change::Budget(spend)) => {
+                match spend {
+                    Spend::Election(slot) => budget.elections[*slot] += 1,
+                    Spend::Txn => budget.txns += 1,
+                    Spend::Crash => budget.crashes += 1,
+                    Spend::Break => budget.breaks += 1,
+                }
+                Ok(Yield::Nothing)
+            }
+            (part, change) => unreachable!("{change:?} does not fit {part:?}"),
+        }
+    }
+
+    fn view(&self, _: usize, part: &Part) -> Option<View> {
+        match part {
+            Part::Server(server) => Some(View::Server(server.view())),
+            Part::Record(record) => Some(View::Record(record.clone())),
+            Part::Link(_) | Part::Budget(_) => None,
+        }
+    }
+
+    fn judge_part(&self, _: usize, part: &Part) -> Verdict {
+        match part {
+            Part::Server(server) => self.judge_server(&server.view()),
+            Part::Record(record) => self.judge_record(record),
+            Part::Link(_) | Part::Budget(_) => Verdict::default(),
+        }
+    }
+
+    fn judge_pair(&self, _: (usize, usize), views: (&View, &View)) -> Verdict {
+        match views {
+            (View::Server(one), View::Server(other)) => self.judge_servers(one, other),
+            (View::Server(server), View::Record(record)) => self.judge_server_and_record(server, record),
+            (View::Record(_), _) => Verdict::default(),
+        }
+    }
+
+    fn judge_whole(&self, views: &[(usize, &View)]) -> Verdict {
+        self.judge_quorums(views)
+    }
+
+    fn witnesses(&self) -> &[&'static str] {
+        &self.witnesses
+    }
+
+    fn is_fault_free(&self, action: &Action) -> bool {
+        !matches!(action, Action::Crash { .. } | Action::Break { .. })
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        action.to_string()
+    }
+
+    fn narrate(&self, slot: usize, change: &Change, _: &Yield, before: &Part, _: &Part) -> Vec<String> {
+        match (before, change) {
+            (Part::Server(server), Change::Server(event)) => {
+                let story = server.story(&self.settings, event).into_iter();
+                story.map(|line| format!("server {} {line}", self.servers[slot])).collect()
+            }
+            (_, Change::Record(GhostChange::Establish(epoch, leader, initial))) => {
+                vec![format!("epoch {epoch} is established under {leader} with {}", rules::sequence(initial))]
+            }
+            (_, Change::Record(GhostChange::Commit(leader, held))) => {
+                vec![format!("committed, as leader {leader} holds: {}", rules::sequence(held))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn slot_name(&self, slot: usize) -> String {
+        if slot < self.servers.len() {
+            format!("server {}", self.servers[slot])
+        } else if slot < self.record_slot() {
+            let (learner, leader) = self.ends(slot);
+            format!("link of {} to {}", self.servers[learner], self.servers[leader])
+        } else if slot == self.record_slot() {
+            "record".to_owned()
+        } else {
+            "budget".to_owned()
+        }
+    }
+}
+
+fn server(part: &Part) -> &Server {
+    match part {
+        Part::Server(server) => server,
+        Part::Link(_) | Part::Record(_) | Part::Budget(_) => unreachable!("a server's slot holds a server"),
+    }
+}
+
+fn link(part: &Part) -> &Link {
+    match part {
+        Part::Link(link) => link,
+        Part::Server(_) | Part::Record(_) | Part::Budget(_) => unreachable!("a link's slot holds a link"),
+    }
+}
+
+fn record(part: &Part) -> &Record {
+    match part {
+        Part::Record(record) => record,
+        Part::Server(_) | Part::Link(_) | Part::Budget(_) => {
+            unreachable!("the record's slot holds the record")
+        }
+    }
+}
+
+fn budget(part: &Part) -> &Budget {
+    match part {
+        Part::Budget(budget) => budget,
+        Part::Server(_) | Part::Link(_) | Part::Record(_) => {
+            unreachable!("the budget's slot holds the budget")
+        }
+    }
+}
+
+/// Whether a state is worth reaching: a leader serves, and the last committed transaction is of its epoch.
+pub fn is_goal(parts: &[&Part]) -> bool {
+    let last = parts.iter().find_map(|part| match part {
+        Part::Record(record) => record.committed().last(),
+        Part::Server(_) | Part::Link(_) | Part::Budget(_) => None,
+    });
+    let Some(last) = last else { return false };
+    parts.iter().any(|part| match part {
+        Part::Server(server) => {
+            let leads =
+                matches!(server.zab().role(), Some((Role::Leading, epoch)) if epoch == last.zxid.epoch());
+            leads && server.zab().is_serving()
+        }
+        Part::Link(_) | Part::Record(_) | Part::Budget(_) => false,
+    })
+}
+
+impl Zab {
+    /// Whether a state has enough left in its budget that a goal must be in reach: an election for each server beyond
+    /// the one it may be in, and a transaction.
+    pub fn is_demanded(&self, parts: &[&Part], reserve: u8) -> bool {
+        parts.iter().all(|part| match part {
+            Part::Budget(used) => {
+                used.txns < self.bounds.txns
+                    && used.elections.iter().all(|used| used + reserve <= self.bounds.elections)
+            }
+            Part::Server(_) | Part::Link(_) | Part::Record(_) => true,
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! What can happen, and what each part offers.
+
+use std::fmt;
+
+use protocol::{Role, Ticket, Timer};
+use serde::{Deserialize, Serialize};
+use spec::ServerId;
+use world::{Keep, Link, Server, Side};
+
+use super::{Tier, Zab};
+
+/// One transition. A connection is named by its learner and its leader.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// A server is told of a leader, perhaps itself.
+    Decide {
+        /// Who is told.
+        server: ServerId,
+        /// The leader.
+        leader: ServerId,
+    },
+    /// A leader is elected and discovery runs to its end, in one transition.
+    Elect {
+        /// The leader.
+        leader: ServerId,
+        /// Who follows.
+        followers: Vec<ServerId>,
+    },
+    /// A server joins a leader that is past discovery, and discovery runs to its end for it.
+    Join {
+        /// Who joins.
+        learner: ServerId,
+        /// The leader.
+        leader: ServerId,
+    },
+    /// A dial gets through.
+    Connect {
+        /// Who dialled.
+        learner: ServerId,
+        /// Whom.
+        leader: ServerId,
+    },
+    /// One end of a connection reads the next frame.
+    Read {
+        /// Of the connection.
+        learner: ServerId,
+        /// Of the connection.
+        leader: ServerId,
+        /// Which end.
+        at: Side,
+    },
+    /// One end of a cut connection notices.
+    Notice {
+        /// Of the connection.
+        learner: ServerId,
+        /// Of the connection.
+        leader: ServerId,
+        /// Which end.
+        at: Side,
+    },
+    /// A connection breaks.
+    Break {
+        /// Of the connection.
+        learner: ServerId,
+        /// Of the connection.
+        leader: ServerId,
+    },
+    /// A timer fires.
+    Timeout {
+        /// Whose.
+        server: ServerId,
+        /// Which.
+        timer: Timer,
+    },
+    /// A disk operation ends.
+    Finish {
+        /// Whose.
+        server: ServerId,
+        /// Which.
+        ticket: Ticket,
+    },
+    /// A client's write reaches a leader that serves.
+    Propose {
+        /// The leader.
+        server: ServerId,
+    },
+    /// A process ends, and a new one starts.
+    Crash {
+        /// Whose.
+        server: ServerId,
+        /// What is left of what was not synced.
+        keep: Keep,
+    },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |at: &Side, learner: &ServerId, leader: &ServerId| match at {
+            Side::Learner => (*learner, *leader),
+            Side::Leader => (*leader, *learner),
+        };
+        match self {
+            Self::Decide { server, leader } if server == leader => {
+                write!(f, "server {server} decides to lead")
+            }
+            Self::Decide { server, leader } => write!(f, "server {server} decides to follow {leader}"),
+            Self::Elect { leader, followers } => {
+                let names: Vec<_> = followers.iter().map(ServerId::to_string).collect();
+                write!(f, "server {leader} is elected by {}", names.join(" and "))
+            }
+            Self::Join { learner, leader } => write!(f, "server {learner} joins leader {leader}"),
+            Self::Connect { learner, leader } => write!(f, "the dial of {learner} to {leader} gets through"),
+            Self::Read { learner, leader, at } => {
+                let (reader, sender) = end(at, learner, leader);
+                write!(f, "server {reader} reads from {sender}")
+            }
+            Self::Notice { learner, leader, at } => {
+                let (who, other) = end(at, learner, leader);
+                write!(f, "server {who} notices that its link with {other} is cut")
+            }
+            Self::Break { learner, leader } => write!(f, "the link of {learner} to {leader} breaks"),
+            Self::Timeout { server, timer } => write!(f, "server {server}: timer {timer:?} fires"),
+            Self::Finish { server, ticket } => {
+                write!(f, "server {server}: disk operation {} ends", ticket.0)
+            }
+            Self::Propose { server } => write!(f, "a client writes to {server}"),
+            Self::Crash { server, .. } => write!(f, "server {server} crashes and restarts"),
+        }
+    }
+}
+
+impl Zab {
+    pub(super) fn server_offers(&self, server: &Server, out: &mut Vec<Action>) {
+        let id = server.id;
+        if server.is_looking() {
+            match self.bounds.tier {
+                Tier::Fine => {
+                    out.extend(
+                        self.servers.iter().map(|leader| Action::Decide { server: id, leader: *leader }),
+                    );
+                }
+                Tier::Coarse => self.coarse_offers(id, out),
+            }
+        }
+        out.extend(server.timers().map(|timer| Action::Timeout { server: id, timer }));
+        if matches!(server.zab().role(), Some((Role::Leading, _))) && server.zab().is_serving() {
+            out.push(Action::Propose { server: id });
+        }
+        out.extend(
+            server.disk().may_finish().into_iter().map(|ticket| Action::Finish { server: id, ticket }),
+        );
+        let images = server.disk().crash_images(self.bounds.torn);
+        out.extend(images.into_iter().map(|keep| Action::Crash { server: id, keep }));
+    }
+
+    pub(super) fn link_offers(&self, slot: usize, link: &Link, out: &mut Vec<Action>) {
+        let (learner, leader) = self.ends(slot);
+        let (learner, leader) = (self.servers[learner], self.servers[leader]);
+        if link.is_dialling() {
+            out.push(Action::Connect { learner, leader });
+        }
+        for at in [Side::Learner, Side::Leader] {
+            if link.next(at).is_some() {
+                out.push(Action::Read { learner, leader, at });
+            }
+            if link.is_cut(at) {
+                out.push(Action::Notice { learner, leader, at });
+            }
+        }
+        if link.is_joined() {
+            out.push(Action::Break { learner, leader });
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The rules of `spec`, each asked of the parts that it speaks of, and what a search should meet.
+
+use std::collections::BTreeSet;
+
+use spec::{
+    history::{Entry, Part as Doing, Phase, Record, ServerView},
+    rule::{self, Check, Rule, Verdict as Ruling},
+};
+use world::{Outcome, Sight};
+
+use super::{View, Zab};
+use crate::engine::{Broken, Verdict};
+
+/// What a search of `zab` should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
+const SIGHTS: [(&str, Option<Sight>); 12] = [
+    ("diff", Some(Sight::DiffWithContent)),
+    ("trunc", Some(Sight::Trunc)),
+    ("snap", Some(Sight::Snap)),
+    ("diff-from-log", Some(Sight::DiffFromLog)),
+    ("ackepoch-again", Some(Sight::AckEpochAgain)),
+    ("joiner-with-outstanding", Some(Sight::JoinerWithOutstanding)),
+    ("commit-while-joining", Some(Sight::CommitWhileJoining)),
+    ("foreign-suffix-removed", Some(Sight::ForeignSuffixRemoved)),
+    ("overflow-step-down", Some(Sight::OverflowStepDown)),
+    ("torn-tail-kept-in-part", Some(Sight::TornTailKept)),
+    ("crash-image-recovered", Some(Sight::CrashImageRecovered)),
+    ("two-live-leaders", None),
+];
+
+/// The named situations, then every rule that a model can test: its premise was given.
+pub(super) fn witnesses() -> Vec<&'static str> {
+    let named = SIGHTS.iter().map(|(name, _)| *name);
+    named.chain(tested_rules().map(|rule| rule.id)).collect()
+}
+
+fn tested_rules() -> impl Iterator<Item = &'static Rule> {
+    rule::all().filter(|rule| !matches!(rule.check, Check::Breach(_) | Check::Clients))
+}
+
+/// The rules that speak of histories. Only these count when a flaw in replication is to be caught by its effect.
+fn is_history_rule(rule: &Rule) -> bool {
+    let named = ["PrefixConsistency", "DeliveredIsCommitted", "R-2"];
+    let numbered = rule.id.strip_prefix("I-").and_then(|rest| rest.split('-').next()?.parse().ok());
+    named.contains(&rule.id)
+        || rule.id.starts_with("CommittedLog")
+        || rule.id.starts_with("S-")
+        || numbered.is_some_and(|number: u8| number <= 10)
+}
+
+/// A sequence of transactions for a reader.
+pub(super) fn sequence(entries: &[Entry]) -> String {
+    let entries: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.zxid, entry.digest)).collect();
+    format!("[{}]", entries.join(", "))
+}
+
+impl Zab {
+    fn bit(&self, name: &str) -> u64 {
+        let place = self.witnesses.iter().position(|witness| *witness == name);
+        place.map_or(0, |place| 1 << place)
+    }
+
+    pub(super) fn sighted(&self, outcome: &Outcome) -> u64 {
+        let sights = SIGHTS.iter().enumerate();
+        let seen =
+            sights.filter(|(_, (_, sight))| sight.is_some_and(|sight| outcome.sights.contains(&sight)));
+        let bits = seen.map(|(place, _)| 1 << place).fold(0, |bits, bit: u64| bits | bit);
+        outcome.tested.iter().fold(bits, |bits, id| bits | self.bit(id))
+    }
+
+    fn judge(&self, ask: impl Fn(&Rule) -> Ruling, found: impl Fn() -> String) -> Verdict {
+        let mut verdict = Verdict::default();
+        for rule in rule::all().filter(|rule| self.bounds.local_rules || is_history_rule(rule)) {
+            match ask(rule) {
+                Ruling::Silent => {}
+                Ruling::Holds => verdict.witnesses |= self.bit(rule.id),
+                Ruling::Broken if verdict.broken.is_none() => {
+                    let why = format!("{}; but {}", rule.statement, found());
+                    verdict.broken = Some(Broken::new(rule.id, why));
+                }
+                Ruling::Broken => {}
+            }
+        }
+        verdict
+    }
+
+    pub(super) fn judge_server(&self, server: &ServerView) -> Verdict {
+        let ask = |rule: &Rule| match rule.check {
+            Check::Server(check) => check(server),
+            _ => Ruling::Silent,
+        };
+        self.judge(ask, || text(server))
+    }
+
+    pub(super) fn judge_record(&self, record: &Record) -> Verdict {
+        let ask = |rule: &Rule| match rule.check {
+            Check::Record(check) => check(record),
+            _ => Ruling::Silent,
+        };
+        self.judge(ask, || record_text(record))
+    }
+
+    pub(super) fn judge_servers(&self, one: &ServerView, other: &ServerView) -> Verdict {
+        let ask = |rule: &Rule| match rule.check {
+            Check::Pair(check) => check(one, other).and(check(other, one)),
+            _ => Ruling::Silent,
+        };
+        let mut verdict = self.judge(ask, || format!("{}, and {}", text(one), text(other)));
+        let leads = |server: &ServerView| {
+            matches!(server.part, Doing::Leading(Phase::Synchronisation | Phase::Broadcast))
+        };
+        if leads(one) && leads(other) {
+            verdict.witnesses |= self.bit("two-live-leaders");
+        }
+        verdict
+    }
+
+    pub(super) fn judge_server_and_record(&self, server: &ServerView, record: &Record) -> Verdict {
+        let ask = |rule: &Rule| match rule.check {
+            Check::ServerAndRecord(check) => check(server, record),
+            _ => Ruling::Silent,
+        };
+        self.judge(ask, || format!("{}, and {}", text(server), record_text(record)))
+    }
+
+    pub(super) fn judge_quorums(&self, views: &[(usize, &View)]) -> Verdict {
+        let servers = || {
+            views.iter().filter_map(|(_, view)| match view {
+                View::Server(server) => Some(server),
+                View::Record(_) => None,
+            })
+        };
+        let record = views.iter().find_map(|(_, view)| match view {
+            View::Record(record) => Some(record),
+            View::Server(_) => None,
+        });
+        let Some(record) = record else { return Verdict::default() };
+        let ask = |rule: &Rule| {
+            let Check::Quorum(check) = rule.check else { return Ruling::Silent };
+            let rulings: Vec<_> = servers().map(|server| (server.id, check(server, record))).collect();
+            let premise = rulings.iter().any(|(_, ruling)| *ruling != Ruling::Silent);
+            let good: BTreeSet<_> =
+                rulings.iter().filter(|(_, ruling)| *ruling != Ruling::Broken).map(|(id, _)| *id).collect();
+            Ruling::of(premise, || self.settings.quorum.decides(&good))
+        };
+        self.judge(ask, || {
+            let servers: Vec<_> = servers().map(text).collect();
+            format!("{}, and {}", servers.join(", "), record_text(record))
+        })
+    }
+
+    /// The rules about steps that need the record, asked of a step that loses something durable.
+    pub(super) fn judge_forgetting(
+        &self,
+        before: &ServerView,
+        after: &ServerView,
+        record: &Record,
+    ) -> Result<(), Broken> {
+        let ask = |rule: &Rule| match rule.check {
+            Check::Step(check) => check(before, after, record),
+            _ => Ruling::Silent,
+        };
+        let found = || format!("{} became {}, and {}", text(before), text(after), record_text(record));
+        self.judge(ask, found).broken.map_or(Ok(()), Err)
+    }
+}
+
+fn text(server: &ServerView) -> String {
+    format!(
+        "server {} ({:?}) has logged {}, durable {}, delivered {}, epochs {} and {}",
+        server.id,
+        server.part,
+        sequence(&server.logged),
+        sequence(&server.durable),
+        sequence(&server.delivered),
+        server.accepted.memory,
+        server.current.memory
+    )
+}
+
+fn record_text(record: &Record) -> String {
+    let reigns: Vec<_> = record
+        .reigns()
+        .iter()
+        .map(|reign| format!("{} under {} from {}", reign.epoch, reign.leader, sequence(&reign.initial)))
+        .collect();
+    let clash = record.clash().map_or_else(String::new, |clash| {
+        format!(", against which {} holds {}", clash.by, sequence(&clash.held))
+    });
+    format!("committed is {}{clash}, epochs are {}", sequence(record.committed()), reigns.join(", "))
+}

@@ -1,0 +1,80 @@
+//! The bounds of a search.
+
+use protocol::Quorum;
+use serde::{Deserialize, Serialize};
+use spec::ServerId;
+
+/// How coarse the steps of an election are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// Each server decides on its own, and each packet of discovery is a transition.
+    Fine,
+    /// Election and discovery are one transition.
+    Coarse,
+}
+
+/// What shapes the servers, and how much may happen.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// How many servers there are.
+    pub servers: u8,
+    /// How coarse the steps of an election are.
+    pub tier: Tier,
+    /// Whether disk operations end at once.
+    pub eager: bool,
+    /// How often each server may be told of a leader.
+    pub elections: u8,
+    /// How many transactions are proposed.
+    pub txns: u8,
+    /// How many crashes happen.
+    pub crashes: u8,
+    /// How many breaks happen.
+    pub breaks: u8,
+    /// Whether a crash may keep any subset of the records not synced, not only a prefix.
+    pub torn: bool,
+    /// Whether dials get through to servers that do not lead, which turn them away; without, such a dial waits. What
+    /// such a dial changes is undone when its refusal is noticed.
+    pub refusals: bool,
+    /// How many applied transactions a server keeps in memory.
+    pub window: usize,
+    /// Whether learners may be served from the log on disk.
+    pub log_sync: bool,
+    /// The last counter of an epoch.
+    pub counter_max: u32,
+    /// Whether to judge steps and messages too, not only histories.
+    pub local_rules: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            servers: 3,
+            tier: Tier::Fine,
+            eager: true,
+            elections: 2,
+            txns: 1,
+            crashes: 0,
+            breaks: 0,
+            torn: true,
+            refusals: false,
+            window: 500,
+            log_sync: true,
+            counter_max: u32::MAX,
+            local_rules: true,
+        }
+    }
+}
+
+impl Bounds {
+    pub(super) fn settings(&self, servers: &[ServerId]) -> world::Settings {
+        world::Settings {
+            quorum: Quorum::majority(servers.iter().copied()),
+            window: self.window,
+            log_sync: self.log_sync,
+            counter_max: self.counter_max,
+            eager: self.eager,
+            local_rules: self.local_rules,
+        }
+    }
+}

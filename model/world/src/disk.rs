@@ -1,0 +1,474 @@
+//! A server's disk: four files that reach the platter on their own, each with what is synced and what is not yet.
+//!
+//! A crash keeps, file by file, any prefix of what was not synced; of the log's records it keeps any subset, so that a
+//! good record may follow a bad one. What a start reads may be such a remainder: it is no safer than before until the
+//! start has synced it, and the next crash may take it away again.
+//!
+//! One crash stands for both a killed process and a cut of power. Truncating the log and dropping the snapshots behind
+//! the cut is one operation here.
+
+use std::collections::BTreeSet;
+
+use protocol::{
+    Recovered, Ticket,
+    recovery::{
+        Config, Found, Mark, Plan, Record, Refusal, Segment, Snapshot, SnapshotVerdict, Verdict, recover,
+    },
+};
+use serde::{Deserialize, Serialize};
+use spec::{Epoch, Zxid};
+
+use crate::{Logged, State, Txn};
+
+/// The files of one server.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Disk {
+    log: Log,
+    accepted: EpochFile,
+    current: EpochFile,
+    snapshots: Snapshots,
+    /// Searches of the log that are under way.
+    searches: Vec<(Ticket, Zxid)>,
+}
+
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Log {
+    durable: Vec<Logged>,
+    /// In the order of their calls; an operation without a ticket was asked for by an earlier process.
+    unsynced: Vec<LogOp>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+enum LogOp {
+    Append(Option<Ticket>, Logged),
+    /// A record of a batch whose sectors did not all arrive.
+    Hole,
+    Truncate(Option<Ticket>, Zxid),
+    /// Recovery cuts a torn tail: this many records stay.
+    Cut(usize),
+    /// Syncs what a start has read.
+    Sync(Ticket),
+}
+
+/// A file that is replaced as a whole.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct EpochFile {
+    durable: Epoch,
+    unsynced: Vec<(Option<Ticket>, Epoch)>,
+}
+
+/// A snapshot of the empty state is always there: a server writes it before its first vote.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Snapshots {
+    durable: Vec<(Zxid, State)>,
+    unsynced: Vec<(Option<Ticket>, Zxid, State)>,
+}
+
+/// What a crash leaves of what was not synced.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Keep {
+    /// Bit `i`: the `i`th operation on the log.
+    pub log: u16,
+    /// How many of the accepted epochs.
+    pub accepted: u8,
+    /// How many of the current epochs.
+    pub current: u8,
+    /// How many of the snapshots.
+    pub snapshots: u8,
+}
+
+/// What a finished operation tells the actor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Finished {
+    Durable,
+    Located(Option<Zxid>),
+}
+
+/// What a start reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) recovered: Recovered<Txn>,
+    pub(crate) state: State,
+    /// Whether a torn batch was cut.
+    pub(crate) cut: bool,
+}
+
+impl Disk {
+    pub(crate) fn append(&mut self, ticket: Ticket, entry: Logged) {
+        self.log.unsynced.push(LogOp::Append(Some(ticket), entry));
+    }
+
+    pub(crate) fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.log.unsynced.push(LogOp::Truncate(Some(ticket), last));
+    }
+
+    pub(crate) fn sync(&mut self, ticket: Ticket) {
+        self.log.unsynced.push(LogOp::Sync(ticket));
+    }
+
+    pub(crate) fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.accepted.unsynced.push((Some(ticket), epoch));
+    }
+
+    pub(crate) fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.current.unsynced.push((Some(ticket), epoch));
+    }
+
+    pub(crate) fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, state: State) {
+        self.snapshots.unsynced.push((Some(ticket), label, state));
+    }
+
+    pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.searches.push((ticket, zxid));
+    }
+
+    /// The operations that may end next: files are independent, each ends its own in order.
+    pub fn may_finish(&self) -> Vec<Ticket> {
+        let mut tickets: Vec<_> = self
+            .log
+            .unsynced
+            .iter()
+            .find_map(LogOp::ticket)
+            .into_iter()
+            .chain(self.accepted.unsynced.iter().find_map(|(ticket, _)| *ticket))
+            .chain(self.current.unsynced.iter().find_map(|(ticket, _)| *ticket))
+            .chain(self.snapshots.unsynced.iter().find_map(|(ticket, ..)| *ticket))
+            .chain(self.searches.iter().map(|(ticket, _)| *ticket))
+            .collect();
+        tickets.sort_unstable();
+        tickets
+    }
+
+    /// Whether a truncation or a snapshot is under way, so that the state in memory does not belong to the log.
+    pub(crate) fn in_flux(&self) -> bool {
+        !self.snapshots.unsynced.is_empty()
+            || self.log.unsynced.iter().any(|op| matches!(op, LogOp::Truncate(..)))
+    }
+
+    /// Whether everything is durable.
+    pub(crate) fn is_synced(&self) -> bool {
+        let synced = |op: &LogOp| matches!(op, LogOp::Sync(_));
+        self.log.unsynced.iter().all(synced)
+            && self.accepted.unsynced.is_empty()
+            && self.current.unsynced.is_empty()
+            && self.snapshots.unsynced.is_empty()
+    }
+
+    /// Ends an operation: it and everything before it in its file is durable.
+    ///
+    /// # Panics
+    /// If there is no such operation.
+    pub(crate) fn finish(&mut self, ticket: Ticket) -> Finished {
+        if let Some(place) = self.searches.iter().position(|(search, _)| *search == ticket) {
+            let (_, zxid) = self.searches.remove(place);
+            return Finished::Located(self.find(zxid));
+        }
+        if let Some(place) = self.log.unsynced.iter().position(|op| op.ticket() == Some(ticket)) {
+            for op in self.log.unsynced.drain(..=place).collect::<Vec<_>>() {
+                self.settle(op);
+            }
+        } else if !self.accepted.finish(ticket) && !self.current.finish(ticket) {
+            self.snapshots.finish(ticket);
+        }
+        Finished::Durable
+    }
+
+    fn settle(&mut self, op: LogOp) {
+        match op {
+            LogOp::Append(_, entry) => self.log.durable.push(entry),
+            LogOp::Hole => {}
+            LogOp::Truncate(_, last) => {
+                self.log.durable.retain(|(zxid, _)| *zxid <= last);
+                self.snapshots.durable.retain(|(label, _)| *label <= last);
+            }
+            LogOp::Cut(records) => self.log.durable.truncate(records),
+            LogOp::Sync(_) => {
+                // A start syncs all that it has read, the epoch files and snapshots too.
+                self.accepted.settle_loose();
+                self.current.settle_loose();
+                self.snapshots.settle_loose();
+            }
+        }
+    }
+
+    /// Every way in which a crash may treat what is not synced, one for each different outcome.
+    pub fn crash_images(&self, torn: bool) -> Vec<Keep> {
+        let (mut images, mut left) = (Vec::new(), BTreeSet::new());
+        for log in self.log_images(torn) {
+            for accepted in 0..=self.accepted.unsynced.len() {
+                for current in 0..=self.current.unsynced.len() {
+                    for snapshots in 0..=self.snapshots.unsynced.len() {
+                        let small = |n: usize| u8::try_from(n).expect("few operations are under way");
+                        let keep = Keep {
+                            log,
+                            accepted: small(accepted),
+                            current: small(current),
+                            snapshots: small(snapshots),
+                        };
+                        let mut disk = self.clone();
+                        disk.crash(keep);
+                        if left.insert(disk) {
+                            images.push(keep);
+                        }
+                    }
+                }
+            }
+        }
+        images
+    }
+
+    /// Prefixes; with torn batches, all subsets. A hole at the end is no hole: only the last bit that is set tells
+    /// where the log ends.
+    fn log_images(&self, torn: bool) -> Vec<u16> {
+        let count = self.log.unsynced.iter().filter(|op| !matches!(op, LogOp::Sync(_))).count();
+        assert!(count < 12, "a model keeps few operations under way");
+        if torn { (0..1 << count).collect() } else { (0..=count).map(|kept| (1 << kept) - 1).collect() }
+    }
+
+    /// A crash: memory is gone, and of what was not synced this is left. It is still not synced.
+    pub(crate) fn crash(&mut self, keep: Keep) {
+        self.searches.clear();
+        let ops = std::mem::take(&mut self.log.unsynced);
+        let ops = ops.into_iter().filter(|op| !matches!(op, LogOp::Sync(_)));
+        let mut left = Vec::new();
+        for (place, op) in ops.enumerate() {
+            let kept = keep.log >> place & 1 == 1;
+            match op {
+                LogOp::Append(_, entry) if kept => left.push(LogOp::Append(None, entry)),
+                LogOp::Append(..) | LogOp::Hole => left.push(LogOp::Hole),
+                LogOp::Truncate(_, last) if kept => left.push(LogOp::Truncate(None, last)),
+                LogOp::Cut(records) if kept => left.push(LogOp::Cut(records)),
+                LogOp::Truncate(..) | LogOp::Cut(_) => break,
+                LogOp::Sync(_) => {}
+            }
+        }
+        while left.last() == Some(&LogOp::Hole) {
+            left.pop();
+        }
+        self.log.unsynced = left;
+        self.accepted.crash(keep.accepted.into());
+        self.current.crash(keep.current.into());
+        self.snapshots.unsynced.truncate(keep.snapshots.into());
+        for (ticket, ..) in &mut self.snapshots.unsynced {
+            *ticket = None;
+        }
+    }
+
+    /// What a start makes of the files, torn batches and all. The cut that it decides on is made, not synced.
+    ///
+    /// # Errors
+    /// The start is refused.
+    pub(crate) fn start(&mut self, window: usize) -> Result<Start, Refusal> {
+        let plan = recover(recovery_config(), &self.found(true))?;
+        let state = self.state_of(&plan, true);
+        let cut = plan.cuts.first().map(|mark| mark.offset);
+        if let Some(offset) = cut {
+            let records = usize::try_from(offset).expect("offsets count records here");
+            self.log.unsynced.push(LogOp::Cut(records));
+        }
+        Ok(Start { state, cut: cut.is_some(), recovered: plan.recovered(window) })
+    }
+
+    /// What a server that was brought to rest loads anew.
+    ///
+    /// # Errors
+    /// The disk is refused.
+    pub(crate) fn reload(&self, window: usize) -> Result<Start, Refusal> {
+        let plan = recover(recovery_config(), &self.found(false))?;
+        let state = self.state_of(&plan, false);
+        Ok(Start { state, cut: false, recovered: plan.recovered(window) })
+    }
+
+    /// *H*: what a start would find if a crash now kept nothing but what is synced.
+    ///
+    /// # Errors
+    /// The start would be refused.
+    pub fn durable(&self) -> Result<State, Refusal> {
+        let plan = recover(recovery_config(), &self.found(false))?;
+        Ok(self.state_of(&plan, false))
+    }
+
+    /// Everything that was handed to log and snapshots, durable or not. Truncations count once they are durable.
+    pub fn logged(&self) -> State {
+        let newest = self.snapshots.all().max_by_key(|(label, _)| *label);
+        let (label, mut state) = newest.map_or((Zxid::ZERO, State::new()), |(l, s)| (l, s.clone()));
+        state.extend(self.appended().filter(|(zxid, _)| *zxid > label));
+        state
+    }
+
+    /// The transactions of the log in `(after, through]`, if it holds them all.
+    pub(crate) fn slice(&self, after: Zxid, through: Zxid) -> Option<Vec<Logged>> {
+        let slice: Vec<_> = self.appended().filter(|(zxid, _)| *zxid > after && *zxid <= through).collect();
+        let whole = self.reach() <= after && slice.last().is_some_and(|(zxid, _)| *zxid == through);
+        whole.then_some(slice)
+    }
+
+    /// The last transaction in the log at or before this one, if the log reaches back that far.
+    fn find(&self, zxid: Zxid) -> Option<Zxid> {
+        let reach = self.reach();
+        let held = self.appended().map(|(held, _)| held).filter(|held| *held > reach && *held <= zxid);
+        (zxid >= reach).then(|| held.last().unwrap_or(reach))
+    }
+
+    /// The log holds every transaction behind this one: the label of the newest snapshot that was received.
+    fn reach(&self) -> Zxid {
+        self.snapshots.all().map(|(label, _)| label).max().unwrap_or(Zxid::ZERO)
+    }
+
+    fn appended(&self) -> impl Iterator<Item = Logged> + '_ {
+        let unsynced = self.log.unsynced.iter().filter_map(|op| match op {
+            LogOp::Append(_, entry) => Some(*entry),
+            LogOp::Hole | LogOp::Truncate(..) | LogOp::Cut(_) | LogOp::Sync(_) => None,
+        });
+        self.log.durable.iter().copied().chain(unsynced)
+    }
+
+    /// The epochs on disk, promised and joined, as a crash now would leave them at the least.
+    pub fn epochs(&self) -> (Epoch, Epoch) {
+        (self.accepted.durable, self.current.durable)
+    }
+
+    fn found(&self, with_unsynced: bool) -> Found<Txn> {
+        let mut records: Vec<_> = self.log.durable.iter().copied().map(Some).collect();
+        let mut synced = records.len();
+        let mut snapshots: Vec<_> = self.snapshots.durable.iter().map(|(label, _)| *label).collect();
+        let (mut accepted, mut current) = (self.accepted.durable, self.current.durable);
+        if with_unsynced {
+            for op in &self.log.unsynced {
+                match op {
+                    LogOp::Append(_, entry) => records.push(Some(*entry)),
+                    LogOp::Hole => records.push(None),
+                    LogOp::Truncate(_, last) => {
+                        records.retain(|record| record.is_some_and(|(zxid, _)| zxid <= *last));
+                        snapshots.retain(|label| label <= last);
+                    }
+                    LogOp::Cut(kept) => records.truncate(*kept),
+                    LogOp::Sync(_) => {}
+                }
+                synced = synced.min(records.len());
+            }
+            snapshots.extend(self.snapshots.unsynced.iter().map(|(_, label, _)| *label));
+            accepted = self.accepted.visible();
+            current = self.current.visible();
+        }
+        snapshots.push(Zxid::ZERO);
+        let newest = snapshots.into_iter().max().unwrap_or(Zxid::ZERO);
+        let segment = segment(&records);
+        let synced = segment
+            .as_ref()
+            .filter(|_| synced > 0)
+            .map(|s| Mark { segment: s.first, offset: offset(synced) });
+        Found {
+            snapshots: vec![Snapshot { label: newest, verdict: SnapshotVerdict::Valid }],
+            segments: segment.into_iter().collect(),
+            synced,
+            accepted: Some(accepted),
+            current: Some(current),
+        }
+    }
+
+    fn state_of(&self, plan: &Plan<Txn>, with_unsynced: bool) -> State {
+        let unsynced = self.snapshots.unsynced.iter().filter(|_| with_unsynced);
+        let mut state = self
+            .snapshots
+            .durable
+            .iter()
+            .map(|(label, state)| (label, state))
+            .chain(unsynced.map(|(_, label, state)| (label, state)))
+            .find(|(label, _)| Some(**label) == plan.snapshot)
+            .map_or_else(State::new, |(_, state)| state.clone());
+        state.extend(plan.replay.iter().copied());
+        state
+    }
+}
+
+fn recovery_config() -> Config {
+    Config::default()
+}
+
+/// The log is one file, and an offset counts records.
+fn segment(records: &[Option<Logged>]) -> Option<Segment<Txn>> {
+    let first = records.iter().flatten().map(|(zxid, _)| *zxid).next()?;
+    let verdict = |record: &Option<Logged>| match record {
+        Some((zxid, txn)) => Verdict::Valid { zxid: *zxid, txn: *txn },
+        None => Verdict::Broken,
+    };
+    let records: Vec<_> = records
+        .iter()
+        .enumerate()
+        .map(|(at, record)| Record { at: offset(at), verdict: verdict(record) })
+        .collect();
+    Some(Segment { first, end: offset(records.len()), records })
+}
+
+fn offset(records: usize) -> u64 {
+    u64::try_from(records).expect("a log is short")
+}
+
+impl LogOp {
+    fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Append(ticket, _) | Self::Truncate(ticket, _) => *ticket,
+            Self::Sync(ticket) => Some(*ticket),
+            Self::Hole | Self::Cut(_) => None,
+        }
+    }
+}
+
+impl EpochFile {
+    fn visible(&self) -> Epoch {
+        self.unsynced.last().map_or(self.durable, |(_, epoch)| *epoch)
+    }
+
+    fn finish(&mut self, ticket: Ticket) -> bool {
+        let Some(place) = self.unsynced.iter().position(|(issued, _)| *issued == Some(ticket)) else {
+            return false;
+        };
+        if let Some((_, epoch)) = self.unsynced.drain(..=place).last() {
+            self.durable = epoch;
+        }
+        true
+    }
+
+    fn settle_loose(&mut self) {
+        while let Some((None, epoch)) = self.unsynced.first().copied() {
+            self.durable = epoch;
+            self.unsynced.remove(0);
+        }
+    }
+
+    fn crash(&mut self, kept: usize) {
+        // Each value replaces the one before: only the last that was kept can be seen again.
+        self.unsynced.truncate(kept);
+        if let Some((_, epoch)) = self.unsynced.pop() {
+            self.unsynced = vec![(None, epoch)];
+        }
+        if self.visible() == self.durable {
+            self.unsynced.clear();
+        }
+    }
+}
+
+impl Snapshots {
+    fn all(&self) -> impl Iterator<Item = (Zxid, &State)> {
+        let unsynced = self.unsynced.iter().map(|(_, label, state)| (*label, state));
+        self.durable.iter().map(|(label, state)| (*label, state)).chain(unsynced)
+    }
+
+    fn finish(&mut self, ticket: Ticket) {
+        let place = self.unsynced.iter().position(|(issued, ..)| *issued == Some(ticket));
+        let place = place.expect("an operation that ends is under way");
+        for (_, label, state) in self.unsynced.drain(..=place) {
+            self.durable.retain(|(held, _)| *held != label);
+            self.durable.push((label, state));
+        }
+    }
+
+    fn settle_loose(&mut self) {
+        while let Some((None, label, state)) = self.unsynced.first().cloned() {
+            self.durable.retain(|(held, _)| *held != label);
+            self.durable.push((label, state));
+            self.unsynced.remove(0);
+        }
+    }
+}

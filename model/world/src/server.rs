@@ -1,0 +1,458 @@
+//! One server: its process, which a crash ends and a new one follows, and its disk, which outlives them.
+//!
+//! A crash and the restart behind it are one event: a server that has restarted and waits is, to all others, as quiet
+//! as one that is down. A failed sync ends the process and is the same event.
+
+use std::collections::BTreeSet;
+
+use protocol::{
+    Message, Quorum, Role, Ticket, Timer,
+    zab::{self, Input, Zab},
+};
+use serde::{Deserialize, Serialize};
+use spec::{
+    Epoch, ServerId, Zxid,
+    history::{Claim, Entry, Record, ServerView},
+    rule::{self, Check, Verdict},
+};
+
+use crate::{
+    Disk, Frame, Keep, State, Txn,
+    disk::{Finished, Start},
+    entries,
+    sink::{Sink, frame_text},
+};
+
+/// What is the same for every server of a run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Who votes.
+    pub quorum: Quorum,
+    /// As in [`zab::Config`].
+    pub window: usize,
+    /// As in [`zab::Config`].
+    pub log_sync: bool,
+    /// As in [`zab::Config`].
+    pub counter_max: u32,
+    /// Whether every disk operation ends at once, in the same event.
+    pub eager: bool,
+    /// Whether to judge what servers say and find wrong, step by step; without, only whole histories are judged.
+    pub local_rules: bool,
+}
+
+/// A server, up or about to be.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Server {
+    /// Which.
+    pub id: ServerId,
+    pub(crate) process: Process,
+    pub(crate) disk: Disk,
+}
+
+/// What a crash ends.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) zab: Zab<Txn>,
+    pub(crate) state: State,
+    pub(crate) timers: BTreeSet<Timer>,
+    /// The start is not over: no vote was given yet.
+    pub(crate) booting: bool,
+}
+
+/// What happens to a server.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Event {
+    /// An input that is not a frame, a timer or a finished disk operation.
+    Input(Input<Txn>),
+    /// A frame is read.
+    Frame(ServerId, Frame),
+    /// A timer fires.
+    Timer(Timer),
+    /// A disk operation ends.
+    Disk(Ticket),
+    /// The process ends, this is left of what it had not synced, and a new one starts.
+    Crash(Keep),
+}
+
+/// What a server asks of the network.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum NetChange {
+    /// To put a frame on the link with this server.
+    Send(ServerId, Frame),
+    /// To dial.
+    Dial(ServerId),
+    /// To close the link, or give up dialling.
+    Close(ServerId),
+    /// To turn away a link that was just accepted.
+    Refuse(ServerId),
+}
+
+/// What a step adds to the record of the run.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum GhostChange {
+    /// A leader establishes an epoch with this history.
+    Establish(Epoch, ServerId, Vec<Entry>),
+    /// A leader holds this for committed.
+    Commit(ServerId, Vec<Entry>),
+}
+
+/// A situation worth having met.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Sight {
+    /// A DIFF that brings something.
+    DiffWithContent,
+    /// A TRUNC.
+    Trunc,
+    /// A SNAP.
+    Snap,
+    /// A DIFF whose older part is read from the log.
+    DiffFromLog,
+    /// An ACKEPOCH that does not count, for an epoch promised before.
+    AckEpochAgain,
+    /// A learner joins a leader that has open proposals.
+    JoinerWithOutstanding,
+    /// A COMMIT reaches a follower between NEWLEADER and UPTODATE.
+    CommitWhileJoining,
+    /// A truncation removes something.
+    ForeignSuffixRemoved,
+    /// A leader steps down, its counter used up.
+    OverflowStepDown,
+    /// A crash kept part of a torn batch: a record is kept behind which another one is lost.
+    TornTailKept,
+    /// A start recovered from what a crash had left unsynced.
+    CrashImageRecovered,
+}
+
+/// What a step does beside changing its server.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Outcome {
+    /// For the network, in order.
+    pub net: Vec<NetChange>,
+    /// For the record, in order.
+    pub ghost: Vec<GhostChange>,
+    /// What was met.
+    pub sights: BTreeSet<Sight>,
+    /// Rules about steps and messages whose premise was given, by id.
+    pub tested: BTreeSet<&'static str>,
+    /// The server before and after, if something durable is gone: the rules about steps need to be asked with the
+    /// record of the run.
+    pub forgets: Option<Box<(ServerView, ServerView)>>,
+    /// Whether a transaction was handed to the log.
+    pub appended: bool,
+}
+
+/// A rule that a step breaks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// The rule's id.
+    pub rule: String,
+    /// What was found.
+    pub why: String,
+}
+
+impl Server {
+    /// A server that has started for the first time, and looks for a leader.
+    ///
+    /// # Errors
+    /// The rule that its start breaks.
+    pub fn new(id: ServerId, settings: &Settings) -> Result<Self, Fault> {
+        let mut run = Run::new(settings, None);
+        let mut disk = Disk::default();
+        let process = run.start(id, &mut disk)?;
+        let mut server = Self { id, process, disk };
+        while let Some(ticket) = server.disk.may_finish().first().copied() {
+            run.finish(&mut server, ticket)?;
+        }
+        Ok(server)
+    }
+
+    /// Whether it waits for an election to choose a leader.
+    pub fn is_looking(&self) -> bool {
+        self.process.zab.is_looking()
+    }
+
+    /// Its actor.
+    pub fn zab(&self) -> &Zab<Txn> {
+        &self.process.zab
+    }
+
+    /// The timers that run.
+    pub fn timers(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.process.timers.iter().copied()
+    }
+
+    /// Its disk.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// The state, in order.
+    pub fn state(&self) -> &[(Zxid, Txn)] {
+        &self.process.state
+    }
+
+    /// Whether it leads a quorum that has promised.
+    pub fn leads(&self) -> bool {
+        self.zab().is_past_discovery() && matches!(self.zab().role(), Some((Role::Leading, _)))
+    }
+
+    /// What happens to it.
+    ///
+    /// # Errors
+    /// The rule that the step breaks.
+    pub fn step(&mut self, settings: &Settings, event: &Event) -> Result<Outcome, Fault> {
+        self.run(settings, event, None)
+    }
+
+    /// What an event does to it, for a reader.
+    pub fn story(&self, settings: &Settings, event: &Event) -> Vec<String> {
+        let mut story = Vec::new();
+        // A step that breaks a rule is told up to there.
+        let _ = self.clone().run(settings, event, Some(&mut story));
+        story
+    }
+
+    fn run(
+        &mut self,
+        settings: &Settings,
+        event: &Event,
+        story: Option<&mut Vec<String>>,
+    ) -> Result<Outcome, Fault> {
+        let before = self.view();
+        let mut run = Run::new(settings, story);
+        match event {
+            Event::Input(input) => run.input(self, input.clone())?,
+            Event::Frame(from, frame) => run.frame(self, *from, frame)?,
+            Event::Timer(timer) => {
+                run.tell(|| format!("timer {timer:?} fires"));
+                self.process.timers.remove(timer);
+                run.input(self, Input::Timer(*timer))?;
+            }
+            Event::Disk(ticket) => run.finish(self, *ticket)?,
+            Event::Crash(keep) => run.crash(self, *keep)?,
+        }
+        run.settle(self)?;
+        run.judge_step(&before, &self.view())?;
+        Ok(run.outcome)
+    }
+}
+
+/// One event being carried out.
+struct Run<'a> {
+    settings: &'a Settings,
+    outcome: Outcome,
+    story: Option<&'a mut Vec<String>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(settings: &'a Settings, story: Option<&'a mut Vec<String>>) -> Self {
+        Self { settings, outcome: Outcome::default(), story }
+    }
+
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.story {
+            story.push(line());
+        }
+    }
+
+    /// With an eager disk, ends every operation in the order of the calls.
+    fn settle(&mut self, server: &mut Server) -> Result<(), Fault> {
+        while self.settings.eager
+            && let Some(ticket) = server.disk.may_finish().first().copied()
+        {
+            self.finish(server, ticket)?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, id: ServerId, disk: &mut Disk) -> Result<Process, Fault> {
+        let Start { recovered, state, cut } = disk.start(self.settings.window).map_err(refused)?;
+        if cut {
+            self.outcome.sights.insert(Sight::TornTailKept);
+        }
+        self.tell(|| {
+            format!("starts, having read {state:?}, epochs {} and {}", recovered.accepted, recovered.current)
+        });
+        let config = self.config(id);
+        let (mut state, mut timers) = (state, BTreeSet::new());
+        let (net, sights) = (&mut self.outcome.net, &mut self.outcome.sights);
+        let story = self.story.as_deref_mut();
+        let mut sink = Sink::new(disk, &mut state, &mut timers, net, sights, story);
+        let zab = Zab::boot(config, recovered, &mut sink);
+        Ok(Process { zab, state, timers, booting: true })
+    }
+
+    fn config(&self, me: ServerId) -> zab::Config {
+        zab::Config {
+            me,
+            quorum: self.settings.quorum.clone(),
+            window: self.settings.window,
+            log_sync: self.settings.log_sync,
+            counter_max: self.settings.counter_max,
+        }
+    }
+
+    fn frame(&mut self, server: &mut Server, from: ServerId, frame: &Frame) -> Result<(), Fault> {
+        self.tell(|| format!("reads from {from}: {}", frame_text(frame)));
+        match frame {
+            Frame::Packet(message) => {
+                let zab = &server.process.zab;
+                let joining = zab.joined().is_some() && !zab.is_serving();
+                if joining && matches!(message, Message::Commit { .. }) {
+                    self.outcome.sights.insert(Sight::CommitWhileJoining);
+                }
+                self.input(server, Input::Message { from, message: message.clone() })
+            }
+            Frame::Snapshot { last, state } => {
+                server.process.state.clone_from(state);
+                self.input(server, Input::Snapshot { from, zxid: *last })
+            }
+        }
+    }
+
+    fn finish(&mut self, server: &mut Server, ticket: Ticket) -> Result<(), Fault> {
+        let finished = server.disk.finish(ticket);
+        self.tell(|| match finished {
+            Finished::Durable => format!("ticket {} is durable", ticket.0),
+            Finished::Located(at) => format!("search {} finds {at:?}", ticket.0),
+        });
+        let input = match finished {
+            Finished::Durable => Input::Done(ticket),
+            Finished::Located(at) => Input::Located { ticket, at },
+        };
+        self.input(server, input)
+    }
+
+    fn crash(&mut self, server: &mut Server, keep: Keep) -> Result<(), Fault> {
+        let lost = server.disk.logged().len();
+        server.disk.crash(keep);
+        self.tell(|| format!("crashes, keeping {keep:?}"));
+        server.process = self.start(server.id, &mut server.disk)?;
+        if server.process.state.len() < lost || !server.disk.is_synced() {
+            self.outcome.sights.insert(Sight::CrashImageRecovered);
+        }
+        Ok(())
+    }
+
+    /// One input of the actor, and what it asks for; judged by the rules about messages.
+    fn input(&mut self, server: &mut Server, input: Input<Txn>) -> Result<(), Fault> {
+        let led = matches!(server.process.zab.role(), Some((Role::Leading, _)));
+        let Process { zab, state, timers, booting } = &mut server.process;
+        let (net, sights) = (&mut self.outcome.net, &mut self.outcome.sights);
+        let story = self.story.as_deref_mut();
+        let mut sink = Sink::new(&mut server.disk, state, timers, net, sights, story);
+        zab.step(input, &mut sink);
+        if sink.looked {
+            *booting = false;
+        }
+        let Sink { claims, breaches, fault, established, delivered, appended, looked, reload, .. } = sink;
+        if let Some((rule, why)) = fault
+            && (self.settings.local_rules || rule == "R-5")
+        {
+            return Err(Fault { rule: rule.to_owned(), why });
+        }
+        self.outcome.appended |= appended;
+        if let Some(epoch) = established {
+            let initial = entries(&server.disk.logged());
+            self.outcome.ghost.push(GhostChange::Establish(epoch, server.id, initial));
+        }
+        if led && delivered {
+            let held = server.view().delivered;
+            self.outcome.ghost.push(GhostChange::Commit(server.id, held));
+        }
+        if self.settings.local_rules {
+            self.judge_words(server, &claims, &breaches)?;
+            if looked {
+                same_as_boot(server, self.settings.window)?;
+            }
+        }
+        if reload {
+            let Start { recovered, state, .. } = server.disk.reload(self.settings.window).map_err(refused)?;
+            server.process.state = state;
+            self.input(server, Input::Reloaded(recovered))?;
+        }
+        Ok(())
+    }
+
+    fn judge_words(
+        &mut self,
+        server: &Server,
+        claims: &[Claim],
+        breaches: &[spec::history::Breach],
+    ) -> Result<(), Fault> {
+        if claims.is_empty() && breaches.is_empty() {
+            return Ok(());
+        }
+        let view = server.view();
+        for rule in rule::all() {
+            let found: Vec<_> = match rule.check {
+                Check::Claim(check) => claims
+                    .iter()
+                    .map(|claim| (check(&view, *claim), format!("server {} says {claim:?}", server.id)))
+                    .collect(),
+                Check::Breach(check) => breaches
+                    .iter()
+                    .map(|breach| (check(*breach), format!("server {} finds {breach:?}", server.id)))
+                    .collect(),
+                Check::Server(_)
+                | Check::Pair(_)
+                | Check::ServerAndRecord(_)
+                | Check::Record(_)
+                | Check::Quorum(_)
+                | Check::Step(_)
+                | Check::Clients => continue,
+            };
+            for (verdict, why) in found {
+                self.note_verdict(rule, verdict, || format!("{why}: {view:?}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules about steps, without the record; [`Outcome::forgets`] says whether they need to be asked with it.
+    fn judge_step(&mut self, before: &ServerView, after: &ServerView) -> Result<(), Fault> {
+        let forgets = !after.durable.starts_with(&before.durable);
+        self.outcome.forgets = forgets.then(|| Box::new((before.clone(), after.clone())));
+        if !self.settings.local_rules {
+            return Ok(());
+        }
+        let record = Record::default();
+        for rule in rule::all() {
+            if let Check::Step(check) = rule.check {
+                let why = || format!("from {before:?} to {after:?}");
+                self.note_verdict(rule, check(before, after, &record), why)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_verdict(
+        &mut self,
+        rule: &'static rule::Rule,
+        verdict: Verdict,
+        why: impl FnOnce() -> String,
+    ) -> Result<(), Fault> {
+        match verdict {
+            Verdict::Silent => Ok(()),
+            Verdict::Holds => {
+                self.outcome.tested.insert(rule.id);
+                Ok(())
+            }
+            Verdict::Broken => Err(Fault { rule: rule.id.to_owned(), why: why() }),
+        }
+    }
+}
+
+/// A server that comes to rest holds what a start would load (design rule: a role change equals a restart).
+fn same_as_boot(server: &Server, window: usize) -> Result<(), Fault> {
+    let start = server.disk.reload(window).map_err(refused)?;
+    if start.state == server.process.state {
+        return Ok(());
+    }
+    let why = format!("at rest with {:?}, while a start would load {:?}", server.process.state, start.state);
+    Err(Fault { rule: "R-7".to_owned(), why })
+}
+
+fn refused(refusal: protocol::recovery::Refusal) -> Fault {
+    Fault { rule: "R-5".to_owned(), why: format!("the start is refused: {refusal}") }
+}
