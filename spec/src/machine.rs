@@ -6,7 +6,7 @@ use core::{fmt::Debug, hash::Hash};
 use crate::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
 
 /// Who asked for a write, and when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Author<'a, I> {
     /// The session that the request came in on.
     pub session: SessionId,
@@ -17,6 +17,15 @@ pub struct Author<'a, I> {
     /// The leader's wall clock at preparation, in milliseconds since 1970.
     pub time: i64,
 }
+
+// Derived, it would ask the same of `I`, of which there is only a borrowed slice.
+impl<I> Clone for Author<'_, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for Author<'_, I> {}
 
 /// A deterministic state that transactions change and reads look at: in production the tree of znodes with its
 /// session table.
