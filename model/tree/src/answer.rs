@@ -4,7 +4,7 @@ use alloc::{borrow::Cow, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Acl, Stat, Text, node::Children};
+use crate::{Acl, Stat, Text, children::Children};
 
 /// The result of a write, for the client that asked.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]

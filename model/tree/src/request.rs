@@ -73,7 +73,7 @@ impl CreateMode {
     /// The mode with this number: 0 persistent, 1 ephemeral, 2 persistent sequential, 3 ephemeral sequential.
     /// Containers (4) and times to live (5, 6) have requests of their own, which are not offered yet.
     pub fn from_flags(flags: i32) -> Option<Self> {
-        (0..=3).contains(&flags).then(|| Self { ephemeral: flags & 1 != 0, sequential: flags & 2 != 0 })
+        (0..=3).contains(&flags).then_some(Self { ephemeral: flags & 1 != 0, sequential: flags & 2 != 0 })
     }
 }
 

@@ -1,0 +1,257 @@
+//! Applying transactions (rules T-2, T-3).
+//!
+//! A transaction holds its whole outcome, so nothing is decided here. It may meet a tree that holds its effects and
+//! later ones already: a Java server writes snapshots while transactions go on. Replaying the log over such a
+//! snapshot ends in the right tree because each transaction does what it can and takes nothing back that only grows:
+//!
+//! 1. A create that finds the node gives it the form of a new one. Whatever changed it later is in the log as well.
+//! 2. A delete of a missing node still moves the parent's pzxid, forwards only.
+//! 3. A delete that finds children deletes them: there were none at its time, so they are younger than it, and their
+//!    creation is in the log as well. (ZooKeeper leaves them without a parent.)
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use spec::{ErrorCode, SessionId, Zxid};
+
+use crate::{
+    Acl, CreateKind, CreateTxn, Outcome, Owner, StatPersisted, Text, Tree, Txn, TxnBody,
+    node::{Content, NodeId},
+    path,
+    tree::number,
+    watches::{Notify, Watches},
+};
+
+/// What every part of a transaction needs to know of the whole.
+#[derive(Clone, Copy)]
+struct Header {
+    zxid: Zxid,
+    session: SessionId,
+    time: i64,
+}
+
+/// Where watches fire.
+struct Firing<'a, 'b> {
+    watches: &'a mut Watches,
+    notify: Notify<'b>,
+}
+
+impl Tree {
+    /// Applies a transaction at its place; see [`spec::Machine::apply`].
+    pub(crate) fn apply_txn(
+        &mut self,
+        zxid: Zxid,
+        txn: &Txn,
+        watches: &mut Watches,
+        notify: Notify<'_>,
+    ) -> Outcome {
+        let header = Header { zxid, session: txn.session, time: txn.time };
+        let outcome = self.apply_body(header, &txn.body, &mut Firing { watches, notify });
+        self.last = self.last.max(zxid);
+        outcome
+    }
+
+    fn apply_body(&mut self, header: Header, body: &TxnBody, firing: &mut Firing<'_, '_>) -> Outcome {
+        let done = match body {
+            TxnBody::Create(create) => self.apply_create(header, create, firing),
+            TxnBody::Delete { path, sweep: _ } => {
+                self.apply_delete(header.zxid, path, firing).map(|()| Outcome::Delete)
+            }
+            TxnBody::SetData { path, data, version, reconfig: _ } => {
+                self.apply_set_data(header, path, data.as_deref(), *version, firing)
+            }
+            TxnBody::SetAcl { path, acl, version } => self.apply_set_acl(path, acl, *version),
+            TxnBody::Check { .. } => Ok(Outcome::Check),
+            TxnBody::Multi(parts) => Ok(Outcome::Multi(self.apply_multi(header, parts, firing))),
+            TxnBody::CreateSession { timeout_ms } => {
+                self.sessions.insert(header.session, *timeout_ms);
+                Ok(Outcome::CreateSession { timeout_ms: *timeout_ms })
+            }
+            TxnBody::CloseSession { ephemerals } => {
+                self.apply_close_session(header, ephemerals.as_deref().unwrap_or_default(), firing);
+                Ok(Outcome::CloseSession)
+            }
+            TxnBody::Error { code } => Ok(Outcome::Error { code: *code }),
+        };
+        done.unwrap_or_else(|code| Outcome::Error { code: code.number() })
+    }
+
+    fn apply_create(
+        &mut self,
+        header: Header,
+        create: &CreateTxn,
+        firing: &mut Firing<'_, '_>,
+    ) -> Result<Outcome, ErrorCode> {
+        let path = create.path.as_str();
+        let (parent_path, name) = path::split(path).ok_or(ErrorCode::NoNode)?;
+        let parent = self.store.find(parent_path).ok_or(ErrorCode::NoNode)?;
+        let existing = self.store.find(path);
+        let zxid = number(header.zxid);
+        let cversion = match create.parent_cversion {
+            -1 if existing.is_some() => self.store.node(parent).stat.cversion,
+            -1 => self.store.node(parent).stat.cversion.wrapping_add(1),
+            after => after,
+        };
+        self.change(parent, parent_path, |node| {
+            if is_later(cversion, node.stat.cversion) {
+                node.stat.cversion = cversion;
+                node.stat.pzxid = node.stat.pzxid.max(zxid);
+            }
+        });
+        let owner = match create.kind {
+            CreateKind::Create { ephemeral } | CreateKind::Create2 { ephemeral } => {
+                if ephemeral {
+                    Owner::Session(header.session)
+                } else {
+                    Owner::None
+                }
+            }
+            CreateKind::Container => Owner::Container,
+            CreateKind::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
+        };
+        let acl = self.acls.acquire(&create.acl);
+        let stat = StatPersisted::created(zxid, header.time, owner);
+        let mut content = Content { data: create.data.as_deref(), acl, stat };
+        let id = if let Some(id) = existing {
+            let node = self.store.node(id);
+            content.stat.cversion = node.stat.cversion;
+            content.stat.pzxid = node.stat.pzxid.max(zxid);
+            self.overwrite(id, path, content);
+            id
+        } else {
+            let id = self.add(path, parent, name, content);
+            firing.watches.created(&create.path, &create.acl, firing.notify);
+            self.fire_children_changed(parent, &parent_of(&create.path, parent_path), firing);
+            id
+        };
+        let path = create.path.clone();
+        Ok(match create.kind {
+            CreateKind::Create { .. } => Outcome::Create { path },
+            CreateKind::Create2 { .. } | CreateKind::Container | CreateKind::Ttl { .. } => {
+                Outcome::Create2 { path, stat: self.shown(id) }
+            }
+        })
+    }
+
+    fn apply_delete(
+        &mut self,
+        zxid: Zxid,
+        path: &Text,
+        firing: &mut Firing<'_, '_>,
+    ) -> Result<(), ErrorCode> {
+        let inner = path.as_str();
+        let (parent_path, _) = path::split(inner).ok_or(ErrorCode::NoNode)?;
+        let parent = self.store.find(parent_path).ok_or(ErrorCode::NoNode)?;
+        self.change(parent, parent_path, |node| node.stat.pzxid = node.stat.pzxid.max(number(zxid)));
+        let id = self.store.find(inner).ok_or(ErrorCode::NoNode)?;
+        for below in self.store.below(id).into_iter().rev() {
+            let path = self.store.path(below);
+            self.remove(below, &path);
+        }
+        if firing.watches.is_empty() {
+            self.remove(id, inner);
+            return Ok(());
+        }
+        let acl = self.list(id).to_vec();
+        self.remove(id, inner);
+        firing.watches.deleted(path, &acl, firing.notify);
+        self.fire_children_changed(parent, &parent_of(path, parent_path), firing);
+        Ok(())
+    }
+
+    fn apply_set_data(
+        &mut self,
+        header: Header,
+        path: &Text,
+        data: Option<&[u8]>,
+        version: i32,
+        firing: &mut Firing<'_, '_>,
+    ) -> Result<Outcome, ErrorCode> {
+        let id = self.find(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let inner = path::inner_str(path.as_str());
+        self.replace_data(id, inner, data);
+        self.change(id, inner, |node| {
+            node.stat.version = version;
+            node.stat.mzxid = number(header.zxid);
+            node.stat.mtime = header.time;
+        });
+        firing.watches.data_changed(path, self.acls.list(self.store.node(id).acl), firing.notify);
+        Ok(Outcome::SetData(self.shown(id)))
+    }
+
+    fn apply_set_acl(&mut self, path: &Text, acl: &[Acl], version: i32) -> Result<Outcome, ErrorCode> {
+        let id = self.find(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let new = self.acls.acquire(acl);
+        let old = self.store.node(id).acl;
+        self.change(id, path::inner_str(path.as_str()), |node| {
+            node.acl = new;
+            node.stat.aversion = version;
+        });
+        self.acls.release(old);
+        Ok(Outcome::SetAcl(self.shown(id)))
+    }
+
+    /// All parts, or none if one of them is an error: then every other becomes one too.
+    fn apply_multi(
+        &mut self,
+        header: Header,
+        parts: &[TxnBody],
+        firing: &mut Firing<'_, '_>,
+    ) -> Vec<Outcome> {
+        let failed = parts.iter().position(|part| matches!(part, TxnBody::Error { .. }));
+        let Some(failed) = failed else {
+            return parts.iter().map(|part| self.apply_body(header, part, firing)).collect();
+        };
+        let error = |(at, part): (usize, &TxnBody)| {
+            let rest = if at < failed { 0 } else { ErrorCode::RuntimeInconsistency.number() };
+            let code = if let TxnBody::Error { code } = part { *code } else { rest };
+            Outcome::Error { code }
+        };
+        parts.iter().enumerate().map(error).collect()
+    }
+
+    /// The nodes that the leader found, whoever owns them here, and then those that it did not (rule C-6).
+    fn apply_close_session(&mut self, header: Header, listed: &[Text], firing: &mut Firing<'_, '_>) {
+        self.sessions.remove(&header.session);
+        for path in listed {
+            // A node that is gone already is as it should be.
+            let _ = self.apply_delete(header.zxid, path, firing);
+        }
+        let left: BTreeSet<Text> = self.ephemerals(header.session);
+        for path in &left {
+            let _ = self.apply_delete(header.zxid, path, firing);
+        }
+    }
+
+    /// Gives a node that is there another content; its children stay.
+    pub(crate) fn overwrite(&mut self, id: NodeId, path: &str, content: Content<'_>) {
+        let node = self.store.node(id);
+        let (acl, owner) = (node.acl, Owner::from_number(node.stat.ephemeral_owner));
+        self.replace_data(id, path, content.data);
+        self.change(id, path, |node| {
+            node.acl = content.acl;
+            node.stat = content.stat;
+        });
+        self.acls.release(acl);
+        if let Owner::Session(session) = owner {
+            self.disown(session, id);
+        }
+        if let Owner::Session(session) = Owner::from_number(content.stat.ephemeral_owner) {
+            self.ephemerals.entry(session).or_default().insert(id);
+        }
+    }
+
+    fn fire_children_changed(&self, parent: NodeId, path: &Text, firing: &mut Firing<'_, '_>) {
+        firing.watches.children_changed(path, self.list(parent), firing.notify);
+    }
+}
+
+/// Whether a parent's counter of creations is behind a new value. Both may have wrapped (rule T-7): the counter only
+/// grows, so what looks far smaller is larger.
+fn is_later(new: i32, old: i32) -> bool {
+    new.wrapping_sub(old) > 0
+}
+
+/// The parent's path as clients have it, sharing the child's.
+fn parent_of(path: &Text, parent: &str) -> Text {
+    path::outer(path.slice(0..parent.len()))
+}

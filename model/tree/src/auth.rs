@@ -1,0 +1,286 @@
+//! Authentication and permission: schemes, lists, and what they allow (rules T-10 to T-12).
+
+use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec::Vec};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha1::{Digest, Sha1};
+use spec::ErrorCode;
+
+use crate::{
+    Text,
+    acl::{Acl, Credential, Identity},
+};
+
+/// The identity that a credential proves: for `digest`, the user's name and the hash of name and password. Nothing is
+/// looked up; what the identity is good for is for access control lists to say.
+///
+/// Source: ZooKeeper `DigestAuthenticationProvider`.
+///
+/// # Errors
+/// [`ErrorCode::AuthFailed`] for every other scheme.
+pub fn authenticate(credential: &Credential) -> Result<Identity, ErrorCode> {
+    if credential.scheme != "digest" {
+        return Err(ErrorCode::AuthFailed);
+    }
+    let pair = String::from_utf8_lossy(&credential.bytes);
+    Ok(Identity { scheme: Text::from_static("digest"), id: Text::from(digest_id(&pair)) })
+}
+
+/// `user:base64(sha1("user:password"))`.
+pub fn digest_id(pair: &str) -> String {
+    let user = pair.split(':').next().unwrap_or_default();
+    format!("{user}:{}", STANDARD.encode(Sha1::digest(pair.as_bytes())))
+}
+
+/// Whether a node with this list lets somebody with these identities do one of `perms`. An empty list is open.
+///
+/// Source: ZooKeeper `ZooKeeperServer.checkACL`.
+pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
+    list.is_empty()
+        || identities.iter().any(|identity| identity.scheme == "super")
+        || list.iter().any(|entry| {
+            entry.perms & perms != 0
+                && (is_world(entry) || identities.iter().any(|identity| matches(entry, identity)))
+        })
+}
+
+/// The list to store for the one that a client gave: without repetitions, in its order, with `auth` replaced by the
+/// client's authenticated identities.
+///
+/// Source: ZooKeeper `PrepRequestProcessor.fixupACL`.
+///
+/// # Errors
+/// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, or `auth`
+/// without an authenticated identity.
+pub fn resolve(list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
+    if list.is_empty() {
+        return Err(ErrorCode::InvalidAcl);
+    }
+    let mut seen = BTreeSet::new();
+    let mut resolved = Vec::with_capacity(list.len());
+    for entry in list.iter().filter(|entry| seen.insert(*entry)) {
+        if entry.scheme == "auth" {
+            let authenticated = identities.iter().filter(|identity| identity.scheme == "digest");
+            let before = resolved.len();
+            resolved.extend(authenticated.map(|identity| Acl {
+                perms: entry.perms,
+                scheme: identity.scheme.clone(),
+                id: identity.id.clone(),
+            }));
+            if resolved.len() == before {
+                return Err(ErrorCode::InvalidAcl);
+            }
+        } else if is_world(entry) || is_valid(entry) {
+            resolved.push(entry.clone());
+        } else {
+            return Err(ErrorCode::InvalidAcl);
+        }
+    }
+    Ok(resolved)
+}
+
+/// The list as those see it who may not change it: without hashes of passwords.
+///
+/// Source: ZooKeeper `FinalRequestProcessor`, getACL.
+pub fn mask(list: &[Acl]) -> Cow<'_, [Acl]> {
+    if list.iter().all(|entry| entry.scheme != "digest") {
+        return Cow::Borrowed(list);
+    }
+    let masked = list.iter().map(|entry| {
+        let mut entry = entry.clone();
+        if entry.scheme == "digest"
+            && let Some((user, _)) = entry.id.as_str().split_once(':')
+        {
+            entry.id = Text::from(format!("{user}:x"));
+        }
+        entry
+    });
+    Cow::Owned(masked.collect())
+}
+
+fn is_world(entry: &Acl) -> bool {
+    entry.scheme == "world" && entry.id == "anyone"
+}
+
+fn is_valid(entry: &Acl) -> bool {
+    match entry.scheme.as_str() {
+        // Java's split drops empty parts at the end, and exactly two must be left.
+        "digest" => entry.id.as_str().trim_end_matches(':').split(':').count() == 2,
+        "ip" => Network::parse(entry.id.as_str()).is_some(),
+        _ => false,
+    }
+}
+
+fn matches(entry: &Acl, identity: &Identity) -> bool {
+    if entry.scheme != identity.scheme {
+        return false;
+    }
+    match entry.scheme.as_str() {
+        "digest" => entry.id == identity.id,
+        "ip" => Network::parse(entry.id.as_str())
+            .zip(address(identity.id.as_str()))
+            .is_some_and(|(network, address)| network.contains(address)),
+        _ => false,
+    }
+}
+
+/// An address and how many of its first bits count.
+#[derive(Clone, Copy)]
+struct Network {
+    address: IpAddr,
+    bits: u32,
+}
+
+impl Network {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, bits) = match text.split_once('/') {
+            Some((first, bits)) => (first, Some(bits)),
+            None => (text, None),
+        };
+        let address = address(first)?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(width), str::parse).ok()?;
+        (bits <= width).then_some(Self { address, bits })
+    }
+
+    /// Whether an address of the same family begins with the same bits.
+    fn contains(self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(mine), IpAddr::V4(other)) => {
+                let differ = mine.to_bits() ^ other.to_bits();
+                self.bits == 0 || differ >> (32 - self.bits) == 0
+            }
+            (IpAddr::V6(mine), IpAddr::V6(other)) => {
+                let differ = mine.to_bits() ^ other.to_bits();
+                self.bits == 0 || differ >> (128 - self.bits) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    }
+    // Leading zeros are allowed, unlike in the standard library's parser.
+    let mut octets = [0; 4];
+    let mut parts = text.split('.');
+    for octet in &mut octets {
+        *octet = parts.next()?.parse().ok()?;
+    }
+    parts.next().is_none().then(|| IpAddr::V4(Ipv4Addr::from(octets)))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::acl::{ADMIN, ALL, READ, WRITE};
+
+    fn entry(perms: i32, scheme: &str, id: &str) -> Acl {
+        Acl { perms, scheme: Text::from(scheme), id: Text::from(id) }
+    }
+
+    fn identity(scheme: &str, id: &str) -> Identity {
+        Identity { scheme: Text::from(scheme), id: Text::from(id) }
+    }
+
+    #[test]
+    fn a_digest_is_what_zookeeper_makes_of_it() {
+        // The value is in ZooKeeper's own documentation of superDigest.
+        assert_eq!(digest_id("super:superpw"), "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+        let proof = Credential { scheme: Text::from("digest"), bytes: Bytes::from_static(b"super:superpw") };
+        assert_eq!(authenticate(&proof), Ok(identity("digest", "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=")));
+        let other = Credential { scheme: Text::from("sasl"), bytes: Bytes::new() };
+        assert_eq!(authenticate(&other), Err(ErrorCode::AuthFailed));
+    }
+
+    #[test]
+    fn lists_are_judged_entry_by_entry() {
+        let rows: &[(&str, &str, bool, &str)] = &[
+            ("world", "anyone", true, "everybody"),
+            ("world", "someone", false, "world has one id"),
+            ("digest", "a:b", true, "user and hash"),
+            ("digest", ":b", true, "an empty user is one"),
+            ("digest", "a:b:", true, "what is empty at the end does not count"),
+            ("digest", "a:", false, "no hash"),
+            ("digest", "a", false, "no colon"),
+            ("digest", "a:b:c", false, "too many parts"),
+            ("ip", "127.0.0.1", true, "an address"),
+            ("ip", "010.0.0.1", true, "with leading zeros"),
+            ("ip", "10.0.0.0/8", true, "a network"),
+            ("ip", "10.0.0.0/33", false, "too many bits"),
+            ("ip", "10.0.0.0/-1", false, "too few"),
+            ("ip", "10.0.0", false, "too few parts"),
+            ("ip", "10.0.0.256", false, "too large a part"),
+            ("ip", "fe80::/10", true, "the other family"),
+            ("ip", "fe80:::1", false, "malformed"),
+            ("ip", "localhost", false, "a name"),
+            ("sasl", "a", false, "a scheme that is not offered"),
+            ("", "", false, "null in the request"),
+        ];
+        for (scheme, id, good, why) in rows {
+            assert_eq!(resolve(&[entry(ALL, scheme, id)], &[]).is_ok(), *good, "{scheme}:{id}: {why}");
+        }
+        assert_eq!(resolve(&[], &[]), Err(ErrorCode::InvalidAcl), "an empty list");
+    }
+
+    #[test]
+    fn auth_stands_for_every_authenticated_identity() {
+        let auth = entry(READ, "auth", "ignored");
+        let ip = identity("ip", "127.0.0.1");
+        assert_eq!(
+            resolve(&[auth.clone()], &[ip.clone()]),
+            Err(ErrorCode::InvalidAcl),
+            "an address is not enough"
+        );
+        let known = [ip, identity("digest", "a:1"), identity("super", ""), identity("digest", "b:2")];
+        let expected = vec![entry(READ, "digest", "a:1"), entry(READ, "digest", "b:2")];
+        assert_eq!(resolve(&[auth.clone(), auth], &known), Ok(expected), "repetitions are dropped before");
+    }
+
+    #[test]
+    fn order_is_kept_and_repetitions_go() {
+        let list =
+            [entry(READ, "world", "anyone"), entry(ALL, "digest", "a:b"), entry(READ, "world", "anyone")];
+        assert_eq!(resolve(&list, &[]), Ok(list[..2].to_vec()));
+    }
+
+    #[test]
+    fn permission_is_a_matter_of_bits_and_identity() {
+        let me = [identity("ip", "10.1.2.3"), identity("digest", "a:1")];
+        let rows: &[(&[Acl], i32, bool, &str)] = &[
+            (&[], ALL, true, "an empty list is open"),
+            (&[entry(READ, "world", "anyone")], READ, true, "everybody may"),
+            (&[entry(READ, "world", "anyone")], WRITE, false, "but only this"),
+            (&[entry(ADMIN, "world", "anyone")], READ | ADMIN, true, "one of several is enough"),
+            (&[entry(ALL, "digest", "a:1")], WRITE, true, "my identity"),
+            (&[entry(ALL, "digest", "a:2")], WRITE, false, "another password"),
+            (&[entry(ALL, "ip", "10.1.0.0/16")], WRITE, true, "my network"),
+            (&[entry(ALL, "ip", "10.1.2.3")], WRITE, true, "my address"),
+            (&[entry(ALL, "ip", "10.2.0.0/16")], WRITE, false, "another network"),
+            (&[entry(ALL, "ip", "0.0.0.0/0")], WRITE, true, "every network"),
+            (&[entry(ALL, "ip", "::/0")], WRITE, false, "of my family"),
+            (&[entry(0, "world", "anyone")], READ, false, "nobody may do anything"),
+        ];
+        for (list, perms, allowed, why) in rows {
+            assert_eq!(permits(list, *perms, &me), *allowed, "{list:?} {perms}: {why}");
+        }
+        assert!(
+            permits(&[entry(0, "world", "anyone")], ALL, &[identity("super", "")]),
+            "super may everything"
+        );
+    }
+
+    #[test]
+    fn hashes_are_masked() {
+        let list = [entry(ALL, "digest", "a:secret"), entry(READ, "world", "anyone")];
+        assert_eq!(mask(&list).as_ref(), [entry(ALL, "digest", "a:x"), entry(READ, "world", "anyone")]);
+        assert!(matches!(mask(&list[1..]), Cow::Borrowed(_)), "nothing to mask, nothing to copy");
+    }
+}

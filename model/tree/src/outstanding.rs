@@ -1,0 +1,120 @@
+//! What is prepared and not applied yet: the tree as it will be, where it differs.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+
+use spec::{SessionId, Zxid};
+
+use crate::{Acl, Text};
+
+/// Changes that are prepared and not yet applied: for each node concerned what it will be, as far as later requests
+/// depend on it.
+///
+/// Source: ZooKeeper `PrepRequestProcessor`, outstanding changes.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Outstanding {
+    nodes: BTreeMap<Text, (Zxid, Fate)>,
+    sessions: BTreeMap<SessionId, (Zxid, bool)>,
+    /// Every entry that was made, in order; one whose node or session has a later entry has no effect any more.
+    order: VecDeque<(Zxid, Subject)>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Subject {
+    Node(Text),
+    Session(SessionId),
+}
+
+/// What becomes of a node.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Fate {
+    /// It will be so.
+    Will(Pending),
+    /// It will not be there.
+    Gone,
+}
+
+/// A node as it will be.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Pending {
+    pub(crate) version: i32,
+    pub(crate) cversion: i32,
+    pub(crate) aversion: i32,
+    pub(crate) ephemeral_owner: i64,
+    pub(crate) child_count: usize,
+    /// None if the list is the one that the tree has.
+    pub(crate) acl: Option<Vec<Acl>>,
+}
+
+/// What a node was before an entry, to go back to.
+pub(crate) type Before = (Text, Option<(Zxid, Fate)>);
+
+impl Outstanding {
+    /// How many entries wait for their transaction to be applied.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether everything that was prepared is applied.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// What becomes of a node, if something that waits concerns it.
+    pub(crate) fn node(&self, path: &Text) -> Option<&Fate> {
+        self.nodes.get(path).map(|(_, fate)| fate)
+    }
+
+    /// What becomes of each node that is concerned, in the order of paths.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&Text, &Fate)> {
+        self.nodes.iter().map(|(path, (_, fate))| (path, fate))
+    }
+
+    /// Whether a session will be open, if something that waits concerns it.
+    pub(crate) fn session(&self, session: SessionId) -> Option<bool> {
+        self.sessions.get(&session).map(|(_, open)| *open)
+    }
+
+    pub(crate) fn record_session(&mut self, zxid: Zxid, session: SessionId, open: bool) {
+        self.sessions.insert(session, (zxid, open));
+        self.order.push_back((zxid, Subject::Session(session)));
+    }
+
+    /// Records what becomes of a node, and returns what was to become of it before.
+    pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate) -> Before {
+        self.order.push_back((zxid, Subject::Node(path.clone())));
+        let before = self.nodes.insert(path.clone(), (zxid, fate));
+        (path, before)
+    }
+
+    /// Takes the last entries back, the latest first.
+    pub(crate) fn roll_back(&mut self, entries: Vec<Before>) {
+        for (path, before) in entries.into_iter().rev() {
+            self.order.pop_back();
+            match before {
+                Some(before) => self.nodes.insert(path, before),
+                None => self.nodes.remove(&path),
+            };
+        }
+    }
+
+    /// Forgets what is applied now.
+    pub(crate) fn settle(&mut self, applied: Zxid) {
+        while let Some((_, subject)) = self.order.pop_front_if(|(zxid, _)| *zxid <= applied) {
+            match subject {
+                Subject::Node(path) => {
+                    if self.nodes.get(&path).is_some_and(|(zxid, _)| *zxid <= applied) {
+                        self.nodes.remove(&path);
+                    }
+                }
+                Subject::Session(session) => {
+                    if self.sessions.get(&session).is_some_and(|(zxid, _)| *zxid <= applied) {
+                        self.sessions.remove(&session);
+                    }
+                }
+            }
+        }
+    }
+}

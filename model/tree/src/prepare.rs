@@ -1,0 +1,322 @@
+//! From requests to transactions: every check, in ZooKeeper's order (rules T-1, T-6, T-7).
+//!
+//! A request is judged against the tree as it will be once everything that was prepared before it is applied. The
+//! first check that fails decides the error, and the failed write still is a transaction of its own.
+
+use alloc::{collections::BTreeSet, format, vec::Vec};
+
+use bytes::Bytes;
+use spec::{ErrorCode, SessionId, Zxid, machine::Author};
+
+use crate::{
+    Acl, CreateKind, CreateMode, CreateTxn, Identity, Outstanding, Owner, Text, Tree, Txn, TxnBody, Write,
+    acl::{ADMIN, CREATE, DELETE, READ, WRITE},
+    auth,
+    node::NodeId,
+    outstanding::{Before, Fate, Pending},
+    path,
+};
+
+/// One preparation.
+struct Preparation<'a> {
+    tree: &'a Tree,
+    outstanding: &'a mut Outstanding,
+    author: Author<'a, Identity>,
+    zxid: Zxid,
+    /// What to go back to if a later part of a multi fails.
+    entries: Vec<Before>,
+}
+
+/// A node as it will be, with the list to judge by.
+struct View<'a> {
+    node: Pending,
+    acl: &'a [Acl],
+}
+
+impl View<'_> {
+    fn permit(&self, perms: i32, identities: &[Identity]) -> Result<(), ErrorCode> {
+        if auth::permits(self.acl, perms, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    }
+}
+
+impl Tree {
+    /// The transaction for a write; see [`spec::Machine::prepare`].
+    pub(crate) fn prepare_write(
+        &self,
+        outstanding: &mut Outstanding,
+        author: Author<'_, Identity>,
+        zxid: Zxid,
+        write: &Write,
+    ) -> Txn {
+        let mut preparation = Preparation { tree: self, outstanding, author, zxid, entries: Vec::new() };
+        let body = match write {
+            Write::Multi(parts) => preparation.multi(parts),
+            Write::Check { .. } => Err(ErrorCode::Unimplemented),
+            Write::Create { .. } | Write::Delete { .. } | Write::SetData { .. } | Write::SetAcl { .. } => {
+                preparation.single(write)
+            }
+        };
+        txn(author, body.unwrap_or_else(error))
+    }
+
+    /// The transaction that opens a session; see [`spec::Machine::prepare_create_session`].
+    pub(crate) fn prepare_open(
+        outstanding: &mut Outstanding,
+        author: Author<'_, Identity>,
+        zxid: Zxid,
+        timeout_ms: i32,
+    ) -> Txn {
+        outstanding.record_session(zxid, author.session, true);
+        txn(author, TxnBody::CreateSession { timeout_ms })
+    }
+
+    /// The transaction that closes a session; see [`spec::Machine::prepare_close_session`].
+    pub(crate) fn prepare_close(
+        &self,
+        outstanding: &mut Outstanding,
+        author: Author<'_, Identity>,
+        zxid: Zxid,
+    ) -> Txn {
+        let session = author.session;
+        let mut ephemerals = self.ephemerals(session);
+        for (path, fate) in outstanding.nodes() {
+            match fate {
+                Fate::Will(node) if owns(session, node) => ephemerals.insert(path.clone()),
+                Fate::Will(_) | Fate::Gone => ephemerals.remove(path),
+            };
+        }
+        let mut preparation = Preparation { tree: self, outstanding, author, zxid, entries: Vec::new() };
+        preparation.delete_all(&ephemerals);
+        outstanding.record_session(zxid, session, false);
+        txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals.into_iter().collect()) })
+    }
+}
+
+/// The transaction of a request that was refused before its preparation.
+pub(crate) fn refused(author: Author<'_, Identity>, code: ErrorCode) -> Txn {
+    txn(author, error(code))
+}
+
+fn txn(author: Author<'_, Identity>, body: TxnBody) -> Txn {
+    Txn { session: author.session, cxid: author.xid, time: author.time, body, digest: None }
+}
+
+fn error(code: ErrorCode) -> TxnBody {
+    TxnBody::Error { code: code.number() }
+}
+
+fn owns(session: SessionId, node: &Pending) -> bool {
+    Owner::from_number(node.ephemeral_owner) == Owner::Session(session)
+}
+
+/// The version behind a change, if the one before is what the client expects; −1 expects any.
+fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected == -1 || expected == current {
+        Ok(current.wrapping_add(1))
+    } else {
+        Err(ErrorCode::BadVersion)
+    }
+}
+
+impl Preparation<'_> {
+    /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
+    ///
+    /// A multi that ZooKeeper could not even decode is refused as a whole.
+    fn multi(&mut self, parts: &[Write]) -> Result<TxnBody, ErrorCode> {
+        let decodes = |part: &Write| match part {
+            Write::Create { flags, .. } => (0..=6).contains(flags),
+            Write::Delete { .. } | Write::SetData { .. } | Write::Check { .. } => true,
+            Write::SetAcl { .. } | Write::Multi(_) => false,
+        };
+        if !parts.iter().all(decodes) {
+            return Err(ErrorCode::MarshallingError);
+        }
+        let mut bodies = Vec::with_capacity(parts.len());
+        let mut failed = None;
+        for part in parts {
+            match self.single(part) {
+                Ok(body) => bodies.push(body),
+                Err(code) => {
+                    failed = Some(code);
+                    break;
+                }
+            }
+        }
+        if let Some(code) = failed {
+            self.outstanding.roll_back(core::mem::take(&mut self.entries));
+            bodies.fill(TxnBody::Error { code: 0 });
+            bodies.push(error(code));
+            bodies.resize(parts.len(), error(ErrorCode::RuntimeInconsistency));
+        }
+        Ok(TxnBody::Multi(bodies))
+    }
+
+    fn single(&mut self, write: &Write) -> Result<TxnBody, ErrorCode> {
+        match write {
+            Write::Create { path, data, acl, flags, stat } => {
+                self.create(path, data.as_ref(), acl, *flags, *stat)
+            }
+            Write::Delete { path, version } => self.delete(path, *version),
+            Write::SetData { path, data, version } => self.set_data(path, data.as_ref(), *version),
+            Write::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
+            Write::Check { path, version } => self.check(path, *version),
+            Write::Multi(_) => Err(ErrorCode::MarshallingError),
+        }
+    }
+
+    fn create(
+        &mut self,
+        path: &Text,
+        data: Option<&Bytes>,
+        acl: &[Acl],
+        flags: i32,
+        stat: bool,
+    ) -> Result<TxnBody, ErrorCode> {
+        let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
+        self.check_session()?;
+        let parent_path = path::parent_of_request(path)?;
+        let acl = auth::resolve(acl, self.author.identities)?;
+        let parent = self.view(&parent_path)?;
+        parent.permit(CREATE, self.author.identities)?;
+        let mut parent = parent.node;
+        let path =
+            if mode.sequential { Text::from(format!("{path}{:010}", parent.cversion)) } else { path.clone() };
+        path::validate(path.as_str())?;
+        if self.view(&path::inner(&path)).is_ok() {
+            return Err(ErrorCode::NodeExists);
+        }
+        if matches!(Owner::from_number(parent.ephemeral_owner), Owner::Session(_)) {
+            return Err(ErrorCode::NoChildrenForEphemerals);
+        }
+        parent.cversion = parent.cversion.wrapping_add(1);
+        parent.child_count += 1;
+        let parent_cversion = parent.cversion;
+        let owner = if mode.ephemeral { Owner::Session(self.author.session) } else { Owner::None };
+        let node = Pending {
+            version: 0,
+            cversion: 0,
+            aversion: 0,
+            ephemeral_owner: owner.number(),
+            child_count: 0,
+            acl: Some(acl.clone()),
+        };
+        self.record(parent_path, Fate::Will(parent));
+        self.record(path.clone(), Fate::Will(node));
+        let ephemeral = mode.ephemeral;
+        let kind = if stat { CreateKind::Create2 { ephemeral } } else { CreateKind::Create { ephemeral } };
+        Ok(TxnBody::Create(CreateTxn { kind, path, data: data.cloned(), acl, parent_cversion }))
+    }
+
+    fn delete(&mut self, path: &Text, version: i32) -> Result<TxnBody, ErrorCode> {
+        self.check_session()?;
+        let parent_path = path::parent_of_request(path)?;
+        if path::is_reserved(path.as_str()) {
+            return Err(ErrorCode::BadArguments);
+        }
+        let parent = self.view(&parent_path)?;
+        parent.permit(DELETE, self.author.identities)?;
+        let mut parent = parent.node;
+        let node = self.view(path)?.node;
+        next_version(node.version, version)?;
+        if node.child_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        parent.child_count -= 1;
+        self.record(parent_path, Fate::Will(parent));
+        self.record(path.clone(), Fate::Gone);
+        Ok(TxnBody::Delete { path: path.clone(), sweep: false })
+    }
+
+    fn set_data(&mut self, path: &Text, data: Option<&Bytes>, version: i32) -> Result<TxnBody, ErrorCode> {
+        self.check_session()?;
+        path::validate(path.as_str())?;
+        let inner = path::inner(path);
+        let node = self.view(&inner)?;
+        node.permit(WRITE, self.author.identities)?;
+        let mut node = node.node;
+        node.version = next_version(node.version, version)?;
+        let version = node.version;
+        self.record(inner, Fate::Will(node));
+        Ok(TxnBody::SetData { path: path.clone(), data: data.cloned(), version, reconfig: false })
+    }
+
+    fn set_acl(&mut self, path: &Text, acl: &[Acl], version: i32) -> Result<TxnBody, ErrorCode> {
+        self.check_session()?;
+        path::validate(path.as_str())?;
+        let acl = auth::resolve(acl, self.author.identities)?;
+        let inner = path::inner(path);
+        let node = self.view(&inner)?;
+        node.permit(ADMIN, self.author.identities)?;
+        let mut node = node.node;
+        node.aversion = next_version(node.aversion, version)?;
+        node.acl = Some(acl.clone());
+        let version = node.aversion;
+        self.record(inner, Fate::Will(node));
+        Ok(TxnBody::SetAcl { path: path.clone(), acl, version })
+    }
+
+    fn check(&mut self, path: &Text, version: i32) -> Result<TxnBody, ErrorCode> {
+        self.check_session()?;
+        path::validate(path.as_str())?;
+        let node = self.view(&path::inner(path))?;
+        node.permit(READ, self.author.identities)?;
+        let version = next_version(node.node.version, version)?;
+        Ok(TxnBody::Check { path: path.clone(), version })
+    }
+
+    /// Records that these nodes go, and that their parents have fewer children.
+    fn delete_all(&mut self, paths: &BTreeSet<Text>) {
+        for path in paths {
+            let Ok(parent_path) = path::parent_of_request(path) else { continue };
+            if let Ok(View { node: mut parent, .. }) = self.view(&parent_path) {
+                parent.child_count = parent.child_count.saturating_sub(1);
+                self.record(parent_path, Fate::Will(parent));
+            }
+            self.record(path.clone(), Fate::Gone);
+        }
+    }
+
+    fn check_session(&self) -> Result<(), ErrorCode> {
+        let session = self.author.session;
+        let open =
+            self.outstanding.session(session).unwrap_or_else(|| self.tree.sessions.contains_key(&session));
+        if open { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+    }
+
+    /// The node at a path, the root's being empty, as it will be.
+    fn view(&self, path: &Text) -> Result<View<'_>, ErrorCode> {
+        match self.outstanding.node(path) {
+            Some(Fate::Gone) => Err(ErrorCode::NoNode),
+            Some(Fate::Will(node)) => {
+                let acl = match &node.acl {
+                    Some(acl) => acl,
+                    None => self.tree.list(self.in_tree(path)?),
+                };
+                let node = Pending { acl: node.acl.clone(), ..*node };
+                Ok(View { node, acl })
+            }
+            None => {
+                let id = self.in_tree(path)?;
+                let node = self.tree.store.node(id);
+                let pending = Pending {
+                    version: node.stat.version,
+                    cversion: node.stat.cversion,
+                    aversion: node.stat.aversion,
+                    ephemeral_owner: node.stat.ephemeral_owner,
+                    child_count: node.child_count(),
+                    acl: None,
+                };
+                Ok(View { node: pending, acl: self.tree.list(id) })
+            }
+        }
+    }
+
+    fn in_tree(&self, path: &Text) -> Result<NodeId, ErrorCode> {
+        self.tree.store.find(path.as_str()).ok_or(ErrorCode::NoNode)
+    }
+
+    fn record(&mut self, path: Text, fate: Fate) {
+        let before = self.outstanding.record(self.zxid, path, fate);
+        self.entries.push(before);
+    }
+}

@@ -1,0 +1,118 @@
+//! Reads, and the watches they leave (rules T-6, T-13, T-16).
+
+use alloc::borrow::Cow;
+
+use spec::{ClientId, ErrorCode, Zxid};
+
+use crate::{
+    Answer, Event, EventKind, Identity, Read, Text, Tree,
+    acl::{ADMIN, READ},
+    auth,
+    node::NodeId,
+    tree::number,
+    watches::{Notify, WatchKind, Watches},
+};
+
+/// Who reads, and what may come of it.
+struct Reader<'a, 'b> {
+    client: ClientId,
+    identities: &'a [Identity],
+    watches: &'a mut Watches,
+    notify: Notify<'b>,
+}
+
+impl Reader<'_, '_> {
+    fn leave(&mut self, wanted: bool, kind: WatchKind, path: &Text) {
+        if wanted {
+            self.watches.leave(kind, path, self.client, self.identities);
+        }
+    }
+
+    fn tell(&mut self, kind: EventKind, path: &Text) {
+        (self.notify)(self.client, &Event { kind, path: path.clone() });
+    }
+}
+
+impl Tree {
+    /// The answer to a read; see [`spec::Machine::read`].
+    pub(crate) fn answer(
+        &self,
+        read: &Read,
+        client: ClientId,
+        identities: &[Identity],
+        watches: &mut Watches,
+        notify: Notify<'_>,
+    ) -> Result<Answer<'_>, ErrorCode> {
+        let mut reader = Reader { client, identities, watches, notify };
+        match read {
+            Read::GetData { path, watch } => {
+                let id = self.readable(path, READ, identities)?;
+                reader.leave(*watch, WatchKind::Data, path);
+                Ok(Answer::Data { data: self.store.node(id).data(), stat: self.shown(id) })
+            }
+            Read::Exists { path, watch } => {
+                if path.as_bytes().contains(&0) {
+                    return Err(ErrorCode::BadArguments);
+                }
+                let found = self.readable(path, READ, identities);
+                if found != Err(ErrorCode::NoAuth) {
+                    reader.leave(*watch, WatchKind::Data, path);
+                }
+                found.map(|id| Answer::Exists(self.shown(id)))
+            }
+            Read::GetChildren { path, watch } => {
+                let id = self.readable(path, READ, identities)?;
+                reader.leave(*watch, WatchKind::Child, path);
+                Ok(Answer::Children(self.store.children(id)))
+            }
+            Read::GetChildren2 { path, watch } => {
+                let id = self.readable(path, READ, identities)?;
+                reader.leave(*watch, WatchKind::Child, path);
+                Ok(Answer::Children2 { names: self.store.children(id), stat: self.shown(id) })
+            }
+            Read::GetAcl { path } => {
+                let id = self.readable(path, READ | ADMIN, identities)?;
+                let list = self.list(id);
+                let may_change = auth::permits(list, ADMIN, identities);
+                let acl = if may_change { Cow::Borrowed(list) } else { auth::mask(list) };
+                Ok(Answer::Acl { acl, stat: self.shown(id) })
+            }
+            Read::SetWatches { relative, data, exist, child } => {
+                self.set_watches(&mut reader, *relative, [data, exist, child]);
+                Ok(Answer::WatchesSet)
+            }
+        }
+    }
+
+    fn readable(&self, path: &Text, perms: i32, identities: &[Identity]) -> Result<NodeId, ErrorCode> {
+        let id = self.find(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        if auth::permits(self.list(id), perms, identities) { Ok(id) } else { Err(ErrorCode::NoAuth) }
+    }
+
+    /// Leaves the watches that a client had, or fires at once what it has missed since `relative`, whoever may read
+    /// the node.
+    fn set_watches(&self, reader: &mut Reader<'_, '_>, relative: Zxid, [data, exist, child]: [&[Text]; 3]) {
+        let relative = number(relative);
+        let stat = |path: &Text| self.find(path.as_str()).map(|id| self.store.node(id).stat);
+        for path in data {
+            match stat(path) {
+                None => reader.tell(EventKind::NodeDeleted, path),
+                Some(stat) if stat.mzxid > relative => reader.tell(EventKind::NodeDataChanged, path),
+                Some(_) => reader.leave(true, WatchKind::Data, path),
+            }
+        }
+        for path in exist {
+            match stat(path) {
+                Some(_) => reader.tell(EventKind::NodeCreated, path),
+                None => reader.leave(true, WatchKind::Data, path),
+            }
+        }
+        for path in child {
+            match stat(path) {
+                None => reader.tell(EventKind::NodeDeleted, path),
+                Some(stat) if stat.pzxid > relative => reader.tell(EventKind::NodeChildrenChanged, path),
+                Some(_) => reader.leave(true, WatchKind::Child, path),
+            }
+        }
+    }
+}

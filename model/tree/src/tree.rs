@@ -1,0 +1,244 @@
+//! The tree: nodes, sessions and who owns what, at one place in the order of transactions.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use spec::{SessionId, Zxid};
+
+use crate::{
+    Acl, Owner, Stat, StatPersisted, Text, acl,
+    acl_table::AclTable,
+    digest,
+    node::{Content, Node, NodeId, Store},
+    path,
+    walk::WalkTable,
+};
+
+/// The node below which a server keeps its own.
+pub(crate) const SYSTEM: &str = "/zookeeper";
+/// Where quotas are set.
+pub(crate) const QUOTA: &str = "/zookeeper/quota";
+/// Where the ensemble's configuration is to be read.
+pub(crate) const CONFIG: &str = "/zookeeper/config";
+
+/// Everything that transactions change.
+///
+/// Two trees are equal if their contents are: last transaction, sessions, and every node with its data, access
+/// control list and stored stat. How they came about does not count.
+#[derive(Clone)]
+pub struct Tree {
+    pub(crate) store: Store,
+    pub(crate) acls: AclTable,
+    /// Each session with its timeout in milliseconds.
+    pub(crate) sessions: BTreeMap<SessionId, i32>,
+    /// The ephemerals of each session that has any.
+    pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
+    pub(crate) last: Zxid,
+    pub(crate) digest: i64,
+    /// The bytes of all paths and data.
+    pub(crate) data_bytes: u64,
+    pub(crate) walks: WalkTable,
+}
+
+impl Tree {
+    /// The tree before the first transaction: the root and the system's nodes (rule T-9).
+    pub fn new() -> Self {
+        let root =
+            Content { data: Some(b""), acl: crate::acl_table::AclKey::OPEN, stat: StatPersisted::default() };
+        let mut tree = Self::with_root(root);
+        tree.add_system_nodes();
+        tree
+    }
+
+    /// A tree of nothing but a root.
+    pub(crate) fn with_root(root: Content<'_>) -> Self {
+        let mut tree = Self {
+            store: Store::new(root),
+            acls: AclTable::new(),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            last: Zxid::ZERO,
+            digest: 0,
+            data_bytes: u64::try_from(root.data.map_or(0, <[u8]>::len)).unwrap_or_default(),
+            walks: WalkTable::default(),
+        };
+        tree.redigest(NodeId::ROOT, "");
+        tree
+    }
+
+    /// Adds those of the system's nodes that are missing. They are no child of a transaction: their parents' counters
+    /// do not move.
+    pub(crate) fn add_system_nodes(&mut self) {
+        for path in [SYSTEM, QUOTA, CONFIG] {
+            let Some((parent, name)) = path::split(path) else { continue };
+            let Some(parent) = self.store.find(parent) else { continue };
+            if self.store.find(path).is_some() {
+                continue;
+            }
+            let config = path == CONFIG;
+            let readable = Acl::world(if config { acl::READ } else { acl::ALL });
+            let acl = self.acls.acquire(&[readable]);
+            // ZooKeeper restricts the configuration node with a setACL of version −1.
+            let stat = StatPersisted { aversion: if config { -1 } else { 0 }, ..StatPersisted::default() };
+            self.add(path, parent, name, Content { data: Some(b""), acl, stat });
+        }
+    }
+
+    /// Sets the configuration node's text, as every server does by itself when it starts (no transaction does it).
+    /// `version` is the configuration's and `time` this server's wall clock in milliseconds since 1970.
+    pub fn set_config(&mut self, text: &[u8], version: Zxid, time: i64) {
+        let Some(id) = self.store.find(CONFIG) else { return };
+        self.replace_data(id, CONFIG, Some(text));
+        self.change(id, CONFIG, |node| {
+            node.stat.version = -1;
+            node.stat.mzxid = number(version);
+            node.stat.mtime = time;
+        });
+    }
+
+    /// What clients see of a node, if it is there.
+    pub fn stat(&self, path: &str) -> Option<Stat> {
+        self.find(path).map(|id| self.shown(id))
+    }
+
+    /// A node's data, if it is there.
+    pub fn data(&self, path: &str) -> Option<Option<&[u8]>> {
+        self.find(path).map(|id| self.store.node(id).data())
+    }
+
+    /// A node's access control list, if it is there.
+    pub fn acl(&self, path: &str) -> Option<&[Acl]> {
+        self.find(path).map(|id| self.list(id))
+    }
+
+    /// How many nodes there are, the root and the system's own included.
+    pub fn node_count(&self) -> usize {
+        self.store.len()
+    }
+
+    /// How many of them are ephemerals.
+    pub fn ephemeral_count(&self) -> usize {
+        self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// The ephemerals of a session, in order.
+    pub fn ephemerals(&self, session: SessionId) -> BTreeSet<Text> {
+        let ids = self.ephemerals.get(&session);
+        ids.map(|ids| self.store.paths(ids).into_iter().map(Text::from).collect()).unwrap_or_default()
+    }
+
+    /// Sessions that own an ephemeral and are in no session table: a Java server's snapshot, taken while a session
+    /// closed, may leave such. Empty behind the first transaction that this server saw prepared (rule S-1).
+    pub fn ownerless(&self) -> Vec<SessionId> {
+        self.ephemerals.keys().filter(|session| !self.sessions.contains_key(session)).copied().collect()
+    }
+
+    /// Deletes the ephemerals of sessions that are in no session table, as ZooKeeper does when it has loaded its
+    /// database.
+    pub fn delete_ownerless(&mut self) {
+        for session in self.ownerless() {
+            for path in self.ephemerals(session) {
+                if let Some(id) = self.store.find(path.as_str()) {
+                    self.remove(id, path.as_str());
+                }
+            }
+        }
+    }
+
+    /// The bytes of all paths and data.
+    pub fn data_bytes(&self) -> u64 {
+        self.data_bytes
+    }
+
+    /// The digest of all nodes by ZooKeeper's second formula, kept up to date with every change (rule T-17).
+    pub fn digest(&self) -> i64 {
+        self.digest
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Option<NodeId> {
+        self.store.find(path::inner_str(path))
+    }
+
+    pub(crate) fn shown(&self, id: NodeId) -> Stat {
+        let node = self.store.node(id);
+        node.stat.shown(node.data_len(), node.child_count())
+    }
+
+    pub(crate) fn list(&self, id: NodeId) -> &[Acl] {
+        self.acls.list(self.store.node(id).acl)
+    }
+
+    /// Adds a node whose list is acquired already.
+    pub(crate) fn add(&mut self, path: &str, parent: NodeId, name: &str, content: Content<'_>) -> NodeId {
+        self.walks.keep_absent(path);
+        let id = self.store.insert(path, parent, name, content);
+        if let Owner::Session(session) = Owner::from_number(content.stat.ephemeral_owner) {
+            self.ephemerals.entry(session).or_default().insert(id);
+        }
+        self.data_bytes += bytes_of(path, content.data);
+        self.redigest(id, path);
+        id
+    }
+
+    /// Takes a node without children out, and its list's use and its owner's claim with it.
+    pub(crate) fn remove(&mut self, id: NodeId, path: &str) {
+        self.walks.keep(path, self.store.node(id));
+        let node = self.store.node(id);
+        let (acl, digest, owner) = (node.acl, node.digest, Owner::from_number(node.stat.ephemeral_owner));
+        self.data_bytes -= bytes_of(path, node.data());
+        self.digest = self.digest.wrapping_sub(i64::from(digest));
+        self.acls.release(acl);
+        if let Owner::Session(session) = owner {
+            self.disown(session, id);
+        }
+        self.store.remove(id);
+    }
+
+    pub(crate) fn disown(&mut self, session: SessionId, id: NodeId) {
+        if let Some(ids) = self.ephemerals.get_mut(&session) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.ephemerals.remove(&session);
+            }
+        }
+    }
+
+    /// Changes a node in anything but its data.
+    pub(crate) fn change(&mut self, id: NodeId, path: &str, change: impl FnOnce(&mut Node)) {
+        self.walks.keep(path, self.store.node(id));
+        change(self.store.node_mut(id));
+        self.redigest(id, path);
+    }
+
+    /// Replaces a node's data. The caller changes the stat next, which brings the digest up to date.
+    pub(crate) fn replace_data(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
+        self.walks.keep(path, self.store.node(id));
+        self.data_bytes -= bytes_of(path, self.store.node(id).data());
+        self.data_bytes += bytes_of(path, data);
+        self.store.node_mut(id).set_data(data);
+    }
+
+    fn redigest(&mut self, id: NodeId, path: &str) {
+        let node = self.store.node(id);
+        let (old, new) = (node.digest, digest::of_node(path, node.data(), &node.stat));
+        self.store.node_mut(id).digest = new;
+        self.digest = self.digest.wrapping_add(i64::from(new)).wrapping_sub(i64::from(old));
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A zxid as stats have it.
+pub(crate) fn number(zxid: Zxid) -> i64 {
+    i64::from_be_bytes(zxid.0.to_be_bytes())
+}
+
+fn bytes_of(path: &str, data: Option<&[u8]>) -> u64 {
+    u64::try_from(path.len() + data.map_or(0, <[u8]>::len)).unwrap_or_default()
+}
