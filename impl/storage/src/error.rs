@@ -1,0 +1,129 @@
+//! What goes wrong with files.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use protocol::recovery::Refusal;
+use thiserror::Error;
+
+/// What went wrong with a file. After an error of the log the process has to end: what is on disk is known again only
+/// to the next start (rule D-15).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused an operation.
+    #[error("cannot {doing} {path}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file system is full. Nothing that was reported as durable is affected.
+    #[error("no space left to {doing} {path}; make space and start the server again")]
+    OutOfSpace {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+    },
+    /// A sync failed: what was written before may be lost, and the system may say otherwise when asked again.
+    #[error(
+        "cannot sync {path}, which may have lost what was written: {source}; the server has to start again"
+    )]
+    Sync {
+        /// What was to be synced.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An operation on a log that has failed before.
+    #[error("the log has failed before")]
+    Failed,
+    /// Another process uses the folder.
+    #[error("{path} is in use by another server; stop that one first")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The files do not allow a safe start.
+    #[error("cannot start on {path}: {refusal}")]
+    Refused {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A record or snapshot whose checksum is right holds what this version does not know, or cannot be.
+    #[error("{path} cannot be read at offset {at}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// About where, in bytes.
+        at: u64,
+        /// What is wrong.
+        source: wire::Error,
+    },
+    /// A small text file that does not hold what it should.
+    #[error("{path} holds {found:?}, not {wanted}")]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What it holds, shortened.
+        found: String,
+        /// What it should hold.
+        wanted: &'static str,
+    },
+    /// A snapshot that is packed in a way this version cannot unpack.
+    #[error(
+        "{path} is compressed, which is not supported; let Apache ZooKeeper write a snapshot with \
+         zookeeper.snapshot.compression.method unset, or unpack the file if it is a .gz"
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The log does not hold a transaction that was asked for.
+    #[error(
+        "the log in {path} has no transaction behind {after}, though one through {through} was asked for"
+    )]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// The last that was found.
+        after: spec::Zxid,
+        /// The last that was asked for.
+        through: spec::Zxid,
+    },
+}
+
+/// Says what was tried on which file.
+pub(crate) trait Context<T> {
+    fn context(self, doing: &'static str, path: &Path) -> Result<T, Error>;
+    /// For a sync, which is never tried again.
+    fn synced(self, path: &Path) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, doing: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::OutOfSpace { doing, path: path.into() }
+            }
+            _ => Error::Io { doing, path: path.into(), source },
+        })
+    }
+
+    fn synced(self, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::OutOfSpace { doing: "sync", path: path.into() }
+            }
+            _ => Error::Sync { path: path.into(), source },
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Where files are and what they are called: ZooKeeper's names, and a few of our own that it passes over.
+
+use std::path::{Path, PathBuf};
+
+use spec::Zxid;
+
+use crate::{Error, disk::Disk, error::Context};
+
+/// The folder inside dataDir and dataLogDir that holds everything but `myid` and `initialize`.
+const VERSION: &str = "version-2";
+/// The next file of the log, before it has its first batch.
+pub(crate) const NEXT_LOG: &str = "next.log";
+/// A snapshot that is being written.
+pub(crate) const NEXT_SNAPSHOT: &str = "next.snapshot";
+/// The last place in the log that is known to be synced.
+pub(crate) const MARK: &str = "synced.mark";
+
+/// The folders of one server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Layout {
+    /// The folder of `myid` and `initialize`.
+    pub data: PathBuf,
+    /// The folder of snapshots and epoch files.
+    pub snapshots: PathBuf,
+    /// The folder of the log.
+    pub logs: PathBuf,
+}
+
+impl Layout {
+    /// The folders for these settings `dataDir` and `dataLogDir`.
+    pub fn new(data_dir: &Path, data_log_dir: Option<&Path>) -> Self {
+        Self {
+            data: data_dir.into(),
+            snapshots: data_dir.join(VERSION),
+            logs: data_log_dir.unwrap_or(data_dir).join(VERSION),
+        }
+    }
+
+    /// The file of the log that starts with this transaction.
+    pub(crate) fn log(&self, first: Zxid) -> PathBuf {
+        self.logs.join(format!("log.{:x}", first.0))
+    }
+
+    /// The snapshot with this label.
+    pub(crate) fn snapshot(&self, label: Zxid) -> PathBuf {
+        self.snapshots.join(format!("snapshot.{:x}", label.0))
+    }
+
+    /// The first transactions of the files of the log, in order.
+    pub(crate) fn list_logs(&self, disk: &impl Disk) -> Result<Vec<Zxid>, Error> {
+        let names = disk.list(&self.logs).context("list", &self.logs)?;
+        let mut found: Vec<Zxid> = names.iter().filter_map(|name| zxid_of(name, "log")).collect();
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The labels of the snapshots, newest first, with the names of those that are compressed.
+    pub(crate) fn list_snapshots(&self, disk: &impl Disk) -> Result<Vec<(Zxid, Option<PathBuf>)>, Error> {
+        let names = disk.list(&self.snapshots).context("list", &self.snapshots)?;
+        let mut found = Vec::new();
+        for name in &names {
+            if let Some(label) = zxid_of(name, "snapshot") {
+                found.push((label, None));
+            } else if let Some(label) =
+                [".gz", ".snappy"].iter().find_map(|end| zxid_of(name.strip_suffix(end)?, "snapshot"))
+            {
+                found.push((label, Some(self.snapshots.join(name))));
+            }
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+}
+
+/// The number behind the dot, if the name is `kind`, a dot, and the number as we would write it.
+fn zxid_of(name: &str, kind: &str) -> Option<Zxid> {
+    let digits = name.strip_prefix(kind)?.strip_prefix('.')?;
+    let zxid = Zxid(u64::from_str_radix(digits, 16).ok()?);
+    (format!("{:x}", zxid.0) == digits).then_some(zxid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_only_as_they_are_written() {
+        for (name, kind, zxid) in [
+            ("log.1", "log", Some(1)),
+            ("log.10000000a", "log", Some(0x1_0000_000a)),
+            ("snapshot.0", "snapshot", Some(0)),
+            ("snapshot.0", "log", None),
+            ("log.", "log", None),
+            ("log.01", "log", None),
+            ("log.A", "log", None),
+            ("log.+1", "log", None),
+            ("log.1.tmp", "log", None),
+            ("next.log", "log", None),
+            ("log.11111111111111111", "log", None),
+        ] {
+            assert_eq!(zxid_of(name, kind), zxid.map(Zxid), "{name}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Writing the log: whole batches, one sync each, into files that were filled with zeros ahead (rules D-11, D-12).
+//!
+//! A [`Log`] is owned by one thread. After any error it is of no use: what is on disk is known again to the next start
+//! only (rule D-15).
+
+use std::path::PathBuf;
+
+use protocol::recovery::{BATCH_BYTES_MAX, Mark};
+use spec::Zxid;
+use tree::Txn;
+use wire::log::{FILE_HEADER_BYTES, put_entry, put_file_header};
+
+use crate::{
+    Error,
+    disk::{Disk, File},
+    error::Context,
+    layout::NEXT_LOG,
+    mark::MarkFile,
+    recover::Repairs,
+    segment::{Entries, Place},
+    store::Store,
+};
+
+/// The mark is written behind at least this many more synced bytes.
+const MARK_EVERY_BYTES: u64 = 1 << 20;
+
+/// Encoded records to append together, in the order of their transactions.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    first: Option<Zxid>,
+    last: Zxid,
+}
+
+impl Batch {
+    /// No record.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record.
+    ///
+    /// # Panics
+    /// If it does not follow the one before (rule R-4).
+    pub fn push(&mut self, zxid: Zxid, txn: &Txn) {
+        self.place(zxid);
+        put_entry(zxid, txn, &mut self.bytes);
+    }
+
+    /// Adds what another batch holds.
+    ///
+    /// # Panics
+    /// If it does not follow (rule R-4).
+    pub fn extend(&mut self, other: &Self) {
+        if let Some(first) = other.first {
+            self.place(first);
+            self.last = other.last;
+            self.bytes.extend_from_slice(&other.bytes);
+        }
+    }
+
+    fn place(&mut self, zxid: Zxid) {
+        match self.first {
+            None => self.first = Some(zxid),
+            Some(_) => assert!(zxid.follows(self.last), "R-4: {zxid} is logged behind {}", self.last),
+        }
+        self.last = zxid;
+    }
+
+    /// Whether another `bytes` still fit into one batch.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        (self.bytes.len() + bytes) as u64 <= BATCH_BYTES_MAX
+    }
+
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it holds no record.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// The last transaction, if there is one.
+    pub fn last(&self) -> Option<Zxid> {
+        self.first.map(|_| self.last)
+    }
+
+    /// Forgets its records, and keeps its memory if that is no more than a batch takes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        if self.bytes.capacity() as u64 > BATCH_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+        self.first = None;
+    }
+}
+
+/// The log of one server, open for writing.
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    store: Store<D>,
+    /// The file that is written to, if it has been begun.
+    current: Option<Current<D>>,
+    /// The next file, filled with zeros and synced, and its length.
+    next: Option<(D::File, u64)>,
+    /// The last transaction of snapshot and log.
+    last: Zxid,
+    /// What recovery left to do.
+    repairs: Option<Repairs>,
+    mark: MarkFile<D>,
+    /// Synced bytes since the mark was written.
+    unmarked: u64,
+    /// Bytes appended since this was opened.
+    appended: u64,
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Current<D: Disk> {
+    file: D::File,
+    path: PathBuf,
+    first: Zxid,
+    /// The end of its records.
+    end: u64,
+    length: u64,
+    /// What is synced.
+    synced: u64,
+    /// Whether it has its name already.
+    named: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// Continues behind what was recovered. Nothing is written before [`Self::sync_recovered`].
+    pub(crate) fn new(store: Store<D>, last: Zxid, repairs: Repairs) -> Self {
+        let mark = MarkFile::new(store.disk().clone(), store.layout().clone());
+        Self {
+            store,
+            current: None,
+            next: None,
+            last,
+            repairs: Some(repairs),
+            mark,
+            unmarked: 0,
+            appended: 0,
+            failed: false,
+        }
+    }
+
+    /// The last transaction, synced or not.
+    pub fn last(&self) -> Zxid {
+        self.last
+    }
+
+    /// Bytes appended since this was opened.
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended
+    }
+
+    /// Cuts the torn tail and makes durable what recovery has read: log, snapshot, epochs and names (rule D-9). Only
+    /// then may this server vote.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::OutOfSpace`], [`Error::Sync`]: the process has to end.
+    pub fn sync_recovered(&mut self) -> Result<(), Error> {
+        self.guarded(|log| {
+            let Some(repairs) = log.repairs.take() else { return Ok(()) };
+            repairs.carry_out(&log.store)?;
+            match repairs.end {
+                Some(end) => log.write_mark(end, true),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Fills the next file with zeros, so that the log can go on there without waiting. For idle moments: it takes as
+    /// long as it takes to write a file of the configured size.
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    pub fn prepare(&mut self) -> Result<(), Error> {
+        self.guarded(|log| {
+            if log.next.is_none() {
+                log.next = Some(log.zeroed(log.store.config().segment_bytes)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes a batch behind the log; it is durable behind the next [`Self::sync`].
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    ///
+    /// # Panics
+    /// If the batch does not follow the log (rule R-4), or recovery was not synced before (rule D-9).
+    pub fn append_batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        assert!(self.repairs.is_none(), "D-9: the log is written before recovery was synced");
+        let Some(first) = batch.first else { return Ok(()) };
+        assert!(first.follows(self.last), "R-4: {first} is logged behind {}", self.last);
+        self.guarded(|log| {
+            let length = batch.bytes.len() as u64;
+            if log.unsynced() > 0 && log.unsynced() + length > BATCH_BYTES_MAX {
+                log.sync_now()?;
+            }
+            let fits = log.current.as_ref().is_some_and(|current| current.end + length <= current.length);
+            if !fits {
+                log.roll(first, length)?;
+            }
+            if let Some(current) = &mut log.current {
+                current.file.write_at(&batch.bytes, current.end).context("append to", &current.path)?;
+                current.end += length;
+            }
+            log.last = batch.last;
+            log.appended += length;
+            Ok(())
+        })
+    }
+
+    /// Makes durable what was appended.
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.guarded(Self::sync_now)
+    }
+
+    /// Cuts the log behind `last` and drops every snapshot of something later, durably (rule D-11). Returns the last
+    /// transaction that this server then holds. It is another than `last`, and nothing is changed, if `last` is not
+    /// below the end, if it is in neither log nor a snapshot's label, or if no snapshot goes back as far.
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    ///
+    /// # Panics
+    /// If recovery was not synced before (rule D-9).
+    pub fn truncate(&mut self, last: Zxid) -> Result<Zxid, Error> {
+        assert!(self.repairs.is_none(), "D-9: the log is cut before recovery was synced");
+        self.guarded(|log| {
+            log.sync_now()?;
+            let snapshots = log.store.snapshots();
+            let base = snapshots.newest_whole(last)?;
+            let place = log.place_of(last)?;
+            if last >= log.last || base.is_none() || (base != Some(last) && place.last != Some(last)) {
+                return Ok(log.last);
+            }
+            log.current = None;
+            snapshots.drop_behind(last)?;
+            log.cut(&place)?;
+            log.last = last;
+            Ok(last)
+        })
+    }
+
+    /// Goes on behind a snapshot that was received and is durable.
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    ///
+    /// # Panics
+    /// If the log goes further than that snapshot (rule D-13).
+    pub fn skip_to(&mut self, label: Zxid) -> Result<(), Error> {
+        assert!(self.last <= label, "D-13: snapshot {label} is received below {}", self.last);
+        self.guarded(|log| {
+            log.sync_now()?;
+            if label > log.last {
+                log.current = None;
+                log.last = label;
+                log.store.set_floor(label);
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes the mark, if it lags, and readies the next file. For idle moments.
+    ///
+    /// # Errors
+    /// As [`Self::sync_recovered`].
+    pub fn idle(&mut self) -> Result<(), Error> {
+        self.guarded(|log| if log.unmarked > 0 { log.mark_current(false) } else { Ok(()) })?;
+        if self.repairs.is_none() { self.prepare() } else { Ok(()) }
+    }
+
+    /// Runs an operation, unless one has failed before.
+    fn guarded<T>(&mut self, operation: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.failed {
+            return Err(Error::Failed);
+        }
+        let result = operation(self);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn unsynced(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.end - current.synced)
+    }
+
+    fn sync_now(&mut self) -> Result<(), Error> {
+        let layout = self.store.layout();
+        let Some(current) = self.current.as_mut().filter(|current| current.end > current.synced) else {
+            return Ok(());
+        };
+        current.file.sync().synced(&current.path)?;
+        if !current.named {
+            let path = layout.log(current.first);
+            self.store.disk().rename(&current.path, &path).context("rename to", &path)?;
+            self.store.disk().sync_dir(&layout.logs).synced(&layout.logs)?;
+            current.path = path;
+            current.named = true;
+        }
+        self.unmarked += current.end - current.synced;
+        current.synced = current.end;
+        if self.unmarked >= MARK_EVERY_BYTES { self.mark_current(false) } else { Ok(()) }
+    }
+
+    /// Begins a new file with room for `length` bytes of records.
+    fn roll(&mut self, first: Zxid, length: u64) -> Result<(), Error> {
+        self.sync_now()?;
+        if self.current.take().is_some() {
+            // Once a file, the mark is made durable.
+            self.mark.sync()?;
+        }
+        let wanted = FILE_HEADER_BYTES as u64 + length;
+        let next = self.next.take().filter(|(_, length)| *length >= wanted);
+        let (file, length) = match next {
+            Some(next) => next,
+            None => self.zeroed(self.store.config().segment_bytes.max(wanted))?,
+        };
+        let path = self.store.layout().logs.join(NEXT_LOG);
+        let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
+        put_file_header(&mut header);
+        file.write_at(&header, 0).context("write", &path)?;
+        let end = header.len() as u64;
+        self.current = Some(Current { file, path, first, end, length, synced: 0, named: false });
+        Ok(())
+    }
+
+    /// A file of zeros, synced, under the name that the next file has until its first batch is durable.
+    fn zeroed(&self, length: u64) -> Result<(D::File, u64), Error> {
+        let path = self.store.layout().logs.join(NEXT_LOG);
+        let file = self.store.disk().create(&path).context("create", &path)?;
+        file.zero(0, length).context("fill with zeros", &path)?;
+        file.sync().synced(&path)?;
+        Ok((file, length))
+    }
+
+    fn mark_current(&mut self, durable: bool) -> Result<(), Error> {
+        let Some(current) = self.current.as_ref().filter(|current| current.named) else { return Ok(()) };
+        let mark = Mark { segment: current.first, offset: current.synced };
+        self.write_mark(mark, durable)
+    }
+
+    fn write_mark(&mut self, mark: Mark, durable: bool) -> Result<(), Error> {
+        self.unmarked = 0;
+        self.mark.write(mark, self.store.accepted())?;
+        if durable { self.mark.sync() } else { Ok(()) }
+    }
+
+    /// Cuts the files of the log at a place, from the end.
+    fn cut(&mut self, place: &Found) -> Result<(), Error> {
+        // Without a file that is kept the mark names none.
+        self.write_mark(place.end.unwrap_or(Mark { segment: Zxid::ZERO, offset: 0 }), true)?;
+        self.remove(&place.later)?;
+        let Some(end) = place.end else { return Ok(()) };
+        let path = self.store.layout().log(end.segment);
+        let file = self.store.disk().open_write(&path).context("open", &path)?;
+        file.set_len(end.offset).context("shorten", &path)?;
+        file.sync().synced(&path)
+    }
+
+    /// Removes files of the log, the last first, each durably before the next.
+    fn remove(&self, files: &[Zxid]) -> Result<(), Error> {
+        let layout = self.store.layout();
+        for first in files.iter().rev() {
+            let path = layout.log(*first);
+            self.store.disk().remove(&path).context("remove", &path)?;
+            self.store.disk().sync_dir(&layout.logs).synced(&layout.logs)?;
+        }
+        Ok(())
+    }
+
+    /// Where the records up to `last` end.
+    fn place_of(&self, last: Zxid) -> Result<Found, Error> {
+        let layout = self.store.layout();
+        let mut files = layout.list_logs(self.store.disk())?;
+        let later = files.split_off(files.partition_point(|first| *first <= last));
+        let Some(segment) = files.pop() else { return Ok(Found { end: None, last: None, later }) };
+        let path = layout.log(segment);
+        let file = self.store.disk().open(&path).context("open", &path)?;
+        let mut entries = Entries::new(file, &path)?;
+        let mut found = None;
+        loop {
+            match entries.next()? {
+                Place::Record { zxid, .. } if zxid <= last => found = Some(zxid),
+                Place::Record { at, .. } | Place::Broken { at } | Place::End { at } => {
+                    return Ok(Found { end: Some(Mark { segment, offset: at }), last: found, later });
+                }
+            }
+        }
+    }
+}
+
+/// A place in the log at which it can be cut.
+#[derive(Debug)]
+struct Found {
+    /// The end of the file that is kept in part; none if no file is kept.
+    end: Option<Mark>,
+    /// The last record before it in that file.
+    last: Option<Zxid>,
+    /// The files behind it.
+    later: Vec<Zxid>,
+}

@@ -1,0 +1,259 @@
+//! A start: read what is there, let [`protocol::recovery`] decide, load and replay. Nothing is written here; what is
+//! left to do on disk is kept as [`Repairs`] until the log is told to carry them out.
+
+use std::collections::VecDeque;
+
+use protocol::{
+    Recovered,
+    recovery::{
+        self, BATCH_BYTES_MAX, Found, Mark, Plan, Record, Refusal, Segment, Snapshot, SnapshotVerdict,
+        Verdict,
+    },
+};
+use spec::{Machine, Zxid};
+use tree::{Tree, Txn};
+use wire::{
+    Decoder,
+    log::{FILE_HEADER_BYTES, decode_body},
+};
+
+use crate::{
+    Error,
+    disk::{Disk, File},
+    error::Context,
+    mark,
+    segment::{Entries, Place},
+    snapshot::{is_whole, load},
+    store::Store,
+    text::{is_initialize, remove_initialize},
+};
+
+/// What a start found, with the state loaded.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The state, all that was found applied.
+    pub tree: Tree,
+    /// What the actors are told.
+    pub recovered: Recovered<Txn>,
+    /// What is worth telling the operator, a line each: nothing on most starts.
+    pub warnings: Vec<String>,
+    /// How many records were replayed.
+    pub replayed: usize,
+    pub(crate) repairs: Repairs,
+}
+
+/// What recovery leaves to do on disk before the first vote.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Repairs {
+    /// Where files end; offset 0 takes the file away. In the order of files.
+    cuts: Vec<Mark>,
+    /// The files of the log that were read.
+    segments: Vec<Zxid>,
+    /// The snapshot that was read; without one the empty state is to be stored.
+    snapshot: Option<Zxid>,
+    /// The end of the log behind the cuts.
+    pub(crate) end: Option<Mark>,
+}
+
+impl Repairs {
+    /// Cuts, and syncs all that was read (rules D-9, D-11).
+    pub(crate) fn carry_out<D: Disk>(&self, store: &Store<D>) -> Result<(), Error> {
+        let (disk, layout) = (store.disk(), store.layout());
+        for cut in self.cuts.iter().rev() {
+            let path = layout.log(cut.segment);
+            if cut.offset == 0 {
+                disk.remove(&path).context("remove", &path)?;
+                disk.sync_dir(&layout.logs).synced(&layout.logs)?;
+            } else {
+                let file = disk.open_write(&path).context("open", &path)?;
+                file.set_len(cut.offset).context("shorten", &path)?;
+            }
+        }
+        for first in self.segments.iter().filter(|first| !self.is_removed(**first)) {
+            let path = layout.log(*first);
+            disk.open_write(&path).context("open", &path)?.sync().synced(&path)?;
+        }
+        disk.sync_dir(&layout.logs).synced(&layout.logs)?;
+        if let Some(label) = self.snapshot {
+            let path = layout.snapshot(label);
+            disk.open_write(&path).context("open", &path)?.sync().synced(&path)?;
+        } else {
+            store.snapshots().save(&mut Tree::new())?;
+        }
+        store.epochs().sync()?;
+        disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
+        remove_initialize(disk, &layout.data)
+    }
+
+    fn is_removed(&self, first: Zxid) -> bool {
+        self.cuts.iter().any(|cut| cut.segment == first && cut.offset == 0)
+    }
+}
+
+pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
+    let (disk, layout) = (store.disk(), store.layout());
+    let Looked { snapshots, mut tree, mut warnings } = look(store)?;
+    let label = snapshots.last().filter(|s| s.verdict == SnapshotVerdict::Valid).map(|s| s.label);
+    let files = layout.list_logs(disk)?;
+    // Files that end before the label are of no use; the last that begins before it may go on behind it.
+    let from = label.map_or(0, |label| files.partition_point(|first| *first <= label).saturating_sub(1));
+    let mut segments = Vec::new();
+    for first in files.get(from..).unwrap_or_default() {
+        segments.push(scan(store, *first)?);
+    }
+    let (accepted, current) = (store.epochs().accepted()?, store.epochs().current()?);
+    let synced = mark::read(disk, layout, accepted)?;
+    let found = Found { snapshots, segments, synced, accepted, current };
+    let config = recovery::Config {
+        fresh: store.config().autocreate || is_initialize(disk, &layout.data)?,
+        unsnapped: store.config().trust_empty,
+        batch_bytes_max: BATCH_BYTES_MAX,
+    };
+    let plan = recovery::recover(config, &found).map_err(|refusal| refuse(store, refusal))?;
+    warnings.extend(plan.cuts.iter().map(|cut| tell_cut(*cut, &found, &plan)));
+    let mut tree = tree.take().unwrap_or_default();
+    let repairs = repairs(&found, &plan);
+    let replayed = plan.replay.len();
+    let recovered = replay(store, &found, &plan, &mut tree)?;
+    Ok(Recovery { tree, recovered, warnings, replayed, repairs })
+}
+
+struct Looked {
+    snapshots: Vec<Snapshot>,
+    /// The state in the last of them, if that is valid.
+    tree: Option<Tree>,
+    warnings: Vec<String>,
+}
+
+/// Looks at the snapshots, newest first, up to the first that is whole.
+fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
+    let (disk, layout) = (store.disk(), store.layout());
+    let mut looked = Looked { snapshots: Vec::new(), tree: None, warnings: Vec::new() };
+    for (label, compressed) in layout.list_snapshots(disk)? {
+        let path = layout.snapshot(label);
+        let verdict = if let Some(path) = compressed {
+            looked
+                .warnings
+                .push(format!("passed over {}: compressed snapshots are not supported", path.display()));
+            SnapshotVerdict::Broken
+        } else if is_whole(disk, &path)? {
+            match load(disk, &path, label)? {
+                Ok(tree) => {
+                    looked.snapshots.push(Snapshot { label, verdict: SnapshotVerdict::Valid });
+                    looked.tree = Some(tree);
+                    break;
+                }
+                Err(damage) => {
+                    looked
+                        .warnings
+                        .push(format!("passed over {}, which is damaged: {damage}", path.display()));
+                    SnapshotVerdict::Broken
+                }
+            }
+        } else {
+            looked.warnings.push(format!("passed over {}, which was never finished", path.display()));
+            SnapshotVerdict::Incomplete
+        };
+        looked.snapshots.push(Snapshot { label, verdict });
+    }
+    Ok(looked)
+}
+
+/// What stands where in a file of the log.
+fn scan<D: Disk>(store: &Store<D>, first: Zxid) -> Result<Segment<()>, Error> {
+    let path = store.layout().log(first);
+    let file = store.disk().open(&path).context("open", &path)?;
+    let mut entries = Entries::new(file, &path)?;
+    let mut records = Vec::new();
+    loop {
+        match entries.next()? {
+            Place::Record { at, zxid } => {
+                records.push(Record { at, verdict: Verdict::Valid { zxid, txn: () } })
+            }
+            Place::Broken { at } => records.push(Record { at, verdict: Verdict::Broken }),
+            Place::End { at } => return Ok(Segment { first, records, end: at }),
+        }
+    }
+}
+
+/// A refusal, or the better reason for one.
+fn refuse<D: Disk>(store: &Store<D>, refusal: Refusal) -> Error {
+    let layout = store.layout();
+    if let Refusal::SnapshotBroken { label } = refusal
+        && let Ok(snapshots) = layout.list_snapshots(store.disk())
+        && let Some((_, Some(path))) = snapshots.into_iter().find(|(l, path)| *l == label && path.is_some())
+    {
+        return Error::Compressed { path };
+    }
+    Error::Refused { path: layout.logs.clone(), refusal }
+}
+
+fn tell_cut(cut: Mark, found: &Found<()>, plan: &Plan<()>) -> String {
+    let end = found.segments.iter().find(|s| s.first == cut.segment).and_then(|s| s.records.last());
+    let reach = end.map_or(0, |record| record.at.saturating_sub(cut.offset));
+    format!(
+        "the torn end of {cut} is cut; it reaches over at least {reach} bytes, and {} records in torn ends are dropped, \
+         none of which was acknowledged",
+        plan.dropped
+    )
+}
+
+fn repairs(found: &Found<()>, plan: &Plan<()>) -> Repairs {
+    // A file without a record is none.
+    let header = FILE_HEADER_BYTES as u64;
+    let cuts: Vec<Mark> = plan
+        .cuts
+        .iter()
+        .map(|cut| Mark { offset: if cut.offset <= header { 0 } else { cut.offset }, ..*cut })
+        .collect();
+    let end_of = |segment: &Segment<()>| {
+        let cut = cuts.iter().find(|cut| cut.segment == segment.first);
+        Mark { segment: segment.first, offset: cut.map_or(segment.end, |cut| cut.offset) }
+    };
+    let end = found.segments.iter().rev().map(end_of).find(|end| end.offset > 0);
+    let segments = found.segments.iter().map(|segment| segment.first).collect();
+    Repairs { cuts, segments, snapshot: plan.snapshot, end }
+}
+
+/// Reads the log again and applies what the plan says.
+fn replay<D: Disk>(
+    store: &Store<D>,
+    found: &Found<()>,
+    plan: &Plan<()>,
+    tree: &mut Tree,
+) -> Result<Recovered<Txn>, Error> {
+    let window = store.config().window;
+    let mut tail = VecDeque::with_capacity(window.min(plan.replay.len()));
+    let (mut base, mut watches) = (plan.floor, Default::default());
+    let mut places = plan.replay.iter().map(|(zxid, ())| *zxid).peekable();
+    for segment in &found.segments {
+        let path = store.layout().log(segment.first);
+        let file = store.disk().open(&path).context("open", &path)?;
+        let mut entries = Entries::new(file, &path)?;
+        while let Some(wanted) = places.peek() {
+            match entries.next()? {
+                Place::Record { zxid, .. } if zxid < *wanted => {}
+                Place::Record { at, zxid } if zxid == *wanted => {
+                    let mut body = Decoder::stream(entries.body());
+                    let unreadable = |source| Error::Unreadable { path: path.clone(), at, source };
+                    let (_, txn) = decode_body(&mut body).map_err(unreadable)?;
+                    tree.apply(zxid, &txn, &mut watches, &mut |_, _| {});
+                    tail.push_back((zxid, txn));
+                    if tail.len() > window
+                        && let Some((zxid, _)) = tail.pop_front()
+                    {
+                        base = zxid;
+                    }
+                    places.next();
+                }
+                Place::Record { .. } | Place::Broken { .. } | Place::End { .. } => break,
+            }
+        }
+    }
+    if let Some(wanted) = places.next() {
+        let path = store.layout().logs.clone();
+        return Err(Error::Missing { path, after: base, through: wanted });
+    }
+    let Plan { accepted, current, floor, last, .. } = *plan;
+    Ok(Recovered { accepted, current, floor, last, base, tail: tail.into() })
+}

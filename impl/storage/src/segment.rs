@@ -1,0 +1,262 @@
+//! Reading one file of the log from front to back, in large pieces, and telling what stands where.
+
+use std::path::{Path, PathBuf};
+
+use spec::Zxid;
+use wire::log::{ENTRY_OVERHEAD_BYTES, Entry, FILE_HEADER_BYTES, entry, file_header};
+
+use crate::{Error, disk::File, error::Context};
+
+/// Read at least this much at a time, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+/// Where an entry's length and body stand in it.
+const LENGTH_AT: usize = 8;
+const BODY_AT: usize = 12;
+/// Session, cxid, zxid, time and type: the least that a body has.
+const BODY_BYTES_MIN: usize = 32;
+/// Where the zxid stands in a body.
+const ZXID_AT: usize = 12;
+
+/// What stands at a place of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    /// A record whose checksum is right; its body is [`Entries::body`].
+    Record {
+        /// Its offset in bytes.
+        at: u64,
+        /// Its transaction's place.
+        zxid: Zxid,
+    },
+    /// Something else. Reading goes on with the next record that can be found behind it.
+    Broken {
+        /// Its offset in bytes.
+        at: u64,
+    },
+    /// Nothing but zeros from here on, or the end of the file.
+    End {
+        /// The offset in bytes.
+        at: u64,
+    },
+}
+
+/// The entries of one file.
+#[derive(Debug)]
+pub(crate) struct Entries<F> {
+    file: F,
+    path: PathBuf,
+    length: u64,
+    /// A part of the file.
+    buffer: Vec<u8>,
+    /// Its place in the file.
+    buffer_at: u64,
+    /// What is read of the buffer.
+    taken: usize,
+    body: std::ops::Range<usize>,
+    last: Zxid,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Header,
+    Entries,
+    /// Behind something broken: looking for a record.
+    Lost,
+    Ended(u64),
+}
+
+impl<F: File> Entries<F> {
+    /// Reads from the start of a file.
+    pub(crate) fn new(file: F, path: &Path) -> Result<Self, Error> {
+        let length = file.len().context("read the length of", path)?;
+        Ok(Self {
+            file,
+            path: path.into(),
+            length,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            taken: 0,
+            body: 0..0,
+            last: Zxid::ZERO,
+            state: State::Header,
+        })
+    }
+
+    /// What stands next.
+    pub(crate) fn next(&mut self) -> Result<Place, Error> {
+        match self.state {
+            State::Header => self.header(),
+            State::Entries => self.entry(),
+            State::Lost => self.search(),
+            State::Ended(at) => Ok(Place::End { at }),
+        }
+    }
+
+    /// The body of the record that was told last.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.buffer.get(self.body.clone()).unwrap_or_default()
+    }
+
+    /// Where reading stands.
+    pub(crate) fn at(&self) -> u64 {
+        self.buffer_at + self.taken as u64
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.taken..).unwrap_or_default()
+    }
+
+    /// Has at least `wanted` bytes at hand, or all that the file has.
+    fn fill(&mut self, wanted: usize) -> Result<(), Error> {
+        let have = self.buffer.len() - self.taken;
+        if have >= wanted {
+            return Ok(());
+        }
+        self.buffer.drain(..self.taken);
+        self.buffer_at += self.taken as u64;
+        self.taken = 0;
+        let unread = self.length.saturating_sub(self.buffer_at + have as u64);
+        let more = usize::try_from(unread).unwrap_or(usize::MAX).min((wanted - have).max(PIECE_BYTES));
+        self.buffer.resize(have + more, 0);
+        let at = self.buffer_at + have as u64;
+        let read = self.file.read_at(&mut self.buffer[have..], at).context("read", &self.path)?;
+        self.buffer.truncate(have + read);
+        Ok(())
+    }
+
+    fn take(&mut self, count: usize) {
+        self.taken = (self.taken + count).min(self.buffer.len());
+    }
+
+    fn header(&mut self) -> Result<Place, Error> {
+        self.fill(FILE_HEADER_BYTES)?;
+        let mut header = wire::Decoder::stream(self.rest());
+        if file_header(&mut header).is_err() {
+            return Ok(self.broken(0));
+        }
+        self.take(FILE_HEADER_BYTES);
+        self.state = State::Entries;
+        self.entry()
+    }
+
+    fn entry(&mut self) -> Result<Place, Error> {
+        self.fill(BODY_AT)?;
+        let at = self.at();
+        let mut wanted = BODY_AT;
+        loop {
+            match entry(self.rest()) {
+                Ok(Entry::Body(body)) if body.len() >= BODY_BYTES_MIN => {
+                    let length = body.len();
+                    return Ok(self.record(at, length));
+                }
+                // More of it may be in the file.
+                Err(wire::Error::Short { wanted: more, left }) => {
+                    let have = self.rest().len();
+                    wanted = wanted.max(have.saturating_add(more.saturating_sub(left)));
+                    if self.at() + (have as u64) < self.length && wanted as u64 <= self.length - at {
+                        self.fill(wanted)?;
+                        if self.rest().len() > have {
+                            continue;
+                        }
+                    }
+                }
+                Ok(Entry::Body(_) | Entry::Padding) | Err(_) => {}
+            }
+            return self.no_record(at);
+        }
+    }
+
+    fn record(&mut self, at: u64, length: usize) -> Place {
+        self.body = self.taken + BODY_AT..self.taken + BODY_AT + length;
+        let zxid = zxid(self.body());
+        self.last = self.last.max(zxid);
+        self.take(length + ENTRY_OVERHEAD_BYTES);
+        self.state = State::Entries;
+        Place::Record { at, zxid }
+    }
+
+    /// Zeros to the end, or something broken.
+    fn no_record(&mut self, at: u64) -> Result<Place, Error> {
+        if self.skip_zeros()? {
+            self.state = State::Ended(at);
+            return Ok(Place::End { at });
+        }
+        // A record's checksum begins with four zeros, and is not all zeros.
+        self.seek(self.at().saturating_sub(LENGTH_AT as u64 - 1).max(at + 1));
+        Ok(self.broken(at))
+    }
+
+    fn broken(&mut self, at: u64) -> Place {
+        self.state = State::Lost;
+        Place::Broken { at }
+    }
+
+    /// Goes on reading there.
+    fn seek(&mut self, to: u64) {
+        match to.checked_sub(self.buffer_at).and_then(|taken| usize::try_from(taken).ok()) {
+            Some(taken) if taken <= self.buffer.len() => self.taken = taken,
+            _ => {
+                self.buffer.clear();
+                (self.buffer_at, self.taken) = (to, 0);
+            }
+        }
+    }
+
+    /// Goes to the next byte that is not zero; whether there is none.
+    fn skip_zeros(&mut self) -> Result<bool, Error> {
+        loop {
+            let rest = self.rest();
+            match rest.iter().position(|byte| *byte != 0) {
+                Some(zeros) => {
+                    self.take(zeros);
+                    return Ok(false);
+                }
+                None => self.take(rest.len()),
+            }
+            self.fill(1)?;
+            if self.rest().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Looks for a record behind something broken, at every offset.
+    fn search(&mut self) -> Result<Place, Error> {
+        let broken_at = self.at();
+        loop {
+            self.fill(BODY_AT + BODY_BYTES_MIN)?;
+            let at = self.at();
+            let rest = self.rest();
+            if rest.len() < BODY_AT + BODY_BYTES_MIN {
+                self.state = State::Ended(broken_at);
+                return Ok(Place::End { at: broken_at });
+            }
+            if let Some(length) = candidate(rest) {
+                let whole = length + ENTRY_OVERHEAD_BYTES;
+                if whole as u64 <= self.length - at {
+                    self.fill(whole)?;
+                    let found = matches!(entry(self.rest()), Ok(Entry::Body(_)));
+                    if found && zxid(&self.rest()[BODY_AT..]) > self.last {
+                        return Ok(self.record(at, length));
+                    }
+                }
+            }
+            self.take(1);
+        }
+    }
+}
+
+/// The length of the body of what may be an entry.
+fn candidate(rest: &[u8]) -> Option<usize> {
+    let (checksum, length) = (rest.get(..LENGTH_AT)?, rest.get(LENGTH_AT..BODY_AT)?);
+    if checksum[..4] != [0; 4] || checksum[4..] == [0; 4] {
+        return None;
+    }
+    let length = usize::try_from(u32::from_be_bytes(length.try_into().ok()?)).ok()?;
+    (BODY_BYTES_MIN..=wire::record::STREAM_FIELD_BYTES_MAX).contains(&length).then_some(length)
+}
+
+fn zxid(body: &[u8]) -> Zxid {
+    let bytes = body.get(ZXID_AT..ZXID_AT + 8).and_then(|bytes| bytes.try_into().ok());
+    Zxid(u64::from_be_bytes(bytes.unwrap_or_default()))
+}
