@@ -109,7 +109,7 @@ impl<M: Machine> Peer<M> {
             }
             Input::Packet { from, packet, time } => self.on_packet(machine, from, packet, time, out),
             Input::Snapshot { from, zxid } => {
-                self.zab_step(machine, zab::Input::Snapshot { from, zxid }, out)
+                self.zab_step(machine, zab::Input::Snapshot { from, zxid }, out);
             }
             Input::Notification { from, notification } => {
                 self.elect(machine, election::Input::Notification { from, notification }, out);

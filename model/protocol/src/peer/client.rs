@@ -269,7 +269,7 @@ impl<M: Machine> Clients<M> {
             }
             // A client that has moved on must not take this for an answer to what it asked elsewhere (rule C-5).
             SessionChange::None if waits && refusal == Some(ErrorCode::SessionMoved) => {
-                self.hang_up(client, out)
+                self.hang_up(client, out);
             }
             SessionChange::None if waits => {
                 entry.pending.pop_front();

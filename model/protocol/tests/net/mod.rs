@@ -1,0 +1,613 @@
+//! A few peers and the least world that lets them work: queues for links, a disk that ends what it is asked in order,
+//! timers that fire when a test says so, clients that remember what they were told.
+pub(crate) mod register;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use protocol::{
+    Exit, Message, Note, Notification, Peer, Quorum, Recovered, Role, Ticket, Timer,
+    peer::{Answer, ClientRequest, Config, Effects, Input, Packet},
+    zab,
+};
+use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
+
+/// A machine that tests can make and print.
+pub(crate) trait Subject: Machine + Clone + Default {
+    fn show(answer: &Self::Answer<'_>) -> String;
+}
+
+/// What a client was told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Said {
+    Accepted { session: SessionId, timeout_ms: i32, password: [u8; 16] },
+    Refused,
+    Closed,
+    Reply { xid: i32, zxid: Zxid, answer: String },
+    Event { zxid: Zxid, event: String },
+}
+
+/// A disk operation.
+enum Disk<M: Machine> {
+    Append(Zxid, M::Txn),
+    Truncate(Zxid),
+    Sync,
+    Accepted(Epoch),
+    Current(Epoch),
+    Snapshot(Zxid, M),
+}
+
+enum Effect<M: Machine> {
+    Send(ServerId, Wire<M>),
+    Connect(ServerId),
+    Disconnect(ServerId),
+    Refuse(ServerId),
+    Disk(Ticket, Disk<M>),
+    Locate(Ticket),
+    Reload,
+    Notify(ServerId, Notification),
+    SetTimer(Timer),
+    CancelTimer(Timer),
+    Role(Option<Role>, bool),
+    Client(ClientId, Said),
+    Note(Note),
+}
+
+enum Wire<M: Machine> {
+    Packet(Packet<M>),
+    Snapshot(Zxid, M),
+}
+
+struct Out<M: Machine>(Vec<Effect<M>>);
+
+pub(crate) struct Node<M: Machine> {
+    pub(crate) peer: Peer<M>,
+    pub(crate) machine: M,
+    pub(crate) timers: BTreeSet<Timer>,
+    pub(crate) role: Option<Role>,
+    pub(crate) serving: bool,
+    busy: VecDeque<(Ticket, Disk<M>)>,
+    reloading: bool,
+    disk: Durable<M>,
+}
+
+#[derive(Clone)]
+struct Durable<M: Machine> {
+    accepted: Epoch,
+    current: Epoch,
+    snapshot: (Zxid, M),
+    log: Vec<(Zxid, M::Txn)>,
+}
+
+impl<M: Subject> Durable<M> {
+    fn recover(&self) -> (Recovered<M::Txn>, M) {
+        let (label, mut machine) = self.snapshot.clone();
+        let tail: Vec<_> = self.log.iter().filter(|(zxid, _)| *zxid > label).cloned().collect();
+        let mut watches = M::Watches::default();
+        for (zxid, txn) in &tail {
+            machine.apply(*zxid, txn, &mut watches, &mut |_, _| {});
+        }
+        let last = tail.last().map_or(label, |(zxid, _)| *zxid);
+        let (accepted, current) = (self.accepted, self.current);
+        (Recovered { accepted, current, floor: label, last, base: label, tail }, machine)
+    }
+}
+
+/// The world.
+pub(crate) struct Net<M: Machine> {
+    pub(crate) nodes: BTreeMap<ServerId, Node<M>>,
+    pub(crate) notes: Vec<(ServerId, Note)>,
+    down: BTreeMap<ServerId, Durable<M>>,
+    servers: u64,
+    starts: i64,
+    links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
+    dials: BTreeSet<(ServerId, ServerId)>,
+    broken: VecDeque<(ServerId, ServerId)>,
+    mesh: BTreeMap<(ServerId, ServerId), Notification>,
+    /// Pairs between which nothing gets through, and nobody knows.
+    held: BTreeSet<(ServerId, ServerId)>,
+    said: BTreeMap<ClientId, Vec<Said>>,
+    homes: BTreeMap<ClientId, ServerId>,
+    clients: u64,
+}
+
+pub(crate) const TICK_MS: u32 = 1000;
+
+impl<M: Subject> Net<M> {
+    /// This many servers, elected, established and quiet: the highest leads.
+    pub(crate) fn new(servers: u64) -> Self {
+        let mut net = Self {
+            nodes: BTreeMap::new(),
+            notes: Vec::new(),
+            down: BTreeMap::new(),
+            servers,
+            starts: 0,
+            links: BTreeMap::new(),
+            dials: BTreeSet::new(),
+            broken: VecDeque::new(),
+            mesh: BTreeMap::new(),
+            held: BTreeSet::new(),
+            said: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            clients: 0,
+        };
+        for id in 1..=servers {
+            let snapshot = (Zxid::ZERO, M::default());
+            net.down.insert(
+                ServerId(id),
+                Durable { accepted: Epoch(0), current: Epoch(0), snapshot, log: Vec::new() },
+            );
+        }
+        for id in 1..=servers {
+            net.start(id);
+        }
+        net.pump();
+        assert!(net.nodes.values().all(|node| node.serving), "the ensemble came up");
+        net
+    }
+
+    /// Starts a server that is down.
+    pub(crate) fn start(&mut self, id: u64) {
+        let id = ServerId(id);
+        let disk = self.down.remove(&id).expect("the server is down");
+        let (recovered, mut machine) = disk.recover();
+        self.starts += 1;
+        let config = Config {
+            zab: zab::Config {
+                me: id,
+                quorum: Quorum::majority((1..=self.servers).map(ServerId)),
+                window: 100,
+                log_sync: false,
+                counter_max: u32::MAX - 1,
+            },
+            tick_ms: TICK_MS,
+            session_timeout_min_ms: 2000,
+            session_timeout_max_ms: 20_000,
+            first_session: SessionId(i64::try_from(id.0).expect("small") << 56 | self.starts << 24),
+        };
+        let mut out = Out(Vec::new());
+        let peer = Peer::boot(config, recovered, &mut machine, &mut out);
+        let node = Node {
+            peer,
+            machine,
+            timers: BTreeSet::new(),
+            role: None,
+            serving: false,
+            busy: VecDeque::new(),
+            reloading: false,
+            disk,
+        };
+        self.nodes.insert(id, node);
+        self.carry_out(id, out.0);
+    }
+
+    /// The process ends; what its disk had not finished is lost. The others notice.
+    pub(crate) fn crash(&mut self, id: u64) {
+        let id = ServerId(id);
+        let node = self.nodes.remove(&id).expect("the server is up");
+        self.down.insert(id, node.disk);
+        let others: Vec<_> = self.nodes.keys().copied().collect();
+        self.dials.retain(|(from, to)| *from != id && *to != id);
+        self.mesh.retain(|(from, to), _| *from != id && *to != id);
+        for other in &others {
+            self.unlink(id, *other);
+        }
+        self.broken.retain(|(at, _)| *at != id);
+        for (client, home) in &self.homes {
+            if *home == id {
+                self.said.entry(*client).or_default().push(Said::Closed);
+            }
+        }
+        self.homes.retain(|_, home| *home != id);
+        for other in others {
+            self.step(other, Input::ElectionLinkDown(id));
+        }
+    }
+
+    /// From now on nothing gets through between these two, and nobody knows.
+    pub(crate) fn hold(&mut self, a: u64, b: u64) {
+        self.held.insert(pair(ServerId(a), ServerId(b)));
+    }
+
+    /// What was held goes on.
+    pub(crate) fn release(&mut self, a: u64, b: u64) {
+        self.held.remove(&pair(ServerId(a), ServerId(b)));
+    }
+
+    /// Breaks the link between these two, and both notice.
+    pub(crate) fn cut(&mut self, a: u64, b: u64) {
+        let (a, b) = (ServerId(a), ServerId(b));
+        if self.unlink(a, b) {
+            self.broken.push_back((a, b));
+        }
+    }
+
+    /// Fires a timer that must be set.
+    pub(crate) fn fire(&mut self, id: u64, timer: Timer) {
+        let id = ServerId(id);
+        let set = self.node_mut(id).timers.remove(&timer);
+        assert!(set, "{timer:?} is not set at {id}");
+        self.step(id, Input::Timer { timer, time: 0 });
+    }
+
+    /// Ends elections that wait for better votes.
+    pub(crate) fn finalize(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if self.node_mut(id).timers.contains(&Timer::Finalize) {
+                self.fire(id.0, Timer::Finalize);
+            }
+        }
+        self.pump();
+    }
+
+    /// The leader by this server's account.
+    pub(crate) fn node(&self, id: u64) -> &Node<M> {
+        &self.nodes[&ServerId(id)]
+    }
+
+    /// The server that leads and serves.
+    pub(crate) fn leader(&self) -> u64 {
+        let mut leaders =
+            self.nodes.iter().filter(|(_, node)| node.serving && node.role == Some(Role::Leading));
+        let (id, _) = leaders.next().expect("somebody leads");
+        assert!(leaders.next().is_none(), "one leads");
+        id.0
+    }
+
+    /// A client asks for a new session of this many milliseconds, or to go on with one.
+    pub(crate) fn connect(
+        &mut self,
+        server: u64,
+        session: SessionId,
+        password: [u8; 16],
+        timeout_ms: i32,
+        last_seen: Zxid,
+    ) -> ClientId {
+        self.clients += 1;
+        let client = ClientId(self.clients);
+        self.homes.insert(client, ServerId(server));
+        self.said.insert(client, Vec::new());
+        self.step(
+            ServerId(server),
+            Input::ClientConnect {
+                client,
+                identities: Vec::new(),
+                session,
+                password,
+                timeout_ms,
+                last_seen,
+                time: 0,
+            },
+        );
+        client
+    }
+
+    /// A new session, pumped through.
+    pub(crate) fn open(&mut self, server: u64) -> (ClientId, SessionId, [u8; 16]) {
+        let client = self.connect(server, SessionId(0), [0; 16], 5000, Zxid::ZERO);
+        self.pump();
+        match self.take(client).as_slice() {
+            [Said::Accepted { session, timeout_ms: 5000, password }] => (client, *session, *password),
+            other => panic!("no session: {other:?}"),
+        }
+    }
+
+    /// Another connection for this session, pumped through.
+    pub(crate) fn reopen(&mut self, server: u64, session: SessionId, password: [u8; 16]) -> ClientId {
+        let client = self.connect(server, session, password, 5000, Zxid::ZERO);
+        self.pump();
+        assert_eq!(self.take(client), [Said::Accepted { session, timeout_ms: 5000, password }]);
+        client
+    }
+
+    pub(crate) fn request(&mut self, client: ClientId, xid: i32, request: ClientRequest<M>) {
+        let home = self.homes[&client];
+        self.step(home, Input::ClientRequest { client, xid, request, time: 0 });
+    }
+
+    /// The client goes away without a word.
+    pub(crate) fn hang_up(&mut self, client: ClientId) {
+        let home = self.homes.remove(&client).expect("connected");
+        self.step(home, Input::ClientClosed(client));
+    }
+
+    /// What the client was told since the last call.
+    pub(crate) fn take(&mut self, client: ClientId) -> Vec<Said> {
+        std::mem::take(self.said.entry(client).or_default())
+    }
+
+    /// Delivers everything that can be delivered, until all is quiet.
+    pub(crate) fn pump(&mut self) {
+        let mut refused = BTreeSet::new();
+        loop {
+            if self.pump_once() {
+                refused.clear();
+                continue;
+            }
+            let next = self.dials.iter().copied().find(|(from, to)| {
+                !refused.contains(&(*from, *to))
+                    && self.nodes.contains_key(to)
+                    && !self.held.contains(&pair(*from, *to))
+            });
+            let Some((from, to)) = next else { return };
+            self.dials.remove(&(from, to));
+            self.links.insert((from, to), VecDeque::new());
+            self.links.insert((to, from), VecDeque::new());
+            self.step(to, Input::Accepted(from));
+            if self.links.contains_key(&(from, to)) {
+                refused.clear();
+                self.step(from, Input::Connected(to));
+            } else {
+                refused.insert((from, to));
+            }
+        }
+    }
+
+    /// Delivers one thing; false if there is none.
+    pub(crate) fn pump_once(&mut self) -> bool {
+        if let Some(place) = self.broken.iter().position(|(at, by)| !self.held.contains(&pair(*at, *by))) {
+            let (at, by) = self.broken.remove(place).expect("found");
+            self.step(at, Input::Disconnected(by));
+            return true;
+        }
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            if self.work_disk(id) {
+                return true;
+            }
+        }
+        let mesh = self
+            .mesh
+            .keys()
+            .copied()
+            .find(|(from, to)| self.nodes.contains_key(to) && !self.held.contains(&pair(*from, *to)));
+        if let Some((from, to)) = mesh {
+            let notification = self.mesh.remove(&(from, to)).expect("found");
+            self.step(to, Input::Notification { from, notification });
+            return true;
+        }
+        let link = self
+            .links
+            .iter()
+            .find(|((from, to), queue)| !queue.is_empty() && !self.held.contains(&pair(*from, *to)));
+        let Some((&(from, to), _)) = link else { return false };
+        self.deliver(from.0, to.0)
+    }
+
+    /// Delivers the next packet from one to the other.
+    pub(crate) fn deliver(&mut self, from: u64, to: u64) -> bool {
+        let (from, to) = (ServerId(from), ServerId(to));
+        match self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            Some(Wire::Packet(packet)) => self.step(to, Input::Packet { from, packet, time: 0 }),
+            Some(Wire::Snapshot(zxid, machine)) => {
+                self.node_mut(to).machine = machine;
+                self.step(to, Input::Snapshot { from, zxid });
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// Ends the oldest disk operation of this server.
+    pub(crate) fn work_disk(&mut self, id: ServerId) -> bool {
+        let node = self.node_mut(id);
+        if let Some((ticket, operation)) = node.busy.pop_front() {
+            match operation {
+                Disk::Append(zxid, txn) => node.disk.log.push((zxid, txn)),
+                Disk::Truncate(last) => node.disk.log.retain(|(zxid, _)| *zxid <= last),
+                Disk::Sync => {}
+                Disk::Accepted(epoch) => node.disk.accepted = epoch,
+                Disk::Current(epoch) => node.disk.current = epoch,
+                Disk::Snapshot(label, machine) => {
+                    node.disk.log.clear();
+                    node.disk.snapshot = (label, machine);
+                }
+            }
+            self.step(id, Input::Done(ticket));
+            return true;
+        }
+        if node.reloading {
+            node.reloading = false;
+            let (recovered, machine) = node.disk.recover();
+            node.machine = machine;
+            self.step(id, Input::Reloaded(recovered));
+            return true;
+        }
+        false
+    }
+
+    fn node_mut(&mut self, id: ServerId) -> &mut Node<M> {
+        self.nodes.get_mut(&id).expect("the server is up")
+    }
+
+    pub(crate) fn step(&mut self, id: ServerId, input: Input<M>) {
+        let node = self.node_mut(id);
+        let mut out = Out(Vec::new());
+        node.peer.step(&mut node.machine, input, &mut out);
+        self.carry_out(id, out.0);
+    }
+
+    fn carry_out(&mut self, id: ServerId, effects: Vec<Effect<M>>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(to, wire) => {
+                    if let Some(queue) = self.links.get_mut(&(id, to)) {
+                        queue.push_back(wire);
+                    }
+                }
+                Effect::Connect(to) => {
+                    self.dials.insert((id, to));
+                }
+                Effect::Disconnect(to) => {
+                    self.dials.remove(&(id, to));
+                    self.broken.retain(|gone| *gone != (id, to));
+                    self.unlink(id, to);
+                }
+                Effect::Refuse(from) => {
+                    self.unlink(id, from);
+                }
+                Effect::Disk(ticket, operation) => self.node_mut(id).busy.push_back((ticket, operation)),
+                Effect::Locate(ticket) => self.step(id, Input::Located { ticket, at: None }),
+                Effect::Reload => self.node_mut(id).reloading = true,
+                Effect::Notify(to, notification) => {
+                    self.mesh.insert((id, to), notification);
+                }
+                Effect::SetTimer(timer) => {
+                    self.node_mut(id).timers.insert(timer);
+                }
+                Effect::CancelTimer(timer) => {
+                    self.node_mut(id).timers.remove(&timer);
+                }
+                Effect::Role(role, serving) => {
+                    let node = self.node_mut(id);
+                    (node.role, node.serving) = (role, serving);
+                }
+                Effect::Client(client, said) => {
+                    if matches!(said, Said::Closed | Said::Refused) {
+                        self.homes.remove(&client);
+                    }
+                    self.said.entry(client).or_default().push(said);
+                }
+                Effect::Note(note) => self.notes.push((id, note)),
+            }
+        }
+    }
+
+    /// Breaks the link; `a` knows, `b` will notice. Returns whether there was one.
+    fn unlink(&mut self, a: ServerId, b: ServerId) -> bool {
+        self.links.remove(&(b, a));
+        let was_up = self.links.remove(&(a, b)).is_some();
+        if was_up {
+            self.broken.push_back((b, a));
+        }
+        was_up
+    }
+}
+
+fn pair(a: ServerId, b: ServerId) -> (ServerId, ServerId) {
+    (a.min(b), a.max(b))
+}
+
+impl<M: Subject> Out<M> {
+    fn disk(&mut self, ticket: Ticket, operation: Disk<M>) {
+        self.0.push(Effect::Disk(ticket, operation));
+    }
+
+    fn say(&mut self, client: ClientId, said: Said) {
+        self.0.push(Effect::Client(client, said));
+    }
+}
+
+fn copy<M: Machine>(packet: &Packet<M>) -> Packet<M> {
+    match packet {
+        Packet::Zab(message) => Packet::Zab(message.clone()),
+        Packet::Ping { last, touched } => Packet::Ping { last: *last, touched: touched.clone() },
+        Packet::Request(request) => Packet::Request(protocol::peer::Request {
+            session: request.session,
+            xid: request.xid,
+            identities: request.identities.clone(),
+            op: request.op.clone(),
+        }),
+        Packet::Sync => Packet::Sync,
+        Packet::Revalidate { session, timeout_ms } => {
+            Packet::Revalidate { session: *session, timeout_ms: *timeout_ms }
+        }
+        Packet::Revalidated { session, valid } => Packet::Revalidated { session: *session, valid: *valid },
+    }
+}
+
+impl<M: Subject> Effects<M> for Out<M> {
+    fn send(&mut self, to: ServerId, packet: &Packet<M>) {
+        self.0.push(Effect::Send(to, Wire::Packet(copy(packet))));
+    }
+    fn send_message(&mut self, to: ServerId, message: &Message<M::Txn>) {
+        self.0.push(Effect::Send(to, Wire::Packet(Packet::Zab(message.clone()))));
+    }
+    fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut M) {
+        self.0.push(Effect::Send(to, Wire::Snapshot(last, machine.clone())));
+    }
+    fn stream_log(&mut self, _to: ServerId, _after: Zxid, _through: Zxid) {
+        panic!("the log is not searched here");
+    }
+    fn connect(&mut self, to: ServerId) {
+        self.0.push(Effect::Connect(to));
+    }
+    fn disconnect(&mut self, peer: ServerId) {
+        self.0.push(Effect::Disconnect(peer));
+    }
+    fn refuse(&mut self, from: ServerId) {
+        self.0.push(Effect::Refuse(from));
+    }
+    fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &M::Txn) {
+        self.disk(ticket, Disk::Append(zxid, txn.clone()));
+    }
+    fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.disk(ticket, Disk::Truncate(last));
+    }
+    fn sync_log(&mut self, ticket: Ticket) {
+        self.disk(ticket, Disk::Sync);
+    }
+    fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.disk(ticket, Disk::Accepted(epoch));
+    }
+    fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.disk(ticket, Disk::Current(epoch));
+    }
+    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M) {
+        self.disk(ticket, Disk::Snapshot(label, machine.clone()));
+    }
+    fn locate(&mut self, ticket: Ticket, _zxid: Zxid) {
+        self.0.push(Effect::Locate(ticket));
+    }
+    fn reload(&mut self) {
+        self.0.push(Effect::Reload);
+    }
+    fn notify_server(&mut self, to: ServerId, notification: &Notification) {
+        self.0.push(Effect::Notify(to, *notification));
+    }
+    fn set_timer(&mut self, timer: Timer) {
+        self.0.push(Effect::SetTimer(timer));
+    }
+    fn cancel_timer(&mut self, timer: Timer) {
+        self.0.push(Effect::CancelTimer(timer));
+    }
+    fn role(&mut self, role: Option<Role>, _epoch: Epoch, serving: bool) {
+        self.0.push(Effect::Role(role, serving));
+    }
+    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
+        self.say(client, Said::Accepted { session, timeout_ms, password: *password });
+    }
+    fn refuse_client(&mut self, client: ClientId) {
+        self.say(client, Said::Refused);
+    }
+    fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, M>) {
+        let answer = match answer {
+            Answer::Outcome(outcome) => format!("{outcome:?}"),
+            Answer::Read(answer) => M::show(&answer),
+            Answer::Sync(path) => format!("sync {}", String::from_utf8_lossy(path)),
+            Answer::Empty => String::from("-"),
+            Answer::Error(code) => format!("{code:?}"),
+        };
+        self.say(client, Said::Reply { xid, zxid, answer });
+    }
+    fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &M::Event) {
+        self.say(client, Said::Event { zxid, event: format!("{event:?}") });
+    }
+    fn close_client(&mut self, client: ClientId) {
+        self.say(client, Said::Closed);
+    }
+    fn note(&mut self, note: Note) {
+        self.0.push(Effect::Note(note));
+    }
+    fn exit(&mut self, why: Exit) {
+        panic!("a server ended: {why:?}");
+    }
+}
+
+/// The answers in what a client was told, with their numbers.
+pub(crate) fn answers(said: &[Said]) -> Vec<(i32, &str)> {
+    said.iter()
+        .filter_map(|said| match said {
+            Said::Reply { xid, answer, .. } => Some((*xid, answer.as_str())),
+            Said::Accepted { .. } | Said::Refused | Said::Closed | Said::Event { .. } => None,
+        })
+        .collect()
+}
