@@ -63,6 +63,7 @@ pub struct Election {
 
 /// A piece of the state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "parts are interned: few exist, and most are servers")]
 pub enum Part {
     /// A server; slots `0..n`.
     Server(Server),
@@ -178,10 +179,6 @@ impl Election {
         self.count() * (1 + self.count())
     }
 
-    fn server<'b, B: Board<Self>>(&self, board: &'b B, id: ServerId) -> &'b Server {
-        server(board.part(place(id)))
-    }
-
     fn budget<B: Board<Self>>(&self, board: &B) -> Budget {
         match board.part(self.budget_slot()) {
             Part::Budget(budget) => *budget,
@@ -189,23 +186,11 @@ impl Election {
         }
     }
 
-    /// The followers of a server that leads, itself included.
-    fn following<'s>(
-        &self,
-        leader: ServerId,
-        servers: impl Iterator<Item = &'s Server>,
-    ) -> BTreeSet<ServerId> {
-        let mut following: BTreeSet<_> =
-            servers.filter(|server| server.follows() == Some(leader)).map(|server| server.id).collect();
-        following.insert(leader);
-        following
-    }
-
     /// Whether the role of this server has come to nothing: Zab will time out and look again.
     fn must_give_up(&self, id: ServerId, servers: &[&Server]) -> bool {
         let one = servers[place(id)];
         if one.leads() {
-            !self.quorum.decides(&self.following(id, servers.iter().copied()))
+            !self.quorum.decides(&following(id, servers.iter().copied()))
         } else {
             one.follows().is_some_and(|leader| !servers[place(leader)].leads())
         }
@@ -219,7 +204,7 @@ impl Election {
     pub fn goal(&self, parts: &[&Part]) -> bool {
         let servers: Vec<_> = parts[..self.count()].iter().copied().map(server).collect();
         servers.iter().any(|leader| {
-            leader.leads() && self.following(leader.id, servers.iter().copied()).len() == self.count()
+            leader.leads() && following(leader.id, servers.iter().copied()).len() == self.count()
         })
     }
 
@@ -289,8 +274,8 @@ impl Model for Election {
 
     fn enabled<B: Board<Self>>(&self, board: &B, action: &Action) -> bool {
         let budget = self.budget(board);
-        let is_up = |id| self.server(board, id).is_up();
-        let may_look = |id| budget.relooks > 0 && self.server(board, id).round() < self.config.rounds;
+        let is_up = |id| server_of(board, id).is_up();
+        let may_look = |id| budget.relooks > 0 && server_of(board, id).round() < self.config.rounds;
         match *action {
             Action::Start(_) | Action::Resend(_) | Action::Finalize(_) => true,
             Action::Crash(_) => budget.crashes > 0,
@@ -301,8 +286,8 @@ impl Model for Election {
             Action::Lose(id) => may_look(id) && !self.must_give_up(id, &self.servers(board)),
             Action::Establish(id) => budget.epochs > 0 && !self.must_give_up(id, &self.servers(board)),
             Action::Learn(id) => {
-                let one = self.server(board, id);
-                let leader = one.follows().map(|leader| self.server(board, leader));
+                let one = server_of(board, id);
+                let leader = one.follows().map(|leader| server_of(board, leader));
                 leader.is_some_and(|leader| leader.leads() && leader.established() > one.established())
             }
         }
@@ -335,12 +320,12 @@ impl Model for Election {
             }
             Action::Establish(id) => {
                 self.spend(board, Cost::Epoch)?;
-                let (epoch, zxid) = (self.budget(board).epoch, self.server(board, id).own.zxid);
+                let (epoch, zxid) = (self.budget(board).epoch, server_of(board, id).own.zxid);
                 self.act(board, id, Change::Join(epoch, zxid))
             }
             Action::Learn(id) => {
-                let leader = self.server(board, id).follows().expect("only a follower learns");
-                let own = self.server(board, leader).own;
+                let leader = server_of(board, id).follows().expect("only a follower learns");
+                let own = server_of(board, leader).own;
                 self.act(board, id, Change::Join(own.epoch, own.zxid))
             }
         }
@@ -508,4 +493,14 @@ fn server(part: &Part) -> &Server {
         Part::Server(server) => server,
         Part::Mesh(_) | Part::Budget(_) => unreachable!("the first slots are the servers"),
     }
+}
+
+fn server_of<B: Board<Election>>(board: &B, id: ServerId) -> &Server {
+    server(board.part(place(id)))
+}
+
+/// The followers of a server that leads, itself included.
+fn following<'s>(leader: ServerId, servers: impl Iterator<Item = &'s Server>) -> BTreeSet<ServerId> {
+    let followers = servers.filter(|server| server.follows() == Some(leader)).map(|server| server.id);
+    followers.chain([leader]).collect()
 }

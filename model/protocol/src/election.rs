@@ -227,8 +227,11 @@ impl Election {
         }
         let better = outranks(&self.quorum, &said.vote, &looking.vote);
         if said.round > self.round {
-            if looking.finalizing && !better {
-                // The result is due any moment, and will be the answer.
+            let counted_on = from == looking.vote.leader
+                || looking.received.get(&from).is_some_and(|word| word.vote == looking.vote);
+            if looking.finalizing && !better && !counted_on {
+                // The result is due any moment, and will be the answer. But if one of those that make it has moved
+                // on, it comes to nothing: the proposed leader looks again, or the quorum is gone.
                 return out.note(Note::VoteIgnored { from });
             }
             self.round = said.round;

@@ -184,14 +184,26 @@ fn a_better_vote_during_the_wait_ends_the_wait() {
 }
 
 #[test]
-fn a_later_round_during_the_wait_matters_only_with_a_better_vote() {
+fn a_later_round_during_the_wait_matters_with_a_better_vote_or_from_those_counted_on() {
     let mut election = second_of_three();
     hear(&mut election, 1, looking(vote(1, 1, 2), 1));
     let said = hear(&mut election, 3, looking(vote(1, 0, 3), 2));
     assert_eq!(said, [Said::Note(Note::VoteIgnored { from: ServerId(3) })]);
     assert!(election.is_finalizing());
     hear(&mut election, 3, looking(vote(1, 2, 3), 2));
-    assert_eq!(election.word(), Some(looking(vote(1, 2, 3), 2)));
+    assert_eq!(election.word(), Some(looking(vote(1, 2, 3), 2)), "a better vote");
+
+    let mut election = second_of_three();
+    hear(&mut election, 1, looking(vote(1, 1, 2), 1));
+    hear(&mut election, 1, looking(vote(1, 1, 1), 2));
+    assert_eq!(election.word(), Some(looking(vote(1, 1, 2), 2)), "the quorum is gone");
+    assert!(!election.is_finalizing());
+
+    let mut election = second_of_three();
+    hear(&mut election, 1, looking(vote(1, 1, 3), 1));
+    assert!(election.is_finalizing());
+    hear(&mut election, 3, looking(vote(1, 1, 3), 2));
+    assert_eq!(election.round(), 2, "the proposed leader looks again");
 }
 
 #[test]
