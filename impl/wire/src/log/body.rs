@@ -162,12 +162,19 @@ fn create(operation: i32, input: &mut Decoder<'_>) -> Result<CreateTxn, Error> {
 }
 
 /// A multi's parts are behind their lengths; none is a multi, or opens or closes a session.
+///
+/// In a failed multi the parts before the one that failed are errors with code 0. Apache ZooKeeper logs them as what
+/// they would have done, and turns them into errors as it applies them, but leaves their bytes. A leader that sends
+/// such a transaction later calls a part an error that still has the bytes of a creation, say.
 fn multi(input: &mut Decoder<'_>) -> Result<TxnBody, Error> {
     let parts = input.vector(|input| {
         let operation = input.int()?;
         let part = input.buffer()?.ok_or(Error::Null { what: "part of a multi" })?;
         if operation == opcode::CREATE_SESSION {
             return Err(Error::Unknown { what: "part of a multi", found: i64::from(operation) });
+        }
+        if operation == opcode::ERROR && part.len() != 4 {
+            return Ok(TxnBody::Error { code: 0 });
         }
         let mut part = input.inside(part);
         let body = single(operation, &mut part)?;

@@ -40,7 +40,11 @@ where
             out.put_int(kind::REQUEST);
             out.put_long(NO_ZXID);
             out.put_sized(|out| request::put(request, out));
-            data::put_identities(&request.identities, out);
+            // What a server asks by itself has none, and ZooKeeper writes null then.
+            match &request.identities[..] {
+                [] => out.put_int(-1),
+                identities => data::put_identities(identities, out),
+            }
         }
         Packet::Sync => put_bare(kind::SYNC, 0, out),
         Packet::Revalidate { session, timeout_ms } => put(kind::REVALIDATE, NO_ZXID, out, |out| {

@@ -1,0 +1,520 @@
+#!/usr/bin/env python3
+"""Records what Apache ZooKeeper says, byte for byte, into golden/*.json.
+
+    record.py --classpath '/usr/share/java/*' --version 3.8.0
+
+Starts servers on free loopback ports in a temporary folder, talks to them over raw sockets, and stops them again.
+Between servers stand proxies that keep what passes. The tests decode every recorded byte and encode it again.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# Jute, just enough of it.
+
+def i32(value):
+    return struct.pack(">i", value)
+
+
+def i64(value):
+    return struct.pack(">q", value)
+
+
+def flag(value):
+    return b"\1" if value else b"\0"
+
+
+def buf(value):
+    if value is None:
+        return i32(-1)
+    value = value.encode() if isinstance(value, str) else value
+    return i32(len(value)) + value
+
+
+def vec(items):
+    return i32(-1) if items is None else i32(len(items)) + b"".join(items)
+
+
+def ace(perms, scheme, who):
+    return i32(perms) + buf(scheme) + buf(who)
+
+
+OPEN = vec([ace(31, "world", "anyone")])
+
+
+def create(path, data=b"x", acl=OPEN, flags=0):
+    return buf(path) + buf(data) + acl + i32(flags)
+
+
+def multi(*parts):
+    return b"".join(i32(op) + flag(False) + i32(-1) + body for op, body in parts) + i32(-1) + flag(True) + i32(-1)
+
+
+def read_exactly(sock, count):
+    data = b""
+    while len(data) < count:
+        part = sock.recv(count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+# Servers.
+
+def free_ports(count):
+    socks = [socket.socket() for _ in range(count)]
+    for sock in socks:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in socks]
+    for sock in socks:
+        sock.close()
+    return ports
+
+
+class Server:
+    def __init__(self, classpath, folder, config, port, props=()):
+        self.classpath, self.folder, self.port, self.props = classpath, folder, port, props
+        os.makedirs(folder, exist_ok=True)
+        self.config = os.path.join(folder, "zoo.cfg")
+        with open(self.config, "w") as file:
+            file.write(config)
+        self.process = None
+
+    def start(self):
+        log = open(os.path.join(self.folder, "out"), "ab")
+        self.process = subprocess.Popen(
+            ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.admin.enableServer=false", *self.props, "-cp", self.classpath,
+             "org.apache.zookeeper.server.quorum.QuorumPeerMain", self.config],
+            stdout=log, stderr=log, cwd=self.folder)
+        return self
+
+    def mode(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
+                sock.sendall(b"srvr")
+                text = b""
+                while part := sock.recv(4096):
+                    text += part
+            for line in text.decode().splitlines():
+                if line.startswith("Mode: "):
+                    return line[6:]
+        except OSError:
+            pass
+        return None
+
+    def wait(self, seconds=60):
+        end = time.time() + seconds
+        while time.time() < end:
+            if mode := self.mode():
+                return mode
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.2)
+        raise RuntimeError("server does not serve: " + self.folder)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(30)
+            self.process = None
+
+
+# The client port.
+
+class Client:
+    def __init__(self, port, name, keep):
+        self.sock = socket.create_connection(("127.0.0.1", port), 10)
+        self.sock.settimeout(10)
+        self.frames = []
+        self.xid = 0
+        if keep is not None:
+            keep.append({"name": name, "frames": self.frames})
+
+    def send(self, what, payload):
+        frame = buf(payload)
+        self.frames.append({"from": "client", "what": what, "hex": frame.hex()})
+        self.sock.sendall(frame)
+
+    def receive(self, what):
+        head = read_exactly(self.sock, 4)
+        payload = read_exactly(self.sock, struct.unpack(">i", head)[0])
+        self.frames.append({"from": "server", "what": what, "hex": (head + payload).hex()})
+        return payload
+
+    def connect(self, session=0, password=bytes(16), read_only=False, last_seen=0, timeout=30000):
+        body = i32(0) + i64(last_seen) + i32(timeout) + i64(session) + buf(password)
+        self.send("ConnectRequest", body + (b"" if read_only is None else flag(read_only)))
+        reply = self.receive("ConnectResponse")
+        self.session = struct.unpack(">q", reply[8:16])[0]
+        self.password = reply[20:36]
+        return self
+
+    def call(self, what, op, body=b"", xid=None, closes=False):
+        if xid is None:
+            self.xid += 1
+            xid = self.xid
+        self.send(what, i32(xid) + i32(op) + body)
+        while True:
+            reply = self.receive(what)
+            found = struct.unpack(">i", reply[:4])[0]
+            if found != -1:
+                assert found == xid, (what, found, xid)
+                break
+            self.frames[-1]["what"] = "notification"
+        if closes:
+            assert self.sock.recv(1) == b"", what
+        return reply
+
+    def close(self):
+        self.call("close", -11, closes=True)
+        self.sock.close()
+
+
+def client_script(port, keep):
+    c = Client(port, "everything that one client asks", keep).connect()
+    c.call("create", 1, create("/a", b"alpha"))
+    c.call("create2 ephemeral", 15, create("/e", b"", flags=1))
+    c.call("create null data", 1, create("/n", None))
+    c.call("create sequential", 1, create("/a/s-", flags=2))
+    c.call("create2 ephemeral sequential", 15, create("/s-", flags=3))
+    c.call("create: exists", 1, create("/a"))
+    c.call("create: no parent", 1, create("/none/child"))
+    c.call("create: bad path", 1, create("//"))
+    c.call("create: no list", 1, create("/l", acl=vec([])))
+    c.call("create: null list", 1, create("/l", acl=vec(None)))
+    c.call("getData with watch", 4, buf("/a") + flag(True))
+    c.call("getData empty", 4, buf("/e") + flag(False))
+    c.call("getData null", 4, buf("/n") + flag(False))
+    c.call("getData: missing", 4, buf("/none") + flag(True))
+    c.call("exists", 3, buf("/a") + flag(False))
+    c.call("exists: missing, with watch", 3, buf("/later") + flag(True))
+    c.call("getChildren with watch", 8, buf("/a") + flag(True))
+    c.call("getChildren2", 12, buf("/") + flag(False))
+    c.call("getChildren of none", 8, buf("/n") + flag(False))
+    c.call("getACL", 6, buf("/a"))
+    c.call("setData", 5, buf("/a") + buf(b"beta") + i32(0))
+    c.call("setData: version", 5, buf("/a") + buf(b"gamma") + i32(7))
+    c.call("setData null", 5, buf("/a") + buf(None) + i32(-1))
+    c.call("create what was awaited", 1, create("/later"))
+    c.call("create child of watched", 1, create("/a/c", "ü€😀".encode()))
+    c.call("delete", 2, buf("/a/c") + i32(0))
+    c.call("delete: not empty", 2, buf("/a") + i32(-1))
+    c.call("auth digest", 100, i32(0) + buf("digest") + buf("user:secret"), xid=-4)
+    c.call("create with list", 15, create("/p", acl=vec([ace(31, "auth", ""), ace(1, "world", "anyone")])))
+    c.call("setACL", 7, buf("/p") + vec([ace(3, "world", "anyone"), ace(16, "ip", "127.0.0.1")]) + i32(0))
+    c.call("getACL of list", 6, buf("/p"))
+    c.call("setACL: invalid", 7, buf("/p") + vec([ace(3, "nonsense", "x")]) + i32(-1))
+    c.call("sync", 9, buf("/a"))
+    c.call("ping", 11, xid=-2)
+    c.call("multi", 14, multi((1, create("/m")), (15, create("/m/e", flags=1)), (5, buf("/m") + buf(b"y") + i32(0)),
+                              (13, buf("/m") + i32(1)), (1, create("/m/d")), (2, buf("/m/d") + i32(-1))))
+    c.call("multi that fails", 14, multi((1, create("/f")), (13, buf("/m") + i32(9)), (2, buf("/f") + i32(-1))))
+    c.call("multi of nothing", 14, multi())
+    c.call("createContainer", 19, create("/container", flags=4))
+    c.call("createTTL", 21, create("/ttl", flags=5) + i64(60000))
+    c.call("createTTL sequential", 21, create("/ttl-", flags=6) + i64(60000))
+    c.call("multi with container and ttl", 14, multi((19, create("/c2", flags=4)), (21, create("/t2", flags=5) + i64(5000))))
+    c.call("create: null path", 1, create(None))
+    c.call("getData: null path", 4, buf(None) + flag(False))
+    c.call("setData: cut short", 5, buf("/a"))
+    c.call("setWatches", 101, i64(0) + vec([buf("/a"), buf("/gone")]) + vec([buf("/a"), buf("/future")]) +
+           vec([buf("/m"), buf("/gone")]), xid=-8)
+    drain(c, 4)
+
+    old = Client(port, "a client before 3.4", keep).connect(read_only=None)
+    old.call("getChildren", 8, buf("/zookeeper") + flag(False))
+    old.call("delete", 2, buf("/n") + i32(-1))
+    drain(c, 0)
+    old.close()
+
+    dead = Client(port, "a session that is not", keep).connect(session=0x1234, password=b"p" * 16)
+    assert dead.session == 0 and dead.sock.recv(1) == b""
+    again = Client(port, "back to a session", keep).connect(session=c.session, password=c.password)
+    again.call("exists", 3, buf("/a") + flag(False))
+    again.call("delete", 2, buf("/later") + i32(0))
+    again.close()
+    for name, op, body, xid in [("an unknown operation", 99, b"", None), ("check alone", 13, buf("/a") + i32(0), None),
+                                ("an unknown scheme", 100, i32(0) + buf("nonsense") + buf("x"), -4)]:
+        odd = Client(port, name, keep).connect()
+        odd.call(name, op, body, xid=xid, closes=True)
+
+
+def drain(client, count):
+    client.sock.settimeout(1 if count == 0 else 10)
+    try:
+        while True:
+            client.receive("notification")
+            count -= 1
+            if count == 0:
+                client.sock.settimeout(1)
+    except (socket.timeout, TimeoutError):
+        pass
+    client.sock.settimeout(10)
+
+
+def record_standalone(classpath, version, folder):
+    port = free_ports(1)[0]
+    data = os.path.join(folder, "data")
+    os.makedirs(data)
+    config = f"dataDir={data}\nclientPort={port}\ntickTime=2000\nextendedTypesEnabled=true\npreAllocSize=64\n"
+    server = Server(classpath, folder, config, port).start()
+    connections = []
+    try:
+        server.wait()
+        client_script(port, connections)
+        # One that stays, for the snapshot to hold a session and its ephemeral.
+        stays = Client(port, "", None).connect(timeout=40000)
+        stays.call("", 1, create("/stays", b"here", flags=1))
+        server.stop()
+        server.start().wait()
+        server.stop()
+    finally:
+        server.stop()
+    save("client", version, "Frames of the client port, in order, with their length.", {"connections": connections})
+
+    disk = os.path.join(data, "version-2")
+    logs, snapshots = [], []
+    for name in sorted(os.listdir(disk)):
+        with open(os.path.join(disk, name), "rb") as file:
+            content = file.read()
+        if name.startswith("log."):
+            logs.append({"file": name, "padding": len(content) - len(content.rstrip(b"\0")),
+                         "hex": content.rstrip(b"\0").hex()})
+        elif name.startswith("snapshot."):
+            snapshots.append({"file": name, "hex": content.hex()})
+    save("log", version, "Log files, without the zeros behind the last entry.", {"files": logs})
+    save("snapshot", version, "Snapshot files.", {"files": snapshots})
+
+
+# Between servers.
+
+class Proxy:
+    """Passes on what comes to its port, and keeps it."""
+
+    def __init__(self, name, target, keep):
+        self.name, self.target, self.keep = name, target, keep
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            dialled, _ = self.listener.accept()
+            try:
+                target = socket.create_connection(("127.0.0.1", self.target), 5)
+            except OSError:
+                dialled.close()
+                continue
+            target.settimeout(None)
+            record = {"name": self.name, "dialler": bytearray(), "listener": bytearray()}
+            self.keep.append(record)
+            for source, sink, side in ((dialled, target, "dialler"), (target, dialled, "listener")):
+                threading.Thread(target=self.copy, args=(source, sink, record[side]), daemon=True).start()
+
+    @staticmethod
+    def copy(source, sink, kept):
+        try:
+            while data := source.recv(65536):
+                kept += data
+                sink.sendall(data)
+        except OSError:
+            pass
+        for sock in (source, sink):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def packet(kind, zxid, data=None):
+    return i32(kind) + i64(zxid) + buf(data) + i32(-1)
+
+
+def read_packet(sock, kept):
+    head = read_exactly(sock, 16)
+    kept += head
+    kind, zxid, length = struct.unpack(">iqi", head)
+    data = None
+    if length >= 0:
+        data = read_exactly(sock, length)
+        kept += data
+    count = read_exactly(sock, 4)
+    kept += count
+    for _ in range(2 * max(0, struct.unpack(">i", count)[0])):
+        size = read_exactly(sock, 4)
+        kept += size + read_exactly(sock, max(0, struct.unpack(">i", size)[0]))
+    return kind, zxid, data
+
+
+def raw_learner(port, sid, kind, accepted, last, current, keep, name, write=None):
+    """A learner of our own making, to reach what healthy servers do not say to each other."""
+    sock = socket.create_connection(("127.0.0.1", port), 10)
+    sock.settimeout(5)
+    record = {"name": name, "dialler": bytearray(), "listener": bytearray()}
+    keep.append(record)
+
+    def send(data):
+        record["dialler"] += data
+        sock.sendall(data)
+
+    send(packet(kind, accepted << 32, i64(sid) + i32(0x10000) + i64(0)))
+    _, zxid, _ = read_packet(sock, record["listener"])
+    epoch = zxid >> 32
+    send(packet(18, last, i32(current)))
+    end = time.time() + 3
+    try:
+        while time.time() < end:
+            found, zxid, _ = read_packet(sock, record["listener"])
+            if found == 15:
+                # The state behind it is told apart by the reader: take what comes within a moment.
+                sock.settimeout(1)
+                while part := sock.recv(65536):
+                    record["listener"] += part
+            if found == 10:
+                send(packet(3, epoch << 32))
+            if found == 12:
+                send(packet(3, epoch << 32))
+                if write:
+                    write()
+                    write = None
+    except (socket.timeout, TimeoutError, EOFError):
+        pass
+    finally:
+        sock.close()
+
+
+def record_ensemble(classpath, version, folder):
+    quorum, election = [], []
+    ids = (1, 2, 3)
+    ports = free_ports(9)
+    client = dict(zip(ids, ports[0:3]))
+    leader_ports = dict(zip(ids, ports[3:6]))
+    election_ports = dict(zip(ids, ports[6:9]))
+    servers = {}
+    for me in ids:
+        lines = [f"dataDir={folder}/{me}/data", f"clientPort={client[me]}", "tickTime=1000", "initLimit=10",
+                 "syncLimit=5", "extendedTypesEnabled=true", "preAllocSize=64"]
+        for other in ids:
+            q, e = leader_ports[other], election_ports[other]
+            if other != me:
+                q = Proxy(f"{me} dials {other}", q, quorum).port
+                e = Proxy(f"{me} dials {other}", e, election).port
+            lines.append(f"server.{other}=127.0.0.1:{q}:{e}:participant")
+        lines.append(f"server.9=127.0.0.1:{free_ports(1)[0]}:{free_ports(1)[0]}:observer")
+        os.makedirs(f"{folder}/{me}/data")
+        with open(f"{folder}/{me}/data/myid", "w") as file:
+            file.write(str(me))
+        props = ["-Dzookeeper.snapshotSizeFactor=1000"]
+        servers[me] = Server(classpath, f"{folder}/{me}", "\n".join(lines) + "\n", client[me], props)
+    try:
+        for me in ids:
+            servers[me].start()
+        modes = {me: servers[me].wait() for me in ids}
+        leader = next(me for me in ids if modes[me] == "leader")
+        followers = [me for me in ids if me != leader]
+        ensemble_script(servers, client, leader_ports, leader, followers, quorum)
+    finally:
+        for server in servers.values():
+            server.stop()
+    time.sleep(1)
+    save_streams("election", version, "Both directions of connections to election ports.", election, 4096)
+    save_streams("quorum", version, "Both directions of connections to quorum ports.", quorum, None)
+
+
+def ensemble_script(servers, client, leader_ports, leader, followers, quorum):
+    one, two = followers
+    c = Client(client[one], "", None).connect(timeout=20000)
+    c.call("", 1, create("/q", b"1"))
+    c.call("", 15, create("/q/e", b"2", flags=3))
+    c.call("", 100, i32(0) + buf("digest") + buf("user:secret"), xid=-4)
+    c.call("", 7, buf("/q") + vec([ace(31, "world", "anyone"), ace(1, "auth", "")]) + i32(-1))
+    c.call("", 5, buf("/q") + buf(b"3") + i32(-1))
+    c.call("", 14, multi((1, create("/q/m")), (13, buf("/q") + i32(1)), (2, buf("/q/m") + i32(-1))))
+    c.call("", 14, multi((1, create("/q/m")), (13, buf("/q") + i32(7))))
+    c.call("", 2, buf("/none") + i32(-1))
+    c.call("", 9, buf("/q"))
+    c.call("", 19, create("/container", flags=4))
+    moved = Client(client[two], "", None).connect(session=c.session, password=c.password, timeout=20000)
+    moved.call("", 5, buf("/q") + buf(b"4") + i32(-1))
+    Client(client[two], "", None).connect(session=0x77, password=bytes(16))
+    time.sleep(2)
+
+    # One falls behind and comes back: first by a DIFF, then without its data, by a SNAP.
+    servers[one].stop()
+    for count in range(3):
+        moved.call("", 1, create(f"/behind{count}", bytes(range(40))))
+    servers[one].start().wait()
+    servers[one].stop()
+    shutil.rmtree(os.path.join(servers[one].folder, "data", "version-2"))
+    servers[one].start().wait()
+    moved.call("", 1, create("/live", b"5"))
+    port = leader_ports[leader]
+    raw_learner(port, 9, 16, 0, 0, 0, quorum, "an observer from nothing")
+    last = moved.call("", 3, buf("/live") + flag(False))
+    last = struct.unpack(">q", last[4:12])[0]
+    raw_learner(port, 9, 16, last >> 32, last, last >> 32, quorum, "an observer that is level",
+                write=lambda: moved.call("", 1, create("/informed", b"6")))
+    raw_learner(port, one, 11, last >> 32, (last >> 32 << 32) + 2, last >> 32, quorum, "a follower to be given the rest")
+    moved.close()
+
+    # A new reign, and a follower that has more of it than its leader: it is to be cut.
+    servers[leader].stop()
+    survivors = [me for me in servers if me != leader]
+    time.sleep(1)
+    modes = {me: servers[me].wait() for me in survivors}
+    heir = next(me for me in survivors if modes[me] == "leader")
+    d = Client(client[heir], "", None).connect()
+    last = struct.unpack(">q", d.call("", 1, create("/after", b"7"))[4:12])[0]
+    raw_learner(leader_ports[heir], leader, 11, last >> 32, last + 5000, last >> 32, quorum, "a follower to be cut")
+    d.close()
+    # The old leader has the greatest id: it dials both others, and hears that one leads and one follows.
+    servers[leader].start().wait()
+
+
+def save_streams(name, version, about, records, limit):
+    kept = []
+    for record in records:
+        sides = {side: bytes(record[side]) for side in ("dialler", "listener")}
+        if not any(sides.values()):
+            continue
+        kept.append({"name": record["name"], **{side: data[:limit].hex() for side, data in sides.items()}})
+    save(name, version, about, {"connections": kept})
+
+
+def save(name, version, about, content):
+    path = os.path.join(HERE, "golden", name + ".json")
+    with open(path, "w") as file:
+        json.dump({"from": "Apache ZooKeeper " + version, "about": about, **content}, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+    print(path, os.path.getsize(path))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--classpath", required=True)
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--only", choices=["standalone", "ensemble"])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.only != "ensemble":
+            record_standalone(args.classpath, args.version, os.path.join(folder, "standalone"))
+        if args.only != "standalone":
+            record_ensemble(args.classpath, args.version, os.path.join(folder, "ensemble"))
+
+
+if __name__ == "__main__":
+    main()
