@@ -1,2 +1,92 @@
-//! Entry.
-fn main() {}
+//! The commands of daily work: `cargo xtask test` is the gate, and the others keep it green.
+
+mod gate;
+mod install;
+mod mutants;
+mod parts;
+mod report;
+mod run;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The commands of daily work on Zabkeeper")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The gate: stops at the first part that fails. Changes no file of the project.
+    Test {
+        /// Run everything at full length, go on behind failures, and record the outcome with its commit.
+        #[arg(long)]
+        full: bool,
+        /// Run only the parts whose names contain one of these words.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Name the parts, and run none.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Mend what tools can mend: format, and clippy's own suggestions.
+    Fix,
+    /// Check the arrows between crates, what pure crates may know, and the shape of the tree of files.
+    Tidy,
+    /// Accept changed snapshots and state counts, and bring the README's figures up to date.
+    Bless,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<bool> {
+    std::env::set_current_dir(run::root()?)?;
+    match command {
+        Command::Test { full, only, list } => {
+            let parts = parts::parts(full);
+            if list {
+                for part in &parts {
+                    println!("{:<12} {}", part.name, part.what);
+                }
+                return Ok(true);
+            }
+            let length = if full { gate::Length::Full } else { gate::Length::Short };
+            gate::run(parts, length, &only)
+        }
+        Command::Fix => {
+            run::cargo(&["fmt", "--all"]).call()?;
+            run::cargo(&["clippy", "--fix", "--allow-dirty", "--workspace", "--all-targets", "--release"])
+                .call()?;
+            run::cargo(&["fmt", "--all"]).call()?;
+            Ok(true)
+        }
+        Command::Tidy => {
+            let faults = tidy::check()?;
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            println!("tidy: {} faults", faults.len());
+            Ok(faults.is_empty())
+        }
+        Command::Bless => {
+            run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
+            run::cargo(&["zabcheck", "check", "--budget", "quick", "--bless"]).call()?;
+            report::write_readme()?;
+            Ok(true)
+        }
+    }
+}

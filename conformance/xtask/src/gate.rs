@@ -1,0 +1,131 @@
+//! Runs parts one behind the other, tells how long each took, and sums up even where one failed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::report;
+
+/// One part of the gate.
+pub(crate) struct Part {
+    /// A short word.
+    pub(crate) name: &'static str,
+    /// What passes when it passes.
+    pub(crate) what: &'static str,
+    /// Does it; the text is a figure worth recording, and may be empty.
+    pub(crate) run: Box<dyn FnMut() -> Result<String>>,
+}
+
+/// Short, or everything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Length {
+    /// The gate of every change.
+    Short,
+    /// Everything else too.
+    Full,
+}
+
+/// How a part ended.
+struct Outcome {
+    name: &'static str,
+    seconds: u64,
+    verdict: Result<String>,
+}
+
+/// Runs the parts; true if all passed. The last line counts them.
+pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<bool> {
+    let chosen = |part: &Part| only.is_empty() || only.iter().any(|word| part.name.contains(word.as_str()));
+    let parts: Vec<Part> = parts.into_iter().filter(chosen).collect();
+    let total = parts.len();
+    let started = Instant::now();
+    let mut outcomes = Vec::new();
+    for mut part in parts {
+        println!("=== {}: {}", part.name, part.what);
+        let begun = Instant::now();
+        let verdict = (part.run)();
+        let outcome = Outcome { name: part.name, seconds: seconds(begun.elapsed()), verdict };
+        let failed = outcome.verdict.is_err();
+        if let Err(error) = &outcome.verdict {
+            eprintln!("{} failed: {error:#}", outcome.name);
+        }
+        outcomes.push(outcome);
+        if failed && length == Length::Short {
+            break;
+        }
+    }
+    let passed = outcomes.iter().filter(|outcome| outcome.verdict.is_ok()).count();
+    print!("{}", summary(&outcomes, total));
+    if length == Length::Full {
+        record(&outcomes).context("the outcome could not be recorded")?;
+    }
+    println!("all parts: {} min", minutes(seconds(started.elapsed())));
+    println!("{passed} passed, {} failed", outcomes.len() - passed);
+    Ok(passed == outcomes.len() && total > 0)
+}
+
+fn summary(outcomes: &[Outcome], total: usize) -> String {
+    let mut lines = vec![format!("\n{:<12} {:>7}  outcome", "part", "minutes")];
+    for outcome in outcomes {
+        let word = match &outcome.verdict {
+            Ok(figure) if figure.is_empty() => "passed".to_owned(),
+            Ok(figure) => format!("passed: {figure}"),
+            Err(_) => "FAILED".to_owned(),
+        };
+        lines.push(format!("{:<12} {:>7}  {word}", outcome.name, minutes(outcome.seconds)));
+    }
+    if outcomes.len() < total {
+        lines.push(format!("{} parts were not run", total - outcomes.len()));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn record(outcomes: &[Outcome]) -> Result<()> {
+    let row = |outcome: &Outcome| {
+        let (passed, figure) = match &outcome.verdict {
+            Ok(figure) => (true, figure.clone()),
+            Err(error) => (false, format!("{error:#}")),
+        };
+        json!({"part": outcome.name, "passed": passed, "seconds": outcome.seconds, "figure": figure})
+    };
+    report::record(&outcomes.iter().map(row).collect::<Vec<_>>())
+}
+
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_millis() >= 500)
+}
+
+/// Seconds as minutes with one decimal.
+fn minutes(seconds: u64) -> String {
+    let tenths = (seconds * 10).div_ceil(60);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    fn part(name: &'static str, passes: bool) -> Part {
+        let run = move || if passes { Ok(String::new()) } else { bail!("it does not hold") };
+        Part { name, what: "", run: Box::new(run) }
+    }
+
+    #[test]
+    fn a_failed_part_fails_the_gate_and_ends_it() {
+        assert!(run(vec![part("one", true)], Length::Short, &[]).expect("runs"));
+        let never = Part { name: "never", what: "", run: Box::new(|| panic!("run behind a failure")) };
+        assert!(!run(vec![part("one", true), part("two", false), never], Length::Short, &[]).expect("runs"));
+    }
+
+    #[test]
+    fn a_gate_without_parts_does_not_pass() {
+        assert!(!run(vec![part("one", true)], Length::Short, &["two".to_owned()]).expect("runs"));
+    }
+
+    #[test]
+    fn minutes_have_one_decimal() {
+        assert_eq!([minutes(0), minutes(6), minutes(90), minutes(601)], ["0.0", "0.1", "1.5", "10.1"]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The parts of the gate, in the order in which they are likely to fail, cheapest first.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::{
+    gate::Part,
+    install, mutants, report,
+    run::{self, Call},
+    tidy,
+};
+
+/// Files that Debian's packages bring.
+const ZOOKEEPER: &[(&str, &str)] =
+    &[("default-jre-headless", "/usr/bin/java"), ("zookeeper", "/usr/share/zookeeper/bin/zkCli.sh")];
+const STRACE: &[(&str, &str)] = &[("strace", "/usr/bin/strace")];
+
+fn part(name: &'static str, what: &'static str, run: impl FnMut() -> Result<String> + 'static) -> Part {
+    Part { name, what, run: Box::new(run) }
+}
+
+/// The same steps, at full length or not.
+pub(crate) fn parts(full: bool) -> Vec<Part> {
+    let mut parts = vec![
+        part("format", "every source is formatted", || done(run::cargo(&["fmt", "--all", "--check"]).call())),
+        part("tidy", "arrows, pure crates, files", check_tidy),
+        part("clippy", "no warning in anything", || {
+            let lint =
+                ["clippy", "--locked", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"];
+            done(run::cargo(&lint).call())
+        }),
+        part("docs", "every link of the documentation leads somewhere", || {
+            let doc =
+                ["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--release"];
+            done(run::cargo(&doc).env("RUSTDOCFLAGS", "-D warnings").call())
+        }),
+        part("tests", "unit tests, scenarios, golden bytes", || {
+            done(run::cargo(&["test", "--locked", "--workspace", "--release"]).call())
+        }),
+        part("build", "the binaries that the parts behind run", || {
+            done(run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call())
+        }),
+        part("quick", "every model within its quick budget", check_quick),
+    ];
+    if full {
+        parts.extend(full_parts());
+    } else {
+        parts.extend([
+            part("mutants", "those of touched files, and three in turn", || {
+                check_mutants(&mutants::chosen()?)
+            }),
+            part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
+            part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
+            part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
+        ]);
+    }
+    parts
+}
+
+fn full_parts() -> Vec<Part> {
+    vec![
+        part("deny", "licences and advisories of what we use", deny),
+        part("standard", "every model within its standard budget", || {
+            done(zabcheck(&["check", "--budget", "standard"])?.within(Duration::from_hours(6)).call())
+        }),
+        part("mutants", "the whole catalogue", || check_mutants(&[])),
+        part("power-cuts", "a hundred cuts of one, two and all servers", || power_cuts(100)),
+        part("no-sync", "power cuts fail when syncs are switched off", no_sync),
+        part("strace", "nothing is said before it is on disk", strace),
+        part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
+        part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
+        part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
+        part("judge", "Apache ZooKeeper passes the same kills and cases", || {
+            install::debian(ZOOKEEPER)?;
+            kazoo("java")?;
+            zkcli("java")?;
+            kills("java", 5, 2)
+        }),
+    ]
+}
+
+fn done(outcome: Result<()>) -> Result<String> {
+    outcome.map(|()| String::new())
+}
+
+fn check_tidy() -> Result<String> {
+    let faults = tidy::check()?;
+    for fault in &faults {
+        eprintln!("{fault}");
+    }
+    ensure!(faults.is_empty(), "{} faults", faults.len());
+    report::check_readme()?;
+    Ok(String::new())
+}
+
+fn binary(name: &str) -> Result<String> {
+    let path = run::release()?.join(name);
+    ensure!(path.exists(), "{} is not built", path.display());
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn zabcheck(arguments: &[&str]) -> Result<Call> {
+    Ok(Call::new(&binary("zabcheck")?, arguments))
+}
+
+fn check_quick() -> Result<String> {
+    done(zabcheck(&["check", "--budget", "quick"])?.within(Duration::from_mins(8)).call())
+}
+
+/// Runs these mutants, or all.
+fn check_mutants(ids: &[String]) -> Result<String> {
+    let patience = if ids.is_empty() { Duration::from_hours(1) } else { Duration::from_mins(12) };
+    zabcheck(&["mutants"])?.args(ids).within(patience).call()?;
+    Ok(if ids.is_empty() {
+        "the whole catalogue, no survivor".to_owned()
+    } else {
+        format!("caught: {}", ids.join(", "))
+    })
+}
+
+/// Runs the faults, and returns what they say.
+fn faults(arguments: &[&str], patience: Duration) -> Result<Value> {
+    let json = run::release()?.join("faults.json");
+    if json.exists() {
+        fs::remove_file(&json)?;
+    }
+    let json_name = json.to_str().context("the target folder has no plain name")?;
+    Call::new(&binary("faults")?, &["--json", json_name]).args(arguments).within(patience).call()?;
+    Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
+}
+
+fn kills(against: &str, leader: usize, all: usize) -> Result<String> {
+    let (leaders, alls) = (leader.to_string(), all.to_string());
+    let patience = Duration::from_mins(4) + Duration::from_mins(1) * u32::try_from(leader + all)?;
+    let told = faults(&["kills", "--against", against, "--leader", &leaders, "--all", &alls], patience)?;
+    let rounds = told["rounds"].as_array().context("no rounds are told")?;
+    let of_leader = rounds.iter().filter(|round| round["killed"] != "all");
+    let mut gaps: Vec<u64> = of_leader.filter_map(|round| round["gap_ms"].as_u64()).collect();
+    gaps.sort_unstable();
+    let (median, worst) = (gaps.get(gaps.len() / 2).copied(), gaps.last().copied());
+    Ok(format!(
+        "{leader} kills of the leader, {all} of all servers; longest gap between acknowledged writes: median {} ms, \
+         worst {} ms; {} rounds repeated",
+        median.unwrap_or_default(),
+        worst.unwrap_or_default(),
+        told["repeated"]
+    ))
+}
+
+fn power_cuts(count: usize) -> Result<String> {
+    let cuts = count.to_string();
+    let patience = Duration::from_mins(3) + Duration::from_secs(30) * u32::try_from(count)?;
+    let told = faults(&["power-cuts", "--cuts", &cuts], patience)?;
+    Ok(format!(
+        "{count} cuts at {} acknowledged writes a second; nothing acknowledged lost",
+        told["writes_per_second"]
+    ))
+}
+
+fn no_sync() -> Result<String> {
+    faults(&["power-cuts", "--cuts", "40", "--no-sync"], Duration::from_mins(20))?;
+    Ok("without syncs the loss is seen".to_owned())
+}
+
+fn strace() -> Result<String> {
+    install::debian(STRACE)?;
+    let told = faults(&["strace"], Duration::from_mins(10))?;
+    Ok(format!("{} claims checked, none before its sync", told["claims"]))
+}
+
+fn kazoo(against: &str) -> Result<String> {
+    let path = install::kazoo()?;
+    let script = run::root()?.join("conformance/clients/kazoo_cases.py");
+    let script = script.to_str().context("the project's folder has no plain name")?;
+    let words = ["clients", "--against", against, "--seconds", "420", "--", "python3", script];
+    Call::new(&binary("faults")?, &words)
+        .env("PYTHONPATH", path.to_str().context("the cache has no plain name")?)
+        .within(Duration::from_mins(10))
+        .call()?;
+    Ok(String::new())
+}
+
+fn zkcli(against: &str) -> Result<String> {
+    install::debian(ZOOKEEPER)?;
+    let script = run::root()?.join("conformance/clients/zkcli_cases.py");
+    let script = script.to_str().context("the project's folder has no plain name")?;
+    let words = ["clients", "--against", against, "--seconds", "420", "--", "python3", script];
+    done(Call::new(&binary("faults")?, &words).within(Duration::from_mins(10)).call())
+}
+
+fn deny() -> Result<String> {
+    if !run::cargo(&["deny", "--version"]).succeeds() {
+        run::cargo(&["install", "--quiet", "--locked", "cargo-deny"])
+            .within(Duration::from_mins(40))
+            .call()?;
+    }
+    done(run::cargo(&["deny", "--locked", "check"]).call())
+}

@@ -1,0 +1,172 @@
+//! Commands with a bound on their time: no part of the gate may wait for ever, or leave a process behind.
+
+use std::{
+    fmt,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long a command may take unless something else is said.
+const PATIENCE: Duration = Duration::from_mins(25);
+
+/// Between two looks at a command that runs.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A command to be run.
+#[derive(Debug)]
+pub(crate) struct Call {
+    command: Command,
+    patience: Duration,
+}
+
+/// The top of the project.
+pub(crate) fn root() -> Result<PathBuf> {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2).context("this crate stands in no workspace")?;
+    ensure!(
+        root.join("Cargo.lock").exists(),
+        "{} is no workspace; was it moved since the build?",
+        root.display()
+    );
+    Ok(root.to_path_buf())
+}
+
+/// The folder of optimised builds.
+pub(crate) fn release() -> Result<PathBuf> {
+    let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
+    Ok(PathBuf::from(target).join("release"))
+}
+
+/// A cargo command.
+pub(crate) fn cargo(arguments: &[&str]) -> Call {
+    Call::new(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
+}
+
+impl Call {
+    /// A command with these arguments.
+    pub(crate) fn new(program: &str, arguments: &[&str]) -> Self {
+        // It must not outlive this process, whatever ends that.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", program]);
+        // A group of its own, so that an end takes all of it; and no questions.
+        command.args(arguments).process_group(0).stdin(Stdio::null());
+        Self { command, patience: PATIENCE }
+    }
+
+    /// With more arguments.
+    pub(crate) fn args<S: AsRef<std::ffi::OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// With this variable in the environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// For at most this long.
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Runs it; its output is passed on.
+    pub(crate) fn call(mut self) -> Result<()> {
+        let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
+        let status = group.wait()?;
+        ensure!(status.success(), "{self} failed: {status}");
+        Ok(())
+    }
+
+    /// Runs it and returns what it prints.
+    pub(crate) fn output(mut self) -> Result<String> {
+        self.command.stderr(Stdio::piped());
+        let output = self.command.output().with_context(|| format!("cannot run {self}"))?;
+        ensure!(
+            output.status.success(),
+            "{self} failed: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether it can be run and ends well; its output is dropped.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.call().is_ok()
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.command.get_args().skip(2).map(|word| word.to_string_lossy()).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+/// A running command with everything that it starts; ended on every way out.
+struct Group {
+    child: Child,
+    name: String,
+    deadline: Instant,
+    patience: Duration,
+    ended: bool,
+}
+
+impl Group {
+    fn spawn(name: String, command: &mut Command, patience: Duration) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+        Ok(Self { child, name, deadline: Instant::now() + patience, patience, ended: false })
+    }
+
+    fn wait(&mut self) -> Result<std::process::ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                self.ended = true;
+                return Ok(status);
+            }
+            if Instant::now() > self.deadline {
+                bail!("{} did not end within {:?}", self.name, self.patience);
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Whatever of the group has ended already is not there to be killed; that is no fault.
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.child.id())]).status();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_does_not_end_is_ended_with_its_children() {
+        let started = Instant::now();
+        let call = Call::new("sh", &["-c", "sleep 600 & wait"]).within(Duration::from_millis(200));
+        assert!(call.call().expect_err("too long").to_string().contains("did not end"));
+        assert!(started.elapsed() < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_failure_names_the_command() {
+        let error = Call::new("sh", &["-c", "exit 3"]).call().expect_err("fails");
+        assert!(error.to_string().contains("exit 3"), "{error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Where things lie, and how long a file gets.
+
+use super::Fault;
+
+/// The folders that hold sources.
+pub(super) const FLOORS: &[&str] = &["spec", "model", "impl", "conformance"];
+
+/// The other entries at the top. Dot files and dot folders are free.
+const TOP: &[&str] = &["Cargo.toml", "Cargo.lock", "README.md", "CHANGELOG.md", "LICENSE"];
+
+/// What running leaves behind; not part of the project.
+const LEFTOVERS: &[&str] = &["target", "zabkeeper-data"];
+
+/// A file beyond this many lines has more than one subject.
+const LINES_MAX: usize = 900;
+
+/// Entries that do not belong at the top, and those that are missing there.
+pub(super) fn check_top(entries: &[String]) -> Vec<Fault> {
+    let known = |name: &str| {
+        name.starts_with('.') || [FLOORS, TOP, LEFTOVERS].iter().any(|list| list.contains(&name))
+    };
+    let strays = entries.iter().filter(|name| !known(name));
+    let missing = FLOORS.iter().chain(TOP).filter(|name| !entries.iter().any(|entry| entry == *name));
+    strays
+        .map(|name| Fault::new(name, "does not belong at the top"))
+        .chain(missing.map(|name| Fault::new(*name, "is missing")))
+        .collect()
+}
+
+/// A file that is too long.
+pub(super) fn check_length(path: &str, text: &str) -> Option<Fault> {
+    let lines = text.lines().count();
+    (lines > LINES_MAX)
+        .then(|| Fault::new(path, format!("{lines} lines; a file has one subject, and {LINES_MAX} at most")))
+}
+
+/// A manifest that leaves the lints of the workspace.
+pub(super) fn check_manifest(path: &str, text: &str) -> Option<Fault> {
+    let lints = text
+        .split("\n[")
+        .any(|section| section.starts_with("lints]") && section.contains("workspace = true"));
+    (!lints).then(|| Fault::new(path, "does not take the lints of the workspace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn top(extra: &[&str], without: &str) -> Vec<String> {
+        let all = [FLOORS, TOP, extra].concat();
+        all.into_iter().filter(|name| *name != without).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn strays_at_the_top_are_faults_and_dot_files_are_not() {
+        assert!(check_top(&top(&[".ci", "target"], "")).is_empty());
+        assert_eq!(
+            check_top(&top(&["notes.txt"], "")),
+            [Fault::new("notes.txt", "does not belong at the top")]
+        );
+        assert_eq!(check_top(&top(&[], "LICENSE")), [Fault::new("LICENSE", "is missing")]);
+    }
+
+    #[test]
+    fn a_long_file_is_a_fault() {
+        assert!(check_length("a.rs", &"\n".repeat(LINES_MAX)).is_none());
+        assert!(check_length("a.rs", &"\n".repeat(LINES_MAX + 1)).is_some());
+    }
+
+    #[test]
+    fn a_manifest_takes_the_lints_of_the_workspace() {
+        assert!(
+            check_manifest("Cargo.toml", "[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n").is_none()
+        );
+        assert!(check_manifest("Cargo.toml", "[package]\nversion.workspace = true\n").is_some());
+        assert!(check_manifest("Cargo.toml", "[package]\n[lints]\n[x]\nworkspace = true\n").is_some());
+    }
+}
