@@ -1,23 +1,22 @@
 //! Scenarios of one to three peers over the least machine: sessions, the order of answers, sync, changes of leader.
-mod net;
-
-use net::{
-    Net, Said, answers,
-    register::{Read, Register, Write},
-};
 use protocol::{
     Note, Timer, Violation,
     peer::{ClientRequest, Input, Packet},
 };
 use spec::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
 
+use crate::net::{
+    Net, Said, answers,
+    register::{Read, Register, Write},
+};
+
 type World = Net<Register>;
 
-fn set(cell: u8, value: u8) -> ClientRequest<Register> {
+fn set(cell: u8, value: u32) -> ClientRequest<Register> {
     ClientRequest::Write(Write::Set(cell, value))
 }
 
-fn own(cell: u8, value: u8) -> ClientRequest<Register> {
+fn own(cell: u8, value: u32) -> ClientRequest<Register> {
     ClientRequest::Write(Write::Own(cell, value))
 }
 

@@ -13,22 +13,24 @@ pub(crate) struct Register {
     pub(crate) last: Zxid,
     pub(crate) cells: BTreeMap<u8, Cell>,
     pub(crate) sessions: BTreeMap<SessionId, i32>,
+    /// Everything that was applied, in order.
+    pub(crate) history: Vec<(Zxid, Txn)>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Cell {
-    pub(crate) value: u8,
+    pub(crate) value: u32,
     pub(crate) owner: Option<SessionId>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Write {
     /// Sets a cell.
-    Set(u8, u8),
+    Set(u8, u32),
     /// Sets a cell that goes with its session.
-    Own(u8, u8),
+    Own(u8, u32),
     /// Sets a cell if its value is as expected, outstanding changes included.
-    Swap(u8, u8, u8),
+    Swap(u8, u32, u32),
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -165,6 +167,7 @@ impl Machine for Register {
     ) -> Outcome {
         assert!(zxid > self.last, "applied in order, once");
         self.last = zxid;
+        self.history.push((zxid, txn.clone()));
         let touched = match txn {
             Txn::Open(session, timeout_ms) => {
                 self.sessions.insert(*session, *timeout_ms);

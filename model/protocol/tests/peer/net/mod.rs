@@ -57,6 +57,16 @@ enum Wire<M: Machine> {
     Snapshot(Zxid, M),
 }
 
+/// Something that can happen now.
+#[derive(Clone, Copy)]
+pub(crate) enum Choice {
+    Broken(usize),
+    Disk(ServerId),
+    Mesh(ServerId, ServerId),
+    Link(ServerId, ServerId),
+    Dial(ServerId, ServerId),
+}
+
 struct Out<M: Machine>(Vec<Effect<M>>);
 
 pub(crate) struct Node<M: Machine> {
@@ -98,6 +108,7 @@ pub(crate) struct Net<M: Machine> {
     pub(crate) notes: Vec<(ServerId, Note)>,
     down: BTreeMap<ServerId, Durable<M>>,
     servers: u64,
+    window: usize,
     starts: i64,
     links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
     dials: BTreeSet<(ServerId, ServerId)>,
@@ -115,7 +126,19 @@ pub(crate) const TICK_MS: u32 = 1000;
 impl<M: Subject> Net<M> {
     /// This many servers, elected, established and quiet: the highest leads.
     pub(crate) fn new(servers: u64) -> Self {
+        let mut net = Self::down(servers, 100);
+        for id in 1..=servers {
+            net.start(id);
+        }
+        net.pump();
+        assert!(net.nodes.values().all(|node| node.serving), "the ensemble came up");
+        net
+    }
+
+    /// This many servers, none of them started, each of which keeps this many transactions in memory for others.
+    pub(crate) fn down(servers: u64, window: usize) -> Self {
         let mut net = Self {
+            window,
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             down: BTreeMap::new(),
@@ -137,11 +160,6 @@ impl<M: Subject> Net<M> {
                 Durable { accepted: Epoch(0), current: Epoch(0), snapshot, log: Vec::new() },
             );
         }
-        for id in 1..=servers {
-            net.start(id);
-        }
-        net.pump();
-        assert!(net.nodes.values().all(|node| node.serving), "the ensemble came up");
         net
     }
 
@@ -155,7 +173,7 @@ impl<M: Subject> Net<M> {
             zab: zab::Config {
                 me: id,
                 quorum: Quorum::majority((1..=self.servers).map(ServerId)),
-                window: 100,
+                window: self.window,
                 log_sync: false,
                 counter_max: u32::MAX - 1,
             },
@@ -319,75 +337,98 @@ impl<M: Subject> Net<M> {
     pub(crate) fn pump(&mut self) {
         let mut refused = BTreeSet::new();
         loop {
-            if self.pump_once() {
-                refused.clear();
-                continue;
-            }
-            let next = self.dials.iter().copied().find(|(from, to)| {
-                !refused.contains(&(*from, *to))
-                    && self.nodes.contains_key(to)
-                    && !self.held.contains(&pair(*from, *to))
+            let choices = self.deliverable();
+            let next = choices.into_iter().find(|choice| match choice {
+                Choice::Dial(from, to) => !refused.contains(&(*from, *to)),
+                Choice::Broken(_) | Choice::Disk(_) | Choice::Mesh(..) | Choice::Link(..) => true,
             });
-            let Some((from, to)) = next else { return };
-            self.dials.remove(&(from, to));
-            self.links.insert((from, to), VecDeque::new());
-            self.links.insert((to, from), VecDeque::new());
-            self.step(to, Input::Accepted(from));
-            if self.links.contains_key(&(from, to)) {
-                refused.clear();
-                self.step(from, Input::Connected(to));
-            } else {
-                refused.insert((from, to));
+            match next {
+                Some(Choice::Dial(from, to)) => {
+                    if self.dial(from, to) {
+                        refused.clear();
+                    } else {
+                        refused.insert((from, to));
+                    }
+                }
+                Some(choice) => self.deliver_choice(choice),
+                None => return,
             }
         }
     }
 
-    /// Delivers one thing; false if there is none.
-    pub(crate) fn pump_once(&mut self) -> bool {
-        if let Some(place) = self.broken.iter().position(|(at, by)| !self.held.contains(&pair(*at, *by))) {
-            let (at, by) = self.broken.remove(place).expect("found");
-            self.step(at, Input::Disconnected(by));
-            return true;
-        }
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            if self.work_disk(id) {
-                return true;
+    /// Everything that could come next, except timers and faults.
+    pub(crate) fn deliverable(&self) -> Vec<Choice> {
+        let passes = |a: ServerId, b: ServerId| !self.held.contains(&pair(a, b));
+        let up = |id: &ServerId| self.nodes.contains_key(id);
+        let broken = (0..self.broken.len()).filter(|place| {
+            let (at, by) = self.broken[*place];
+            passes(at, by)
+        });
+        let disks = self.nodes.iter().filter(|(_, node)| !node.busy.is_empty() || node.reloading);
+        let mesh = self.mesh.keys().filter(|(from, to)| up(to) && passes(*from, *to));
+        let links = self.links.iter().filter(|((from, to), queue)| !queue.is_empty() && passes(*from, *to));
+        let dials = self.dials.iter().filter(|(from, to)| up(to) && passes(*from, *to));
+        broken
+            .map(Choice::Broken)
+            .chain(disks.map(|(id, _)| Choice::Disk(*id)))
+            .chain(mesh.map(|(from, to)| Choice::Mesh(*from, *to)))
+            .chain(links.map(|((from, to), _)| Choice::Link(*from, *to)))
+            .chain(dials.map(|(from, to)| Choice::Dial(*from, *to)))
+            .collect()
+    }
+
+    /// Lets one of these things happen.
+    pub(crate) fn deliver_choice(&mut self, choice: Choice) {
+        match choice {
+            Choice::Broken(place) => {
+                let (at, by) = self.broken.remove(place).expect("still there");
+                self.step(at, Input::Disconnected(by));
+            }
+            Choice::Disk(id) => {
+                self.work_disk(id);
+            }
+            Choice::Mesh(from, to) => {
+                let notification = self.mesh.remove(&(from, to)).expect("still there");
+                self.step(to, Input::Notification { from, notification });
+            }
+            Choice::Link(from, to) => {
+                self.deliver(from, to);
+            }
+            Choice::Dial(from, to) => {
+                self.dial(from, to);
             }
         }
-        let mesh = self
-            .mesh
-            .keys()
-            .copied()
-            .find(|(from, to)| self.nodes.contains_key(to) && !self.held.contains(&pair(*from, *to)));
-        if let Some((from, to)) = mesh {
-            let notification = self.mesh.remove(&(from, to)).expect("found");
-            self.step(to, Input::Notification { from, notification });
-            return true;
+    }
+
+    /// Makes a link that was dialled. Returns whether it stays.
+    fn dial(&mut self, from: ServerId, to: ServerId) -> bool {
+        self.dials.remove(&(from, to));
+        // Whatever was left of an older link with the same server is behind it.
+        self.broken.retain(|gone| *gone != (to, from));
+        self.links.insert((from, to), VecDeque::new());
+        self.links.insert((to, from), VecDeque::new());
+        self.step(to, Input::Accepted(from));
+        let stays = self.links.contains_key(&(from, to));
+        if stays {
+            self.step(from, Input::Connected(to));
         }
-        let link = self
-            .links
-            .iter()
-            .find(|((from, to), queue)| !queue.is_empty() && !self.held.contains(&pair(*from, *to)));
-        let Some((&(from, to), _)) = link else { return false };
-        self.deliver(from.0, to.0)
+        stays
     }
 
     /// Delivers the next packet from one to the other.
-    pub(crate) fn deliver(&mut self, from: u64, to: u64) -> bool {
-        let (from, to) = (ServerId(from), ServerId(to));
+    fn deliver(&mut self, from: ServerId, to: ServerId) {
         match self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
             Some(Wire::Packet(packet)) => self.step(to, Input::Packet { from, packet, time: 0 }),
             Some(Wire::Snapshot(zxid, machine)) => {
                 self.node_mut(to).machine = machine;
                 self.step(to, Input::Snapshot { from, zxid });
             }
-            None => return false,
+            None => {}
         }
-        true
     }
 
     /// Ends the oldest disk operation of this server.
-    pub(crate) fn work_disk(&mut self, id: ServerId) -> bool {
+    fn work_disk(&mut self, id: ServerId) {
         let node = self.node_mut(id);
         if let Some((ticket, operation)) = node.busy.pop_front() {
             match operation {
@@ -402,16 +443,12 @@ impl<M: Subject> Net<M> {
                 }
             }
             self.step(id, Input::Done(ticket));
-            return true;
-        }
-        if node.reloading {
+        } else if node.reloading {
             node.reloading = false;
             let (recovered, machine) = node.disk.recover();
             node.machine = machine;
             self.step(id, Input::Reloaded(recovered));
-            return true;
         }
-        false
     }
 
     fn node_mut(&mut self, id: ServerId) -> &mut Node<M> {
