@@ -333,8 +333,7 @@ pub fn process_consistency(follower: &ServerView, leader: &ServerView) -> Verdic
 /// counted goes that way, and never in a crash.
 pub fn committed_log_durability(before: &ServerView, after: &ServerView, record: &Record) -> Verdict {
     let shrinks = !after.durable.starts_with(&before.durable);
-    let comes_again =
-        |entry: &Entry| after.part != Part::Down && entry.zxid.epoch() == after.accepted.memory;
+    let comes_again = |entry: &Entry| after.part != Part::Down && entry.zxid.epoch() == after.accepted.memory;
     let due = |entry: &&Entry| record.committed().contains(entry) && !comes_again(entry);
     Verdict::of(shrinks, || before.durable.iter().filter(due).all(|entry| after.durable.contains(entry)))
 }
