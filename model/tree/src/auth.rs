@@ -176,6 +176,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use core::slice;
 
     use bytes::Bytes;
 
@@ -235,7 +236,7 @@ mod tests {
         let auth = entry(READ, "auth", "ignored");
         let ip = identity("ip", "127.0.0.1");
         assert_eq!(
-            resolve(&[auth.clone()], &[ip.clone()]),
+            resolve(slice::from_ref(&auth), slice::from_ref(&ip)),
             Err(ErrorCode::InvalidAcl),
             "an address is not enough"
         );

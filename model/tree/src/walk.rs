@@ -242,11 +242,6 @@ impl WalkTable {
             }
         }
     }
-
-    #[cfg(test)]
-    fn kept_count(&self) -> usize {
-        self.records.iter().map(|record| record.kept.len()).sum()
-    }
 }
 
 fn path_of(key: &[u8], path: &mut String) {

@@ -194,8 +194,10 @@ mod tests {
     #[test]
     fn each_change_fires_its_watches_once() {
         type Change = fn(&mut Watches, &Text, &[Acl], Notify<'_>);
+        /// What happens, who is told what, how many watches are left, and why.
+        type Row = (Change, &'static [(u64, i32)], usize, &'static str);
         // Client 1 has a data watch, 2 a child watch, 3 both.
-        let rows: &[(Change, &[(u64, i32)], usize, &str)] = &[
+        let rows: &[Row] = &[
             (Watches::created, &[(1, 1), (3, 1)], 2, "created: data watches"),
             (Watches::data_changed, &[(1, 3), (3, 3)], 2, "data set: data watches"),
             (Watches::children_changed, &[(2, 4), (3, 4)], 2, "children: child watches"),
@@ -224,7 +226,7 @@ mod tests {
         let mut watches = Watches::default();
         let path = Text::from("/a");
         watches.leave(WatchKind::Data, &path, ClientId(1), &[]);
-        watches.leave(WatchKind::Data, &path, ClientId(2), &[reader.clone()]);
+        watches.leave(WatchKind::Data, &path, ClientId(2), core::slice::from_ref(&reader));
         watches.leave(WatchKind::Data, &path, ClientId(3), &[]);
         watches.identify(ClientId(3), &[reader]);
         assert_eq!(fired(&mut watches, Watches::data_changed, &list), [(2, 3), (3, 3)]);
