@@ -20,7 +20,7 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// An open file. It stays the same file when its name changes.
     type File: File;
     /// A lock that is held until it is dropped.
-    type Lock: Debug + Send + 'static;
+    type Lock: Debug + Send + Sync + 'static;
 
     /// Opens a file for reading.
     ///

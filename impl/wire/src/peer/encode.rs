@@ -68,7 +68,8 @@ pub fn put_snap(last: Zxid, out: &mut impl Buffer) {
     put_bare(kind::SNAP, zxid(last), out);
 }
 
-fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Buffer) {
+/// Appends a packet of the order of proposals, borrowed, since its transaction goes to many.
+pub fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Buffer) {
     match message {
         Message::FollowerInfo { accepted, extended } => {
             put(kind::FOLLOWERINFO, zxid(accepted.start()), out, |out| {
