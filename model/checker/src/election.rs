@@ -23,18 +23,18 @@ pub use self::server::{Server, Told};
 
 /// The named situations that a search should meet.
 const WITNESSES: [&str; 12] = [
-    "election: joins a leader out of election",
-    "election: joins a leader of its own round",
-    "election: a later round resets the votes",
-    "election: an earlier round is answered",
-    "election: ends early, all voted the same",
-    "election: ends early, the rest unreachable",
-    "election: ends after the wait",
-    "election: a better vote ends the wait",
-    "election: two servers lead at once",
-    "election: a follower of a server that does not lead",
-    "election: a leader with every other server following",
-    "election: a joiner hears the established epoch",
+    "joins-another-round",
+    "joins-own-round",
+    "later-round-resets",
+    "earlier-round-answered",
+    "early-unanimous",
+    "early-unreachable",
+    "waited",
+    "better-vote-ends-wait",
+    "two-leaders",
+    "follows-a-non-leader",
+    "settled",
+    "joins-established-epoch",
 ];
 
 /// What bounds a search, and what it starts from.
@@ -208,13 +208,14 @@ impl Election {
         })
     }
 
-    /// Whether a state has room left in its budgets: no role has come to nothing that may not end any more.
-    pub fn demanded(&self, parts: &[&Part]) -> bool {
+    /// Whether the budget stands in the way: a role that has come to nothing may not end any more. A run that leads
+    /// here tells nothing about progress.
+    pub fn out_of_budget(&self, parts: &[&Part]) -> bool {
         let servers: Vec<_> = parts[..self.count()].iter().copied().map(server).collect();
-        let Part::Budget(budget) = parts[self.budget_slot()] else { return false };
-        servers.iter().all(|one| {
+        let Part::Budget(budget) = parts[self.budget_slot()] else { return true };
+        servers.iter().any(|one| {
             let may_look = budget.relooks > 0 && one.round() < self.config.rounds;
-            may_look || !self.must_give_up(one.id, &servers)
+            !may_look && self.must_give_up(one.id, &servers)
         })
     }
 
