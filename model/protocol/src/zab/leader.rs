@@ -365,7 +365,13 @@ impl Leader {
 
     /// Brings a learner from its last transaction to this server's history, and from here on sends it every proposal
     /// and commit: choosing where to start and joining the stream are one step, or a transaction could slip between.
-    fn synchronise<T: Clone>(&mut self, core: &mut Core<T>, to: ServerId, log: Log, out: &mut impl Effects<T>) {
+    fn synchronise<T: Clone>(
+        &mut self,
+        core: &mut Core<T>,
+        to: ServerId,
+        log: Log,
+        out: &mut impl Effects<T>,
+    ) {
         let applied = core.history.applied();
         let ahead = log.last > applied && log.last.counter() != 0;
         match core.history.at_or_before(log.last) {
@@ -435,13 +441,7 @@ impl Leader {
         self.join_stream(core, to, after.max(applied), out);
     }
 
-    fn send_snapshot<T: Clone>(
-        &mut self,
-        core: &Core<T>,
-        to: ServerId,
-        log: Log,
-        out: &mut impl Effects<T>,
-    ) {
+    fn send_snapshot<T: Clone>(&mut self, core: &Core<T>, to: ServerId, log: Log, out: &mut impl Effects<T>) {
         let applied = core.history.applied();
         out.note(Note::Synchronising { learner: to, last: log.last, how: SyncKind::Snap });
         out.stream_snapshot(to, applied);
