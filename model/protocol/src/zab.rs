@@ -8,6 +8,7 @@ mod core;
 mod history;
 mod leader;
 mod learner;
+mod rename;
 mod surface;
 mod ticket;
 

@@ -26,8 +26,8 @@ pub(super) struct Leader {
     /// The epoch that is led, once it is chosen; before that the least that would do.
     pub(super) epoch: Epoch,
     /// Whose FOLLOWERINFO was counted, then whose ACKEPOCH: kept when a link breaks, for a promise lasts.
-    promises: BTreeSet<ServerId>,
-    learners: BTreeMap<ServerId, Learner>,
+    pub(super) promises: BTreeSet<ServerId>,
+    pub(super) learners: BTreeMap<ServerId, Learner>,
     pub(super) last_proposed: Zxid,
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Stage {
 
 /// One connected learner, as its leader sees it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-struct Learner {
+pub(super) struct Learner {
     stage: LearnerStage,
     /// Whether it knows Zabkeeper's extensions.
     extended: bool,

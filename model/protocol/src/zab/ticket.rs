@@ -55,4 +55,14 @@ impl Tickets {
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
+
+    /// The same operations, with servers called by other names.
+    pub(super) fn renamed(mut self, name: &impl Fn(ServerId) -> ServerId) -> Self {
+        for (_, pending) in &mut self.pending {
+            if let Pending::Locate(learner) = pending {
+                *learner = name(*learner);
+            }
+        }
+        self
+    }
 }
