@@ -20,7 +20,7 @@ use std::{
 use spec::ServerId;
 
 pub use address::ServerAddress;
-pub(crate) use address::join;
+use address::join;
 pub use problem::{ConfigError, Problem};
 use reader::Reader;
 
@@ -139,6 +139,28 @@ impl Config {
     /// Whether this server is alone: nothing listens for others.
     pub fn standalone(&self) -> bool {
         self.servers.is_empty()
+    }
+
+    /// The ensemble as servers tell each other of it: a line for each server, then the version. Empty for one that is
+    /// alone.
+    pub fn ensemble_text(&self) -> String {
+        let mut text = String::new();
+        if self.standalone() {
+            return text;
+        }
+        for (id, server) in &self.servers {
+            let host =
+                if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+            let (quorum, election) = (server.quorum_port, server.election_port);
+            text.push_str(&format!("server.{id}={host}:{quorum}:{election}:participant"));
+            if let Some((host, port)) = &server.client {
+                let host = host.as_deref().unwrap_or("0.0.0.0");
+                text.push_str(&format!(";{}", join(host, *port)));
+            }
+            text.push('\n');
+        }
+        text.push_str("version=0");
+        text
     }
 
     fn from_reader(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> Option<Self> {

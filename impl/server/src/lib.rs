@@ -1,9 +1,25 @@
 //! The server: sockets, files and timers around the actors that the checker checks.
+//!
+//! One thread owns the peer, the state and every connection. Tasks read sockets and step the peer directly; effects
+//! fill buffers; at the end of a turn the log's batch goes to its thread and every buffer out. Threads beside the loop
+//! own the disk. Start at [`run`](run::run).
+mod client;
 pub mod config;
+mod core;
+mod effect;
 pub mod ensemble;
+mod link;
 pub mod logging;
+mod mesh;
+mod net;
+mod out;
+pub mod run;
+mod serve;
+mod snapshots;
+mod stats;
+mod store;
 mod timer;
+mod words;
 
 pub use config::Config;
-mod stats;
-mod words;
+pub use run::{ExitCode, StartError, run};

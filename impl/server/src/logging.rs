@@ -112,7 +112,7 @@ fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) 
     }
 }
 
-/// Sends everything that is traced, and panics, through a pipe to standard error. `RUST_LOG` chooses what; info and
+/// Sends everything that is traced through a pipe to standard error, and ends the process on a panic. `RUST_LOG` chooses what; info and
 /// above unless it says otherwise.
 ///
 /// # Errors
@@ -125,6 +125,8 @@ pub fn init() -> io::Result<LogPipe> {
     std::panic::set_hook(Box::new(move |panic| {
         for_panics.push(format!("{panic}\n").as_bytes());
         for_panics.flush();
+        // A failed assertion is a fault of ours: a server that went on without the thread would only seem to live.
+        std::process::exit(1);
     }));
     Ok(pipe)
 }

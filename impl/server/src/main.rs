@@ -1,2 +1,164 @@
-//! Entry.
-fn main() {}
+//! `zabkeeper`: the commands.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process,
+};
+
+use clap::{Parser, Subcommand};
+use server::{Config, ExitCode, ensemble, logging};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A coordination service that speaks ZooKeeper's protocols and keeps its files.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one server in the foreground, as a zoo.cfg says.
+    #[command(after_help = "Examples:\n  \
+        zabkeeper serve /etc/zookeeper/conf/zoo.cfg\n  \
+        RUST_LOG=debug zabkeeper serve zoo.cfg\n\n\
+        The smallest zoo.cfg:\n  \
+        dataDir=/var/lib/zookeeper\n  \
+        clientPort=2181\n\n\
+        SIGTERM and Ctrl-C stop it; a leader hands over first.")]
+    Serve {
+        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
+        config: PathBuf,
+        /// Stop when standard input ends: for a parent process whose servers must not outlive it.
+        #[arg(long, hide = true)]
+        while_stdin_is_open: bool,
+    },
+    /// Runs a whole ensemble on this machine, for trying things out.
+    #[command(after_help = "Examples:\n  \
+        zabkeeper ensemble\n  \
+        zabkeeper ensemble --servers 5 --dir /tmp/five --base-port 12181\n\n\
+        Prints the connect string and each server's role. A server that dies is not restarted; Ctrl-C stops all.\n\
+        The same folder brings the same data back.")]
+    Ensemble {
+        /// How many servers; by default those whose data is in the folder, else 3.
+        #[arg(long)]
+        servers: Option<u8>,
+        /// The folder for data, configurations and logs.
+        #[arg(long, default_value = "./zabkeeper-data")]
+        dir: PathBuf,
+        /// The client port of the first server; the next ones follow, and ports that are taken are passed over. By
+        /// default those of the last time, else 2181.
+        #[arg(long)]
+        base_port: Option<u16>,
+    },
+}
+
+fn main() {
+    let code = match Arguments::parse().command {
+        Command::Serve { config, while_stdin_is_open } => serve(&config, while_stdin_is_open),
+        Command::Ensemble { servers, dir, base_port } => {
+            run_ensemble(&ensemble::Options { servers, dir, base_port })
+        }
+    };
+    process::exit(i32::from(code as u8));
+}
+
+fn serve(path: &Path, while_stdin_is_open: bool) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{:?}", miette::Report::new(error));
+            return ExitCode::Invocation;
+        }
+    };
+    let log = match logging::init() {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("cannot log: {error}");
+            return ExitCode::Unexpected;
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.summary());
+    }
+    raise_file_limit();
+    let disk = storage::RealDisk::new(config.force_sync);
+    tracing::info!(
+        sid = %config.me,
+        port = config.client_port,
+        servers = config.servers.len().max(1),
+        data = %config.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "starting"
+    );
+    let stop = stop_signal(while_stdin_is_open);
+    let code = match server::run(config, disk, Some(log.clone()), stop) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            error.exit_code()
+        }
+    };
+    tracing::info!(code = code as u8, "stopped");
+    log.flush();
+    code
+}
+
+/// Ready when the process is told to stop: by SIGTERM, Ctrl-C, or the end of standard input if that counts.
+async fn stop_signal(while_stdin_is_open: bool) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be taken; they end the server at once");
+        return std::future::pending().await;
+    };
+    let (closed, stdin_closed) = oneshot::channel::<()>();
+    if while_stdin_is_open {
+        std::thread::spawn(move || {
+            let mut byte = [0];
+            while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
+            drop(closed);
+        });
+    } else {
+        // Never closed: standard input does not count.
+        std::mem::forget(closed);
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = stdin_closed => {}
+    }
+}
+
+/// Raises the limit of open files to what is allowed.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+fn run_ensemble(options: &ensemble::Options) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(ensemble::run(options)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::Finished,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::Unexpected
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Connections of clients: what the loop knows of each, and the limits on them.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use rustc_hash::FxHashMap;
+use spec::ClientId;
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, task::AbortHandle};
+
+use crate::words::ClientView;
+
+/// Unsent bytes above which a client is not read from.
+const UNSENT_PAUSE: usize = 1 << 20;
+/// Unsent bytes above which a client is dropped.
+pub(crate) const UNSENT_MAX: usize = 64 << 20;
+/// How long a connection may stay without a session.
+const FRESH_MAX: Duration = Duration::from_secs(10);
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Phase {
+    /// It has not said who it is.
+    Fresh(Instant),
+    /// It has, or asks for, a session.
+    Open,
+    /// What is unsent goes out; then it is closed.
+    Closing,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) phase: Phase,
+    /// Whether the handshake has a read-only field, to be answered in kind.
+    pub(crate) read_only: Option<bool>,
+    pub(crate) out: BytesMut,
+    /// The beginning of a frame that has not come whole.
+    pub(crate) partial: BytesMut,
+    /// When each request came that is not answered, oldest first. Answers come in the order of requests.
+    pub(crate) unanswered: VecDeque<Instant>,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) writer: Rc<OwnedWriteHalf>,
+    /// Something is unsent, and the connection stands in the list of those.
+    pub(crate) dirty: bool,
+    /// The socket took no more; a task waits until it does.
+    pub(crate) blocked: bool,
+    /// Wakes the reading task when it may go on.
+    pub(crate) resume: Rc<Notify>,
+    paused: bool,
+    reader: Option<AbortHandle>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
+    }
+}
+
+/// Whether a connection's task may read on.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Yes.
+    On,
+    /// When it is told to.
+    Wait(Rc<Notify>),
+    /// The connection is no more.
+    Over,
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    table: FxHashMap<u64, Client>,
+    per_address: FxHashMap<IpAddr, u32>,
+    pub(crate) dirty: Vec<ClientId>,
+    paused: Vec<ClientId>,
+    next: u64,
+}
+
+impl Clients {
+    /// Admits a connection, if its address and the whole server may have one more.
+    pub(crate) fn admit(
+        &mut self,
+        address: SocketAddr,
+        writer: OwnedWriteHalf,
+        max_per_address: u32,
+        max: u32,
+        now: Instant,
+    ) -> Option<ClientId> {
+        let ip = crate::net::plain_ip(address);
+        let count = self.per_address.get(&ip).copied().unwrap_or(0);
+        let full = max > 0 && self.table.len() >= usize::try_from(max).unwrap_or(usize::MAX);
+        if full || (max_per_address > 0 && count >= max_per_address) {
+            return None;
+        }
+        self.per_address.insert(ip, count + 1);
+        self.next += 1;
+        let client = Client {
+            address: SocketAddr::new(ip, address.port()),
+            phase: Phase::Fresh(now),
+            read_only: None,
+            out: BytesMut::new(),
+            partial: BytesMut::new(),
+            unanswered: VecDeque::new(),
+            received: 0,
+            sent: 0,
+            writer: Rc::new(writer),
+            dirty: false,
+            blocked: false,
+            resume: Rc::new(Notify::new()),
+            paused: false,
+            reader: None,
+        };
+        self.table.insert(self.next, client);
+        Some(ClientId(self.next))
+    }
+
+    pub(crate) fn reads_with(&mut self, id: ClientId, reader: AbortHandle) {
+        if let Some(client) = self.get(id) {
+            client.reader = Some(reader);
+        }
+    }
+
+    pub(crate) fn get(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.table.get_mut(&id.0)
+    }
+
+    /// The buffer of a connection that can still be told something. It will be sent at the end of the turn.
+    pub(crate) fn buffer(&mut self, id: ClientId) -> Option<&mut BytesMut> {
+        let client = self.table.get_mut(&id.0)?;
+        if client.phase == Phase::Closing {
+            return None;
+        }
+        if !client.dirty {
+            client.dirty = true;
+            self.dirty.push(id);
+        }
+        Some(&mut client.out)
+    }
+
+    /// Closes a connection once what is unsent is out.
+    pub(crate) fn close(&mut self, id: ClientId) {
+        if let Some(client) = self.table.get_mut(&id.0) {
+            client.phase = Phase::Closing;
+            if !client.dirty {
+                client.dirty = true;
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Forgets a connection and closes its socket. Whether there was one.
+    pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
+        let client = self.table.remove(&id.0)?;
+        let ip = client.address.ip();
+        match self.per_address.get_mut(&ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.per_address.remove(&ip);
+            }
+        }
+        client.resume.notify_one();
+        Some(client)
+    }
+
+    /// Whether this connection may be read from. It may not while it does not take its answers, nor while it and all
+    /// others together have too many requests under way.
+    pub(crate) fn reading(&mut self, id: ClientId, too_many: bool) -> Reading {
+        let Some(client) = self.table.get_mut(&id.0) else {
+            return Reading::Over;
+        };
+        if client.phase == Phase::Closing {
+            return Reading::Over;
+        }
+        if client.out.len() > UNSENT_PAUSE || (too_many && !client.unanswered.is_empty()) {
+            if !client.paused {
+                client.paused = true;
+                self.paused.push(id);
+            }
+            return Reading::Wait(Rc::clone(&client.resume));
+        }
+        Reading::On
+    }
+
+    /// Wakes the tasks of paused connections; each looks for itself whether it may go on.
+    pub(crate) fn resume(&mut self) {
+        for id in std::mem::take(&mut self.paused) {
+            if let Some(client) = self.table.get_mut(&id.0) {
+                client.paused = false;
+                client.resume.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn any_paused(&self) -> bool {
+        !self.paused.is_empty()
+    }
+
+    /// Connections that have said nothing for too long.
+    pub(crate) fn silent(&self, now: Instant) -> Vec<ClientId> {
+        let silent = |client: &Client| matches!(client.phase, Phase::Fresh(since) if now - since > FRESH_MAX);
+        self.sorted().into_iter().filter(|id| self.table.get(&id.0).is_some_and(silent)).collect()
+    }
+
+    pub(crate) fn views(&self) -> Vec<ClientView> {
+        let view = |id: ClientId| {
+            self.table.get(&id.0).map(|client| ClientView {
+                address: client.address,
+                outstanding: client.unanswered.len(),
+                received: client.received,
+                sent: client.sent,
+            })
+        };
+        self.sorted().into_iter().filter_map(view).collect()
+    }
+
+    /// Every connection, in the order in which they came.
+    pub(crate) fn sorted(&self) -> Vec<ClientId> {
+        let mut ids: Vec<_> = self.table.keys().copied().map(ClientId).collect();
+        ids.sort_unstable();
+        ids
+    }
+}

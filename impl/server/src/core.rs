@@ -1,0 +1,311 @@
+//! What the loop owns: the peer, the state, and the shell that carries effects out.
+//!
+//! Everything here runs on one thread. Tasks that read sockets call [`Core::step`] directly with what they read, so
+//! that a read is decoded, admitted and answered without a hand-over. Effects only fill buffers and lists; at the end
+//! of a turn, when every socket that was ready has been drained, [`Core::end_turn`] hands the log's batch over first
+//! and then sends each buffer with one write.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::{Rc, Weak},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use protocol::{
+    Recovered, Role,
+    peer::{self, Input, Peer},
+};
+use spec::{ClientId, Epoch, ServerId};
+use tokio::sync::Notify;
+use tree::{Tree, Txn};
+
+use crate::{
+    Config,
+    client::{Clients, Phase, UNSENT_MAX},
+    link::Links,
+    logging::LogPipe,
+    mesh::Mesh,
+    out::{self, Sent},
+    run::ExitCode,
+    snapshots::Snapshots,
+    stats::{Stats, micros},
+    store::Store,
+    timer::{Durations, Timers},
+    words::{Mode, TreeView, View},
+};
+
+/// The core, as tasks of the loop share it. Never borrowed across an await.
+pub(crate) type Shared = Rc<RefCell<Core>>;
+
+/// The peer, its state, and what surrounds them.
+pub(crate) struct Core {
+    pub(crate) peer: Peer<Tree>,
+    pub(crate) tree: Tree,
+    pub(crate) shell: Shell,
+}
+
+/// What happened while an effect was carried out, to be told to the peer behind the step.
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// A client was dropped.
+    ClientGone(ClientId),
+    /// A link was dropped.
+    LinkGone(ServerId),
+}
+
+/// What the peer plays for the world.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Part {
+    pub(crate) role: Option<Role>,
+    pub(crate) epoch: Epoch,
+    pub(crate) serving: bool,
+}
+
+/// Everything around the peer: connections, links, disk, timers.
+pub(crate) struct Shell {
+    pub(crate) config: Rc<Config>,
+    pub(crate) clients: Clients,
+    pub(crate) links: Links,
+    pub(crate) mesh: Mesh,
+    pub(crate) timers: Timers,
+    pub(crate) store: Store,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) stats: Stats,
+    pub(crate) part: Part,
+    /// Why the server must end, once it must.
+    pub(crate) exit: Option<ExitCode>,
+    pub(crate) later: VecDeque<Later>,
+    pub(crate) wakes: Wakes,
+    pub(crate) log_lines: Option<LogPipe>,
+    pub(crate) me: Weak<RefCell<Core>>,
+    turn: Option<Instant>,
+}
+
+/// What wakes the tasks of the loop that wait for something other than a socket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wakes {
+    /// The end of the turn is due.
+    pub(crate) flush: Rc<Notify>,
+    /// A timer is due earlier than was known.
+    pub(crate) timer: Rc<Notify>,
+    /// The server must end.
+    pub(crate) exit: Rc<Notify>,
+}
+
+impl Shell {
+    pub(crate) fn new(
+        config: Rc<Config>,
+        store: Store,
+        snapshots: Snapshots,
+        log_lines: Option<LogPipe>,
+        me: Weak<RefCell<Core>>,
+    ) -> Self {
+        Self {
+            clients: Clients::default(),
+            links: Links::new(&config),
+            mesh: Mesh::new(&config),
+            timers: Timers::new(Durations::new(&config)),
+            store,
+            snapshots,
+            stats: Stats::new(),
+            part: Part::default(),
+            exit: None,
+            later: VecDeque::new(),
+            wakes: Wakes::default(),
+            log_lines,
+            me,
+            turn: None,
+            config,
+        }
+    }
+
+    /// Marks that something is to be done at the end of this turn.
+    pub(crate) fn touch(&mut self) {
+        if self.turn.is_none() {
+            self.turn = Some(Instant::now());
+            self.wakes.flush.notify_one();
+        }
+    }
+
+    /// Ends the server, unless it ends already.
+    pub(crate) fn end(&mut self, code: ExitCode) {
+        self.exit.get_or_insert(code);
+        self.wakes.exit.notify_one();
+    }
+
+    fn mode(&self) -> Mode {
+        match self.part.role {
+            _ if !self.part.serving => Mode::NotServing,
+            _ if self.config.standalone() => Mode::Standalone,
+            Some(Role::Leading) => Mode::Leader,
+            Some(Role::Following(_)) => Mode::Follower,
+            None => Mode::NotServing,
+        }
+    }
+
+    /// Sends what a client has unsent, and drops it if that is too much or nobody takes it.
+    fn flush_client(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else {
+            return;
+        };
+        client.dirty = false;
+        if client.blocked && client.out.len() <= UNSENT_MAX {
+            return;
+        }
+        let before = client.out.len();
+        let sent = out::send(&client.writer, &mut client.out);
+        self.stats.response_bytes += u64::try_from(before - client.out.len()).unwrap_or(0);
+        match sent {
+            Sent::All if client.phase == Phase::Closing => {
+                self.clients.remove(id);
+            }
+            Sent::All => client.blocked = false,
+            Sent::Blocked if client.out.len() <= UNSENT_MAX => {
+                client.blocked = true;
+                let writer = Rc::clone(&client.writer);
+                let me = self.me.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = writer.writable().await;
+                    if let Some(core) = me.upgrade() {
+                        let core = &mut *core.borrow_mut();
+                        if let Some(client) = core.shell.clients.get(id) {
+                            client.blocked = false;
+                        }
+                        core.shell.flush_client(id);
+                        core.shell.clients.resume();
+                        core.settle();
+                    }
+                });
+            }
+            Sent::Blocked | Sent::Gone => self.drop_client(id),
+        }
+    }
+
+    /// Drops a connection at once. The peer is told behind the step.
+    pub(crate) fn drop_client(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.remove(id) {
+            self.stats.connections_dropped += 1;
+            if client.phase == Phase::Open {
+                self.later.push_back(Later::ClientGone(id));
+            }
+        }
+    }
+
+    fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
+        peer.outstanding_requests()
+            > usize::try_from(self.config.global_outstanding_limit).unwrap_or(usize::MAX)
+    }
+}
+
+impl Core {
+    /// Boots the peer from what recovery read.
+    pub(crate) fn boot(
+        config: peer::Config,
+        recovered: Recovered<Txn>,
+        mut tree: Tree,
+        mut shell: Shell,
+    ) -> Self {
+        shell.touch();
+        let peer = Peer::boot(config, recovered, &mut tree, &mut shell);
+        let mut core = Self { peer, tree, shell };
+        core.settle();
+        core
+    }
+
+    /// Tells the peer something, and then what came of it.
+    pub(crate) fn step(&mut self, input: Input<Tree>) {
+        self.shell.touch();
+        self.peer.step(&mut self.tree, input, &mut self.shell);
+        self.settle();
+    }
+
+    /// Tells the peer what came up while effects were carried out.
+    pub(crate) fn settle(&mut self) {
+        while let Some(later) = self.shell.later.pop_front() {
+            self.shell.touch();
+            let input = match later {
+                Later::ClientGone(client) => Input::ClientClosed(client),
+                Later::LinkGone(peer) => Input::Disconnected(peer),
+            };
+            self.peer.step(&mut self.tree, input, &mut self.shell);
+        }
+    }
+
+    /// Ends a turn: the log's batch goes to its thread, then every buffer out.
+    pub(crate) fn end_turn(&mut self) {
+        self.begin_due_save();
+        self.shell.store.hand_over();
+        self.flush_links();
+        for id in std::mem::take(&mut self.shell.clients.dirty) {
+            self.shell.flush_client(id);
+        }
+        self.settle();
+        if self.shell.clients.any_paused() && !self.shell.too_many_requests(&self.peer) {
+            self.shell.clients.resume();
+        }
+        if let Some(began) = self.shell.turn.take() {
+            self.shell.stats.turn(began.elapsed());
+        }
+        if self.shell.store.has_batch()
+            || !self.shell.clients.dirty.is_empty()
+            || self.shell.links.any_dirty()
+        {
+            self.shell.touch();
+        }
+    }
+
+    /// Whether a connection's task may read on.
+    pub(crate) fn reading(&mut self, client: ClientId) -> crate::client::Reading {
+        let too_many = self.shell.too_many_requests(&self.peer);
+        self.shell.clients.reading(client, too_many)
+    }
+
+    /// The answer to a four-letter word.
+    pub(crate) fn word(&self, word: &str) -> String {
+        let shell = &self.shell;
+        let mode = shell.mode();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let view = View {
+            stats: &shell.stats,
+            mode,
+            zxid: spec::Machine::last_processed(&self.tree),
+            outstanding: number(self.peer.outstanding_requests()),
+            clients: shell.clients.views(),
+            tree: TreeView {
+                nodes: number(self.tree.node_count()),
+                data_bytes: self.tree.data_bytes(),
+                ephemerals: number(self.tree.ephemeral_count()),
+                watches: number(self.peer.watches().len()),
+                sessions: number(spec::Machine::sessions(&self.tree).len()),
+            },
+            quorum_size: shell.config.servers.len().max(1),
+            learners: (mode == Mode::Leader).then(|| shell.links.learners()),
+            log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
+        };
+        crate::words::answer(word, &shell.config.words, &view)
+    }
+
+    /// Records the time from a request to its answer.
+    pub(crate) fn now(&self) -> Instant {
+        self.shell.turn.unwrap_or_else(Instant::now)
+    }
+}
+
+impl Shell {
+    pub(crate) fn answered(&mut self, client: ClientId) {
+        self.stats.packets_sent += 1;
+        if let Some(client) = self.clients.get(client) {
+            client.sent += 1;
+            if let Some(came) = client.unanswered.pop_front() {
+                self.stats.latency.record(micros(came.elapsed()));
+            }
+        }
+    }
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

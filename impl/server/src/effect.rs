@@ -1,0 +1,218 @@
+//! Carries the peer's effects out: each fills a buffer or a list, and none waits.
+
+use std::time::Instant;
+
+use protocol::{
+    Exit, Message, Note, Notification, Role, Ticket, Timer,
+    io::SyncKind,
+    peer::{Answer, Effects, Packet},
+};
+use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
+use tracing::{debug, info, warn};
+use tree::{Event, Tree, Txn};
+use wire::client::{ConnectResponse, put_event, put_reply};
+
+use crate::{
+    core::{Part, Shell},
+    run::ExitCode,
+};
+
+impl Effects<Tree> for Shell {
+    fn send(&mut self, to: ServerId, packet: &Packet<Tree>) {
+        self.links.send(to, packet, &mut self.stats);
+    }
+
+    fn send_message(&mut self, to: ServerId, message: &Message<Txn>) {
+        self.links.send_message(to, message, &mut self.stats);
+    }
+
+    fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut Tree) {
+        self.begin_send(to, last, machine);
+    }
+
+    fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
+        if let Some(stream) = self.links.begin_stream(to) {
+            let pieces = self.store.stream_log(after, through);
+            self.pump_log(stream, pieces);
+        }
+    }
+
+    fn connect(&mut self, to: ServerId) {
+        self.links.connect(to, &self.config, &self.me);
+    }
+
+    fn disconnect(&mut self, peer: ServerId) {
+        self.links.close(peer);
+    }
+
+    fn refuse(&mut self, from: ServerId) {
+        self.links.refuse(from);
+    }
+
+    fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &Txn) {
+        let bytes = self.store.append(ticket, zxid, txn);
+        self.snapshots.logged(bytes);
+        self.stats.proposal(bytes);
+    }
+
+    fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.snapshots.cancel();
+        self.store.truncate(ticket, last);
+    }
+
+    fn sync_log(&mut self, ticket: Ticket) {
+        self.store.sync(ticket);
+    }
+
+    fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.store.save_accepted(ticket, epoch);
+    }
+
+    fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.store.save_current(ticket, epoch);
+    }
+
+    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut Tree) {
+        self.begin_save(Some(ticket), label, machine);
+    }
+
+    fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.store.locate(ticket, zxid);
+    }
+
+    fn reload(&mut self) {
+        self.snapshots.cancel();
+        self.store.reload();
+    }
+
+    fn notify_server(&mut self, to: ServerId, notification: &Notification) {
+        self.mesh.post(to, notification, &self.config, &self.me);
+    }
+
+    fn set_timer(&mut self, timer: Timer) {
+        if self.timers.set(timer, Instant::now()) {
+            self.wakes.timer.notify_one();
+        }
+    }
+
+    fn cancel_timer(&mut self, timer: Timer) {
+        self.timers.cancel(timer);
+    }
+
+    fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool) {
+        if serving {
+            self.links.reset_backoff();
+            match role {
+                Some(Role::Leading) => info!(%epoch, "leading"),
+                Some(Role::Following(leader)) => info!(%epoch, peer = %leader, "following"),
+                None => {}
+            }
+        } else if self.part.serving {
+            info!(epoch = %self.part.epoch, "serving no longer");
+        }
+        self.part = Part { role, epoch, serving };
+    }
+
+    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
+        let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
+        if let Some(out) = self.clients.buffer(client) {
+            ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
+                .encode(out);
+        }
+        self.answered(client);
+    }
+
+    fn refuse_client(&mut self, client: ClientId) {
+        let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
+        if let Some(out) = self.clients.buffer(client) {
+            ConnectResponse::refusal(read_only).encode(out);
+        }
+        self.answered(client);
+        self.clients.close(client);
+    }
+
+    fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, Tree>) {
+        if let Some(out) = self.clients.buffer(client) {
+            put_reply(xid, zxid, &answer, out);
+        }
+        self.answered(client);
+    }
+
+    fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &Event) {
+        if let Some(out) = self.clients.buffer(client) {
+            put_event(zxid, event, out);
+        }
+    }
+
+    fn close_client(&mut self, client: ClientId) {
+        self.clients.close(client);
+    }
+
+    fn note(&mut self, note: Note) {
+        self.count(note);
+        tell(note);
+    }
+
+    fn exit(&mut self, why: Exit) {
+        match why {
+            Exit::TruncateFailed { wanted, found } => {
+                tracing::error!(%wanted, %found, "the log could not be cut where the leader said");
+            }
+        }
+        self.end(ExitCode::QuorumPacket);
+    }
+}
+
+impl Shell {
+    fn count(&mut self, note: Note) {
+        match note {
+            Note::Looking { .. } => self.stats.looking += 1,
+            Note::Synchronising { how: SyncKind::Snap, .. } => self.stats.snaps += 1,
+            Note::Synchronising { how: SyncKind::Diff | SyncKind::DiffFromLog | SyncKind::Trunc, .. } => {
+                self.stats.diffs += 1;
+            }
+            Note::StaleAck { .. }
+            | Note::Stray { .. }
+            | Note::Refused { .. }
+            | Note::Dropped { .. }
+            | Note::Outranked { .. }
+            | Note::Established { .. }
+            | Note::CounterUsedUp { .. }
+            | Note::VoteIgnored { .. }
+            | Note::StaleVote { .. }
+            | Note::UnknownClient { .. }
+            | Note::SessionIdTaken { .. }
+            | Note::IdleTimer(_) => {}
+            Note::SessionExpired { .. } => self.stats.sessions_expired += 1,
+        }
+    }
+}
+
+/// The one place where notes are logged.
+fn tell(note: Note) {
+    match note {
+        Note::Dropped { peer, violation } => {
+            warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol")
+        }
+        Note::Outranked { by } => warn!(peer = %by, "a learner has more than this leader, which gives up"),
+        Note::CounterUsedUp { epoch } => warn!(%epoch, "the epoch is used up; the leader steps down"),
+        Note::Looking { last } => info!(zxid = %last, "looking for a leader"),
+        Note::Established { epoch } => info!(%epoch, "the epoch is established"),
+        Note::Synchronising { learner, last, how } => {
+            info!(peer = %learner, zxid = %last, ?how, "bringing a learner up to date");
+        }
+        Note::SessionExpired { session } => info!(%session, "a session has expired"),
+        Note::SessionIdTaken { session } => {
+            warn!(%session, "a session was made under an id that is taken: a server's clock went back");
+        }
+        Note::StaleAck { .. }
+        | Note::Stray { .. }
+        | Note::Refused { .. }
+        | Note::VoteIgnored { .. }
+        | Note::StaleVote { .. }
+        | Note::UnknownClient { .. }
+        | Note::IdleTimer(_) => {
+            debug!(?note, "ignored");
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! Links between a leader and its learners: one connection for each other server, dialled by the learner.
+//!
+//! What the peer sends is queued and goes out at the end of the turn. A state or a part of the log that is sent whole
+//! stands in the queue as a *stream*: a place that is filled piece by piece, while what follows waits behind it.
+//! Each connection has a number, its *incarnation*; whatever a task of an older one still brings is dropped here, so
+//! that the peer never hears of it.
+
+mod read;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::{Rc, Weak},
+};
+
+use bytes::BytesMut;
+use protocol::{Message, peer::Packet};
+use spec::{ServerId, Zxid};
+use tokio::{
+    net::{TcpStream, tcp::OwnedWriteHalf},
+    sync::Notify,
+    task::AbortHandle,
+};
+use tree::{Tree, Txn};
+use wire::{
+    Sink,
+    peer::{Sender, put_message, put_packet},
+};
+
+use crate::{
+    Config,
+    core::{Core, Later},
+    net::Backoff,
+    out::{self, Sent},
+    stats::Stats,
+};
+pub(crate) use read::accept;
+
+/// Unsent bytes above which a learner is dropped.
+const UNSENT_MAX: usize = 64 << 20;
+/// Bytes of a stream that wait at once.
+pub(crate) const STREAM_ROOM: usize = 1 << 20;
+
+/// What waits to be sent.
+#[derive(Debug)]
+enum Part {
+    /// Packets.
+    Packets(BytesMut),
+    /// A stream that is being filled.
+    Stream { number: u64, bytes: BytesMut, room: Rc<Notify>, ended: bool },
+}
+
+/// The connection with one server.
+#[derive(Debug)]
+struct Link {
+    incarnation: u64,
+    /// Whether the other end dialled.
+    accepted: bool,
+    /// There once the connection is up.
+    writer: Option<Rc<OwnedWriteHalf>>,
+    parts: VecDeque<Part>,
+    packet_bytes: usize,
+    dirty: bool,
+    blocked: bool,
+    task: Option<AbortHandle>,
+    /// Whether UPTODATE has been sent.
+    synced: bool,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+        for part in &self.parts {
+            if let Part::Stream { room, .. } = part {
+                room.notify_one();
+            }
+        }
+    }
+}
+
+/// Who this server is, in packets.
+struct Me {
+    sid: ServerId,
+    config: Rc<Vec<u8>>,
+}
+
+impl Me {
+    fn borrow(&self) -> Sender<'_> {
+        Sender { sid: self.sid, config: &self.config, config_version: 0 }
+    }
+}
+
+/// A place in a link's queue that is being filled.
+#[derive(Clone, Debug)]
+pub(crate) struct Stream {
+    to: ServerId,
+    incarnation: u64,
+    number: u64,
+    /// Told when bytes have gone out, and when the link is gone.
+    pub(crate) room: Rc<Notify>,
+}
+
+/// Whether a stream may go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Room {
+    /// There is room for a piece.
+    Free,
+    /// Not before [`Stream::room`] tells.
+    Full,
+    /// The link is gone.
+    Gone,
+}
+
+/// The links of this server.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    table: BTreeMap<ServerId, Link>,
+    dirty: Vec<ServerId>,
+    backoff: BTreeMap<ServerId, Backoff>,
+    last_number: u64,
+    me: Option<ServerId>,
+    /// The ensemble as text, as NEWLEADER carries it.
+    config_text: Rc<Vec<u8>>,
+    /// The last proposal that was encoded: it goes to each follower.
+    proposal: Option<(Zxid, BytesMut)>,
+}
+
+impl Links {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            me: Some(config.me),
+            config_text: Rc::new(config.ensemble_text().into_bytes()),
+            ..Self::default()
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Puts a packet on the link, if it is up.
+    pub(crate) fn send(&mut self, to: ServerId, packet: &Packet<Tree>, stats: &mut Stats) {
+        let sender = self.sender();
+        let queued = self.queue(to, |out| put_packet(packet, sender.borrow(), out));
+        stats.packets_between_servers += u64::from(queued);
+    }
+
+    /// Puts a packet of the order of proposals on the link, if it is up. A proposal is encoded once for all.
+    pub(crate) fn send_message(&mut self, to: ServerId, message: &Message<Txn>, stats: &mut Stats) {
+        let sender = self.sender();
+        let queued = if let Message::Proposal { zxid, .. } = message {
+            let bytes = match self.proposal.take() {
+                Some((encoded, bytes)) if encoded == *zxid => bytes,
+                _ => {
+                    let mut bytes = BytesMut::new();
+                    put_message(message, sender.borrow(), &mut bytes);
+                    bytes
+                }
+            };
+            let queued = self.queue(to, |out| out.put(&bytes));
+            self.proposal = Some((*zxid, bytes));
+            queued
+        } else {
+            self.queue(to, |out| put_message(message, sender.borrow(), out))
+        };
+        stats.packets_between_servers += u64::from(queued);
+        if let (Message::UpToDate, Some(link)) = (message, self.table.get_mut(&to)) {
+            link.synced = true;
+        }
+    }
+
+    fn sender(&self) -> Me {
+        Me { sid: self.me.unwrap_or(ServerId(0)), config: Rc::clone(&self.config_text) }
+    }
+
+    fn queue(&mut self, to: ServerId, put: impl FnOnce(&mut BytesMut)) -> bool {
+        let Some(link) = self.table.get_mut(&to).filter(|link| link.writer.is_some()) else {
+            return false;
+        };
+        if !matches!(link.parts.back(), Some(Part::Packets(_))) {
+            link.parts.push_back(Part::Packets(BytesMut::new()));
+        }
+        if let Some(Part::Packets(out)) = link.parts.back_mut() {
+            let before = out.len();
+            put(out);
+            link.packet_bytes += out.len() - before;
+        }
+        self.mark(to);
+        true
+    }
+
+    /// Turns away a link that has just come up.
+    pub(crate) fn refuse(&mut self, from: ServerId) {
+        if self.table.get(&from).is_some_and(|link| link.accepted) {
+            self.close(from);
+        }
+    }
+
+    /// Begins to dial a server, instead of any link with it that there is.
+    pub(crate) fn connect(&mut self, to: ServerId, config: &Rc<Config>, me: &Weak<RefCell<Core>>) {
+        let incarnation = self.number();
+        let task = tokio::task::spawn_local(read::dial(me.clone(), Rc::clone(config), to, incarnation));
+        self.insert(to, incarnation, false, None, Some(task.abort_handle()));
+    }
+
+    fn insert(
+        &mut self,
+        peer: ServerId,
+        incarnation: u64,
+        accepted: bool,
+        writer: Option<OwnedWriteHalf>,
+        task: Option<AbortHandle>,
+    ) {
+        let link = Link {
+            incarnation,
+            accepted,
+            writer: writer.map(Rc::new),
+            parts: VecDeque::new(),
+            packet_bytes: 0,
+            dirty: false,
+            blocked: false,
+            task,
+            synced: false,
+        };
+        self.table.insert(peer, link);
+    }
+
+    /// Closes the link with a server, or ends dialling it.
+    pub(crate) fn close(&mut self, peer: ServerId) {
+        if let Some(mut link) = self.table.remove(&peer) {
+            // What was said before the link is given up, a refusal for example, still has its chance.
+            if let (Some(writer), Some(Part::Packets(bytes))) = (link.writer.clone(), link.parts.front_mut())
+            {
+                out::send(&writer, bytes);
+            }
+        }
+    }
+
+    /// Closes every link: this server stops.
+    pub(crate) fn close_all(&mut self) {
+        let peers: Vec<_> = self.table.keys().copied().collect();
+        for peer in peers {
+            self.close(peer);
+        }
+    }
+
+    /// Whether this is still the link with that server.
+    fn is_current(&self, peer: ServerId, incarnation: u64) -> bool {
+        self.table.get(&peer).is_some_and(|link| link.incarnation == incarnation)
+    }
+
+    /// Dials start quickly again.
+    pub(crate) fn reset_backoff(&mut self) {
+        self.backoff.clear();
+    }
+
+    fn next_wait(&mut self, to: ServerId) -> std::time::Duration {
+        self.backoff.entry(to).or_insert_with(Backoff::new).next()
+    }
+
+    pub(crate) fn any_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Links that learners have dialled, and how many of them are up to date.
+    pub(crate) fn learners(&self) -> (usize, usize) {
+        let learners = self.table.values().filter(|link| link.accepted && link.writer.is_some());
+        let synced = learners.clone().filter(|link| link.synced).count();
+        (learners.count(), synced)
+    }
+
+    /// Takes a place behind everything that is queued for this server.
+    pub(crate) fn begin_stream(&mut self, to: ServerId) -> Option<Stream> {
+        let number = self.number();
+        let link = self.table.get_mut(&to).filter(|link| link.writer.is_some())?;
+        let room = Rc::new(Notify::new());
+        let bytes = BytesMut::new();
+        link.parts.push_back(Part::Stream { number, bytes, room: Rc::clone(&room), ended: false });
+        Some(Stream { to, incarnation: link.incarnation, number, room })
+    }
+
+    fn stream_bytes(&mut self, stream: &Stream) -> Option<(&mut BytesMut, &mut bool)> {
+        let link = self.table.get_mut(&stream.to).filter(|link| link.incarnation == stream.incarnation)?;
+        link.parts.iter_mut().find_map(|part| match part {
+            Part::Stream { number, bytes, ended, .. } if *number == stream.number => Some((bytes, ended)),
+            Part::Stream { .. } | Part::Packets(_) => None,
+        })
+    }
+
+    pub(crate) fn room(&mut self, stream: &Stream) -> Room {
+        match self.stream_bytes(stream) {
+            None => Room::Gone,
+            Some((bytes, _)) if bytes.len() >= STREAM_ROOM => Room::Full,
+            Some(_) => Room::Free,
+        }
+    }
+
+    /// Where the next piece of a stream goes, if its link is still there.
+    pub(crate) fn fill(&mut self, stream: &Stream, fill: impl FnOnce(&mut BytesMut), last: bool) {
+        if let Some((bytes, ended)) = self.stream_bytes(stream) {
+            fill(bytes);
+            *ended |= last;
+            self.mark(stream.to);
+        }
+    }
+
+    /// A stream cannot go on: its link is dropped.
+    pub(crate) fn fail(&mut self, stream: &Stream) -> Option<ServerId> {
+        if !self.is_current(stream.to, stream.incarnation) {
+            return None;
+        }
+        self.table.remove(&stream.to);
+        Some(stream.to)
+    }
+
+    fn mark(&mut self, peer: ServerId) {
+        if let Some(link) = self.table.get_mut(&peer)
+            && !link.dirty
+        {
+            link.dirty = true;
+            self.dirty.push(peer);
+        }
+    }
+
+    /// Sends what is queued for one server, in order, up to a stream that has nothing to send yet.
+    fn flush(&mut self, peer: ServerId) -> Option<Flushed> {
+        let link = self.table.get_mut(&peer)?;
+        link.dirty = false;
+        let writer = Rc::clone(link.writer.as_ref()?);
+        if link.packet_bytes > UNSENT_MAX {
+            return Some(Flushed::Broken);
+        }
+        if link.blocked {
+            return None;
+        }
+        while let Some(part) = link.parts.front_mut() {
+            let (sent, over) = match part {
+                Part::Packets(bytes) => {
+                    let before = bytes.len();
+                    let sent = out::send(&writer, bytes);
+                    link.packet_bytes -= before - bytes.len();
+                    (sent, true)
+                }
+                Part::Stream { bytes, room, ended, .. } => {
+                    let sent = out::send(&writer, bytes);
+                    if bytes.len() < STREAM_ROOM {
+                        room.notify_one();
+                    }
+                    (sent, *ended)
+                }
+            };
+            match sent {
+                Sent::All if over && link.parts.len() > 1 => {
+                    link.parts.pop_front();
+                }
+                Sent::All if matches!(link.parts.front(), Some(Part::Stream { ended: true, .. })) => {
+                    link.parts.pop_front();
+                }
+                Sent::All => return None,
+                Sent::Blocked => {
+                    link.blocked = true;
+                    return Some(Flushed::Blocked { writer, incarnation: link.incarnation });
+                }
+                Sent::Gone => return Some(Flushed::Broken),
+            }
+        }
+        None
+    }
+
+    fn unblock(&mut self, peer: ServerId, incarnation: u64) {
+        if let Some(link) = self.table.get_mut(&peer).filter(|link| link.incarnation == incarnation) {
+            link.blocked = false;
+            self.mark(peer);
+        }
+    }
+}
+
+/// What is left to do behind an attempt to send.
+enum Flushed {
+    /// Wait until the socket takes more.
+    Blocked { writer: Rc<OwnedWriteHalf>, incarnation: u64 },
+    /// Drop the link.
+    Broken,
+}
+
+impl Core {
+    /// Sends what is queued on every link.
+    pub(crate) fn flush_links(&mut self) {
+        for peer in std::mem::take(&mut self.shell.links.dirty) {
+            match self.shell.links.flush(peer) {
+                None => {}
+                Some(Flushed::Broken) => {
+                    tracing::warn!(%peer, "a link broke, or did not take what was sent");
+                    self.shell.links.table.remove(&peer);
+                    self.shell.later.push_back(Later::LinkGone(peer));
+                }
+                Some(Flushed::Blocked { writer, incarnation }) => {
+                    let me = self.shell.me.clone();
+                    tokio::task::spawn_local(async move {
+                        let _ = writer.writable().await;
+                        if let Some(core) = me.upgrade() {
+                            let mut core = core.borrow_mut();
+                            core.shell.links.unblock(peer, incarnation);
+                            core.shell.touch();
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// A dial has succeeded. Whether it is still wanted.
+    fn link_connected(&mut self, to: ServerId, incarnation: u64, writer: OwnedWriteHalf) -> bool {
+        let Some(link) = self.shell.links.table.get_mut(&to).filter(|link| link.incarnation == incarnation)
+        else {
+            return false;
+        };
+        link.writer = Some(Rc::new(writer));
+        self.step(protocol::peer::Input::Connected(to));
+        true
+    }
+
+    /// A learner has dialled and said who it is. The number of the link, if it is wanted.
+    fn link_accepted(&mut self, from: ServerId, writer: OwnedWriteHalf) -> Option<u64> {
+        match self.shell.links.table.get(&from) {
+            // This server follows that one, and so leads nobody.
+            Some(link) if !link.accepted => return None,
+            Some(_) => {
+                self.shell.links.table.remove(&from);
+                self.step(protocol::peer::Input::Disconnected(from));
+            }
+            None => {}
+        }
+        let incarnation = self.shell.links.number();
+        self.shell.links.insert(from, incarnation, true, Some(writer), None);
+        self.step(protocol::peer::Input::Accepted(from));
+        self.shell.links.is_current(from, incarnation).then_some(incarnation)
+    }
+
+    /// A link's task has found its connection broken, or its packets wrong.
+    fn link_lost(&mut self, peer: ServerId, incarnation: u64) {
+        if self.shell.links.is_current(peer, incarnation) {
+            self.shell.links.table.remove(&peer);
+            self.step(protocol::peer::Input::Disconnected(peer));
+        }
+    }
+
+    fn link_task(&mut self, peer: ServerId, incarnation: u64, task: AbortHandle) {
+        if let Some(link) =
+            self.shell.links.table.get_mut(&peer).filter(|link| link.incarnation == incarnation)
+        {
+            link.task = Some(task);
+        } else {
+            task.abort();
+        }
+    }
+}
+
+/// The option values of a link's socket.
+fn prepare(stream: &TcpStream, config: &Config) -> std::io::Result<()> {
+    let silence = u64::from(config.tick_ms) * u64::from(config.sync_limit);
+    crate::net::set_options(stream, std::time::Duration::from_millis(silence))
+}

@@ -1,0 +1,298 @@
+//! The tasks of links: dialling, accepting, and taking packets off the stream.
+
+use std::{cell::RefCell, io, rc::Rc, rc::Weak, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use protocol::peer::Input;
+use spec::{ServerId, Zxid};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    task::yield_now,
+};
+use tracing::{debug, warn};
+use tree::{Tree, TreeBuilder};
+use wire::{
+    Decoder, complete,
+    peer::{QuorumPacket, Received, decode, measure},
+    snapshot::{self, Piece},
+};
+
+use crate::{
+    Config,
+    core::{Core, Shared, wall_clock},
+    net,
+};
+
+/// Bytes that one read takes at most.
+const READ_BYTES: usize = 256 << 10;
+/// Pieces of a snapshot that are taken in before others have their turn.
+const PIECES_AT_ONCE: usize = 2000;
+
+/// Why a link ends.
+type Broken = Box<dyn std::error::Error>;
+
+/// Dials a server until it answers, then reads from it.
+pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId, incarnation: u64) {
+    let Some(address) = config.servers.get(&to) else {
+        return;
+    };
+    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
+    let mut told = false;
+    loop {
+        let Some(core) = me.upgrade() else { return };
+        let wait = core.borrow_mut().shell.links.next_wait(to);
+        drop(core);
+        match net::dial(&address.host, address.quorum_port, wait_max).await {
+            Ok(stream) => {
+                let Some(core) = me.upgrade() else { return };
+                if super::prepare(&stream, &config).is_ok() {
+                    let (reader, writer) = stream.into_split();
+                    if core.borrow_mut().link_connected(to, incarnation, writer) {
+                        drop(core);
+                        return read(&me, reader, BytesMut::new(), to, incarnation).await;
+                    }
+                }
+                return;
+            }
+            Err(error) if told => debug!(peer = %to, %error, "cannot reach the leader"),
+            Err(error) => {
+                told = true;
+                warn!(peer = %to, %error, "cannot reach the leader; trying on");
+            }
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Takes the links of learners.
+pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let me = Rc::downgrade(&core);
+                tokio::task::spawn_local(greet(me, stream, Rc::clone(&config)));
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a learner");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+/// Reads a learner's first packet, which says who it is.
+async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
+    if super::prepare(&stream, &config).is_err() {
+        return;
+    }
+    let wait_max = Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.init_limit));
+    let (mut reader, writer) = stream.into_split();
+    let mut input = BytesMut::new();
+    let first = tokio::time::timeout(wait_max, next_packet(&mut reader, &mut input)).await;
+    let packet = match first {
+        Ok(Ok(packet)) => packet,
+        Ok(Err(error)) => return debug!(%error, "a learner did not say who it is"),
+        Err(_) => return,
+    };
+    let (learner, packet) = match decode::<Tree>(&packet) {
+        Ok(Received::FollowerInfo { learner, packet }) => (learner, packet),
+        Ok(Received::Snap { .. } | Received::Packet(_)) => {
+            return warn!("a learner did not begin with FOLLOWERINFO");
+        }
+        Err(error) => return warn!(%error, "a learner was refused"),
+    };
+    let from = learner.sid;
+    if !config.servers.contains_key(&from) || from == config.me {
+        return warn!(peer = %from, "a learner was refused: it is none of the ensemble");
+    }
+    let Some(core) = me.upgrade() else { return };
+    let incarnation = {
+        let mut core = core.borrow_mut();
+        let Some(incarnation) = core.link_accepted(from, writer) else { return };
+        core.step(Input::Packet { from, packet, time: wall_clock() });
+        incarnation
+    };
+    let task = tokio::task::spawn_local({
+        let me = me.clone();
+        async move { read(&me, reader, input, from, incarnation).await }
+    });
+    core.borrow_mut().link_task(from, incarnation, task.abort_handle());
+}
+
+/// Takes packets off a link until it breaks.
+async fn read(
+    me: &Weak<RefCell<Core>>,
+    mut reader: OwnedReadHalf,
+    mut input: BytesMut,
+    peer: ServerId,
+    incarnation: u64,
+) {
+    let broken = loop {
+        match packets(me, &mut input, peer, incarnation) {
+            Ok(Taken::All) => {}
+            Ok(Taken::Gone) => return,
+            Ok(Taken::Snapshot(last)) => match take_snapshot(me, &mut reader, &mut input, last).await {
+                Ok(Some(tree)) => match me.upgrade() {
+                    Some(core) => core.borrow_mut().snapshot_taken(peer, incarnation, tree, last),
+                    None => return,
+                },
+                Ok(None) => return,
+                Err(error) => break error,
+            },
+            Err(error) => break error,
+        }
+        match fill(&mut reader, &mut input).await {
+            Ok(()) => {}
+            Err(error) => break error.into(),
+        }
+    };
+    warn!(%peer, error = %broken, "a link between servers broke");
+    if let Some(core) = me.upgrade() {
+        core.borrow_mut().link_lost(peer, incarnation);
+    }
+}
+
+/// What became of the packets at hand.
+enum Taken {
+    /// They are all told of.
+    All,
+    /// A snapshot follows.
+    Snapshot(Zxid),
+    /// The link was closed meanwhile.
+    Gone,
+}
+
+/// Tells the peer of every whole packet at hand.
+fn packets(
+    me: &Weak<RefCell<Core>>,
+    input: &mut BytesMut,
+    peer: ServerId,
+    incarnation: u64,
+) -> Result<Taken, Broken> {
+    let Some(core) = me.upgrade() else {
+        return Ok(Taken::Gone);
+    };
+    let mut core = core.borrow_mut();
+    let time = wall_clock();
+    while let Some(length) = measure(input)? {
+        if !core.shell.links.is_current(peer, incarnation) {
+            return Ok(Taken::Gone);
+        }
+        let bytes = input.split_to(length).freeze();
+        let packet =
+            QuorumPacket::decode(&mut Decoder::shared(&bytes, wire::record::STREAM_FIELD_BYTES_MAX))?;
+        match decode::<Tree>(&packet)? {
+            Received::Packet(packet) | Received::FollowerInfo { packet, .. } => {
+                core.step(Input::Packet { from: peer, packet, time });
+            }
+            Received::Snap { last } => return Ok(Taken::Snapshot(last)),
+        }
+    }
+    Ok(if core.shell.links.is_current(peer, incarnation) { Taken::All } else { Taken::Gone })
+}
+
+async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result<QuorumPacket, Broken> {
+    loop {
+        if let Some(length) = measure(input)? {
+            let bytes = input.split_to(length).freeze();
+            return Ok(QuorumPacket::decode(&mut Decoder::shared(
+                &bytes,
+                wire::record::STREAM_FIELD_BYTES_MAX,
+            ))?);
+        }
+        fill(reader, input).await?;
+    }
+}
+
+/// Reads once. What is split off the buffer is not copied, and the buffer grows with what has come, never with what
+/// a length promises.
+async fn fill(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<()> {
+    input.reserve(READ_BYTES / 4);
+    let mut limited = reader.take(READ_BYTES as u64);
+    if limited.read_buf(input).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// Builds the state that follows a SNAP packet, a slice at a time. `None` if the server is ending.
+async fn take_snapshot(
+    me: &Weak<RefCell<Core>>,
+    reader: &mut OwnedReadHalf,
+    input: &mut BytesMut,
+    last: Zxid,
+) -> Result<Option<Tree>, Broken> {
+    let mut pieces = snapshot::Reader::new();
+    let mut builder = TreeBuilder::new();
+    loop {
+        match take_pieces(&mut pieces, &mut builder, input)? {
+            Pieces::More => fill(reader, input).await?,
+            Pieces::Slice => yield_now().await,
+            Pieces::End => break,
+        }
+        if me.strong_count() == 0 {
+            return Ok(None);
+        }
+    }
+    loop {
+        let mut decoder = Decoder::stream(input);
+        if complete(snapshot::signature(&mut decoder))?.is_some() {
+            let taken = input.len() - decoder.rest().len();
+            input.advance(taken);
+            return Ok(Some(builder.finish(last)?));
+        }
+        fill(reader, input).await?;
+    }
+}
+
+enum Pieces {
+    /// What is at hand is taken.
+    More,
+    /// A slice is taken.
+    Slice,
+    /// The state is whole.
+    End,
+}
+
+fn take_pieces(
+    pieces: &mut snapshot::Reader,
+    builder: &mut TreeBuilder,
+    input: &mut BytesMut,
+) -> Result<Pieces, Broken> {
+    let mut decoder = Decoder::stream(input);
+    let mut outcome = Pieces::Slice;
+    for _ in 0..PIECES_AT_ONCE {
+        match pieces.next(&mut decoder)? {
+            None => {
+                outcome = Pieces::More;
+                break;
+            }
+            Some(Piece::Session { session, timeout_ms }) => builder.session(session, timeout_ms),
+            Some(Piece::Acl { key, acl }) => builder.acl(key, &acl),
+            Some(Piece::Node { path, data, acl, stat }) => {
+                builder.node(path.as_str(), data.as_deref(), acl, stat)?
+            }
+            Some(Piece::End) => {
+                outcome = Pieces::End;
+                break;
+            }
+        }
+    }
+    let taken = input.len() - decoder.rest().len();
+    input.advance(taken);
+    if matches!(outcome, Pieces::More) && input.len() > wire::peer::PACKET_BYTES_MAX {
+        return Err("a piece of a snapshot is too large".into());
+    }
+    Ok(outcome)
+}
+
+impl Core {
+    /// A whole state has come from the leader.
+    fn snapshot_taken(&mut self, from: ServerId, incarnation: u64, tree: Tree, zxid: Zxid) {
+        if self.shell.links.is_current(from, incarnation) {
+            self.replace_tree(tree);
+            self.step(Input::Snapshot { from, zxid });
+        }
+    }
+}

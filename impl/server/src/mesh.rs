@@ -1,0 +1,318 @@
+//! The election mesh: one connection for each pair of servers, dialled by the one with the larger id.
+//!
+//! A server with the smaller id that has something to say dials too, says who it is, and is called back. For each
+//! server only the newest message counts: it replaces one that has not left, and it is sent again when a connection
+//! is new. A connection that is refused or breaks is told to the peer, which need not wait for that server's vote.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use protocol::{Notification, peer::Input};
+use spec::ServerId;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::Notify,
+    task::{AbortHandle, spawn_local},
+};
+use tracing::{debug, warn};
+use wire::{
+    Decoder, complete,
+    notification::{Hello, Notice, frame},
+};
+
+use crate::{
+    Config,
+    core::{Core, Shared},
+    net::{self, Backoff},
+};
+
+/// What this server has for another one.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The newest message, as it goes out.
+    newest: Vec<u8>,
+    unsent: bool,
+    connection: Option<Connection>,
+    dialing: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    number: u64,
+    wake: Rc<Notify>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// This server's part of the mesh.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    slots: BTreeMap<ServerId, Slot>,
+    last_number: u64,
+    config_text: String,
+}
+
+impl Mesh {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { slots: BTreeMap::new(), last_number: 0, config_text: config.ensemble_text() }
+    }
+
+    /// Has a message sent, now or when the server can be reached.
+    pub(crate) fn post(
+        &mut self,
+        to: ServerId,
+        notification: &Notification,
+        config: &Rc<Config>,
+        me: &Weak<RefCell<Core>>,
+    ) {
+        let slot = self.slots.entry(to).or_default();
+        slot.newest.clear();
+        Notice::new(notification, self.config_text.as_bytes()).encode(&mut slot.newest);
+        slot.unsent = true;
+        match &slot.connection {
+            Some(connection) => connection.wake.notify_one(),
+            None => self.dial(to, config, me),
+        }
+    }
+
+    fn dial(&mut self, to: ServerId, config: &Rc<Config>, me: &Weak<RefCell<Core>>) {
+        let slot = self.slots.entry(to).or_default();
+        if !slot.dialing {
+            slot.dialing = true;
+            spawn_local(dial(me.clone(), Rc::clone(config), to));
+        }
+    }
+
+    /// Closes every connection: this server stops.
+    pub(crate) fn close_all(&mut self) {
+        self.slots.clear();
+    }
+
+    fn take_unsent(&mut self, to: ServerId) -> Option<Vec<u8>> {
+        let slot = self.slots.get_mut(&to).filter(|slot| slot.unsent)?;
+        slot.unsent = false;
+        Some(slot.newest.clone())
+    }
+}
+
+impl Core {
+    /// A connection of the mesh is up, instead of an older one with the same server.
+    fn mesh_connected(&mut self, with: ServerId, stream: TcpStream) {
+        let mesh = &mut self.shell.mesh;
+        mesh.last_number += 1;
+        let number = mesh.last_number;
+        let slot = mesh.slots.entry(with).or_default();
+        slot.unsent = !slot.newest.is_empty();
+        let wake = Rc::new(Notify::new());
+        wake.notify_one();
+        let (reader, writer) = stream.into_split();
+        let me = &self.shell.me;
+        let tasks = vec![
+            spawn_local(write(me.clone(), writer, Rc::clone(&wake), with, number)).abort_handle(),
+            spawn_local(read(me.clone(), reader, with, number)).abort_handle(),
+        ];
+        slot.connection = Some(Connection { number, wake, tasks });
+    }
+
+    fn mesh_lost(&mut self, with: ServerId, number: u64) {
+        let Some(slot) = self.shell.mesh.slots.get_mut(&with) else {
+            return;
+        };
+        if slot.connection.as_ref().is_some_and(|connection| connection.number == number) {
+            slot.connection = None;
+            debug!(peer = %with, "an election connection broke");
+            self.step(Input::ElectionLinkDown(with));
+        }
+    }
+
+    fn mesh_is_current(&self, with: ServerId, number: u64) -> bool {
+        let slot = self.shell.mesh.slots.get(&with);
+        slot.and_then(|slot| slot.connection.as_ref()).is_some_and(|connection| connection.number == number)
+    }
+
+    /// Whether it is worth the while to go on dialling this server.
+    fn mesh_dials_on(&mut self, to: ServerId) -> bool {
+        let serving = self.shell.part.serving;
+        let Some(slot) = self.shell.mesh.slots.get_mut(&to) else {
+            return false;
+        };
+        slot.dialing = slot.connection.is_none() && slot.unsent && !serving;
+        slot.dialing
+    }
+}
+
+/// Dials a server until it answers, while there is something to tell it and this server does not serve.
+async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
+    let mut backoff = Backoff::new();
+    loop {
+        let outcome = greet(&config, to).await;
+        let Some(core) = me.upgrade() else { return };
+        let mut core = core.borrow_mut();
+        match outcome {
+            Ok(stream) => {
+                if let Some(slot) = core.shell.mesh.slots.get_mut(&to) {
+                    slot.dialing = false;
+                }
+                // The larger id keeps the connection it has dialled; the smaller one is called back.
+                if to < config.me {
+                    core.mesh_connected(to, stream);
+                }
+                return;
+            }
+            Err(error) => {
+                debug!(peer = %to, %error, "cannot reach a server for an election");
+                core.step(Input::ElectionLinkDown(to));
+            }
+        }
+        if !core.mesh_dials_on(to) {
+            return;
+        }
+        drop(core);
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// Dials, and says who this is.
+async fn greet(config: &Config, to: ServerId) -> std::io::Result<TcpStream> {
+    let (Some(address), Some(own)) = (config.servers.get(&to), config.servers.get(&config.me)) else {
+        return Err(std::io::ErrorKind::NotFound.into());
+    };
+    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
+    let mut stream = net::dial(&address.host, address.election_port, wait_max).await?;
+    net::set_options(&stream, silence_max(config))?;
+    let mut hello = Vec::new();
+    Hello { sid: config.me, addresses: vec![own.election_address()] }.encode(&mut hello);
+    stream.write_all(&hello).await?;
+    Ok(stream)
+}
+
+fn silence_max(config: &Config) -> Duration {
+    Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.sync_limit))
+}
+
+/// Takes the dials of other servers.
+pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                spawn_local(answer(Rc::downgrade(&core), stream, Rc::clone(&config)));
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection for elections");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Config>) {
+    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
+    if net::set_options(&stream, silence_max(&config)).is_err() {
+        return;
+    }
+    let Ok(Some(from)) = tokio::time::timeout(wait_max, hello(&mut stream)).await else {
+        return;
+    };
+    if !config.servers.contains_key(&from) || from == config.me {
+        return warn!(peer = %from, "a server was refused: it is none of the ensemble");
+    }
+    let Some(core) = me.upgrade() else { return };
+    let mut core = core.borrow_mut();
+    if from > config.me {
+        core.mesh_connected(from, stream);
+    } else {
+        // It does not know of a connection any more, if there is one.
+        drop(stream);
+        core.shell.mesh.slots.entry(from).or_default().connection = None;
+        core.shell.mesh.dial(from, &config, &me);
+    }
+}
+
+/// Reads who dials; bytes behind it are left to the connection, and there are none before an answer.
+async fn hello(stream: &mut TcpStream) -> Option<ServerId> {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.push(stream.read_u8().await.ok()?);
+        match complete(Hello::decode(&mut Decoder::stream(&bytes))) {
+            Ok(Some(hello)) => return Some(hello.sid),
+            Ok(None) => {}
+            Err(error) => {
+                warn!(%error, "a server did not say who it is");
+                return None;
+            }
+        }
+    }
+}
+
+async fn write(
+    me: Weak<RefCell<Core>>,
+    mut writer: OwnedWriteHalf,
+    wake: Rc<Notify>,
+    to: ServerId,
+    number: u64,
+) {
+    loop {
+        wake.notified().await;
+        let Some(core) = me.upgrade() else { return };
+        let message = core.borrow_mut().shell.mesh.take_unsent(to);
+        drop(core);
+        if let Some(message) = message
+            && writer.write_all(&message).await.is_err()
+        {
+            break;
+        }
+    }
+    if let Some(core) = me.upgrade() {
+        core.borrow_mut().mesh_lost(to, number);
+    }
+}
+
+async fn read(me: Weak<RefCell<Core>>, mut reader: OwnedReadHalf, from: ServerId, number: u64) {
+    let mut input = BytesMut::new();
+    while let Ok(1..) = reader.read_buf(&mut input).await {
+        loop {
+            let (notice, taken) = match frame(&input) {
+                Ok(None) => break,
+                Ok(Some(payload)) => (Notice::decode(payload), payload.len() + 4),
+                Err(error) => (Err(error), 0),
+            };
+            let notification = match notice.and_then(|notice| notice.notification()) {
+                Ok(notification) => notification,
+                Err(error) => {
+                    warn!(peer = %from, %error, "an election message is wrong");
+                    return lost(&me, from, number);
+                }
+            };
+            input.advance(taken);
+            let Some(core) = me.upgrade() else { return };
+            let mut core = core.borrow_mut();
+            if !core.mesh_is_current(from, number) {
+                return;
+            }
+            core.step(Input::Notification { from, notification });
+        }
+    }
+    lost(&me, from, number);
+}
+
+fn lost(me: &Weak<RefCell<Core>>, with: ServerId, number: u64) {
+    if let Some(core) = me.upgrade() {
+        core.borrow_mut().mesh_lost(with, number);
+    }
+}

@@ -1,0 +1,134 @@
+//! Sockets: how they listen, how they dial, and their options.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+
+/// A port that is taken, and that nobody can connect to yet.
+#[derive(Debug)]
+pub(crate) struct BoundPort {
+    socket: Socket,
+    backlog: i32,
+}
+
+impl BoundPort {
+    /// Takes a port on every address, IPv6 included where there is any, or on one.
+    pub(crate) async fn bind(host: Option<&str>, port: u16, backlog: u32) -> io::Result<Self> {
+        let address = match host {
+            None => None,
+            Some(host) => Some(
+                lookup_host((host, port))
+                    .await?
+                    .next()
+                    .ok_or_else(|| io::Error::other(format!("{host} has no address")))?,
+            ),
+        };
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let socket = match address {
+            Some(address) => bound(address)?,
+            None => match bound(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+                Ok(socket) => socket,
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+                // A machine without IPv6.
+                Err(_) => bound(SocketAddr::from(([0, 0, 0, 0], port)))?,
+            },
+        };
+        Ok(Self { socket, backlog })
+    }
+
+    /// Lets connections come.
+    pub(crate) fn listen(self) -> io::Result<TcpListener> {
+        self.socket.listen(self.backlog)?;
+        TcpListener::from_std(StdListener::from(self.socket))
+    }
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// The options of every connection: no delay, and an end that is noticed when the other side is silent or gone.
+///
+/// `silence_max` bounds how long sent bytes may go unacknowledged.
+pub(crate) fn set_options(stream: &TcpStream, silence_max: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(silence_max))
+}
+
+/// Dials a server by name: its addresses are looked up now, and tried one after the other.
+pub(crate) async fn dial(host: &str, port: u16, wait_max: Duration) -> io::Result<TcpStream> {
+    let attempt = async {
+        let mut last = io::Error::other(format!("{host} has no address"));
+        for address in lookup_host((host, port)).await? {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            match socket.connect(address).await {
+                // A dial to a port of this machine where nobody listens may be answered by itself.
+                Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                    last = io::ErrorKind::ConnectionRefused.into();
+                }
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    match tokio::time::timeout(wait_max, attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// An address as a client's identity shows it: IPv4 as such, also when it came through an IPv6 socket.
+pub(crate) fn plain_ip(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+/// Growing waits between dials.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(5);
+    const MAX: Duration = Duration::from_secs(1);
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// How long to wait now; the next wait is twice as long, up to a second.
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.0;
+        self.0 = (self.0 * 2).min(Self::MAX);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Backoff;
+
+    #[test]
+    fn back_off_starts_small_and_ends_at_a_second() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<_> = (0..10).map(|_| backoff.next().as_millis()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    }
+}

@@ -1,0 +1,439 @@
+//! A whole server, from its start to its end.
+
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use protocol::{Quorum, peer, peer::Input, zab};
+use spec::{ServerId, SessionId};
+use storage::Disk;
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::{LocalSet, spawn_local, yield_now},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    Config,
+    core::{Core, Later, Shared, Shell, wall_clock},
+    link,
+    logging::LogPipe,
+    mesh,
+    net::BoundPort,
+    serve,
+    snapshots::Snapshots,
+    store::{self, DiskEvent},
+};
+
+/// The last counter that a leader uses in an epoch: the next would run into the epoch's bits.
+const COUNTER_MAX: u32 = u32::MAX - 1;
+/// How long a server that stops waits for what is on its way out.
+const STOP_MAX: Duration = Duration::from_millis(500);
+
+/// With what code the process ends.
+///
+/// Source: ZooKeeper `ExitCode`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// As it was asked to.
+    Finished = 0,
+    /// For a reason that has no code of its own.
+    Unexpected = 1,
+    /// Wrong arguments or configuration.
+    Invocation = 2,
+    /// The data cannot be used.
+    DataDir = 3,
+    /// A snapshot cannot be written.
+    Snapshot = 10,
+    /// A leader asked for what the log cannot do.
+    QuorumPacket = 13,
+    /// A port between servers is taken.
+    QuorumPort = 14,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A port cannot be had.
+    #[error("cannot listen on {what} port {port}: {source}")]
+    Port {
+        /// Which port.
+        what: &'static str,
+        /// Its number.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The data cannot be used.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// Something that the system should give.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    /// The code that the process is to end with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Port { what: "client", .. } | Self::System(_) => ExitCode::Unexpected,
+            Self::Port { .. } => ExitCode::QuorumPort,
+            Self::Storage(_) => ExitCode::DataDir,
+        }
+    }
+}
+
+/// Runs a server on this thread until `stop` is ready or it must end, and returns the code that says why.
+///
+/// Nothing is written to `disk` before recovery has succeeded and every port is bound.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run<D: Disk>(
+    config: Config,
+    disk: D,
+    log_lines: Option<LogPipe>,
+    stop: impl Future<Output = ()> + 'static,
+) -> Result<ExitCode, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let outcome = local.block_on(&runtime, serve_until(config, disk, log_lines, stop));
+    drop(local);
+    // Name lookups may hang in a thread of their own; nothing waits for them.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The ports of a server, taken and not listened on.
+struct Ports {
+    client: BoundPort,
+    between: Option<(BoundPort, BoundPort)>,
+}
+
+impl Ports {
+    async fn bind(config: &Config) -> Result<Self, StartError> {
+        let host = config.client_address.as_deref();
+        let client = port("client", host, config.client_port, config.client_backlog).await?;
+        let between = match config.servers.get(&config.me) {
+            None => None,
+            Some(own) => {
+                let mut host = Some(own.host.as_str()).filter(|_| !config.quorum_listen_on_all_ips);
+                if let Some(name) = host
+                    && let Err(error) = tokio::net::lookup_host((name, own.quorum_port)).await
+                {
+                    warn!(%error, name, "this server's own name cannot be resolved; listening on every address");
+                    host = None;
+                }
+                let quorum = port("quorum", host, own.quorum_port, 128).await?;
+                let election = port("election", host, own.election_port, 128).await?;
+                Some((quorum, election))
+            }
+        };
+        Ok(Self { client, between })
+    }
+}
+
+async fn port(
+    what: &'static str,
+    host: Option<&str>,
+    port: u16,
+    backlog: u32,
+) -> Result<BoundPort, StartError> {
+    let bound = BoundPort::bind(host, port, backlog).await;
+    bound.map_err(|source| StartError::Port { what, port, source })
+}
+
+fn listen(what: &'static str, number: u16, bound: BoundPort) -> Result<TcpListener, StartError> {
+    bound.listen().map_err(|source| StartError::Port { what, port: number, source })
+}
+
+fn storage_config(config: &Config) -> storage::Config {
+    storage::Config {
+        data_log_dir: Some(config.data_log_dir.clone()).filter(|dir| *dir != config.data_dir),
+        segment_bytes: config.preallocate_bytes,
+        window: config.commit_log_count,
+        ..storage::Config::new(config.data_dir.clone())
+    }
+}
+
+fn peer_config(config: &Config) -> peer::Config {
+    let voters: Vec<_> = config.servers.keys().copied().collect();
+    let voters = if voters.is_empty() { vec![config.me] } else { voters };
+    peer::Config {
+        zab: zab::Config {
+            me: config.me,
+            quorum: Quorum::majority(voters),
+            window: config.commit_log_count,
+            log_sync: true,
+            counter_max: COUNTER_MAX,
+        },
+        tick_ms: config.tick_ms,
+        session_timeout_min_ms: config.session_timeout_min_ms,
+        session_timeout_max_ms: config.session_timeout_max_ms,
+        first_session: first_session(config.me, wall_clock()),
+    }
+}
+
+/// The first session of this start: the server's id in the high byte, then the time, then room for a counter, as
+/// ZooKeeper has it.
+fn first_session(me: ServerId, time: i64) -> SessionId {
+    let server = u8::try_from(me.0).unwrap_or(u8::MAX);
+    let time = (time.cast_unsigned() << 24) >> 8;
+    SessionId((u64::from(server) << 56 | time).cast_signed())
+}
+
+async fn serve_until<D: Disk>(
+    config: Config,
+    disk: D,
+    log_lines: Option<LogPipe>,
+    stop: impl Future<Output = ()> + 'static,
+) -> Result<ExitCode, StartError> {
+    let config = Rc::new(config);
+    let files = storage::Store::open(disk, storage_config(&config))?;
+    let ports = Ports::bind(&config).await?;
+    let started = Instant::now();
+    let mut recovery = files.recover()?;
+    for warning in &recovery.warnings {
+        warn!("{warning}");
+    }
+    info!(
+        zxid = %recovery.recovered.last,
+        nodes = recovery.tree.node_count(),
+        replayed = recovery.replayed,
+        ms = started.elapsed().as_millis(),
+        "the data is loaded"
+    );
+    let snapshot_bytes = files.snapshots().newest()?.map_or(0, |(_, size)| size);
+    let log = files.log(&mut recovery);
+    let (events, disk_events) = mpsc::unbounded_channel();
+    let (store, threads) = store::start(&files, log, events)?;
+    let seed = wall_clock().cast_unsigned() ^ (config.me.0 << 32) ^ u64::from(std::process::id());
+    let snapshots = Snapshots::new(&config, snapshot_bytes, seed);
+    let storage::Recovery { tree, recovered, .. } = recovery;
+    let core: Shared = Rc::new_cyclic(|me| {
+        let shell = Shell::new(Rc::clone(&config), store, snapshots, log_lines, me.clone());
+        RefCell::new(Core::boot(peer_config(&config), recovered, tree, shell))
+    });
+    core.borrow_mut().adorn_tree();
+    spawn_tasks(&core, disk_events);
+    listen_on(&core, ports, &config)?;
+    let exit = Rc::clone(&core.borrow().shell.wakes.exit);
+    tokio::select! {
+        () = stop => info!("stopping"),
+        () = exit.notified() => {}
+    }
+    Ok(end(core, threads).await)
+}
+
+fn spawn_tasks(core: &Shared, disk_events: mpsc::UnboundedReceiver<DiskEvent>) {
+    spawn_local(end_turns(Rc::clone(core)));
+    spawn_local(fire_timers(Rc::clone(core)));
+    spawn_local(take_disk_events(Rc::clone(core), disk_events));
+    spawn_local(sweep(Rc::clone(core)));
+}
+
+fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Result<(), StartError> {
+    if let (Some((quorum, election)), Some(own)) = (ports.between, config.servers.get(&config.me)) {
+        let quorum = listen("quorum", own.quorum_port, quorum)?;
+        spawn_local(link::accept(Rc::clone(core), quorum, Rc::clone(config)));
+        let election = listen("election", own.election_port, election)?;
+        spawn_local(mesh::accept(Rc::clone(core), election, Rc::clone(config)));
+    }
+    let client = listen("client", config.client_port, ports.client)?;
+    spawn_local(serve::accept(Rc::clone(core), client, Rc::clone(config)));
+    Ok(())
+}
+
+/// Ends a server: a leader's links go first, so that the others look for a new one at once; then what is under way is
+/// made durable.
+async fn end(core: Shared, threads: store::Threads) -> ExitCode {
+    let code = {
+        let mut core = core.borrow_mut();
+        core.shell.mesh.close_all();
+        core.shell.links.close_all();
+        core.end_turn();
+        core.shell.exit.unwrap_or(ExitCode::Finished)
+    };
+    if code == ExitCode::Finished {
+        // The last answers have their chance to leave.
+        yield_now().await;
+        let orders = core.borrow_mut().shell.store.take_away();
+        drop(orders);
+        let joined = tokio::task::spawn_blocking(move || threads.join());
+        if tokio::time::timeout(STOP_MAX, joined).await.is_err() {
+            warn!("the disk is slow; what is not durable by now is left to the next start");
+        }
+    }
+    code
+}
+
+/// Ends each turn behind the tasks that were ready when it began.
+async fn end_turns(core: Shared) {
+    let flush = Rc::clone(&core.borrow().shell.wakes.flush);
+    loop {
+        flush.notified().await;
+        core.borrow_mut().end_turn();
+    }
+}
+
+/// Tells of timers that are due. What has come on sockets is taken first: a server that was stopped for a while finds
+/// the signs of life of others there, and must not hold its own pause against them.
+async fn fire_timers(core: Shared) {
+    let changed = Rc::clone(&core.borrow().shell.wakes.timer);
+    loop {
+        let until = core.borrow_mut().shell.timers.sleep_until();
+        match until {
+            None => changed.notified().await,
+            Some(until) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(until.into()) => {}
+                    () = changed.notified() => continue,
+                }
+            }
+        }
+        if !core.borrow().shell.timers.any_due(Instant::now()) {
+            continue;
+        }
+        for _ in 0..2 {
+            yield_now().await;
+        }
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        while let Some(timer) = core.shell.timers.take_due(now) {
+            core.step(Input::Timer { timer, time: wall_clock() });
+            core.shell.timers.fired();
+        }
+    }
+}
+
+async fn take_disk_events(core: Shared, mut events: mpsc::UnboundedReceiver<DiskEvent>) {
+    while let Some(event) = events.recv().await {
+        let mut core = core.borrow_mut();
+        core.on_disk(event);
+        while let Ok(event) = events.try_recv() {
+            core.on_disk(event);
+        }
+    }
+}
+
+/// Once a second: silent connections. As often as configured: purging.
+async fn sweep(core: Shared) {
+    let (hours, retain) = {
+        let core = core.borrow();
+        (core.shell.config.purge_interval_hours, core.shell.config.purge_retain)
+    };
+    let every = Duration::from_secs(u64::from(hours) * 3600);
+    let mut purged: Option<Instant> = None;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut core = core.borrow_mut();
+        core.drop_silent();
+        if hours > 0 && purged.is_none_or(|last| last.elapsed() >= every) {
+            purged = Some(Instant::now());
+            core.shell.store.purge(retain);
+        }
+    }
+}
+
+impl Core {
+    fn on_disk(&mut self, event: DiskEvent) {
+        match event {
+            DiskEvent::Done { tickets, synced_in } => {
+                if let Some(took) = synced_in {
+                    self.shell.stats.fsync.record(crate::stats::micros(took));
+                }
+                for ticket in tickets {
+                    self.step(Input::Done(ticket));
+                }
+            }
+            DiskEvent::Located { ticket, at } => self.step(Input::Located { ticket, at }),
+            DiskEvent::Reloaded { tree, recovered } => {
+                self.replace_tree(*tree);
+                self.step(Input::Reloaded(recovered));
+            }
+            DiskEvent::Saved { number, size, took } => {
+                self.shell.snapshots.saved(number, size);
+                if let Some(bytes) = size {
+                    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    self.shell.stats.snapshot.record(ms);
+                    info!(bytes, ms, "a snapshot was written");
+                }
+            }
+            DiskEvent::TruncateFailed { wanted, found } => {
+                error!(%wanted, %found, "the log could not be cut where the leader said");
+                self.shell.end(ExitCode::QuorumPacket);
+            }
+            DiskEvent::Failed { error, snapshot } => {
+                error!(%error, "the disk failed; this server ends");
+                self.shell.end(if snapshot { ExitCode::Snapshot } else { ExitCode::Unexpected });
+            }
+        }
+    }
+}
+
+impl Shell {
+    /// A part of the log goes to a learner, as its link takes it.
+    pub(crate) fn pump_log(
+        &mut self,
+        stream: link::Stream,
+        mut pieces: mpsc::Receiver<Result<bytes::BytesMut, storage::Error>>,
+    ) {
+        let me = self.me.clone();
+        spawn_local(async move {
+            loop {
+                let piece = pieces.recv().await;
+                let Some(core) = me.upgrade() else { return };
+                loop {
+                    let room = core.borrow_mut().shell.links.room(&stream);
+                    match room {
+                        link::Room::Free => break,
+                        link::Room::Full => stream.room.notified().await,
+                        link::Room::Gone => return,
+                    }
+                }
+                let mut core = core.borrow_mut();
+                let last = piece.is_none();
+                match piece {
+                    Some(Err(error)) => {
+                        warn!(%error, "the log cannot be read for a learner");
+                        let lost = core.shell.links.fail(&stream);
+                        core.shell.later.extend(lost.map(Later::LinkGone));
+                        return core.settle();
+                    }
+                    Some(Ok(piece)) => {
+                        core.shell.links.fill(&stream, |out| out.extend_from_slice(&piece), false)
+                    }
+                    None => core.shell.links.fill(&stream, |_| {}, true),
+                }
+                core.shell.touch();
+                if last {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::ServerId;
+
+    use super::first_session;
+
+    #[test]
+    fn session_ids_are_zookeepers() {
+        // (3 << 56) | ((ms << 24) >>> 8)
+        let session = first_session(ServerId(3), 0x0198_7654_3210);
+        assert_eq!(session.0, 0x0376_5432_1000_0000_u64.cast_signed() | 0x0000_0000_0000_0000);
+    }
+}

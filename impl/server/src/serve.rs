@@ -1,0 +1,262 @@
+//! The tasks of clients: accepting connections, and taking requests off them.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::BytesMut;
+use protocol::peer::Input;
+use spec::ClientId;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    task::{spawn_local, yield_now},
+};
+use tracing::{debug, warn};
+use tree::{Identity, Tree};
+use wire::{
+    Decoder,
+    client::{ConnectRequest, decode_request},
+    record,
+};
+
+use crate::{
+    Config,
+    client::{Phase, Reading},
+    core::{Core, Shared, wall_clock},
+    net,
+};
+
+/// Bytes that one turn takes from one connection at most.
+const READ_BYTES: usize = 64 << 10;
+/// How long sent bytes may go unacknowledged by a client.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Takes connections of clients. A file descriptor is kept in reserve, so that there is one to say no with when all
+/// are used up.
+pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+    let mut spare = std::fs::File::open("/dev/null").ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => admit(&core, stream, address, &config),
+            Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
+                drop(spare.take());
+                if let Ok(Ok((refused, _))) =
+                    tokio::time::timeout(Duration::from_millis(1), listener.accept()).await
+                {
+                    drop(refused);
+                }
+                spare = std::fs::File::open("/dev/null").ok();
+                core.borrow_mut().shell.stats.connections_refused += 1;
+                warn!("out of file descriptors: a connection was refused");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => {
+                debug!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+}
+
+fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config) {
+    if net::set_options(&stream, SILENCE_MAX).is_err() {
+        return;
+    }
+    let (reader, writer) = stream.into_split();
+    let mut guard = core.borrow_mut();
+    let admitted =
+        guard.shell.clients.admit(address, writer, config.max_client_cnxns, config.max_cnxns, Instant::now());
+    let Some(id) = admitted else {
+        guard.shell.stats.connections_refused += 1;
+        return debug!(%address, "a connection was refused: there are too many of its address, or in all");
+    };
+    let task = spawn_local(read(Rc::clone(core), id, reader));
+    guard.shell.clients.reads_with(id, task.abort_handle());
+}
+
+/// Reads from a connection until it ends, and steps what it asks.
+async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf) {
+    loop {
+        let reading = core.borrow_mut().reading(id);
+        match reading {
+            Reading::On => {}
+            Reading::Wait(resume) => {
+                resume.notified().await;
+                continue;
+            }
+            Reading::Over => return,
+        }
+        let count = poll_fn(|context| {
+            let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut reader).poll_read(context, &mut buffer) {
+                std::task::Poll::Pending => std::task::Poll::Pending,
+                std::task::Poll::Ready(Err(error)) => std::task::Poll::Ready(Err(error)),
+                std::task::Poll::Ready(Ok(())) => {
+                    let filled = buffer.filled();
+                    core.borrow_mut().client_bytes(id, filled);
+                    std::task::Poll::Ready(Ok(filled.len()))
+                }
+            }
+        })
+        .await;
+        match count {
+            Ok(READ_BYTES) => yield_now().await,
+            Ok(1..) => {}
+            Ok(0) => return core.borrow_mut().client_gone(id, None),
+            Err(error) => return core.borrow_mut().client_gone(id, Some(error)),
+        }
+    }
+}
+
+/// What a frame calls for.
+enum Frame {
+    /// It was stepped.
+    Taken,
+    /// The connection is to be closed.
+    Wrong(wire::Error),
+}
+
+impl Core {
+    /// Bytes have come on a connection: steps every whole frame in them, and keeps the rest.
+    fn client_bytes(&mut self, id: ClientId, bytes: &[u8]) {
+        self.shell.touch();
+        self.shell.stats.bytes_received += u64::try_from(bytes.len()).unwrap_or(0);
+        let Some(client) = self.shell.clients.get(id) else {
+            return;
+        };
+        if client.partial.is_empty() {
+            let taken = self.frames(id, bytes);
+            if let Some(client) = self.shell.clients.get(id) {
+                client.partial.extend_from_slice(&bytes[taken..]);
+            }
+        } else {
+            let mut partial = std::mem::take(&mut client.partial);
+            partial.extend_from_slice(bytes);
+            let taken = self.frames(id, &partial);
+            if let Some(client) = self.shell.clients.get(id) {
+                let rest = BytesMut::from(&partial[taken..]);
+                client.partial = rest;
+            }
+        }
+    }
+
+    /// Steps whole frames; returns how many bytes they took.
+    fn frames(&mut self, id: ClientId, bytes: &[u8]) -> usize {
+        let max = self.shell.config.frame_bytes_max;
+        let mut taken = 0;
+        loop {
+            let rest = &bytes[taken..];
+            let Some(client) = self.shell.clients.get(id) else {
+                return bytes.len();
+            };
+            match client.phase {
+                Phase::Closing => return bytes.len(),
+                Phase::Fresh(_) if rest.first_chunk().is_some_and(|first| crate::words::is_word(*first)) => {
+                    self.say_word(id, &rest[..4]);
+                    return bytes.len();
+                }
+                Phase::Fresh(_) | Phase::Open => {}
+            }
+            let fresh = client.phase != Phase::Open;
+            let payload = match record::frame(rest, max) {
+                Ok(None) => return taken,
+                Ok(Some(payload)) => payload,
+                Err(error) => {
+                    self.client_wrong(id, &error);
+                    return bytes.len();
+                }
+            };
+            taken += 4 + payload.len();
+            let outcome =
+                if fresh { self.connect_frame(id, payload) } else { self.request_frame(id, payload) };
+            if let Frame::Wrong(error) = outcome {
+                self.client_wrong(id, &error);
+                return bytes.len();
+            }
+        }
+    }
+
+    fn say_word(&mut self, id: ClientId, word: &[u8]) {
+        let answer = self.word(&String::from_utf8_lossy(word));
+        if let Some(out) = self.shell.clients.buffer(id) {
+            out.extend_from_slice(answer.as_bytes());
+        }
+        self.shell.clients.close(id);
+    }
+
+    fn connect_frame(&mut self, id: ClientId, payload: &[u8]) -> Frame {
+        let request = match ConnectRequest::decode(payload, self.shell.config.frame_bytes_max) {
+            Ok(request) => request,
+            Err(error) => return Frame::Wrong(error),
+        };
+        let now = self.now();
+        let Some(client) = self.shell.clients.get(id) else {
+            return Frame::Taken;
+        };
+        client.phase = Phase::Open;
+        client.read_only = request.read_only;
+        client.received += 1;
+        client.unanswered.push_back(now);
+        let identities = vec![Identity::ip(&client.address.ip().to_string())];
+        self.shell.stats.packets_received += 1;
+        self.shell.stats.connection_requests += 1;
+        self.step(Input::ClientConnect {
+            client: id,
+            identities,
+            session: request.session,
+            password: request.password,
+            timeout_ms: request.timeout_ms,
+            last_seen: request.last_seen,
+            time: wall_clock(),
+        });
+        Frame::Taken
+    }
+
+    fn request_frame(&mut self, id: ClientId, payload: &[u8]) -> Frame {
+        let mut input = Decoder::new(payload, self.shell.config.frame_bytes_max);
+        let (header, request) = match decode_request::<Tree>(&mut input) {
+            Ok(request) => request,
+            Err(error) => return Frame::Wrong(error),
+        };
+        let now = self.now();
+        if let Some(client) = self.shell.clients.get(id) {
+            client.received += 1;
+            client.unanswered.push_back(now);
+        }
+        self.shell.stats.packets_received += 1;
+        self.step(Input::ClientRequest { client: id, xid: header.xid, request, time: wall_clock() });
+        Frame::Taken
+    }
+
+    fn client_wrong(&mut self, id: ClientId, error: &wire::Error) {
+        if let Some(client) = self.shell.clients.get(id) {
+            debug!(address = %client.address, %error, "a connection is closed: what came is wrong");
+        }
+        self.shell.drop_client(id);
+        self.settle();
+    }
+
+    fn client_gone(&mut self, id: ClientId, error: Option<io::Error>) {
+        if let (Some(client), Some(error)) = (self.shell.clients.get(id), error) {
+            debug!(address = %client.address, %error, "a connection broke");
+        }
+        self.shell.drop_client(id);
+        self.settle();
+    }
+
+    /// Drops connections that have said nothing for too long.
+    pub(crate) fn drop_silent(&mut self) {
+        for id in self.shell.clients.silent(Instant::now()) {
+            self.shell.stats.sessionless_expired += 1;
+            self.shell.drop_client(id);
+        }
+        self.settle();
+    }
+}

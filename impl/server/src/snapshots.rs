@@ -1,0 +1,305 @@
+//! Snapshots of the state as it was at one moment: to disk when they are due or asked for, and to learners.
+//!
+//! Each is a walk over the tree that goes on a slice at a time while the tree changes. The first slice is taken before
+//! anything else is told to the peer, so that the walk shows the state that the effect meant.
+
+use std::{cell::RefCell, rc::Weak, time::Instant};
+
+use bytes::BytesMut;
+use protocol::Ticket;
+use spec::{Machine, ServerId, Zxid};
+use tokio::{sync::mpsc, task::yield_now};
+use tracing::{debug, info};
+use tree::{Progress, Tree, Walk};
+use wire::snapshot::{put_acl, put_count, put_end, put_node, put_session, put_signature};
+
+use crate::{
+    Config,
+    core::{Core, Later, Shell},
+    link::{Room, Stream},
+    store::{SnapshotChunk, SnapshotJob},
+};
+
+/// Bytes of a snapshot that one slice makes.
+const SLICE_BYTES: usize = 256 << 10;
+/// Slices that may wait for the disk.
+const SLICES_QUEUED: usize = 4;
+
+/// When a snapshot is due, and those under way.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    /// Each save has a number; one that is not the current one any more stops.
+    current_save: Option<u64>,
+    /// Whether the peer asked for it.
+    asked_for: bool,
+    last_save: u64,
+    txns_max: u64,
+    bytes_max: u64,
+    txns_due: u64,
+    bytes_due: u64,
+    txns: u64,
+    bytes: u64,
+    /// The size of the last snapshot.
+    size: u64,
+    dice: u64,
+}
+
+impl Snapshots {
+    /// `size` is that of the newest snapshot; `seed` keeps the servers of an ensemble apart.
+    pub(crate) fn new(config: &Config, size: u64, seed: u64) -> Self {
+        let mut snapshots = Self {
+            current_save: None,
+            asked_for: false,
+            last_save: 0,
+            txns_max: u64::from(config.snap_count),
+            bytes_max: config.snap_size_bytes,
+            txns_due: 0,
+            bytes_due: 0,
+            txns: 0,
+            bytes: 0,
+            size,
+            dice: seed | 1,
+        };
+        snapshots.draw();
+        snapshots
+    }
+
+    /// Draws when the next one is due: behind half of the limit at least, so that the servers of an ensemble do not
+    /// all write at once.
+    fn draw(&mut self) {
+        let mut between = |max: u64| {
+            self.dice ^= self.dice << 13;
+            self.dice ^= self.dice >> 7;
+            self.dice ^= self.dice << 17;
+            max / 2 + self.dice % (max - max / 2).max(1)
+        };
+        (self.txns_due, self.bytes_due) = (between(self.txns_max), between(self.bytes_max));
+        (self.txns, self.bytes) = (0, 0);
+    }
+
+    /// Counts a transaction that is logged.
+    pub(crate) fn logged(&mut self, bytes: usize) {
+        self.txns += 1;
+        self.bytes += u64::try_from(bytes).unwrap_or(0);
+    }
+
+    /// Whether enough was logged since the last one: also more than that one's own size, for writing it again costs
+    /// as much.
+    fn is_due(&self) -> bool {
+        let enough = self.txns >= self.txns_due || self.bytes >= self.bytes_due;
+        enough && self.bytes >= self.size && self.current_save.is_none()
+    }
+
+    /// Gives up a snapshot of its own accord that is under way: the log it belongs to is about to be cut.
+    pub(crate) fn cancel(&mut self) {
+        if !self.asked_for {
+            self.current_save = None;
+        }
+    }
+
+    /// A save is over; `size` if it is on disk.
+    pub(crate) fn saved(&mut self, number: u64, size: Option<u64>) {
+        if self.current_save == Some(number) {
+            self.current_save = None;
+        }
+        if let Some(size) = size {
+            self.size = size;
+        }
+    }
+}
+
+impl Shell {
+    /// Begins to write the state, as it is now, to disk.
+    pub(crate) fn begin_save(&mut self, ticket: Option<Ticket>, label: Zxid, tree: &mut Tree) {
+        let walk = Walk::start(tree);
+        let snapshots = &mut self.snapshots;
+        snapshots.last_save += 1;
+        snapshots.current_save = Some(snapshots.last_save);
+        snapshots.asked_for = ticket.is_some();
+        snapshots.draw();
+        let number = snapshots.last_save;
+        let (sink, chunks) = mpsc::channel(SLICES_QUEUED);
+        self.store.save_snapshot(SnapshotJob { ticket, label, digest: walk.digest(), number, chunks });
+        tokio::task::spawn_local(save(self.me.clone(), walk, sink, number));
+    }
+
+    /// Begins to send the state, as it is now, to a learner, behind what is queued for it.
+    pub(crate) fn begin_send(&mut self, to: ServerId, last: Zxid, tree: &mut Tree) {
+        if let Some(stream) = self.links.begin_stream(to) {
+            let walk = Walk::start(tree);
+            assert_eq!(walk.last_processed(), last, "R-7: the state sent is not the one that was meant");
+            tokio::task::spawn_local(send(self.me.clone(), walk, stream));
+        }
+    }
+}
+
+impl Core {
+    /// Begins a snapshot, if one is due.
+    pub(crate) fn begin_due_save(&mut self) {
+        if self.shell.part.serving && self.shell.snapshots.is_due() {
+            let label = self.tree.last_processed();
+            self.shell.begin_save(None, label, &mut self.tree);
+        }
+    }
+
+    /// Puts a state in the place of the one there is.
+    pub(crate) fn replace_tree(&mut self, tree: Tree) {
+        self.tree = tree;
+        self.adorn_tree();
+    }
+
+    /// Shows the ensemble in the configuration node.
+    pub(crate) fn adorn_tree(&mut self) {
+        if !self.shell.config.standalone() {
+            let text = self.shell.config.ensemble_text();
+            self.tree.set_config(text.as_bytes(), Zxid::ZERO, crate::core::wall_clock());
+        }
+    }
+}
+
+/// Appends what stands before the nodes.
+fn put_head(walk: &Walk, out: &mut BytesMut) {
+    put_count(walk.sessions().len(), out);
+    for (session, timeout_ms) in walk.sessions() {
+        put_session(*session, *timeout_ms, out);
+    }
+    put_count(walk.acls().len(), out);
+    for (key, acl) in walk.acls() {
+        put_acl(*key, acl, out);
+    }
+}
+
+/// Appends the next nodes. True behind the last; `None` if the tree was replaced.
+fn put_slice(walk: &mut Walk, tree: &mut Tree, out: &mut BytesMut) -> Option<bool> {
+    let progress = walk.next(tree, SLICE_BYTES, &mut |node| {
+        put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
+    });
+    match progress {
+        Ok(Progress::More) => Some(false),
+        Ok(Progress::Done) => {
+            put_end(out);
+            Some(true)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Sends the state to a learner, as its link takes it.
+async fn send(me: Weak<RefCell<Core>>, mut walk: Walk, stream: Stream) {
+    let started = Instant::now();
+    let mut head = Some(());
+    loop {
+        let Some(core) = me.upgrade() else { return };
+        let mut guard = core.borrow_mut();
+        let core = &mut *guard;
+        match core.shell.links.room(&stream) {
+            Room::Gone => return walk.cancel(&mut core.tree),
+            Room::Full => {
+                drop(guard);
+                stream.room.notified().await;
+                continue;
+            }
+            Room::Free => {}
+        }
+        let mut slice = BytesMut::new();
+        if head.take().is_some() {
+            wire::peer::put_snap(walk.last_processed(), &mut slice);
+            put_head(&walk, &mut slice);
+        }
+        let Some(done) = put_slice(&mut walk, &mut core.tree, &mut slice) else {
+            // The state was replaced, so this server leads no longer, and its links are closing anyway.
+            core.shell.later.extend(core.shell.links.fail(&stream).map(Later::LinkGone));
+            return core.settle();
+        };
+        if done {
+            put_signature(&mut slice);
+        }
+        core.shell.links.fill(&stream, |out| out.extend_from_slice(&slice), done);
+        core.shell.touch();
+        if done {
+            return info!(
+                nodes = walk.node_count(),
+                ms = started.elapsed().as_millis(),
+                "the state was sent to a learner"
+            );
+        }
+        drop(guard);
+        yield_now().await;
+    }
+}
+
+/// Writes the state to disk, as the disk takes it.
+async fn save(me: Weak<RefCell<Core>>, mut walk: Walk, sink: mpsc::Sender<SnapshotChunk>, number: u64) {
+    let mut head = Some(());
+    loop {
+        let Ok(permit) = sink.reserve().await else {
+            return cancel(&me, walk);
+        };
+        let Some(core) = me.upgrade() else { return };
+        let mut guard = core.borrow_mut();
+        let core = &mut *guard;
+        if core.shell.snapshots.current_save != Some(number) {
+            debug!("a snapshot was given up: the log is being cut");
+            return walk.cancel(&mut core.tree);
+        }
+        let mut slice = BytesMut::new();
+        if head.take().is_some() {
+            put_head(&walk, &mut slice);
+        }
+        let Some(done) = put_slice(&mut walk, &mut core.tree, &mut slice) else {
+            return;
+        };
+        permit.send(SnapshotChunk { bytes: slice.freeze(), last: done });
+        if done {
+            return;
+        }
+        drop(guard);
+        yield_now().await;
+    }
+}
+
+fn cancel(me: &Weak<RefCell<Core>>, walk: Walk) {
+    if let Some(core) = me.upgrade() {
+        walk.cancel(&mut core.borrow_mut().tree);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Snapshots;
+
+    fn snapshots(count: u32, size: u64, seed: u64) -> Snapshots {
+        let text = format!("dataDir=/d\nclientPort=1\nsnapCount={count}");
+        let config = crate::Config::parse("zoo.cfg", text, |_| unreachable!("alone")).expect("valid");
+        Snapshots::new(&config, size, seed)
+    }
+
+    #[test]
+    fn a_snapshot_is_due_between_half_the_limit_and_the_limit() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 1..50 {
+            let mut snapshots = snapshots(100, 0, seed * 0x9e37_79b9);
+            let due = (0..200).find(|_| {
+                snapshots.logged(10);
+                snapshots.is_due()
+            });
+            let txns = due.expect("due at all") + 1;
+            assert!((50..=100).contains(&txns), "{txns}");
+            seen.insert(txns);
+        }
+        assert!(seen.len() > 10, "servers do not coincide: {seen:?}");
+    }
+
+    #[test]
+    fn not_before_the_log_is_as_large_as_the_last_snapshot() {
+        let mut snapshots = snapshots(100, 5000, 7);
+        for _ in 0..100 {
+            snapshots.logged(10);
+        }
+        assert!(!snapshots.is_due(), "1,000 bytes of log, and a snapshot of 5,000");
+        for _ in 0..400 {
+            snapshots.logged(10);
+        }
+        assert!(snapshots.is_due());
+    }
+}

@@ -1,0 +1,138 @@
+//! What the server counts, as plain integers: they are only touched on the loop.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// Least, greatest, number and sum of some measure.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Summary {
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+    pub(crate) count: u64,
+    pub(crate) sum: u64,
+}
+
+impl Summary {
+    pub(crate) fn record(&mut self, value: u64) {
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    /// Sum over count, with four decimals as Java prints them: no zeros at the end but one.
+    pub(crate) fn average(&self, divisor: u64) -> String {
+        let count = u128::from(self.count.max(1)) * u128::from(divisor);
+        let scaled = (u128::from(self.sum) * 10_000 + count / 2) / count;
+        let text = format!("{}.{:04}", scaled / 10_000, scaled % 10_000);
+        let short = text.trim_end_matches('0');
+        if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
+    }
+}
+
+/// The counters of a server.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) started: Instant,
+    pub(crate) packets_received: u64,
+    pub(crate) packets_sent: u64,
+    pub(crate) packets_between_servers: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) connections_refused: u64,
+    pub(crate) connections_dropped: u64,
+    pub(crate) connection_requests: u64,
+    pub(crate) sessionless_expired: u64,
+    pub(crate) sessions_expired: u64,
+    pub(crate) looking: u64,
+    pub(crate) diffs: u64,
+    pub(crate) snaps: u64,
+    pub(crate) proposals: u64,
+    pub(crate) proposal_bytes: Summary,
+    pub(crate) proposal_bytes_last: Option<u64>,
+    /// From the receipt of a request to its answer, in microseconds.
+    pub(crate) latency: Summary,
+    /// How long the disk took to sync a batch, in microseconds.
+    pub(crate) fsync: Summary,
+    /// How long a snapshot took, in milliseconds.
+    pub(crate) snapshot: Summary,
+    /// How long a turn of the loop took, in microseconds.
+    pub(crate) turns: Histogram<u64>,
+}
+
+/// A turn that takes longer than this is worth a warning.
+const TURN_SLOW: Duration = Duration::from_millis(100);
+/// The longest turn that the histogram tells apart, in microseconds.
+const TURN_MAX: u64 = 60_000_000;
+
+impl Stats {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            packets_received: 0,
+            packets_sent: 0,
+            packets_between_servers: 0,
+            bytes_received: 0,
+            response_bytes: 0,
+            connections_refused: 0,
+            connections_dropped: 0,
+            connection_requests: 0,
+            sessionless_expired: 0,
+            sessions_expired: 0,
+            looking: 0,
+            diffs: 0,
+            snaps: 0,
+            proposals: 0,
+            proposal_bytes: Summary::default(),
+            proposal_bytes_last: None,
+            latency: Summary::default(),
+            fsync: Summary::default(),
+            snapshot: Summary::default(),
+            turns: Histogram::new_with_max(TURN_MAX, 2).expect("two digits up to a minute"),
+        }
+    }
+
+    pub(crate) fn turn(&mut self, took: Duration) {
+        self.turns.saturating_record(micros(took));
+        if took > TURN_SLOW {
+            tracing::warn!(ms = took.as_millis(), "a turn of the loop took long");
+        }
+    }
+
+    pub(crate) fn proposal(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.proposals += 1;
+        self.proposal_bytes.record(bytes);
+        self.proposal_bytes_last = Some(bytes);
+    }
+}
+
+/// A duration in whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Summary;
+
+    #[test]
+    fn averages_look_like_javas() {
+        let rows = [
+            (vec![], "0.0"),
+            (vec![1000, 2000], "1.5"),
+            (vec![1000], "1.0"),
+            (vec![1000, 0, 0], "0.3333"),
+            (vec![2000, 0, 0], "0.6667"),
+            (vec![123_450], "123.45"),
+        ];
+        for (micros, expected) in rows {
+            let mut summary = Summary::default();
+            for value in &micros {
+                summary.record(*value);
+            }
+            assert_eq!(summary.average(1000), expected, "{micros:?}");
+        }
+    }
+}

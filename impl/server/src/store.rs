@@ -1,0 +1,254 @@
+//! The disk, as the loop sees it: orders go to threads, and what has become durable comes back as events.
+//!
+//! One thread owns the log: it takes every batch that waits, writes them as one, syncs once, and reports. Another one
+//! does what is long or rare: epoch files, snapshots, reading the log for learners, purging. The loop itself never
+//! touches a file.
+
+mod log_thread;
+mod side_thread;
+
+use std::{sync::mpsc as blocking, thread::JoinHandle, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use protocol::{Recovered, Ticket};
+use spec::{Epoch, Zxid};
+use storage::{Batch, Disk, Log};
+use tokio::sync::mpsc;
+use tree::{Tree, Txn};
+
+/// What has happened on disk.
+#[derive(Debug)]
+pub(crate) enum DiskEvent {
+    /// These operations are durable.
+    Done {
+        /// In the order in which they were asked for.
+        tickets: Vec<Ticket>,
+        /// How long the sync took, if it was one of the log.
+        synced_in: Option<Duration>,
+    },
+    /// The log ends elsewhere than a truncation was to leave it.
+    TruncateFailed {
+        /// Where it was to end.
+        wanted: Zxid,
+        /// Where it ends.
+        found: Zxid,
+    },
+    /// The answer to a question about the log.
+    Located {
+        /// Which question.
+        ticket: Ticket,
+        /// The place.
+        at: Option<Zxid>,
+    },
+    /// The state was loaded anew.
+    Reloaded {
+        /// It.
+        tree: Box<Tree>,
+        /// What was found.
+        recovered: Recovered<Txn>,
+    },
+    /// A snapshot is over.
+    Saved {
+        /// Which.
+        number: u64,
+        /// Its size in bytes, if it came to stand.
+        size: Option<u64>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Something failed that must not: the server has to end.
+    Failed {
+        /// What.
+        error: storage::Error,
+        /// Whether it was a snapshot.
+        snapshot: bool,
+    },
+}
+
+/// An order to the thread of the log.
+#[derive(Debug)]
+pub(super) enum LogJob {
+    Append { batch: Batch, tickets: Vec<Ticket> },
+    Truncate { ticket: Ticket, last: Zxid },
+    SyncRecovered(Ticket),
+    SkipTo { ticket: Ticket, label: Zxid },
+    Reload,
+}
+
+/// An order to the thread for everything else.
+#[derive(Debug)]
+pub(super) enum SideJob {
+    SaveAccepted(Ticket, Epoch),
+    SaveCurrent(Ticket, Epoch),
+    Locate(Ticket, Zxid),
+    Snapshot(SnapshotJob),
+    Stream(StreamJob),
+    Purge { retain: usize },
+}
+
+/// A snapshot to write.
+#[derive(Debug)]
+pub(crate) struct SnapshotJob {
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) label: Zxid,
+    pub(crate) digest: i64,
+    pub(crate) number: u64,
+    pub(crate) chunks: mpsc::Receiver<SnapshotChunk>,
+}
+
+/// A piece of a snapshot.
+#[derive(Debug)]
+pub(crate) struct SnapshotChunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) last: bool,
+}
+
+/// A part of the log to read for a learner.
+#[derive(Debug)]
+pub(super) struct StreamJob {
+    after: Zxid,
+    through: Zxid,
+    pieces: mpsc::Sender<Result<BytesMut, storage::Error>>,
+}
+
+/// Pieces of a log that may wait for a learner.
+const PIECES_QUEUED: usize = 4;
+
+/// The way to the threads of the disk.
+#[derive(Debug)]
+pub(crate) struct Store {
+    batch: Batch,
+    tickets: Vec<Ticket>,
+    log: blocking::Sender<LogJob>,
+    side: blocking::Sender<SideJob>,
+    long: blocking::Sender<SideJob>,
+}
+
+/// The threads of the disk, to wait for.
+#[derive(Debug)]
+pub(crate) struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Waits until everything that was ordered is done, once the [`Store`] is dropped.
+    pub(crate) fn join(self) {
+        for thread in self.0 {
+            // A thread that panicked has said why.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the threads over a log that is open.
+pub(crate) fn start<D: Disk>(
+    store: &storage::Store<D>,
+    log: Log<D>,
+    events: mpsc::UnboundedSender<DiskEvent>,
+) -> std::io::Result<(Store, Threads)> {
+    let (log_jobs, log_queue) = blocking::channel();
+    let (side_jobs, side_queue) = blocking::channel();
+    let (long_jobs, long_queue) = blocking::channel();
+    let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    };
+    let (for_log, for_side, for_long) = (store.clone(), store.clone(), store.clone());
+    let (log_events, side_events) = (events.clone(), events.clone());
+    let (side_to_log, long_to_log) = (log_jobs.clone(), log_jobs.clone());
+    let threads = vec![
+        spawn("log", Box::new(move || log_thread::run(&for_log, log, &log_queue, &log_events)))?,
+        spawn(
+            "epochs",
+            Box::new(move || side_thread::run(&for_side, &side_queue, &side_events, &side_to_log)),
+        )?,
+        spawn(
+            "snapshots",
+            Box::new(move || side_thread::run(&for_long, &long_queue, &events, &long_to_log)),
+        )?,
+    ];
+    let store =
+        Store { batch: Batch::new(), tickets: Vec::new(), log: log_jobs, side: side_jobs, long: long_jobs };
+    Ok((store, Threads(threads)))
+}
+
+impl Store {
+    /// Puts a transaction into the batch that leaves at the end of the turn; returns its size in bytes.
+    pub(crate) fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &Txn) -> usize {
+        if !self.batch.has_room(0) {
+            self.hand_over();
+        }
+        let before = self.batch.len();
+        self.batch.push(zxid, txn);
+        self.tickets.push(ticket);
+        self.batch.len() - before
+    }
+
+    pub(crate) fn has_batch(&self) -> bool {
+        !self.tickets.is_empty()
+    }
+
+    /// Hands the batch to the log's thread.
+    pub(crate) fn hand_over(&mut self) {
+        if self.has_batch() {
+            let (batch, tickets) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.tickets));
+            self.order(LogJob::Append { batch, tickets });
+        }
+    }
+
+    /// Orders for the log are carried out in their order.
+    fn order(&mut self, job: LogJob) {
+        // A thread that is gone has reported why, and the server is ending.
+        let _ = self.log.send(job);
+    }
+
+    pub(crate) fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.hand_over();
+        self.order(LogJob::Truncate { ticket, last });
+    }
+
+    pub(crate) fn sync(&mut self, ticket: Ticket) {
+        self.hand_over();
+        self.order(LogJob::SyncRecovered(ticket));
+    }
+
+    pub(crate) fn reload(&mut self) {
+        self.hand_over();
+        self.order(LogJob::Reload);
+    }
+
+    pub(crate) fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        let _ = self.side.send(SideJob::SaveAccepted(ticket, epoch));
+    }
+
+    pub(crate) fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        let _ = self.side.send(SideJob::SaveCurrent(ticket, epoch));
+    }
+
+    pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.hand_over();
+        let _ = self.long.send(SideJob::Locate(ticket, zxid));
+    }
+
+    pub(crate) fn save_snapshot(&mut self, job: SnapshotJob) {
+        let _ = self.long.send(SideJob::Snapshot(job));
+    }
+
+    pub(crate) fn purge(&mut self, retain: usize) {
+        let _ = self.long.send(SideJob::Purge { retain });
+    }
+
+    /// Gives the orders away: once dropped, the threads end when they have done what they have.
+    pub(crate) fn take_away(&mut self) -> Self {
+        let (log, side, long) = (blocking::channel().0, blocking::channel().0, blocking::channel().0);
+        std::mem::replace(self, Self { batch: Batch::new(), tickets: Vec::new(), log, side, long })
+    }
+
+    /// Has a part of the log read, piece by piece, as PROPOSAL and COMMIT packets.
+    pub(crate) fn stream_log(
+        &mut self,
+        after: Zxid,
+        through: Zxid,
+    ) -> mpsc::Receiver<Result<BytesMut, storage::Error>> {
+        let (pieces, received) = mpsc::channel(PIECES_QUEUED);
+        let _ = self.long.send(SideJob::Stream(StreamJob { after, through, pieces }));
+        received
+    }
+}

@@ -1,0 +1,102 @@
+//! The thread that owns the log.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use protocol::Ticket;
+use storage::{Batch, Disk, Error, Log, Store};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
+
+use super::{DiskEvent, LogJob};
+
+/// How long nothing must be ordered before the next file is readied.
+const IDLE: Duration = Duration::from_millis(50);
+/// A sync that takes longer is worth a warning.
+const SYNC_SLOW: Duration = Duration::from_secs(1);
+
+/// Carries orders out until the loop is gone, or one fails.
+pub(super) fn run<D: Disk>(
+    store: &Store<D>,
+    mut log: Log<D>,
+    queue: &Receiver<LogJob>,
+    events: &UnboundedSender<DiskEvent>,
+) {
+    let mut ahead = None;
+    let mut idle = false;
+    loop {
+        let job = match ahead.take() {
+            Some(job) => job,
+            None if idle => match queue.recv() {
+                Ok(job) => job,
+                Err(_) => return,
+            },
+            None => match queue.recv_timeout(IDLE) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    idle = true;
+                    if let Err(error) = log.idle() {
+                        let _ = events.send(DiskEvent::Failed { error, snapshot: false });
+                        return;
+                    }
+                    continue;
+                }
+            },
+        };
+        idle = false;
+        let event = match job {
+            LogJob::Append { batch, tickets } => append(&mut log, batch, tickets, queue, &mut ahead),
+            LogJob::Truncate { ticket, last } => log.truncate(last).map(|found| {
+                if found == last { done(ticket) } else { DiskEvent::TruncateFailed { wanted: last, found } }
+            }),
+            LogJob::SyncRecovered(ticket) => log.sync_recovered().map(|()| done(ticket)),
+            LogJob::SkipTo { ticket, label } => log.skip_to(label).map(|()| done(ticket)),
+            LogJob::Reload => store.recover().map(|recovery| DiskEvent::Reloaded {
+                tree: Box::new(recovery.tree),
+                recovered: recovery.recovered,
+            }),
+        };
+        let event = event.unwrap_or_else(|error| DiskEvent::Failed { error, snapshot: false });
+        let failed = matches!(event, DiskEvent::Failed { .. });
+        if events.send(event).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn done(ticket: Ticket) -> DiskEvent {
+    DiskEvent::Done { tickets: vec![ticket], synced_in: None }
+}
+
+/// Appends a batch with all that wait behind it, as far as they make one batch, and syncs once.
+fn append<D: Disk>(
+    log: &mut Log<D>,
+    mut batch: Batch,
+    mut tickets: Vec<Ticket>,
+    queue: &Receiver<LogJob>,
+    ahead: &mut Option<LogJob>,
+) -> Result<DiskEvent, Error> {
+    while let Ok(job) = queue.try_recv() {
+        match job {
+            LogJob::Append { batch: more, tickets: theirs } if batch.has_room(more.len()) => {
+                batch.extend(&more);
+                tickets.extend(theirs);
+            }
+            other => {
+                *ahead = Some(other);
+                break;
+            }
+        }
+    }
+    log.append_batch(&batch)?;
+    let started = Instant::now();
+    log.sync()?;
+    let took = started.elapsed();
+    if took > SYNC_SLOW {
+        warn!(ms = took.as_millis(), "a sync of the log took long");
+    }
+    Ok(DiskEvent::Done { tickets, synced_in: Some(took) })
+}

@@ -1,0 +1,132 @@
+//! Epoch files, snapshots, the log for learners, purging.
+
+use std::{
+    sync::mpsc::{Receiver, Sender},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+use spec::Zxid;
+use storage::{Disk, Error, Store};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{info, warn};
+use wire::peer::kind;
+
+use super::{DiskEvent, LogJob, SideJob, SnapshotJob, StreamJob};
+
+/// Bytes of the log that are read for a learner at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Carries orders out until the loop is gone, or one fails.
+pub(super) fn run<D: Disk>(
+    store: &Store<D>,
+    queue: &Receiver<SideJob>,
+    events: &UnboundedSender<DiskEvent>,
+    log: &Sender<LogJob>,
+) {
+    let done = |ticket| DiskEvent::Done { tickets: vec![ticket], synced_in: None };
+    let failed = |error| DiskEvent::Failed { error, snapshot: false };
+    while let Ok(job) = queue.recv() {
+        let event = match job {
+            SideJob::SaveAccepted(ticket, epoch) => {
+                Some(store.save_accepted(epoch).map_or_else(failed, |()| done(ticket)))
+            }
+            SideJob::SaveCurrent(ticket, epoch) => {
+                Some(store.save_current(epoch).map_or_else(failed, |()| done(ticket)))
+            }
+            SideJob::Locate(ticket, zxid) => {
+                let at = store.locate(zxid).unwrap_or_else(|error| {
+                    warn!(%error, "the log cannot be searched; the learner gets the whole state");
+                    None
+                });
+                Some(DiskEvent::Located { ticket, at })
+            }
+            SideJob::Snapshot(job) => snapshot(store, job, log),
+            SideJob::Stream(job) => {
+                stream(store, job);
+                None
+            }
+            SideJob::Purge { retain } => {
+                match store.purge(retain) {
+                    Ok(purged) => info!(snapshots = purged.snapshots, logs = purged.logs, "purged"),
+                    Err(error) => warn!(%error, "cannot purge"),
+                }
+                None
+            }
+        };
+        if event.is_some_and(|event| events.send(event).is_err()) {
+            return;
+        }
+    }
+}
+
+/// Writes a snapshot as its pieces come. One that breaks off leaves nothing.
+fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> Option<DiskEvent> {
+    let started = Instant::now();
+    let SnapshotJob { ticket, label, digest, number, chunks } = job;
+    let size = match write(store, label, digest, chunks) {
+        Ok(size) => size,
+        Err(error) => return Some(DiskEvent::Failed { error, snapshot: true }),
+    };
+    if let (Some(ticket), Some(_)) = (ticket, size) {
+        // The log goes on behind what was received; only then is it the state that a start would give.
+        let _ = log.send(LogJob::SkipTo { ticket, label });
+    }
+    Some(DiskEvent::Saved { number, size, took: started.elapsed() })
+}
+
+fn write<D: Disk>(
+    store: &Store<D>,
+    label: Zxid,
+    digest: i64,
+    mut chunks: tokio::sync::mpsc::Receiver<super::SnapshotChunk>,
+) -> Result<Option<u64>, Error> {
+    let mut file = store.snapshots().begin(label)?;
+    while let Some(chunk) = chunks.blocking_recv() {
+        file.write(&chunk.bytes)?;
+        if chunk.last {
+            return file.commit(Some(digest));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a part of the log for a learner, as fast as its link takes it.
+fn stream<D: Disk>(store: &Store<D>, job: StreamJob) {
+    let StreamJob { after, through, pieces } = job;
+    let mut range = match store.read(after, through) {
+        Ok(range) => range,
+        Err(error) => {
+            let _ = pieces.blocking_send(Err(error));
+            return;
+        }
+    };
+    let mut piece = BytesMut::new();
+    loop {
+        match range.next() {
+            Ok(Some((zxid, body))) => {
+                put(kind::PROPOSAL, zxid, Some(body), &mut piece);
+                put(kind::COMMIT, zxid, None, &mut piece);
+            }
+            Ok(None) => {
+                let _ = pieces.blocking_send(Ok(piece));
+                return;
+            }
+            Err(error) => {
+                let _ = pieces.blocking_send(Err(error));
+                return;
+            }
+        }
+        if piece.len() >= PIECE_BYTES && pieces.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
+            return;
+        }
+    }
+}
+
+fn put(kind: i32, zxid: Zxid, body: Option<&[u8]>, out: &mut BytesMut) {
+    use wire::Sink;
+    out.put_int(kind);
+    out.put_unsigned(zxid.0);
+    out.put_optional(body);
+    out.put_int(-1);
+}
