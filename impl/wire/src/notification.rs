@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn ours_comes_back_with_its_configuration() {
+    fn ours_comes_back_with_its_configuration() -> Result<(), Error> {
         let mut out = Vec::new();
         Notice::new(&ours(), b"version=0").encode(&mut out);
-        let payload = frame(&out).unwrap().unwrap();
-        let notice = Notice::decode(payload).unwrap();
+        let notice = Notice::decode(frame(&out)?.expect("a whole frame"))?;
         assert_eq!(notice.notification(), Ok(ours()));
         assert_eq!(notice.config, b"version=0");
+        Ok(())
     }
 
     #[test]
@@ -215,23 +215,24 @@ mod tests {
     }
 
     #[test]
-    fn older_forms_are_told_by_their_length() {
+    fn older_forms_are_told_by_their_length() -> Result<(), Error> {
         let mut old = Vec::new();
         old.put_int(1);
         old.put_long(2);
         old.put_long(0x3_0000_0007);
         old.put_long(5);
-        let bare = Notice::decode(&old).unwrap();
+        let bare = Notice::decode(&old)?;
         assert_eq!((bare.epoch, bare.version), (3, 0));
         old.put_long(4);
         old.put_int(1);
-        let unversioned = Notice::decode(&old).unwrap();
+        let unversioned = Notice::decode(&old)?;
         assert_eq!((unversioned.epoch, unversioned.version), (4, 0));
-        assert!(Notice::decode(&old[..27]).unwrap_err().is_short());
+        assert!(Notice::decode(&old[..27]).is_err_and(|error| error.is_short()));
+        Ok(())
     }
 
     #[test]
-    fn a_vote_for_nobody_is_below_every_vote() {
+    fn a_vote_for_nobody_is_below_every_vote() -> Result<(), Error> {
         let observer = Notice {
             state: 3,
             leader: i64::MIN,
@@ -241,9 +242,10 @@ mod tests {
             version: 2,
             config: Vec::new(),
         };
-        let read = observer.notification().unwrap();
+        let read = observer.notification()?;
         assert_eq!((read.vote.epoch, read.vote.zxid, read.round), (Epoch(0), None, 0));
         assert!(Notice { state: 4, ..observer }.notification().is_err());
+        Ok(())
     }
 
     #[test]
@@ -254,7 +256,9 @@ mod tests {
             let mut out = Vec::new();
             hello.encode(&mut out);
             for short in 0..out.len() {
-                assert!(Hello::decode(&mut Decoder::stream(&out[..short])).unwrap_err().is_short());
+                assert!(
+                    Hello::decode(&mut Decoder::stream(&out[..short])).is_err_and(|error| error.is_short())
+                );
             }
             assert_eq!(Hello::decode(&mut Decoder::stream(&out)), Ok(hello));
         }

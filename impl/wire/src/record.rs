@@ -369,10 +369,7 @@ mod tests {
     #[test]
     fn a_count_alone_allocates_nothing() {
         let far = 0x7fff_ffff_i32.to_be_bytes();
-        assert_eq!(
-            Decoder::new(&far, 100).vector(Decoder::bool).unwrap_err(),
-            Error::Short { wanted: 1, left: 0 }
-        );
+        assert_eq!(Decoder::new(&far, 100).vector(Decoder::bool), Err(Error::Short { wanted: 1, left: 0 }));
         let negative = (-7_i32).to_be_bytes();
         assert_eq!(Decoder::new(&negative, 100).vector(Decoder::bool), Ok(Some(vec![])));
     }
