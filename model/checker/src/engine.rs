@@ -62,6 +62,15 @@ impl Verdict {
     }
 }
 
+/// A way to rename a state: the parts change slots, and names inside of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Symmetry {
+    /// For each slot, the one whose part, renamed, comes to stand there.
+    pub slots: Vec<usize>,
+    /// The place of the symmetry that undoes this one.
+    pub inverse: usize,
+}
+
 /// A system to search, cut into parts.
 pub trait Model: Send + Sync + 'static {
     /// One piece of the state: an enum over hosts, links, ledgers.
@@ -109,6 +118,23 @@ pub trait Model: Send + Sync + 'static {
     /// Judges the whole: the views of all slots that have one, in slot order. Called once for each distinct
     /// combination.
     fn judge_whole(&self, views: &[(usize, &Self::View)]) -> Verdict;
+
+    /// The ways to rename the state without changing what can happen: a group, the identity first. States that differ
+    /// only in names are searched once. Only the identity, unless a model says otherwise.
+    fn symmetries(&self) -> Vec<Symmetry> {
+        let slots = self.initial().len();
+        vec![Symmetry { slots: (0..slots).collect(), inverse: 0 }]
+    }
+
+    /// The part under other names; the symmetry by its place in [`Model::symmetries`].
+    fn rename_part(&self, _symmetry: usize, part: &Self::Part) -> Self::Part {
+        part.clone()
+    }
+
+    /// The transition under other names.
+    fn rename_action(&self, _symmetry: usize, action: &Self::Action) -> Self::Action {
+        action.clone()
+    }
 
     /// The names of the situations that a search should meet, at most 64.
     fn witnesses(&self) -> &[&'static str];

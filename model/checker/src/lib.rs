@@ -2,3 +2,5 @@
 
 pub mod election;
 pub mod engine;
+pub mod rows;
+pub mod zab;

@@ -12,6 +12,7 @@ mod action;
 mod coarse;
 mod rules;
 mod settings;
+mod symmetry;
 
 use protocol::{Role, zab::Input};
 use spec::{
@@ -20,11 +21,15 @@ use spec::{
 };
 use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side};
 
+use self::symmetry::Renaming;
 pub use self::{
     action::Action,
     settings::{Bounds, Tier},
 };
-use crate::engine::{Board, Broken, Model, Verdict};
+use crate::engine::{Board, Broken, Model, Symmetry, Verdict};
+
+/// A leader whose name the record does not keep.
+const NOBODY: ServerId = ServerId(0);
 
 /// One piece of the state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
@@ -44,6 +49,8 @@ pub enum Part {
 pub struct Budget {
     /// How often each server has been told of a leader.
     pub elections: Vec<u8>,
+    /// How often a server was told to lead; 0 if that is not bounded.
+    pub reigns: u8,
     /// Transactions proposed.
     pub txns: u8,
     /// Crashes.
@@ -70,6 +77,8 @@ pub enum Change {
 pub enum Spend {
     /// A server, by its slot, is told of a leader.
     Election(usize),
+    /// A server is told to lead.
+    Reign,
     /// A transaction.
     Txn,
     /// A crash.
@@ -105,6 +114,7 @@ pub struct Zab {
     settings: world::Settings,
     servers: Vec<ServerId>,
     witnesses: Vec<&'static str>,
+    renamings: Vec<Renaming>,
 }
 
 impl Zab {
@@ -112,7 +122,8 @@ impl Zab {
     pub fn new(bounds: Bounds) -> Self {
         let servers: Vec<_> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
         let settings = bounds.settings(&servers);
-        Self { settings, servers, witnesses: rules::witnesses(), bounds }
+        let renamings = symmetry::renamings(servers.len(), bounds.symmetric);
+        Self { settings, servers, witnesses: rules::witnesses(), renamings, bounds }
     }
 
     /// The bounds.
@@ -227,6 +238,9 @@ impl Zab {
 
     fn elected<B: Board<Self>>(&self, board: &mut B, slot: usize, leader: ServerId) -> Result<(), Broken> {
         board.change(self.budget_slot(), Change::Budget(Spend::Election(slot)))?;
+        if leader == self.servers[slot] && self.bounds.reigns != u8::MAX {
+            board.change(self.budget_slot(), Change::Budget(Spend::Reign))?;
+        }
         self.event(board, slot, Event::Input(Input::Elected(leader)))?;
         Ok(())
     }
@@ -294,8 +308,13 @@ impl Model for Zab {
     fn enabled<B: Board<Self>>(&self, board: &B, action: &Action) -> bool {
         let used = || budget(board.part(self.budget_slot()));
         match action {
-            Action::Decide { server, .. } => self.has_election(board, self.slot_of(*server)),
-            Action::Elect { leader, followers } => self.may_elect(board, *leader, followers),
+            Action::Decide { server, leader } => {
+                let free = server != leader || used().reigns < self.bounds.reigns;
+                free && self.has_election(board, self.slot_of(*server))
+            }
+            Action::Elect { leader, followers } => {
+                used().reigns < self.bounds.reigns && self.may_elect(board, *leader, followers)
+            }
             Action::Join { learner, leader } => self.may_join(board, *learner, *leader),
             Action::Connect { leader, .. } => {
                 self.bounds.refusals || self.is_leading(board, self.slot_of(*leader))
@@ -347,16 +366,16 @@ impl Model for Zab {
             (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
             (Part::Record(record), Change::Record(change)) => {
                 match change {
-                    GhostChange::Establish(epoch, leader, initial) => {
-                        record.establish(*epoch, *leader, initial)
-                    }
-                    GhostChange::Commit(leader, held) => record.commit(*leader, held),
+                    // Rules do not ask who led; without the name, records are the same under all names.
+                    GhostChange::Establish(epoch, _, initial) => record.establish(*epoch, NOBODY, initial),
+                    GhostChange::Commit(_, held) => record.commit(NOBODY, held),
                 }
                 Ok(Yield::Nothing)
             }
             (Part::Budget(budget), Change::Budget(spend)) => {
                 match spend {
                     Spend::Election(slot) => budget.elections[*slot] += 1,
+                    Spend::Reign => budget.reigns += 1,
                     Spend::Txn => budget.txns += 1,
                     Spend::Crash => budget.crashes += 1,
                     Spend::Break => budget.breaks += 1,
@@ -393,6 +412,29 @@ impl Model for Zab {
 
     fn judge_whole(&self, views: &[(usize, &View)]) -> Verdict {
         self.judge_quorums(views)
+    }
+
+    fn symmetries(&self) -> Vec<Symmetry> {
+        self.renamings.iter().map(|renaming| self.symmetry(renaming)).collect()
+    }
+
+    fn rename_part(&self, symmetry: usize, part: &Part) -> Part {
+        let renaming = &self.renamings[symmetry];
+        match part {
+            Part::Server(server) => Part::Server(Box::new(server.renamed(|id| self.renamed(renaming, id)))),
+            Part::Link(_) | Part::Record(_) => part.clone(),
+            Part::Budget(budget) => {
+                let mut renamed = budget.clone();
+                for (slot, used) in budget.elections.iter().enumerate() {
+                    renamed.elections[renaming[slot]] = *used;
+                }
+                Part::Budget(renamed)
+            }
+        }
+    }
+
+    fn rename_action(&self, symmetry: usize, action: &Action) -> Action {
+        action.renamed(|id| self.renamed(&self.renamings[symmetry], id))
     }
 
     fn witnesses(&self) -> &[&'static str] {

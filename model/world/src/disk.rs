@@ -5,7 +5,7 @@
 //! start has synced it, and the next crash may take it away again.
 //!
 //! One crash stands for both a killed process and a cut of power. Truncating the log and dropping the snapshots behind
-//! the cut is one operation here.
+//! the cut is one operation here, as is storing a received state in place of the old one.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub struct Disk {
     log: Log,
     accepted: EpochFile,
     current: EpochFile,
-    snapshots: Snapshots,
+    snapshot: SnapshotFile,
     /// Searches of the log that are under way.
     searches: Vec<(Ticket, Zxid)>,
 }
@@ -57,11 +57,12 @@ struct EpochFile {
     unsynced: Vec<(Option<Ticket>, Epoch)>,
 }
 
-/// A snapshot of the empty state is always there: a server writes it before its first vote.
+/// The state that the log continues; none is the empty one. Storing one takes the place of all that was on disk,
+/// the log included, in one step that a crash leaves done or undone.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-struct Snapshots {
-    durable: Vec<(Zxid, State)>,
-    unsynced: Vec<(Option<Ticket>, Zxid, State)>,
+struct SnapshotFile {
+    durable: Option<(Zxid, State)>,
+    unsynced: Option<(Option<Ticket>, Zxid, State)>,
 }
 
 /// What a crash leaves of what was not synced.
@@ -73,8 +74,8 @@ pub struct Keep {
     pub accepted: u8,
     /// How many of the current epochs.
     pub current: u8,
-    /// How many of the snapshots.
-    pub snapshots: u8,
+    /// Whether the snapshot.
+    pub snapshot: bool,
 }
 
 /// What a finished operation tells the actor.
@@ -115,7 +116,7 @@ impl Disk {
     }
 
     pub(crate) fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, state: State) {
-        self.snapshots.unsynced.push((Some(ticket), label, state));
+        self.snapshot.unsynced = Some((Some(ticket), label, state));
     }
 
     pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
@@ -132,7 +133,7 @@ impl Disk {
             .into_iter()
             .chain(self.accepted.unsynced.iter().find_map(|(ticket, _)| *ticket))
             .chain(self.current.unsynced.iter().find_map(|(ticket, _)| *ticket))
-            .chain(self.snapshots.unsynced.iter().find_map(|(ticket, ..)| *ticket))
+            .chain(self.snapshot.unsynced.iter().find_map(|(ticket, ..)| *ticket))
             .chain(self.searches.iter().map(|(ticket, _)| *ticket))
             .collect();
         tickets.sort_unstable();
@@ -141,7 +142,7 @@ impl Disk {
 
     /// Whether a truncation or a snapshot is under way, so that the state in memory does not belong to the log.
     pub(crate) fn in_flux(&self) -> bool {
-        !self.snapshots.unsynced.is_empty()
+        self.snapshot.unsynced.is_some()
             || self.log.unsynced.iter().any(|op| matches!(op, LogOp::Truncate(..)))
     }
 
@@ -151,7 +152,7 @@ impl Disk {
         self.log.unsynced.iter().all(synced)
             && self.accepted.unsynced.is_empty()
             && self.current.unsynced.is_empty()
-            && self.snapshots.unsynced.is_empty()
+            && self.snapshot.unsynced.is_none()
     }
 
     /// Ends an operation: it and everything before it in its file is durable.
@@ -168,7 +169,7 @@ impl Disk {
                 self.settle(op);
             }
         } else if !self.accepted.finish(ticket) && !self.current.finish(ticket) {
-            self.snapshots.finish(ticket);
+            self.settle_snapshot();
         }
         Finished::Durable
     }
@@ -179,15 +180,22 @@ impl Disk {
             LogOp::Hole => {}
             LogOp::Truncate(_, last) => {
                 self.log.durable.retain(|(zxid, _)| *zxid <= last);
-                self.snapshots.durable.retain(|(label, _)| *label <= last);
+                self.snapshot.durable.take_if(|(label, _)| *label > last);
             }
             LogOp::Cut(records) => self.log.durable.truncate(records),
             LogOp::Sync(_) => {
                 // A start syncs all that it has read, the epoch files and snapshots too.
                 self.accepted.settle_loose();
                 self.current.settle_loose();
-                self.snapshots.settle_loose();
+                self.settle_snapshot();
             }
+        }
+    }
+
+    fn settle_snapshot(&mut self) {
+        if let Some((_, label, state)) = self.snapshot.unsynced.take() {
+            self.snapshot.durable = Some((label, state));
+            self.log.durable.clear();
         }
     }
 
@@ -197,14 +205,9 @@ impl Disk {
         for log in self.log_images(torn) {
             for accepted in 0..=self.accepted.unsynced.len() {
                 for current in 0..=self.current.unsynced.len() {
-                    for snapshots in 0..=self.snapshots.unsynced.len() {
+                    for snapshot in [false, true] {
                         let small = |n: usize| u8::try_from(n).expect("few operations are under way");
-                        let keep = Keep {
-                            log,
-                            accepted: small(accepted),
-                            current: small(current),
-                            snapshots: small(snapshots),
-                        };
+                        let keep = Keep { log, accepted: small(accepted), current: small(current), snapshot };
                         let mut disk = self.clone();
                         disk.crash(keep);
                         if left.insert(disk) {
@@ -248,9 +251,10 @@ impl Disk {
         self.log.unsynced = left;
         self.accepted.crash(keep.accepted.into());
         self.current.crash(keep.current.into());
-        self.snapshots.unsynced.truncate(keep.snapshots.into());
-        for (ticket, ..) in &mut self.snapshots.unsynced {
-            *ticket = None;
+        if keep.snapshot {
+            self.snapshot.unsynced.iter_mut().for_each(|(ticket, ..)| *ticket = None);
+        } else {
+            self.snapshot.unsynced = None;
         }
     }
 
@@ -288,11 +292,11 @@ impl Disk {
         Ok(self.state_of(&plan, false))
     }
 
-    /// Everything that was handed to log and snapshots, durable or not. Truncations count once they are durable.
+    /// Everything that was handed to the log, on top of the snapshot, durable or not. Truncations count once they are
+    /// durable, as does a snapshot.
     pub fn logged(&self) -> State {
-        let newest = self.snapshots.all().max_by_key(|(label, _)| *label);
-        let (label, mut state) = newest.map_or((Zxid::ZERO, State::new()), |(l, s)| (l, s.clone()));
-        state.extend(self.appended().filter(|(zxid, _)| *zxid > label));
+        let mut state = self.snapshot.durable.as_ref().map_or_else(State::new, |(_, state)| state.clone());
+        state.extend(self.appended());
         state
     }
 
@@ -310,9 +314,9 @@ impl Disk {
         (zxid >= reach).then(|| held.last().unwrap_or(reach))
     }
 
-    /// The log holds every transaction behind this one: the label of the newest snapshot that was received.
+    /// The log holds every transaction behind this one.
     fn reach(&self) -> Zxid {
-        self.snapshots.all().map(|(label, _)| label).max().unwrap_or(Zxid::ZERO)
+        self.snapshot.durable.as_ref().map_or(Zxid::ZERO, |(label, _)| *label)
     }
 
     fn appended(&self) -> impl Iterator<Item = Logged> + '_ {
@@ -331,7 +335,7 @@ impl Disk {
     fn found(&self, with_unsynced: bool) -> Found<Txn> {
         let mut records: Vec<_> = self.log.durable.iter().copied().map(Some).collect();
         let mut synced = records.len();
-        let mut snapshots: Vec<_> = self.snapshots.durable.iter().map(|(label, _)| *label).collect();
+        let mut label = self.reach();
         let (mut accepted, mut current) = (self.accepted.durable, self.current.durable);
         if with_unsynced {
             for op in &self.log.unsynced {
@@ -340,41 +344,38 @@ impl Disk {
                     LogOp::Hole => records.push(None),
                     LogOp::Truncate(_, last) => {
                         records.retain(|record| record.is_some_and(|(zxid, _)| zxid <= *last));
-                        snapshots.retain(|label| label <= last);
+                        label = if label > *last { Zxid::ZERO } else { label };
                     }
                     LogOp::Cut(kept) => records.truncate(*kept),
                     LogOp::Sync(_) => {}
                 }
                 synced = synced.min(records.len());
             }
-            snapshots.extend(self.snapshots.unsynced.iter().map(|(_, label, _)| *label));
+            if let Some((_, received, _)) = self.snapshot.unsynced {
+                (label, synced) = (received, 0);
+                records.clear();
+            }
             accepted = self.accepted.visible();
             current = self.current.visible();
         }
-        snapshots.push(Zxid::ZERO);
-        let newest = snapshots.into_iter().max().unwrap_or(Zxid::ZERO);
         let segment = segment(&records);
-        let synced = segment
-            .as_ref()
-            .filter(|_| synced > 0)
-            .map(|s| Mark { segment: s.first, offset: offset(synced) });
+        let mark = |segment: &Segment<Txn>| Mark { segment: segment.first, offset: offset(synced) };
         Found {
-            snapshots: vec![Snapshot { label: newest, verdict: SnapshotVerdict::Valid }],
+            snapshots: vec![Snapshot { label, verdict: SnapshotVerdict::Valid }],
+            synced: segment.as_ref().filter(|_| synced > 0).map(mark),
             segments: segment.into_iter().collect(),
-            synced,
             accepted: Some(accepted),
             current: Some(current),
         }
     }
 
     fn state_of(&self, plan: &Plan<Txn>, with_unsynced: bool) -> State {
-        let unsynced = self.snapshots.unsynced.iter().filter(|_| with_unsynced);
-        let mut state = self
-            .snapshots
-            .durable
-            .iter()
-            .map(|(label, state)| (label, state))
-            .chain(unsynced.map(|(_, label, state)| (label, state)))
+        let received = self.snapshot.unsynced.as_ref().map(|(_, label, state)| (label, state));
+        let durable = self.snapshot.durable.as_ref().map(|(label, state)| (label, state));
+        let mut state = received
+            .filter(|_| with_unsynced)
+            .into_iter()
+            .chain(durable)
             .find(|(label, _)| Some(**label) == plan.snapshot)
             .map_or_else(State::new, |(_, state)| state.clone());
         state.extend(plan.replay.iter().copied());
@@ -445,30 +446,6 @@ impl EpochFile {
         }
         if self.visible() == self.durable {
             self.unsynced.clear();
-        }
-    }
-}
-
-impl Snapshots {
-    fn all(&self) -> impl Iterator<Item = (Zxid, &State)> {
-        let unsynced = self.unsynced.iter().map(|(_, label, state)| (*label, state));
-        self.durable.iter().map(|(label, state)| (*label, state)).chain(unsynced)
-    }
-
-    fn finish(&mut self, ticket: Ticket) {
-        let place = self.unsynced.iter().position(|(issued, ..)| *issued == Some(ticket));
-        let place = place.expect("an operation that ends is under way");
-        for (_, label, state) in self.unsynced.drain(..=place) {
-            self.durable.retain(|(held, _)| *held != label);
-            self.durable.push((label, state));
-        }
-    }
-
-    fn settle_loose(&mut self) {
-        while let Some((None, label, state)) = self.unsynced.first().cloned() {
-            self.durable.retain(|(held, _)| *held != label);
-            self.durable.push((label, state));
-            self.unsynced.remove(0);
         }
     }
 }

@@ -14,7 +14,7 @@ use spec::Zxid;
 
 pub use disk::{Disk, Keep};
 pub use link::{End, Frame, Link, LinkChange, Side};
-pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight};
+pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use view::entries;
 
 /// What is replicated: a number that no other transaction of the run has.

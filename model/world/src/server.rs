@@ -166,6 +166,16 @@ impl Server {
         Ok(server)
     }
 
+    /// The same server under other names.
+    #[must_use]
+    pub fn renamed(&self, name: impl Fn(ServerId) -> ServerId) -> Self {
+        let mut server = self.clone();
+        server.id = name(server.id);
+        server.process.timers = server.process.timers.iter().map(|t| renamed_timer(*t, &name)).collect();
+        server.process.zab = server.process.zab.renamed(name);
+        server
+    }
+
     /// Whether it waits for an election to choose a leader.
     pub fn is_looking(&self) -> bool {
         self.process.zab.is_looking()
@@ -234,6 +244,16 @@ impl Server {
         run.settle(self)?;
         run.judge_step(&before, &self.view())?;
         Ok(run.outcome)
+    }
+}
+
+/// A timer under other names.
+#[must_use]
+pub fn renamed_timer(timer: Timer, name: &impl Fn(ServerId) -> ServerId) -> Timer {
+    match timer {
+        Timer::Handshake(peer) => Timer::Handshake(name(peer)),
+        Timer::Silence(peer) => Timer::Silence(name(peer)),
+        Timer::Establish | Timer::Ping | Timer::Expiry | Timer::Resend | Timer::Finalize => timer,
     }
 }
 

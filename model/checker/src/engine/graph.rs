@@ -90,6 +90,7 @@ impl Edges {
                 let offers = search.tables.offers(slot, expander.here[slot]);
                 for action in offers.iter().filter(|action| search.tables.model.is_fault_free(action)) {
                     if let Some((Ok(()), _)) = expander.step(&mut search.tables, action) {
+                        search.tables.canonicalise(&mut expander.after, &mut expander.scratch);
                         let (to, new) = search.states.insert(&expander.after);
                         assert!(!new, "the search was exhausted");
                         if to != index {

@@ -146,7 +146,8 @@ impl<'m, M: Model> Search<'m, M> {
 
     /// Searches to the end, telling how far it is from time to time.
     pub fn run(&mut self, tell: &mut dyn FnMut(&Progress)) -> Outcome<M::Action> {
-        let initial = self.tables.initial();
+        let mut initial = self.tables.initial();
+        self.tables.canonicalise(&mut initial, &mut Vec::new());
         self.add(&initial, 0, 0);
         let mut end = self.counterexample.as_ref().map(|_| End::Broken);
         let mut expander = Expander::new(initial.len());
@@ -221,6 +222,7 @@ impl<'m, M: Model> Search<'m, M> {
                     self.see(witnesses, index);
                     match result {
                         Ok(()) => {
+                            self.tables.canonicalise(&mut expander.after, &mut expander.scratch);
                             let after = std::mem::take(&mut expander.after);
                             self.add(&after, index, number);
                             expander.after = after;
@@ -256,27 +258,50 @@ impl<'m, M: Model> Search<'m, M> {
             let bit = bits.trailing_zeros() as usize;
             bits &= bits - 1;
             if self.witnesses[bit].is_none() {
-                self.witnesses[bit] = Some(self.path_to(index).len().try_into().expect("paths are short"));
+                self.witnesses[bit] = Some(self.depth_by_parents(index));
             }
         }
     }
 
     fn fail(&mut self, broken: Broken, index: u32, last: Option<&M::Action>) {
-        let mut path = self.path_to(index);
-        path.extend(last.cloned());
+        let (mut path, names) = self.named_path_to(index);
+        path.extend(last.map(|action| self.tables.undo_names(&names, action.clone())));
         self.counterexample = Some(Counterexample { broken, path });
     }
 
-    /// A shortest path to a state.
-    pub fn path_to(&mut self, mut index: u32) -> Vec<M::Action> {
-        let mut path = Vec::new();
+    /// A shortest path to a state, or to one that differs from it only in names.
+    pub fn path_to(&mut self, index: u32) -> Vec<M::Action> {
+        self.named_path_to(index).0
+    }
+
+    /// A shortest path from the initial state, and the symmetries by which its end became the state.
+    fn named_path_to(&mut self, mut index: u32) -> (Vec<M::Action>, Vec<usize>) {
+        let mut steps = Vec::new();
         while index != 0 {
             let (parent, number) = (self.parents.get(index), self.actions.get(index));
-            path.push(self.action(parent, number));
+            steps.push((parent, self.action(parent, number)));
             index = parent;
         }
-        path.reverse();
-        path
+        let mut expander = Expander::new(self.states.get(0).len());
+        let mut start = self.tables.initial();
+        let mut names = vec![self.tables.canonicalise(&mut start, &mut expander.scratch)];
+        let mut path = Vec::new();
+        for (parent, action) in steps.into_iter().rev() {
+            expander.load(self.states.get(parent));
+            expander.step(&mut self.tables, &action);
+            path.push(self.tables.undo_names(&names, action));
+            names.push(self.tables.canonicalise(&mut expander.after, &mut expander.scratch));
+        }
+        (path, names)
+    }
+
+    fn depth_by_parents(&self, mut index: u32) -> u32 {
+        let mut depth = 0;
+        while index != 0 {
+            index = self.parents.get(index);
+            depth += 1;
+        }
+        depth
     }
 
     fn action(&mut self, index: u32, number: u16) -> M::Action {
@@ -297,11 +322,12 @@ impl<'m, M: Model> Search<'m, M> {
 pub(crate) struct Expander {
     pub(crate) here: Vec<u32>,
     pub(crate) after: Vec<u32>,
+    pub(crate) scratch: Vec<u32>,
 }
 
 impl Expander {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { here: vec![0; slots], after: vec![0; slots] }
+        Self { here: vec![0; slots], after: vec![0; slots], scratch: Vec::with_capacity(slots) }
     }
 
     pub(crate) fn load(&mut self, ids: &[u32]) {

@@ -5,7 +5,7 @@ use std::{fmt, hash::BuildHasher, rc::Rc};
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::{Board, Broken, Model, guard::guarded};
+use super::{Board, Broken, Model, Symmetry, guard::guarded};
 
 /// Not computed yet.
 const UNKNOWN: u32 = u32::MAX;
@@ -76,6 +76,9 @@ pub struct Tables<'m, M: Model> {
     /// By slot, then by part: 0 for no view, else the view's id plus 1.
     view_ids: Vec<ById>,
     views: Interned<M::View>,
+    symmetries: Vec<Symmetry>,
+    /// By symmetry, then by part: the renamed part.
+    renamed: Vec<ById>,
 }
 
 impl<M: Model> fmt::Debug for Tables<'_, M> {
@@ -112,7 +115,50 @@ impl<'m, M: Model> Tables<'m, M> {
             offer_lists: Vec::new(),
             view_ids: Vec::new(),
             views: Interned::new(),
+            renamed: model.symmetries().iter().map(|_| ById::default()).collect(),
+            symmetries: model.symmetries(),
         }
+    }
+
+    /// Replaces a state by the one that stands for all that differ from it only in names: the least vector of ids.
+    /// Returns the symmetry that leads there.
+    pub(crate) fn canonicalise(&mut self, ids: &mut [u32], scratch: &mut Vec<u32>) -> usize {
+        scratch.clear();
+        scratch.extend_from_slice(ids);
+        let mut best = 0;
+        for symmetry in 1..self.symmetries.len() {
+            let mut less = false;
+            for slot in 0..ids.len() {
+                let source = self.symmetries[symmetry].slots[slot];
+                let id = self.renamed(symmetry, scratch[source]);
+                if !less && id > ids[slot] {
+                    break;
+                }
+                if id < ids[slot] && !less {
+                    (less, best) = (true, symmetry);
+                }
+                ids[slot] = id;
+            }
+        }
+        best
+    }
+
+    fn renamed(&mut self, symmetry: usize, id: u32) -> u32 {
+        let known = self.renamed[symmetry].get(id);
+        if known != UNKNOWN {
+            return known;
+        }
+        let part = self.model.rename_part(symmetry, self.parts.get(id));
+        let renamed = self.parts.id(part);
+        self.renamed[symmetry].set(id, renamed);
+        renamed
+    }
+
+    /// A transition as it is called from a state that the symmetries led to, in order.
+    pub(crate) fn undo_names(&self, symmetries: &[usize], action: M::Action) -> M::Action {
+        symmetries.iter().rev().fold(action, |action, symmetry| {
+            self.model.rename_action(self.symmetries[*symmetry].inverse, &action)
+        })
     }
 
     /// The initial state as ids.

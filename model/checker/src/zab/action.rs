@@ -94,6 +94,37 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The same under other names. Who follows in an election stays in the order of names.
+    #[must_use]
+    pub fn renamed(&self, name: impl Fn(ServerId) -> ServerId) -> Self {
+        let mut action = self.clone();
+        match &mut action {
+            Self::Decide { server: one, leader: other }
+            | Self::Join { learner: one, leader: other }
+            | Self::Connect { learner: one, leader: other }
+            | Self::Read { learner: one, leader: other, at: _ }
+            | Self::Notice { learner: one, leader: other, at: _ }
+            | Self::Break { learner: one, leader: other } => (*one, *other) = (name(*one), name(*other)),
+            Self::Elect { leader, followers } => {
+                *leader = name(*leader);
+                followers.iter_mut().for_each(|id| *id = name(*id));
+                followers.sort_unstable();
+            }
+            Self::Timeout { server, timer } => {
+                *server = name(*server);
+                *timer = world::renamed_timer(*timer, &name);
+            }
+            Self::Finish { server, ticket: _ }
+            | Self::Propose { server }
+            | Self::Crash { server, keep: _ } => {
+                *server = name(*server);
+            }
+        }
+        action
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = |at: &Side, learner: &ServerId, leader: &ServerId| match at {

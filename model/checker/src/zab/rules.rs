@@ -181,10 +181,10 @@ fn record_text(record: &Record) -> String {
     let reigns: Vec<_> = record
         .reigns()
         .iter()
-        .map(|reign| format!("{} under {} from {}", reign.epoch, reign.leader, sequence(&reign.initial)))
+        .map(|reign| format!("{} from {}", reign.epoch, sequence(&reign.initial)))
         .collect();
     let clash = record.clash().map_or_else(String::new, |clash| {
-        format!(", against which {} holds {}", clash.by, sequence(&clash.held))
+        format!(", against which a leader holds {}", sequence(&clash.held))
     });
-    format!("committed is {}{clash}, epochs are {}", sequence(record.committed()), reigns.join(", "))
+    format!("committed is {}{clash}, established are {}", sequence(record.committed()), reigns.join(", "))
 }

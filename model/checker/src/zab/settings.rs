@@ -25,6 +25,8 @@ pub struct Bounds {
     pub eager: bool,
     /// How often each server may be told of a leader.
     pub elections: u8,
+    /// How often, over all servers, one may be told to lead.
+    pub reigns: u8,
     /// How many transactions are proposed.
     pub txns: u8,
     /// How many crashes happen.
@@ -42,6 +44,8 @@ pub struct Bounds {
     pub log_sync: bool,
     /// The last counter of an epoch.
     pub counter_max: u32,
+    /// Whether situations that differ only in the names of servers are searched once.
+    pub symmetric: bool,
     /// Whether to judge steps and messages too, not only histories.
     pub local_rules: bool,
 }
@@ -53,6 +57,7 @@ impl Default for Bounds {
             tier: Tier::Fine,
             eager: true,
             elections: 2,
+            reigns: u8::MAX,
             txns: 1,
             crashes: 0,
             breaks: 0,
@@ -61,6 +66,7 @@ impl Default for Bounds {
             window: 500,
             log_sync: true,
             counter_max: u32::MAX,
+            symmetric: true,
             local_rules: true,
         }
     }
