@@ -40,8 +40,8 @@ fn check(connection: &ClientConnection, seen: &mut BTreeMap<i32, usize>) -> Resu
         let bytes = unhex(&frame.hex)?;
         let payload = wire::record::frame(&bytes, LIMIT)?.context("half a frame")?;
         let again = match (at, frame.from) {
-            (0, _) => shaken(&ConnectRequest::decode(payload, LIMIT)?, ConnectRequest::encode),
-            (1, _) => shaken(&ConnectResponse::decode(payload)?, ConnectResponse::encode),
+            (0, _) => Some(encoded(&ConnectRequest::decode(payload, LIMIT)?, ConnectRequest::encode)),
+            (1, _) => Some(encoded(&ConnectResponse::decode(payload)?, ConnectResponse::encode)),
             (_, Side::Client) => asks(&frame.what, payload, &mut asked)?,
             (_, Side::Server) => {
                 let is_last = at + 1 == connection.frames.len();
@@ -55,10 +55,10 @@ fn check(connection: &ClientConnection, seen: &mut BTreeMap<i32, usize>) -> Resu
     Ok(())
 }
 
-fn shaken<T>(value: &T, encode: impl Fn(&T, &mut Vec<u8>)) -> Option<Vec<u8>> {
+fn encoded<T>(value: &T, encode: impl Fn(&T, &mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     encode(value, &mut out);
-    Some(out)
+    out
 }
 
 /// Decodes a request and remembers it; the bytes that encoding it gives, unless it is one to refuse.
@@ -160,16 +160,16 @@ fn put_body(operation: i32, reply: &Reply<'_>, out: &mut Vec<u8>) -> Result<Opti
 
 /// Apache lists children in the order of a hash table, and we in that of their names.
 fn same_names(operation: i32, reply: &Reply<'_>, out: &[u8]) -> Result<Option<Vec<u8>>> {
-    let sorted = |response| match response {
-        Response::Children(mut names) => {
-            names.sort();
-            Ok((names, None))
-        }
-        Response::Children2(mut names, stat) => {
-            names.sort();
-            Ok((names, Some(stat)))
-        }
-        other => bail!("no children: {other:?}"),
+    let sorted = |response| {
+        let (mut names, stat) = if let Response::Children(names) = response {
+            (names, None)
+        } else if let Response::Children2(names, stat) = response {
+            (names, Some(stat))
+        } else {
+            bail!("no children: {response:?}")
+        };
+        names.sort();
+        Ok((names, stat))
     };
     let again = Reply::decode(Decoder::new(&out[4..], LIMIT))?;
     ensure!(sorted(again.response(operation)?)? == sorted(reply.response(operation)?)?);

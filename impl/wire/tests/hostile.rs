@@ -102,7 +102,9 @@ fn harm(bytes: &mut Vec<u8>, harms: &[(Index, u8, u8)]) {
             3 => drop(bytes.remove(at)),
             // A length or count of the greatest size.
             _ => {
-                bytes.iter_mut().skip(at).zip([0x7f, 0xff, 0xff, *value]).for_each(|(byte, new)| *byte = new)
+                for (byte, new) in bytes.iter_mut().skip(at).zip([0x7f, 0xff, 0xff, *value]) {
+                    *byte = new;
+                }
             }
         }
     }

@@ -121,12 +121,11 @@ proptest! {
         while found.last() != Some(&Piece::End) {
             let bytes = Bytes::copy_from_slice(&out[start..end]);
             let mut input = Decoder::shared(&bytes, 1 << 20);
-            match reader.next(&mut input).expect("a piece") {
-                Some(piece) => found.push(piece),
-                None => {
-                    prop_assert!(end < out.len(), "it does not end");
-                    end = (end + portion).min(out.len());
-                }
+            if let Some(piece) = reader.next(&mut input).expect("a piece") {
+                found.push(piece);
+            } else {
+                prop_assert!(end < out.len(), "it does not end");
+                end = (end + portion).min(out.len());
             }
             start += bytes.len() - input.rest().len();
         }
