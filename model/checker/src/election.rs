@@ -22,7 +22,7 @@ use crate::engine::{Board, Broken, Model, Verdict};
 pub use self::server::{Server, Told};
 
 /// The named situations that a search should meet.
-const WITNESSES: [&str; 12] = [
+pub const WITNESSES: [&str; 12] = [
     "joins-another-round",
     "joins-own-round",
     "later-round-resets",
@@ -62,7 +62,7 @@ pub struct Election {
 }
 
 /// A piece of the state.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 #[expect(clippy::large_enum_variant, reason = "parts are interned: few exist, and most are servers")]
 pub enum Part {
     /// A server; slots `0..n`.
@@ -74,7 +74,7 @@ pub enum Part {
 }
 
 /// What is left of the budgets.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Budget {
     relooks: u8,
     crashes: u8,
@@ -171,6 +171,11 @@ impl Election {
         self.config.votes.len()
     }
 
+    /// The highest epoch that a server has joined at the start.
+    fn first_epoch(&self) -> Option<Epoch> {
+        self.config.votes.iter().map(|(epoch, _)| Epoch(*epoch)).max()
+    }
+
     fn mesh(&self, from: ServerId, to: ServerId) -> usize {
         self.count() * (1 + place(from)) + place(to)
     }
@@ -223,6 +228,10 @@ impl Election {
     fn act<B: Board<Self>>(&self, board: &mut B, id: ServerId, change: Change) -> Result<(), Broken> {
         let told = board.change(place(id), change)?;
         board.witness(told.witnesses);
+        let joined = server_of(board, id).established().filter(|_| told.elected.is_some());
+        if joined > self.first_epoch() {
+            board.witness(1 << 11);
+        }
         for (to, notification) in &told.sent {
             board.change(self.mesh(id, *to), Change::Send(*notification))?;
         }
@@ -257,7 +266,7 @@ impl Model for Election {
         });
         let mesh = (0..self.count() * self.count()).map(|_| Part::Mesh(None));
         let Config { relooks, crashes, breaks, epochs, .. } = self.config;
-        let epoch = Epoch(self.config.votes.iter().map(|(epoch, _)| *epoch).max().unwrap_or(0));
+        let epoch = self.first_epoch().unwrap_or_default();
         let budget = Budget { relooks, crashes, breaks, epochs, epoch };
         servers.chain(mesh).chain([Part::Budget(budget)]).collect()
     }
@@ -367,11 +376,19 @@ impl Model for Election {
     }
 
     fn judge_whole(&self, views: &[(usize, &judge::View)]) -> Verdict {
-        judge::whole(views)
+        judge::whole(views, &self.quorum)
     }
 
     fn witnesses(&self) -> &[&'static str] {
         &WITNESSES
+    }
+
+    fn is_goal(&self, parts: &[&Part]) -> bool {
+        self.goal(parts) || self.out_of_budget(parts)
+    }
+
+    fn is_demanded(&self, parts: &[&Part]) -> bool {
+        !self.out_of_budget(parts)
     }
 
     fn is_fault_free(&self, action: &Action) -> bool {

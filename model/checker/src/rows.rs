@@ -96,6 +96,12 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
     Row { name, setup: Setup::Zab(bounds), expects }
 }
 
+fn election(name: &'static str, votes: [(u32, u32); 3], expects: &'static [&'static str]) -> Row {
+    let votes = votes.to_vec();
+    let config = election::Config { votes, rounds: 2, relooks: 1, crashes: 0, breaks: 0, epochs: 1 };
+    Row { name, setup: Setup::Election(config), expects }
+}
+
 fn quick() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
@@ -107,5 +113,8 @@ fn quick() -> Vec<Row> {
             &["diff", "trunc"],
         ),
         zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, &["crash-image-recovered"]),
+        // Only the ids differ; then each level of the order says something else.
+        election("equal-votes", [(1, 1), (1, 1), (1, 1)], &election::WITNESSES),
+        election("mixed-votes", [(2, 5), (1, 5), (1, 6)], &election::WITNESSES),
     ]
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Notification, ServerState, Vote};
-use spec::ServerId;
+use protocol::{Notification, Quorum, ServerState, Vote, election::outranks};
+use spec::{ServerId, election::is_strict_total_order};
 
 use super::server::{Server, Told};
 use crate::engine::{Broken, Verdict};
@@ -59,8 +59,12 @@ fn unanimous_round(one: &View, other: &View) -> Option<Broken> {
     })
 }
 
-/// Witnesses of the whole.
-pub(super) fn whole(views: &[(usize, &View)]) -> Verdict {
+/// F-1, of every vote that a server ever began an election with; and the witnesses of the whole.
+pub(super) fn whole(views: &[(usize, &View)], quorum: &Quorum) -> Verdict {
+    let votes: BTreeSet<Vote> = views.iter().flat_map(|(_, view)| view.offered.iter().copied()).collect();
+    let votes: Vec<Vote> = votes.into_iter().collect();
+    let ordered = is_strict_total_order(&votes, |one, other| outranks(quorum, one, other));
+    let broken = (!ordered).then(|| Broken::new("F-1", format!("the votes {votes:?} have no best")));
     let leads = |id: ServerId| {
         let word = views.iter().find(|(_, view)| view.id == id).and_then(|(_, view)| view.word);
         word.is_some_and(|word| word.state == ServerState::Leading)
@@ -72,7 +76,7 @@ pub(super) fn whole(views: &[(usize, &View)]) -> Verdict {
         && leaders == 1
         && decided.iter().all(|word| word.vote.leader == decided[0].vote.leader);
     let witnesses = u64::from(leaders > 1) << 8 | u64::from(stray) << 9 | u64::from(settled) << 10;
-    Verdict { broken: None, witnesses }
+    Verdict { broken, witnesses }
 }
 
 /// What a step did to a server.

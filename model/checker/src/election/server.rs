@@ -271,10 +271,6 @@ fn witnesses(input: Input, before: &Election, after: &Election, told: &Told) -> 
                 | bit(3, !settled && notification.round < before.round() && !told.sent.is_empty())
                 | bit(4, elected && !settled)
                 | bit(7, before.is_finalizing() && !settled && better && !elected)
-                | bit(
-                    11,
-                    joins && notification.vote.zxid.is_some_and(|z| z.epoch() < notification.vote.epoch),
-                )
         }
         Input::LinkDown(_) => bit(5, elected),
         Input::Timer(_) => bit(6, elected),
