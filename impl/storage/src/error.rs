@@ -110,20 +110,28 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for io::Result<T> {
     fn context(self, doing: &'static str, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::OutOfSpace { doing, path: path.into() }
+        self.map_err(|source| {
+            let path = path.into();
+            if is_full(&source) {
+                Error::OutOfSpace { doing, path }
+            } else {
+                Error::Io { doing, path, source }
             }
-            _ => Error::Io { doing, path: path.into(), source },
         })
     }
 
     fn synced(self, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Error::OutOfSpace { doing: "sync", path: path.into() }
+        self.map_err(|source| {
+            let path = path.into();
+            if is_full(&source) {
+                Error::OutOfSpace { doing: "sync", path }
+            } else {
+                Error::Sync { path, source }
             }
-            _ => Error::Sync { path: path.into(), source },
         })
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

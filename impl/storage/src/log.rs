@@ -174,14 +174,16 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Fills the next file with zeros, so that the log can go on there without waiting. For idle moments: it takes as
-    /// long as it takes to write a file of the configured size.
+    /// Fills the next file with zeros, so that the log can go on there without waiting. For idle moments with all
+    /// synced: it takes as long as it takes to write a file of the configured size.
     ///
     /// # Errors
     /// As [`Self::sync_recovered`].
     pub fn prepare(&mut self) -> Result<(), Error> {
         self.guarded(|log| {
-            if log.next.is_none() {
+            // The file before may still have the name that the next one begins with.
+            let named = log.current.as_ref().is_none_or(|current| current.named);
+            if named && log.next.is_none() {
                 log.next = Some(log.zeroed(log.store.config().segment_bytes)?);
             }
             Ok(())
@@ -246,8 +248,9 @@ impl<D: Disk> Log<D> {
                 return Ok(log.last);
             }
             log.current = None;
-            snapshots.drop_behind(last)?;
+            // In this order: a snapshot may bridge a hole in the log, which must not outlive it.
             log.cut(&place)?;
+            snapshots.drop_behind(last)?;
             log.last = last;
             Ok(last)
         })
@@ -389,12 +392,14 @@ impl<D: Disk> Log<D> {
         let path = layout.log(segment);
         let file = self.store.disk().open(&path).context("open", &path)?;
         let mut entries = Entries::new(file, &path)?;
-        let mut found = None;
+        let (mut found, mut offset) = (None, FILE_HEADER_BYTES as u64);
         loop {
             match entries.next()? {
-                Place::Record { zxid, .. } if zxid <= last => found = Some(zxid),
-                Place::Record { at, .. } | Place::Broken { at } | Place::End { at } => {
-                    return Ok(Found { end: Some(Mark { segment, offset: at }), last: found, later });
+                Place::Record { zxid, .. } if zxid <= last => (found, offset) = (Some(zxid), entries.at()),
+                // Below a snapshot's label.
+                Place::Broken { .. } => {}
+                Place::Record { .. } | Place::End { .. } => {
+                    return Ok(Found { end: Some(Mark { segment, offset }), last: found, later });
                 }
             }
         }

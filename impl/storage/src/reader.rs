@@ -122,7 +122,10 @@ impl<D: Disk> LogRange<D> {
             if let Some(entries) = &mut self.entries {
                 match entries.next()? {
                     Place::Record { zxid, .. } => return Ok(Some(zxid)),
-                    Place::Broken { .. } | Place::End { .. } => self.entries = None,
+                    // What does not read and is none of the records wanted, as the caller's look at their order
+                    // will show.
+                    Place::Broken { .. } => continue,
+                    Place::End { .. } => self.entries = None,
                 }
             }
             let Some(first) = self.files.pop_front() else { return Ok(None) };

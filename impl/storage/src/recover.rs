@@ -10,7 +10,7 @@ use protocol::{
         Verdict,
     },
 };
-use spec::{Machine, Zxid};
+use spec::{Epoch, Machine, Zxid};
 use tree::{Tree, Txn};
 use wire::{
     Decoder,
@@ -51,6 +51,9 @@ pub(crate) struct Repairs {
     segments: Vec<Zxid>,
     /// The snapshot that was read; without one the empty state is to be stored.
     snapshot: Option<Zxid>,
+    /// The epochs whose file is missing.
+    accepted: Option<Epoch>,
+    current: Option<Epoch>,
     /// The end of the log behind the cuts.
     pub(crate) end: Option<Mark>,
 }
@@ -81,6 +84,13 @@ impl Repairs {
             store.snapshots().save(&mut Tree::new())?;
         }
         store.epochs().sync()?;
+        // In this order: a promise is never behind.
+        if let Some(epoch) = self.accepted {
+            store.epochs().save_accepted(epoch)?;
+        }
+        if let Some(epoch) = self.current {
+            store.epochs().save_current(epoch)?;
+        }
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
         remove_initialize(disk, &layout.data)
     }
@@ -168,7 +178,7 @@ fn scan<D: Disk>(store: &Store<D>, first: Zxid) -> Result<Segment<()>, Error> {
     loop {
         match entries.next()? {
             Place::Record { at, zxid } => {
-                records.push(Record { at, verdict: Verdict::Valid { zxid, txn: () } })
+                records.push(Record { at, verdict: Verdict::Valid { zxid, txn: () } });
             }
             Place::Broken { at } => records.push(Record { at, verdict: Verdict::Broken }),
             Place::End { at } => return Ok(Segment { first, records, end: at }),
@@ -212,7 +222,9 @@ fn repairs(found: &Found<()>, plan: &Plan<()>) -> Repairs {
     };
     let end = found.segments.iter().rev().map(end_of).find(|end| end.offset > 0);
     let segments = found.segments.iter().map(|segment| segment.first).collect();
-    Repairs { cuts, segments, snapshot: plan.snapshot, end }
+    let accepted = found.accepted.is_none().then_some(plan.accepted);
+    let current = found.current.is_none().then_some(plan.current);
+    Repairs { cuts, segments, snapshot: plan.snapshot, accepted, current, end }
 }
 
 /// Reads the log again and applies what the plan says.
@@ -224,7 +236,7 @@ fn replay<D: Disk>(
 ) -> Result<Recovered<Txn>, Error> {
     let window = store.config().window;
     let mut tail = VecDeque::with_capacity(window.min(plan.replay.len()));
-    let (mut base, mut watches) = (plan.floor, Default::default());
+    let (mut base, mut watches) = (plan.floor, <Tree as Machine>::Watches::default());
     let mut places = plan.replay.iter().map(|(zxid, ())| *zxid).peekable();
     for segment in &found.segments {
         let path = store.layout().log(segment.first);
@@ -246,7 +258,9 @@ fn replay<D: Disk>(
                     }
                     places.next();
                 }
-                Place::Record { .. } | Place::Broken { .. } | Place::End { .. } => break,
+                // Below the label, or torn.
+                Place::Broken { .. } => {}
+                Place::Record { .. } | Place::End { .. } => break,
             }
         }
     }
