@@ -20,3 +20,6 @@ pub use history::{Breach, Claim, Entry, History, Part, Phase, Record, ServerView
 pub use id::{ClientId, Epoch, ServerId, SessionId, Zxid};
 pub use machine::Machine;
 pub use rule::{Check, Rule, Scope, Verdict};
+
+#[cfg(test)]
+mod tests;
