@@ -164,6 +164,14 @@ impl Leader {
             return Next::Stay;
         };
         let verdict = match message {
+            // It has promised a later epoch, as the leader that it failed to become, and can never join this one.
+            // The next epoch will be one that it can (rule F-5).
+            Message::FollowerInfo { accepted, .. }
+                if accepted > self.epoch && self.stage == Stage::Broadcasting =>
+            {
+                out.note(Note::Outranked { by: from });
+                return Next::Look;
+            }
             Message::FollowerInfo { accepted, extended } => {
                 self.on_follower_info(core, from, accepted, extended, out)
             }

@@ -336,7 +336,7 @@ impl<M: Subject> Net<M> {
     /// Delivers everything that can be delivered, until all is quiet.
     pub(crate) fn pump(&mut self) {
         let mut refused = BTreeSet::new();
-        loop {
+        for _ in 0..100_000 {
             let choices = self.deliverable();
             let next = choices.into_iter().find(|choice| match choice {
                 Choice::Dial(from, to) => !refused.contains(&(*from, *to)),
@@ -354,6 +354,7 @@ impl<M: Subject> Net<M> {
                 None => return,
             }
         }
+        panic!("it does not come to rest");
     }
 
     /// Everything that could come next, except timers and faults.
