@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     client::{Client, ConnectError, Kind, Op, Stat},
     ensemble::{Ensemble, TICK_MS},
-    ledger::{Ack, Ledger, Reading, judge_order, longest_gap},
+    ledger::{Ack, Broken, Ledger, Reading, judge_order, longest_gap},
     worker::{Order, SESSION_TIMEOUT_MS, Shared, Worker, ephemeral},
 };
 
@@ -122,7 +122,7 @@ impl Trial {
     fn check_promises(&self) -> Result<()> {
         for worker in &self.workers {
             if let Some(broken) = &worker.state().broken {
-                bail!("{broken}");
+                bail!(Broken(broken.clone()));
             }
         }
         Ok(())
@@ -134,6 +134,10 @@ impl Trial {
     /// Says what was lost, reordered, kept or dropped wrongly.
     pub fn judge(&mut self) -> Result<Round> {
         self.rest()?;
+        self.judge_at_rest().map_err(|error| Broken::new(&error))
+    }
+
+    fn judge_at_rest(&mut self) -> Result<Round> {
         let mut acks: Vec<Ack> = Vec::new();
         let mut inconclusive = 0;
         for worker in &self.workers {

@@ -4,11 +4,34 @@
 //! than the first acknowledged write behind it. So the ledger yields bounds, and every acknowledgement and every
 //! reading is held against them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::client::{Kind, Op, Reply, Stat};
+
+/// A promise that the ensemble broke, in contrast to a connection that did, or a server that does not start.
+#[derive(Debug)]
+pub struct Broken(pub String);
+
+impl Broken {
+    /// An error that says that a promise was broken.
+    #[expect(clippy::new_ret_no_self, reason = "it is only ever used as an error")]
+    pub fn new(why: &anyhow::Error) -> anyhow::Error {
+        Self(format!("{why:#}")).into()
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
 
 /// One acknowledged write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,5 +10,6 @@ pub mod ensemble;
 pub mod jute;
 pub mod kills;
 pub mod ledger;
+pub mod power_cuts;
 pub mod scripts;
 pub mod worker;

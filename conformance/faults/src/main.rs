@@ -1,12 +1,17 @@
 //! Faults against running ensembles.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use faults::{
     ensemble::{Ensemble, Servers},
-    kills, scripts,
+    kills, power_cuts, scripts,
 };
 use serde_json::Value;
 
@@ -42,6 +47,36 @@ enum What {
         /// How many requests each client keeps under way.
         #[arg(long, default_value_t = 4)]
         window: usize,
+    },
+    /// Cut the power of one, two and all servers under continuous writes.
+    PowerCuts {
+        /// How many cuts.
+        #[arg(long, default_value_t = 100)]
+        cuts: usize,
+        /// What the dice start from; else another number each time.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many clients write.
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        /// How many requests each client keeps under way.
+        #[arg(long, default_value_t = 16)]
+        window: usize,
+        /// The least acknowledged writes a second.
+        #[arg(long, default_value_t = 1_000)]
+        rate_min: u64,
+        /// A test of the test: syncs do nothing, and this passes only if a loss is seen.
+        #[arg(long)]
+        no_sync: bool,
+    },
+    /// One server of the power cuts: `cut` on standard input cuts its power.
+    #[command(hide = true)]
+    CutServer {
+        /// What the dice start from.
+        #[arg(long)]
+        seed: u64,
+        /// Its configuration.
+        config: PathBuf,
     },
     /// Run a stock client's script against three servers.
     Clients {
@@ -80,8 +115,11 @@ fn sibling(name: &str) -> Result<PathBuf> {
     Ok(here.parent().context("this binary is in no folder")?.join(name))
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let What::CutServer { seed, config } = &arguments.command {
+        return Ok(ExitCode::from(power_cuts::serve(config, *seed)?));
+    }
     let (dir, keep) = match &arguments.dir {
         Some(dir) => (dir.clone(), true),
         None => (std::env::temp_dir().join(format!("zabkeeper-faults-{}", std::process::id())), false),
@@ -96,7 +134,7 @@ fn main() -> Result<()> {
     if !keep {
         fs::remove_dir_all(&dir)?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run(what: What, dir: &std::path::Path) -> Result<Value> {
@@ -105,10 +143,28 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             let ensemble = Ensemble::new(against.servers()?, 3, dir)?;
             kills::run(ensemble, kills::Plan { leader, all, clients, window })
         }
+        What::PowerCuts { cuts, seed, clients, window, rate_min, no_sync } => {
+            let kind = Servers::Cuttable { command: vec!["cut-server".to_owned()] };
+            let seed = seed.unwrap_or_else(fresh_seed);
+            let plan = power_cuts::Plan { cuts, seed, clients, window, rate_min };
+            if no_sync {
+                let ensembles =
+                    (1..=10).map(|n| Ensemble::new(kind.clone(), 3, &dir.join(format!("attempt{n}"))));
+                power_cuts::run_lying(ensembles, plan)
+            } else {
+                power_cuts::run(Ensemble::new(kind, 3, dir)?, plan)
+            }
+        }
+        What::CutServer { .. } => unreachable!("it is served before there is a folder"),
         What::Clients { against, seconds, script } => {
             let ensemble = Ensemble::new(against.servers()?, 3, dir)?;
             scripts::run(ensemble, &script, Duration::from_secs(seconds))?;
             Ok(Value::Null)
         }
     }
+}
+
+/// Another number each time.
+fn fresh_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
 }

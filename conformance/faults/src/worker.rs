@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     client::{Client, ConnectError, Kind, Op, Session},
-    ledger::{Ledger, Pending},
+    ledger::{Broken, Ledger, Pending},
 };
 
 /// The timeout that workers ask for, in milliseconds.
@@ -293,20 +293,8 @@ impl Run {
             self.shared.acked.fetch_add(1, Ordering::Relaxed);
         }
         let entered = lock(&self.state).ledger.acknowledge(pending, &reply, sent, acked);
-        entered.map_err(|error| Broken(error.to_string()).into())
+        entered.map_err(|error| Broken::new(&error))
     }
 }
 
 type UnderWay = VecDeque<(i32, Pending, u64)>;
-
-/// A promise that the ensemble broke, in contrast to a connection that did.
-#[derive(Debug)]
-struct Broken(String);
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Broken {}
