@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::{Notification, peer::Input};
+use protocol::{Notification, ServerState, peer::Input};
 use spec::ServerId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,6 +41,8 @@ struct Slot {
     /// The newest message, as it goes out.
     newest: Vec<u8>,
     unsent: bool,
+    /// The newest message that has come on this connection.
+    heard: Option<Notification>,
     connection: Option<Connection>,
     dialing: bool,
 }
@@ -81,6 +83,7 @@ impl Mesh {
         config: &Rc<Config>,
         me: &Weak<RefCell<Core>>,
     ) {
+        debug!(peer = %to, ?notification, "voting");
         let slot = self.slots.entry(to).or_default();
         slot.newest.clear();
         Notice::new(notification, self.config_text.as_bytes()).encode(&mut slot.newest);
@@ -99,6 +102,14 @@ impl Mesh {
         }
     }
 
+    /// What others that look for a leader have said last. A server that begins to look is told again: it may have
+    /// heard it an instant too early, when it still followed the old leader, and nobody would repeat it for a while.
+    pub(crate) fn heard(&self) -> Vec<(ServerId, Notification)> {
+        let looking = |notification: &Notification| notification.state == ServerState::Looking;
+        let heard = self.slots.iter().filter_map(|(from, slot)| Some((*from, slot.heard?)));
+        heard.filter(|(_, notification)| looking(notification)).collect()
+    }
+
     /// Closes every connection: this server stops.
     pub(crate) fn close_all(&mut self) {
         self.slots.clear();
@@ -114,11 +125,13 @@ impl Mesh {
 impl Core {
     /// A connection of the mesh is up, instead of an older one with the same server.
     fn mesh_connected(&mut self, with: ServerId, stream: TcpStream) {
+        debug!(peer = %with, "an election connection is up");
         let mesh = &mut self.shell.mesh;
         mesh.last_number += 1;
         let number = mesh.last_number;
         let slot = mesh.slots.entry(with).or_default();
         slot.unsent = !slot.newest.is_empty();
+        slot.heard = None;
         let wake = Rc::new(Notify::new());
         wake.notify_one();
         let (reader, writer) = stream.into_split();
@@ -136,14 +149,23 @@ impl Core {
         };
         if slot.connection.as_ref().is_some_and(|connection| connection.number == number) {
             slot.connection = None;
+            slot.heard = None;
             debug!(peer = %with, "an election connection broke");
             self.step(Input::ElectionLinkDown(with));
         }
     }
 
-    fn mesh_is_current(&self, with: ServerId, number: u64) -> bool {
-        let slot = self.shell.mesh.slots.get(&with);
-        slot.and_then(|slot| slot.connection.as_ref()).is_some_and(|connection| connection.number == number)
+    /// A message has come. Whether its connection still counts.
+    fn mesh_heard(&mut self, from: ServerId, number: u64, notification: Notification) -> bool {
+        let slot = self.shell.mesh.slots.get_mut(&from);
+        let current = |slot: &&mut Slot| slot.connection.as_ref().is_some_and(|with| with.number == number);
+        let Some(slot) = slot.filter(current) else {
+            return false;
+        };
+        debug!(peer = %from, ?notification, "a vote has come");
+        slot.heard = Some(notification);
+        self.step(Input::Notification { from, notification });
+        true
     }
 
     /// Whether it is worth the while to go on dialling this server.
@@ -185,6 +207,10 @@ async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
         }
         drop(core);
         tokio::time::sleep(backoff.next()).await;
+        // It may have dialled meanwhile.
+        if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dials_on(to)) {
+            return;
+        }
     }
 }
 
@@ -302,10 +328,9 @@ async fn read(me: Weak<RefCell<Core>>, mut reader: OwnedReadHalf, from: ServerId
             input.advance(taken);
             let Some(core) = me.upgrade() else { return };
             let mut core = core.borrow_mut();
-            if !core.mesh_is_current(from, number) {
+            if !core.mesh_heard(from, number, notification) {
                 return;
             }
-            core.step(Input::Notification { from, notification });
         }
     }
     lost(&me, from, number);
