@@ -31,4 +31,4 @@ pub use reader::LogRange;
 pub use recover::Recovery;
 pub use snapshot::{SnapshotFile, Snapshots};
 pub use store::{Config, Store};
-pub use text::{Epochs, myid};
+pub use text::Epochs;

@@ -25,10 +25,13 @@ use crate::{
 const MARK_EVERY_BYTES: u64 = 1 << 20;
 
 /// Encoded records to append together, in the order of their transactions.
+///
+/// It may grow above what one sync takes; then the log writes it in parts (rule D-1).
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    first: Option<Zxid>,
+    /// Where the parts begin, and with which transaction.
+    parts: Vec<(usize, Zxid)>,
     last: Zxid,
 }
 
@@ -43,8 +46,11 @@ impl Batch {
     /// # Panics
     /// If it does not follow the one before (rule R-4).
     pub fn push(&mut self, zxid: Zxid, txn: &Txn) {
-        self.place(zxid);
+        self.follow(zxid);
+        let start = self.bytes.len();
         put_entry(zxid, txn, &mut self.bytes);
+        self.part(start, zxid);
+        self.last = zxid;
     }
 
     /// Adds what another batch holds.
@@ -52,19 +58,34 @@ impl Batch {
     /// # Panics
     /// If it does not follow (rule R-4).
     pub fn extend(&mut self, other: &Self) {
-        if let Some(first) = other.first {
-            self.place(first);
+        for (first, part) in other.parts() {
+            self.follow(first);
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(part);
+            self.part(start, first);
             self.last = other.last;
-            self.bytes.extend_from_slice(&other.bytes);
         }
     }
 
-    fn place(&mut self, zxid: Zxid) {
-        match self.first {
-            None => self.first = Some(zxid),
-            Some(_) => assert!(zxid.follows(self.last), "R-4: {zxid} is logged behind {}", self.last),
+    fn follow(&self, zxid: Zxid) {
+        assert!(self.is_empty() || zxid.follows(self.last), "R-4: {zxid} is logged behind {}", self.last);
+    }
+
+    /// Begins a part with what was added at `start`, unless it fits into the one before.
+    fn part(&mut self, start: usize, first: Zxid) {
+        let fits = |(begin, _): &(usize, Zxid)| (self.bytes.len() - begin) as u64 <= BATCH_BYTES_MAX;
+        if !self.parts.last().is_some_and(fits) {
+            self.parts.push((start, first));
         }
-        self.last = zxid;
+    }
+
+    /// The parts, each with its first transaction: none above 4 MiB, but for a single record that is.
+    fn parts(&self) -> impl Iterator<Item = (Zxid, &[u8])> {
+        let ends = self.parts.iter().skip(1).map(|(begin, _)| *begin).chain([self.bytes.len()]);
+        let part = |((begin, first), end): (&(usize, Zxid), usize)| {
+            (*first, self.bytes.get(*begin..end).unwrap_or_default())
+        };
+        self.parts.iter().zip(ends).map(part)
     }
 
     /// Whether another `bytes` still fit into one batch.
@@ -79,12 +100,12 @@ impl Batch {
 
     /// Whether it holds no record.
     pub fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.parts.is_empty()
     }
 
     /// The last transaction, if there is one.
     pub fn last(&self) -> Option<Zxid> {
-        self.first.map(|_| self.last)
+        (!self.is_empty()).then_some(self.last)
     }
 
     /// Forgets its records, and keeps its memory if that is no more than a batch takes.
@@ -93,7 +114,7 @@ impl Batch {
         if self.bytes.capacity() as u64 > BATCH_BYTES_MAX {
             self.bytes = Vec::new();
         }
-        self.first = None;
+        self.parts.clear();
     }
 }
 
@@ -199,25 +220,33 @@ impl<D: Disk> Log<D> {
     /// If the batch does not follow the log (rule R-4), or recovery was not synced before (rule D-9).
     pub fn append_batch(&mut self, batch: &Batch) -> Result<(), Error> {
         assert!(self.repairs.is_none(), "D-9: the log is written before recovery was synced");
-        let Some(first) = batch.first else { return Ok(()) };
+        let Some((_, first)) = batch.parts.first() else { return Ok(()) };
         assert!(first.follows(self.last), "R-4: {first} is logged behind {}", self.last);
         self.guarded(|log| {
-            let length = batch.bytes.len() as u64;
-            if log.unsynced() > 0 && log.unsynced() + length > BATCH_BYTES_MAX {
-                log.sync_now()?;
-            }
-            let fits = log.current.as_ref().is_some_and(|current| current.end + length <= current.length);
-            if !fits {
-                log.roll(first, length)?;
-            }
-            if let Some(current) = &mut log.current {
-                current.file.write_at(&batch.bytes, current.end).context("append to", &current.path)?;
-                current.end += length;
+            for (first, part) in batch.parts() {
+                log.append_part(first, part)?;
             }
             log.last = batch.last;
-            log.appended += length;
             Ok(())
         })
+    }
+
+    /// Writes what fits into one batch of the format.
+    fn append_part(&mut self, first: Zxid, part: &[u8]) -> Result<(), Error> {
+        let length = part.len() as u64;
+        if self.unsynced() > 0 && self.unsynced() + length > BATCH_BYTES_MAX {
+            self.sync_now()?;
+        }
+        let fits = self.current.as_ref().is_some_and(|current| current.end + length <= current.length);
+        if !fits {
+            self.roll(first, length)?;
+        }
+        if let Some(current) = &mut self.current {
+            current.file.write_at(part, current.end).context("append to", &current.path)?;
+            current.end += length;
+        }
+        self.appended += length;
+        Ok(())
     }
 
     /// Makes durable what was appended.

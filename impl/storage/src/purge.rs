@@ -2,7 +2,7 @@
 
 use spec::Zxid;
 
-use crate::{Error, disk::Disk, error::Context, store::Store};
+use crate::{Error, disk::Disk, error::Context, store::Store, text::if_there};
 
 /// What purging took away.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,8 +27,9 @@ impl<D: Disk> Store<D> {
         for (label, compressed) in layout.list_snapshots(disk)? {
             if label < oldest {
                 let path = compressed.unwrap_or_else(|| layout.snapshot(label));
-                disk.remove(&path).context("remove", &path)?;
-                purged.snapshots += 1;
+                // A cut of the log may be removing snapshots too.
+                purged.snapshots +=
+                    usize::from(if_there(disk.remove(&path)).context("remove", &path)?.is_some());
             }
         }
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;

@@ -17,6 +17,7 @@ use crate::{
     error::Context,
     layout::NEXT_SNAPSHOT,
     store::Store,
+    text::if_there,
 };
 
 /// Written and read in pieces of about this many bytes.
@@ -113,7 +114,7 @@ impl<D: Disk> Snapshots<D> {
         for (label, compressed) in layout.list_snapshots(self.store.disk())? {
             if label > last {
                 let path = compressed.unwrap_or_else(|| layout.snapshot(label));
-                self.store.disk().remove(&path).context("remove", &path)?;
+                if_there(self.store.disk().remove(&path)).context("remove", &path)?;
             }
         }
         self.store.disk().sync_dir(&layout.snapshots).synced(&layout.snapshots)
@@ -196,9 +197,10 @@ pub fn put_node(node: WalkedNode<'_>, out: &mut Vec<u8>) {
     snapshot::put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
 }
 
-/// Whether a snapshot has its end: if not, a crash came while it was written.
+/// Whether a snapshot has its end: if not, a crash came while it was written. One that has been purged meanwhile has
+/// none.
 pub(crate) fn is_whole<D: Disk>(disk: &D, path: &Path) -> Result<bool, Error> {
-    let file = disk.open(path).context("open", path)?;
+    let Some(file) = if_there(disk.open(path)).context("open", path)? else { return Ok(false) };
     let length = file.len().context("read the length of", path)?;
     let Some(at) = length.checked_sub(LAST_BYTES.len() as u64) else { return Ok(false) };
     let mut last = [0; LAST_BYTES.len()];

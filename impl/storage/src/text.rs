@@ -1,8 +1,8 @@
-//! The small files: epochs, `myid`, `initialize`.
+//! The small files: epochs and `initialize`.
 
 use std::path::Path;
 
-use spec::{Epoch, ServerId};
+use spec::Epoch;
 
 use crate::{
     Error,
@@ -16,7 +16,6 @@ const BYTES_MAX: usize = 256;
 const ACCEPTED: &str = "acceptedEpoch";
 const CURRENT: &str = "currentEpoch";
 const INITIALIZE: &str = "initialize";
-const MYID: &str = "myid";
 
 /// The epoch files of one server.
 #[derive(Clone, Debug)]
@@ -87,21 +86,6 @@ impl<D: Disk> Epochs<D> {
             }
         }
         Ok(())
-    }
-}
-
-/// The id in the first line of `myid`, if there is such a file.
-///
-/// # Errors
-/// [`Error::Text`] if it does not hold a number from 0 to 255, [`Error::Io`].
-pub fn myid<D: Disk>(disk: &D, data_dir: &Path) -> Result<Option<ServerId>, Error> {
-    let path = data_dir.join(MYID);
-    let Some(text) = read_text(disk, &path)? else { return Ok(None) };
-    match text.lines().next().unwrap_or_default().trim().parse::<u8>() {
-        Ok(number) => Ok(Some(ServerId(number.into()))),
-        Err(_) => {
-            Err(Error::Text { path, found: text, wanted: "a server id from 0 to 255 in its first line" })
-        }
     }
 }
 

@@ -1,0 +1,199 @@
+//! A folder that Apache ZooKeeper left opens, also in the states that its crashes leave behind.
+
+use std::{fs, path::Path};
+
+use spec::{Epoch, Machine, SessionId, Zxid};
+use storage::{Batch, Config, Error, RealDisk, Recovery, Store};
+use tree::{Tree, Txn, TxnBody};
+
+/// The last transaction in the folder: 2:11, a setACL.
+const LAST: Zxid = Zxid(0x2_0000_000b);
+
+/// A copy of the recorded folder.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    let version = dir.path().join("version-2");
+    fs::create_dir(&version).expect("created");
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/version-2");
+    for entry in fs::read_dir(recorded).expect("recorded") {
+        let entry = entry.expect("recorded");
+        fs::copy(entry.path(), version.join(entry.file_name())).expect("copied");
+    }
+    dir
+}
+
+fn open(dir: &Path) -> Result<(Store<RealDisk>, Recovery), Error> {
+    let config = Config { segment_bytes: 1 << 16, ..Config::new(dir.into()) };
+    let store = Store::open(RealDisk::default(), config)?;
+    let recovery = store.recover()?;
+    Ok((store, recovery))
+}
+
+/// The nodes that differ from what a client read last.
+fn differences(tree: &Tree) -> Vec<String> {
+    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/expected.txt");
+    let expected = fs::read_to_string(expected).expect("recorded");
+    let mut count = 0;
+    let wrong = expected.lines().filter(|line| {
+        count += 1;
+        let (path, rest) = line.split_once('|').expect("a line");
+        let (data, stat) = rest.split_once('|').expect("a line");
+        let stat: Vec<i64> = stat.split(' ').map(|number| number.parse().expect("a number")).collect();
+        let found = tree.stat(path).map(|s| {
+            let versions = [s.version, s.cversion, s.aversion].map(i64::from);
+            let [version, cversion, aversion] = versions;
+            vec![s.czxid, s.mzxid, s.ctime, s.mtime, version, cversion, aversion, s.ephemeral_owner, s.pzxid]
+        });
+        let hex: String =
+            tree.data(path).flatten().unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect();
+        // Every server sets the configuration node by itself.
+        path != "/zookeeper/config" && (found != Some(stat) || hex != data)
+    });
+    let wrong: Vec<String> = wrong.map(str::to_owned).collect();
+    assert!(count > 25, "{count} nodes are compared");
+    assert_eq!(tree.node_count(), count);
+    wrong
+}
+
+#[test]
+fn it_holds_what_a_client_read_last() {
+    let dir = folder();
+    let (_, recovery) = open(dir.path()).expect("opens");
+    assert_eq!(recovery.recovered.last, LAST);
+    assert_eq!(recovery.recovered.floor, Zxid(0x1_0000_0043));
+    assert_eq!((recovery.recovered.accepted, recovery.recovered.current), (Epoch(2), Epoch(2)));
+    assert_eq!(differences(&recovery.tree), Vec::<String>::new());
+    assert_eq!(recovery.warnings, Vec::<String>::new());
+    let owners: Vec<SessionId> = recovery.tree.sessions().into_iter().map(|(session, _)| session).collect();
+    assert_eq!(owners.len(), 2, "{owners:?}");
+    assert_eq!(recovery.tree.ephemeral_count(), 2);
+}
+
+#[test]
+fn older_snapshots_with_more_of_the_log_give_the_same_state() {
+    let dir = folder();
+    let (_, newest) = open(dir.path()).expect("opens");
+    for snapshot in ["snapshot.100000043", "snapshot.100000042", "snapshot.10000002c", "snapshot.100000015"] {
+        fs::remove_file(dir.path().join("version-2").join(snapshot)).expect("there");
+        let (_, older) = open(dir.path()).expect("opens");
+        assert_eq!(older.tree, newest.tree, "without {snapshot}");
+        assert_eq!(older.tree.digest(), newest.tree.digest());
+        assert!(older.replayed > newest.replayed);
+    }
+    fs::remove_file(dir.path().join("version-2/snapshot.0")).expect("there");
+    assert!(matches!(open(dir.path()), Err(Error::Refused { .. })));
+}
+
+#[test]
+fn the_digest_that_the_log_carries_is_that_of_the_tree() {
+    let dir = folder();
+    let (_, recovery) = open(dir.path()).expect("opens");
+    let (zxid, txn) = recovery.recovered.tail.last().expect("a tail");
+    assert_eq!(*zxid, LAST);
+    assert_eq!(txn.digest.expect("3.8 writes one").tree, recovery.tree.digest());
+}
+
+#[test]
+fn what_crashes_leave_behind_opens() {
+    type Damage = fn(&Path);
+    let cases: [(&str, Damage, Zxid); 6] = [
+        ("an empty last file", |dir| fs::write(dir.join("log.20000000c"), "").expect("written"), LAST),
+        (
+            "a last file without a header",
+            |dir| fs::write(dir.join("log.20000000c"), [0; 4096]).expect("written"),
+            LAST,
+        ),
+        (
+            "a torn last record",
+            |dir| {
+                let path = dir.join("log.200000001");
+                let bytes = fs::read(&path).expect("readable");
+                let end = bytes.iter().rposition(|byte| *byte != 0).expect("records");
+                fs::write(&path, &bytes[..end - 2]).expect("written");
+            },
+            Zxid(LAST.0 - 1),
+        ),
+        (
+            "no zeros behind the last record",
+            |dir| {
+                let path = dir.join("log.200000001");
+                let bytes = fs::read(&path).expect("readable");
+                let end = bytes.iter().rposition(|byte| *byte != 0).expect("records");
+                fs::write(&path, &bytes[..=end]).expect("written");
+            },
+            LAST,
+        ),
+        (
+            "a snapshot that was begun",
+            |dir| {
+                let bytes = fs::read(dir.join("snapshot.100000043")).expect("readable");
+                fs::write(dir.join("snapshot.20000000b"), &bytes[..1000]).expect("written");
+            },
+            LAST,
+        ),
+        (
+            "no epoch files",
+            |dir| {
+                fs::remove_file(dir.join("currentEpoch")).expect("there");
+                fs::remove_file(dir.join("acceptedEpoch")).expect("there");
+            },
+            LAST,
+        ),
+    ];
+    for (why, damage, last) in cases {
+        let dir = folder();
+        damage(&dir.path().join("version-2"));
+        let (store, mut recovery) = open(dir.path()).unwrap_or_else(|error| panic!("{why}: {error}"));
+        assert_eq!(recovery.recovered.last, last, "{why}");
+        assert_eq!((recovery.recovered.accepted, recovery.recovered.current), (Epoch(2), Epoch(2)), "{why}");
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        drop((log, store));
+        let (_, again) = open(dir.path()).unwrap_or_else(|error| panic!("{why}, again: {error}"));
+        assert_eq!(again.recovered, recovery.recovered, "{why}");
+        assert_eq!(again.tree, recovery.tree, "{why}");
+        let warnings = again.warnings.iter().filter(|w| !w.contains("never finished")).count();
+        assert_eq!(warnings, 0, "{why}: {:?}", again.warnings);
+    }
+}
+
+#[test]
+fn damage_is_refused_with_the_file_and_the_offset() {
+    let dir = folder();
+    let path = dir.path().join("version-2/log.200000001");
+    let mut bytes = fs::read(&path).expect("readable");
+    bytes[60] ^= 1;
+    // A second file shows that this is not the end.
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("records") + 1;
+    fs::write(&path, &bytes[..end]).expect("written");
+    add_a_file(dir.path());
+    let error = open(dir.path()).expect_err("damaged").to_string();
+    assert!(error.contains("damaged record in log.200000001 at offset 16"), "{error}");
+}
+
+/// Adds a file that goes on behind the last transaction.
+fn add_a_file(dir: &Path) {
+    let other = folder();
+    let (store, mut recovery) = open(other.path()).expect("opens");
+    let mut log = store.log(&mut recovery);
+    log.sync_recovered().expect("synced");
+    let txn =
+        Txn { session: SessionId(1), cxid: 0, time: 0, body: TxnBody::Error { code: -101 }, digest: None };
+    let mut batch = Batch::new();
+    batch.push(LAST.next(), &txn);
+    log.append_batch(&batch).expect("written");
+    log.sync().expect("synced");
+    let name = "version-2/log.20000000c";
+    fs::copy(other.path().join(name), dir.join(name)).expect("copied");
+}
+
+#[test]
+fn a_folder_is_opened_by_one_server_at_a_time() {
+    let dir = folder();
+    let (store, _) = open(dir.path()).expect("opens");
+    let error = open(dir.path()).expect_err("locked");
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    assert!(error.to_string().contains("in use by another server"));
+    drop(store);
+    open(dir.path()).expect("opens");
+}
