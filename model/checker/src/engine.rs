@@ -74,7 +74,7 @@ pub struct Symmetry {
 /// A system to search, cut into parts.
 pub trait Model: Send + Sync + 'static {
     /// One piece of the state: an enum over hosts, links, ledgers.
-    type Part: Clone + Debug + Eq + Hash + Send + Sync;
+    type Part: Clone + Debug + Eq + Hash + Send + Sync + Serialize;
     /// What can be done to one part.
     type Change: Clone + Debug + Eq + Hash;
     /// What a change yields beside the new part: messages sent, ghost events, witnesses.
@@ -138,6 +138,12 @@ pub trait Model: Send + Sync + 'static {
 
     /// The names of the situations that a search should meet, at most 64.
     fn witnesses(&self) -> &[&'static str];
+
+    /// Whether this state is what every healed run should be able to reach.
+    fn is_goal(&self, parts: &[&Self::Part]) -> bool;
+
+    /// Whether a goal must be in reach from this state: there is enough left of the bounds.
+    fn is_demanded(&self, parts: &[&Self::Part]) -> bool;
 
     /// Whether a healed world would still do this: false for crashes, breaks and other faults. Used by the search
     /// for traps.

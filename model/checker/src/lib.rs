@@ -2,5 +2,8 @@
 
 pub mod election;
 pub mod engine;
+pub mod recorded;
 pub mod rows;
+pub mod run;
+pub mod trace;
 pub mod zab;

@@ -1,52 +1,54 @@
-//! `zabcheck`: searches the models.
+//! `zabcheck`: searches the models of the protocol, and tells what it found.
+//!
+//! Exit codes: 0 every row exhausted, rules held, witnesses reached; 1 a rule broken; 2 usage; 3 cut by a limit; 4 a
+//! witness missing or a count changed.
 
-use std::time::Duration;
+mod check;
 
-use checker::{
-    engine::search::{Limits, Options, Search},
-    rows::{Budget, Setup},
-    zab::Zab,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let name = &args[0];
-    for row in Budget::Quick.rows() {
-        if row.name != name {
-            continue;
-        }
-        let setup = row.setup.with(&args[1..]).unwrap();
-        let Setup::Zab(bounds) = setup else { continue };
-        let model = Zab::new(bounds);
-        let mut search = Search::new(
-            &model,
-            Options {
-                limits: Limits { time: Duration::from_secs(60), ..Default::default() },
-                ..Default::default()
-            },
-        );
-        let mut n = 0;
-        let outcome = search.run(&mut |p| {
-            n += 1;
-            if n % 64 == 0 {
-                eprintln!("{p:?}");
-            }
-        });
-        println!("{:?} {:?} depth {} {:?}", outcome.end, outcome.progress, outcome.depth, outcome.tables);
-        use checker::engine::Model as _;
-        for (w, d) in model.witnesses().iter().zip(&outcome.witnesses) {
-            print!("{w}:{} ", d.map_or("-".into(), |d| d.to_string()));
-        }
-        println!();
-        if let Some(ce) = outcome.counterexample {
-            let mut state = checker::engine::plain::Plain::initial(&model);
-            for (i, a) in ce.path.iter().enumerate() {
-                println!("{}. {}", i + 1, model.describe(a));
-                for l in state.step_narrated(&model, a) {
-                    println!("      {l}");
-                }
-            }
-            println!("BROKEN {}: {}", ce.broken.rule, ce.broken.why);
+use clap::{Parser, Subcommand};
+
+/// Searches the models of the protocol.
+#[derive(Debug, Parser)]
+#[command(name = "zabcheck", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Searches every row of a budget.
+    Check(check::Check),
+    /// Searches every row of a budget and records its counts in the source.
+    Bless(check::Check),
+    /// Executes a saved counterexample again, and tells it.
+    Replay {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Serves stateright's explorer of one row on 127.0.0.1:3000.
+    #[cfg(feature = "stateright")]
+    Explore(check::Explore),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Check(check) => check.run(false),
+        Command::Bless(check) => check.run(true),
+        Command::Replay { file } => checker::trace::replay(&file).map(|transcript| {
+            print!("{transcript}");
+            0
+        }),
+        #[cfg(feature = "stateright")]
+        Command::Explore(explore) => explore.run(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("zabcheck: {error:#}");
+            ExitCode::from(2)
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Row {
     pub setup: Setup,
     /// The witnesses that this row must reach.
     pub expects: &'static [&'static str],
+    /// Whether the exhausted graph is also searched for traps.
+    pub traps: bool,
 }
 
 /// A named table.
@@ -93,13 +95,13 @@ impl Budget {
 }
 
 fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> Row {
-    Row { name, setup: Setup::Zab(bounds), expects }
+    Row { name, setup: Setup::Zab(bounds), expects, traps: false }
 }
 
 fn election(name: &'static str, votes: [(u32, u32); 3], expects: &'static [&'static str]) -> Row {
     let votes = votes.to_vec();
     let config = election::Config { votes, rounds: 2, relooks: 1, crashes: 0, breaks: 0, epochs: 1 };
-    Row { name, setup: Setup::Election(config), expects }
+    Row { name, setup: Setup::Election(config), expects, traps: false }
 }
 
 fn quick() -> Vec<Row> {

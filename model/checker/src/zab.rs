@@ -31,6 +31,10 @@ use crate::engine::{Board, Broken, Model, Symmetry, Verdict};
 /// A leader whose name the record does not keep.
 const NOBODY: ServerId = ServerId(0);
 
+/// So many elections must be left for each server, or a goal is not demanded: one to leave what it is in, and one
+/// more, since the first may find a leader that is as good as gone.
+const RESERVE: u8 = 2;
+
 /// One piece of the state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
 pub enum Part {
@@ -441,6 +445,23 @@ impl Model for Zab {
         &self.witnesses
     }
 
+    /// A leader serves, and the last committed transaction is of its epoch.
+    fn is_goal(&self, parts: &[&Part]) -> bool {
+        let Some(last) = record(parts[self.record_slot()]).committed().last() else { return false };
+        parts[..self.servers.len()].iter().copied().map(server).any(|server| {
+            let led = server.zab().role();
+            let leads = matches!(led, Some((Role::Leading, epoch)) if epoch == last.zxid.epoch());
+            leads && server.zab().is_serving()
+        })
+    }
+
+    /// A transaction is left, and an election for each server beyond the one that it may be in.
+    fn is_demanded(&self, parts: &[&Part]) -> bool {
+        let used = budget(parts[self.budget_slot()]);
+        used.txns < self.bounds.txns
+            && used.elections.iter().all(|used| used + RESERVE <= self.bounds.elections)
+    }
+
     fn is_fault_free(&self, action: &Action) -> bool {
         !matches!(action, Action::Crash { .. } | Action::Break { .. })
     }
@@ -508,36 +529,5 @@ fn budget(part: &Part) -> &Budget {
         Part::Server(_) | Part::Link(_) | Part::Record(_) => {
             unreachable!("the budget's slot holds the budget")
         }
-    }
-}
-
-/// Whether a state is worth reaching: a leader serves, and the last committed transaction is of its epoch.
-pub fn is_goal(parts: &[&Part]) -> bool {
-    let last = parts.iter().find_map(|part| match part {
-        Part::Record(record) => record.committed().last(),
-        Part::Server(_) | Part::Link(_) | Part::Budget(_) => None,
-    });
-    let Some(last) = last else { return false };
-    parts.iter().any(|part| match part {
-        Part::Server(server) => {
-            let leads =
-                matches!(server.zab().role(), Some((Role::Leading, epoch)) if epoch == last.zxid.epoch());
-            leads && server.zab().is_serving()
-        }
-        Part::Link(_) | Part::Record(_) | Part::Budget(_) => false,
-    })
-}
-
-impl Zab {
-    /// Whether a state has enough left in its budget that a goal must be in reach: an election for each server beyond
-    /// the one it may be in, and a transaction.
-    pub fn is_demanded(&self, parts: &[&Part], reserve: u8) -> bool {
-        parts.iter().all(|part| match part {
-            Part::Budget(used) => {
-                used.txns < self.bounds.txns
-                    && used.elections.iter().all(|used| used + reserve <= self.bounds.elections)
-            }
-            Part::Server(_) | Part::Link(_) | Part::Record(_) => true,
-        })
     }
 }

@@ -33,11 +33,7 @@ fn exhaust(config: Config) -> Outcome<checker::election::Action> {
     if let Some(found) = &outcome.counterexample {
         panic!("{}: {}\n{}", found.broken.rule, found.broken.why, transcript(&model, &found.path));
     }
-    let found = traps(
-        &mut search,
-        |parts| model.goal(parts) || model.out_of_budget(parts),
-        |parts| !model.out_of_budget(parts),
-    );
+    let found = traps(&mut search);
     eprintln!("{:?} {:?} traps {}", outcome.progress, outcome.tables, found.traps);
     eprintln!("{:?}", outcome.witnesses);
     if let Some(first) = &found.first {

@@ -15,7 +15,7 @@ use super::Change;
 use crate::engine::Broken;
 
 /// A server.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
 pub struct Server {
     pub(super) id: ServerId,
     /// What it has to offer; it is on disk.

@@ -23,19 +23,16 @@ pub struct Traps<A> {
     pub first: Option<Counterexample<A>>,
 }
 
-/// Looks for states that are `demanded` and from which no fault-free run reaches a `goal`. The search must have been
-/// exhausted.
-pub fn traps<M: Model>(
-    search: &mut Search<'_, M>,
-    goal: impl Fn(&[&M::Part]) -> bool,
-    demanded: impl Fn(&[&M::Part]) -> bool,
-) -> Traps<M::Action> {
+/// Looks for states that are [demanded](Model::is_demanded) and from which no fault-free run reaches a
+/// [goal](Model::is_goal). The search must have been exhausted.
+pub fn traps<M: Model>(search: &mut Search<'_, M>) -> Traps<M::Action> {
+    let model = search.tables.model;
     let edges = Edges::of(search);
     let count = search.states.len();
     let mut live = vec![false; count];
     let mut found = Traps { demanded: 0, goals: 0, traps: 0, first: None };
     for index in 0..count {
-        live[index] = goal(&parts(search, index));
+        live[index] = model.is_goal(&parts(search, index));
         found.goals += usize::from(live[index]);
     }
     // Edges mostly lead to states found later: walking backwards settles almost all of them in one pass.
@@ -50,7 +47,7 @@ pub fn traps<M: Model>(
         }
     }
     for index in 0..count {
-        if demanded(&parts(search, index)) {
+        if model.is_demanded(&parts(search, index)) {
             found.demanded += 1;
             if !live[index] {
                 found.traps += 1;

@@ -40,7 +40,7 @@ pub struct Options {
 }
 
 /// How far a search is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     /// Distinct states found.
     pub distinct: usize,

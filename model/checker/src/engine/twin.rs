@@ -72,6 +72,8 @@ pub struct Opinion<A> {
     pub distinct: usize,
     /// Transitions computed.
     pub generated: usize,
+    /// The most transitions on any path that was followed.
+    pub depth: u32,
     /// What is broken, and a path to it, which need not be a shortest one.
     pub counterexample: Option<(Broken, Vec<A>)>,
 }
@@ -85,7 +87,14 @@ pub fn second_opinion<M: Model + Clone + fmt::Debug>(model: M) -> Opinion<M::Act
         let actions = path.into_actions().into_iter().map(|named| named.action).collect();
         (broken.unwrap_or_else(|| Broken::new("unknown", "stateright alone objects")), actions)
     });
-    Opinion { distinct: checker.unique_state_count(), generated: checker.state_count(), counterexample }
+    Opinion {
+        distinct: checker.unique_state_count(),
+        // It counts the initial state too.
+        generated: checker.state_count() - 1,
+        // It counts states, not transitions.
+        depth: u32::try_from(checker.max_depth()).map_or(u32::MAX, |depth| depth.saturating_sub(1)),
+        counterexample,
+    }
 }
 
 /// Serves stateright's own explorer of this model, until the process ends.

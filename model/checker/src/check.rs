@@ -1,0 +1,274 @@
+//! The commands that search.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{bail, ensure};
+use checker::{
+    engine::search::{Limits, Progress},
+    recorded,
+    rows::{Budget, Row},
+    run::{Engine, Mode, Report, run},
+};
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// What to search, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Check {
+    /// Only the rows of this model, `zab` or `election`, or only this row.
+    model: Option<String>,
+    /// The table of rows.
+    #[arg(long, value_enum, default_value = "quick")]
+    budget: Budget,
+    /// Changes a bound of every row that is searched, such as `txns=2`; the counts are then not compared.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// Which engine searches.
+    #[arg(long, value_enum, default_value = "own")]
+    engine: Engine,
+    /// One JSON object a row on standard output, instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// How many rows are searched at once; by default as many as there are processors.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
+    /// Gives a row up behind so many distinct states.
+    #[arg(long, value_name = "COUNT")]
+    states: Option<usize>,
+    /// Gives a row up when its states need so many MiB.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<usize>,
+    /// Gives a row up after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Judges histories only: steps that fail by themselves are left out, and rules about steps and messages are off.
+    #[arg(long)]
+    histories_only: bool,
+}
+
+/// Which row to explore.
+#[cfg(feature = "stateright")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explore {
+    /// The row.
+    row: String,
+    /// The table of rows.
+    #[arg(long, value_enum, default_value = "quick")]
+    budget: Budget,
+    /// Changes a bound, such as `txns=2`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+}
+
+impl Check {
+    pub(crate) fn run(mut self, bless: bool) -> anyhow::Result<u8> {
+        if self.histories_only && self.model.as_deref() != Some("election") {
+            self.changes.push("local_rules=false".to_owned());
+        }
+        let rows = select(self.budget, self.model.as_deref(), &self.changes)?;
+        let untouched = self.changes.is_empty() && self.engine == Engine::Own;
+        ensure!(untouched || !bless, "only the rows as they stand can be blessed");
+        let reports = self.search(rows, untouched && !bless);
+        if !self.json {
+            for transcript in reports.iter().filter_map(|report| report.transcript.as_ref()) {
+                println!("{transcript}");
+            }
+            println!("{}", table(&reports));
+            for report in &reports {
+                tell_failure(report);
+            }
+        }
+        if bless {
+            recorded::bless(&reports)?;
+        }
+        // A broken rule weighs most, then a cut, then a changed count.
+        let codes: Vec<_> = reports.iter().map(Report::code).collect();
+        Ok([1, 3, 4].into_iter().find(|code| codes.contains(code)).unwrap_or(0))
+    }
+
+    fn search(&self, rows: Vec<Row>, compare: bool) -> Vec<Report> {
+        let order: Vec<_> = rows.iter().map(|row| (row.setup.model(), row.name)).collect();
+        let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        let queue = Mutex::new(VecDeque::from(rows));
+        let reports = Mutex::new(Vec::new());
+        let bars = MultiProgress::new();
+        thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(|| {
+                    loop {
+                        let row = lock(&queue).pop_front();
+                        let Some(row) = row else { break };
+                        let mut report = self.search_row(&row, &bars);
+                        if compare {
+                            recorded::compare(&mut report);
+                        }
+                        if self.json {
+                            print_json(&report);
+                        }
+                        lock(&reports).push(report);
+                    }
+                });
+            }
+        });
+        let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        reports.sort_by_key(|report| order.iter().position(|(m, n)| *m == report.model && *n == report.row));
+        reports
+    }
+
+    fn search_row(&self, row: &Row, bars: &MultiProgress) -> Report {
+        let bar = bars.add(ProgressBar::new_spinner());
+        let style = ProgressStyle::with_template("{spinner} {prefix:24} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_prefix(format!("{} {}", row.setup.model(), row.name));
+        let mut last = Progress::default();
+        let report = run(self.budget.name(), row, self.mode(), &mut |progress| {
+            if progress.elapsed.saturating_sub(last.elapsed) >= Duration::from_millis(200) {
+                bar.set_message(line(progress, &last));
+                bar.tick();
+                last = *progress;
+            }
+        });
+        bar.finish_and_clear();
+        report
+    }
+
+    fn mode(&self) -> Mode {
+        let default = Limits::default();
+        let limits = Limits {
+            states: self.states.unwrap_or(default.states),
+            bytes: self.memory.map_or(default.bytes, |mib| mib << 20),
+            time: self.seconds.map_or(default.time, Duration::from_secs),
+        };
+        Mode { engine: self.engine, limits, skip_failed_steps: self.histories_only }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn print_json(report: &Report) {
+    let line = serde_json::to_string(report).expect("a report is plain data");
+    // Nobody listening is no reason to stop a search.
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+fn line(now: &Progress, before: &Progress) -> String {
+    let millis = now.elapsed.saturating_sub(before.elapsed).as_millis().max(1);
+    let new = (now.distinct - before.distinct) as u128;
+    format!(
+        "{} states, {} a second, depth {}, queue {}, {} MiB",
+        grouped(now.distinct as u64),
+        grouped(u64::try_from(new * 1000 / millis).unwrap_or(u64::MAX)),
+        now.depth,
+        grouped(now.queue as u64),
+        now.bytes >> 20
+    )
+}
+
+fn select(budget: Budget, name: Option<&str>, changes: &[String]) -> anyhow::Result<Vec<Row>> {
+    let chosen = |row: &Row| name.is_none_or(|name| name == row.name || name == row.setup.model());
+    let mut rows: Vec<_> = budget.rows().into_iter().filter(chosen).collect();
+    if rows.is_empty() {
+        let names: Vec<_> = budget.rows().iter().map(|row| row.name).collect();
+        bail!("no model or row of {} is called {}: {}", budget.name(), name.unwrap_or(""), names.join(", "));
+    }
+    for row in &mut rows {
+        row.setup = row.setup.with(changes)?;
+        if !changes.is_empty() {
+            row.expects = &[];
+        }
+    }
+    Ok(rows)
+}
+
+fn table(reports: &[Report]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "model",
+        "row",
+        "states",
+        "transitions",
+        "depth",
+        "seconds",
+        "B/state",
+        "verdict",
+        "witnesses",
+    ]);
+    for report in reports {
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(report.model),
+            Cell::new(&report.row),
+            right(grouped(report.distinct as u64)),
+            right(grouped(report.generated)),
+            right(report.depth.to_string()),
+            right(format!("{:.1}", report.seconds)),
+            right(report.bytes_per_state.to_string()),
+            Cell::new(verdict(report)),
+            right(report.witnesses.len().to_string()),
+        ]);
+    }
+    table
+}
+
+fn verdict(report: &Report) -> String {
+    match (&report.broken, report.cut) {
+        (Some(rule), _) => format!("{rule} broken"),
+        (None, Some(limit)) => format!("cut by {limit}"),
+        (None, None) if !report.missing.is_empty() => "exhausted, witness missing".to_owned(),
+        (None, None) if report.recorded.is_some() => "exhausted, counts changed".to_owned(),
+        (None, None) => "exhausted, rules hold".to_owned(),
+    }
+}
+
+fn tell_failure(report: &Report) {
+    let name = format!("{} {}", report.model, report.row);
+    if let Some(path) = &report.trace {
+        println!("{name}: saved, to be told again by: zabcheck replay {path}");
+    }
+    if !report.missing.is_empty() {
+        println!("{name}: not reached: {}", report.missing.join(", "));
+    }
+    if let Some([distinct, generated, depth]) = report.recorded {
+        println!("{name}: recorded were {distinct} states, {generated} transitions, depth {depth}");
+    }
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(feature = "stateright")]
+impl Explore {
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        use checker::{election::Election, engine::twin::explore, rows::Setup, zab::Zab};
+
+        const ADDRESS: &str = "127.0.0.1:3000";
+        let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
+        ensure!(rows.len() == 1, "{} names {} rows; choose one", self.row, rows.len());
+        eprintln!("exploring {} on http://{ADDRESS}", self.row);
+        match rows.remove(0).setup {
+            Setup::Zab(bounds) => explore(Zab::new(bounds), ADDRESS),
+            Setup::Election(config) => explore(Election::new(config), ADDRESS),
+        }
+        Ok(0)
+    }
+}
