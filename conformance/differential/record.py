@@ -134,6 +134,10 @@ class Server:
 # The client port.
 
 class Client:
+    """A connection to a client port. Client frames are numbered over all connections, in the order of sending."""
+
+    sent = 0
+
     def __init__(self, port, name, keep):
         self.sock = socket.create_connection(("127.0.0.1", port), 10)
         self.sock.settimeout(10)
@@ -144,7 +148,8 @@ class Client:
 
     def send(self, what, payload):
         frame = buf(payload)
-        self.frames.append({"from": "client", "what": what, "hex": frame.hex()})
+        Client.sent += 1
+        self.frames.append({"from": "client", "number": Client.sent, "what": what, "hex": frame.hex()})
         self.sock.sendall(frame)
 
     def receive(self, what):
@@ -251,6 +256,109 @@ def client_script(port, keep):
         odd.call(name, op, body, xid=xid, closes=True)
 
 
+def edge_script(port, keep):
+    """Which error wins, who may do what, and who hears of it."""
+    a = Client(port, "the owner", keep).connect()
+    b = Client(port, "a stranger", keep).connect()
+    a.call("auth digest", 100, i32(0) + buf("digest") + buf("owner:secret"), xid=-4)
+
+    for path in ["", "b", "/", "/b/", "/./b", "/b/../c", "//", "/b//c", "/b\0", "/b\1", "/\u009f", "/\ue000", "/\uf8ff",
+                 "/\ufff0", "/\U0001f600", "/...", "/\ufdd0", "/.b", "/b.", "/b c"]:
+        a.call("create " + ascii(path), 1, create(path))
+        a.call("exists " + ascii(path), 3, buf(path) + flag(False))
+    for path in ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "", "b", "/none", "/none/x", "/b\0"]:
+        a.call("delete " + ascii(path), 2, buf(path) + i32(-1))
+        a.call("setData " + ascii(path), 5, buf(path) + buf(b"") + i32(77))
+        a.call("setACL " + ascii(path), 7, buf(path) + OPEN + i32(77))
+        a.call("getData " + ascii(path), 4, buf(path) + flag(False))
+        a.call("getACL " + ascii(path), 6, buf(path))
+        a.call("getChildren " + ascii(path), 8, buf(path) + flag(False))
+    for flags in [7, -1, 8, 100]:
+        a.call(f"create with flags {flags}", 1, create("/flags", flags=flags))
+
+    lists = {
+        "no permission": [ace(0, "world", "anyone")], "too many": [ace(255, "world", "anyone")],
+        "not anyone": [ace(31, "world", "me")], "twice": [ace(31, "world", "anyone"), ace(31, "world", "anyone")],
+        "no colon": [ace(31, "digest", "me")], "two colons": [ace(31, "digest", "a:b:c")],
+        "address": [ace(31, "ip", "127.0.0.1")], "network": [ace(31, "ip", "127.0.0.0/8")],
+        "no address": [ace(31, "ip", "somewhere")], "wide": [ace(31, "ip", "127.0.0.1/33")],
+        "digest": [ace(31, "digest", "x:abc=")], "auth": [ace(31, "auth", "ignored")],
+        "null": [ace(31, None, None)], "super": [ace(31, "super", "x")],
+    }
+    for name, entries in lists.items():
+        for who, client in (("owner", a), ("stranger", b)):
+            client.call(f"create with list {name}", 1, create(f"/list-{who}-{name.replace(' ', '-')}", acl=vec(entries)))
+        a.call(f"getACL of list {name}", 6, buf(f"/list-owner-{name.replace(' ', '-')}"))
+
+    mine = vec([ace(31, "auth", "")])
+    for path, acl in (("/mine", mine), ("/seen", vec([ace(30, "auth", ""), ace(1, "world", "anyone")])),
+                      ("/grown", vec([ace(31, "auth", ""), ace(4, "world", "anyone")])),
+                      ("/pruned", vec([ace(31, "auth", ""), ace(8, "world", "anyone")])),
+                      ("/run", vec([ace(31, "auth", ""), ace(16, "world", "anyone")]))):
+        a.call("create " + path, 15, create(path, acl=acl))
+        a.call("create below " + path, 1, create(path + "/c", acl=mine))
+        for version in (-1, 7):
+            b.call("setData of " + path, 5, buf(path) + buf(b"z") + i32(version))
+            b.call("setACL of " + path, 7, buf(path) + OPEN + i32(7))
+        b.call("getData of " + path, 4, buf(path) + flag(True))
+        b.call("exists " + path, 3, buf(path) + flag(True))
+        b.call("getChildren of " + path, 8, buf(path) + flag(True))
+        b.call("getChildren2 of " + path, 12, buf(path) + flag(True))
+        b.call("getACL of " + path, 6, buf(path))
+        b.call("create below " + path, 1, create(path + "/d"))
+        b.call("delete below " + path, 2, buf(path + "/c") + i32(7))
+        b.call("delete below " + path, 2, buf(path + "/c") + i32(-1))
+        b.call("delete below " + path + ": missing", 2, buf(path + "/e") + i32(-1))
+        b.call("check in " + path, 14, multi((13, buf(path) + i32(0))))
+        b.call("multi in " + path, 14, multi((1, create("/by-b")), (1, create(path + "/f")), (1, create("/by-b"))))
+        a.call("setData of " + path, 5, buf(path) + buf(b"new") + i32(0))
+        a.call("create below " + path, 1, create(path + "/g", flags=2))
+        a.call("setACL of " + path, 7, buf(path) + OPEN + i32(0))
+        b.call("getData of " + path, 4, buf(path) + flag(True))
+    watch_script(a, b)
+    drain(a, 0)
+    drain(b, 0)
+    a.close()
+    b.call("getChildren of all", 8, buf("/") + flag(False))
+    drain(b, 0)
+    b.close()
+
+
+def watch_script(a, b):
+    for path in ("/w", "/w/eph"):
+        a.call("create " + path, 1, create(path, flags=int(path.endswith("eph"))))
+    a.call("create below an ephemeral", 1, create("/w/eph/x"))
+    a.call("multi below an ephemeral", 14, multi((1, create("/w/e2", flags=1)), (1, create("/w/e2/x"))))
+    for _ in range(2):
+        b.call("data watch", 4, buf("/w/eph") + flag(True))
+        b.call("exists watch", 3, buf("/w/eph") + flag(True))
+        b.call("child watch", 8, buf("/w/eph") + flag(True))
+        b.call("child watch on the parent", 12, buf("/w") + flag(True))
+        b.call("exists watch on nothing", 3, buf("/w/new") + flag(True))
+    a.call("setData", 5, buf("/w/eph") + buf(b"1") + i32(-1))
+    a.call("setACL", 7, buf("/w/eph") + OPEN + i32(-1))
+    a.call("delete", 2, buf("/w/eph") + i32(1))
+    a.call("create", 1, create("/w/new"))
+    a.call("delete", 2, buf("/w/new") + i32(-1))
+    b.call("child watch on the parent", 8, buf("/w") + flag(True))
+    b.call("exists watch", 3, buf("/w/m") + flag(True))
+    a.call("multi", 14, multi((1, create("/w/m")), (5, buf("/w/m") + buf(b"2") + i32(0)), (2, buf("/w/m") + i32(1)),
+                              (1, create("/w/s-", flags=2)), (15, create("/w/s-", flags=2)), (1, create("/w/s-", flags=3))))
+    a.call("sequential without a name", 1, create("/w/", flags=2))
+    a.call("sequential: no parent", 1, create("/none/s-", flags=2))
+    a.call("multi that fails", 14, multi((5, buf("/w") + buf(b"3") + i32(-1)), (5, buf("/w") + buf(b"4") + i32(0))))
+    a.call("multi: two versions", 14, multi((5, buf("/w") + buf(b"3") + i32(0)), (5, buf("/w") + buf(b"4") + i32(1))))
+    a.call("multi: delete with a child made before", 14, multi((1, create("/k")), (1, create("/k/c")), (2, buf("/k") + i32(-1))))
+    a.call("multi: check of nothing", 14, multi((13, buf("/none") + i32(-1)), (1, create("/k"))))
+    a.call("multi: bad path", 14, multi((1, create("/ok")), (1, create("bad"))))
+    a.call("multi: nonsense inside", 14, multi((1, create("/ok")), (4, buf("/ok") + flag(False))))
+    a.call("ephemerals for the end", 1, create("/w/end1", flags=1))
+    a.call("ephemerals for the end", 1, create("/end2", flags=3))
+    b.call("watch what will end", 4, buf("/w/end1") + flag(True))
+    b.call("watch where it ends", 8, buf("/") + flag(True))
+    b.call("sync", 9, buf("/none"))
+
+
 def drain(client, count):
     client.sock.settimeout(1 if count == 0 else 10)
     try:
@@ -274,6 +382,7 @@ def record_standalone(classpath, version, folder):
     try:
         server.wait()
         client_script(port, connections)
+        edge_script(port, connections)
         # One that stays, for the snapshot to hold a session and its ephemeral.
         stays = Client(port, "", None).connect(timeout=40000)
         stays.call("", 1, create("/stays", b"here", flags=1))

@@ -29,6 +29,8 @@ pub struct ClientConnection {
 pub struct Frame {
     /// Who sent it.
     pub from: Side,
+    /// Of a client's frame: its place among the frames that all clients have sent.
+    pub number: Option<u32>,
     /// What it is about; a reply has the words of its request.
     pub what: String,
     /// The frame with its length.

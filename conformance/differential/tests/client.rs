@@ -69,8 +69,11 @@ fn asks(
 ) -> Result<Option<Vec<u8>>> {
     let (header, asks) = decode_request::<Tree>(&mut Decoder::new(payload, LIMIT))?;
     let mut out = Vec::new();
-    // A null list is an empty one to us: both are refused with the same code.
-    let again = if matches!(asks, ClientRequest::Refused { .. }) || what == "create: null list" {
+    // A null list is an empty one to us, and a null scheme no scheme: both are refused with the same code.
+    let again = if matches!(asks, ClientRequest::Refused { .. })
+        || what.ends_with("null list")
+        || what.ends_with("list null")
+    {
         None
     } else {
         ensure!(request::operation(&asks)? == header.operation);
