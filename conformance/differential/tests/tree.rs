@@ -51,7 +51,7 @@ fn snapshot_file(at: usize) -> Result<Tree> {
             Piece::Session { session, timeout_ms } => builder.session(session, timeout_ms),
             Piece::Acl { key, acl } => builder.acl(key, &acl),
             Piece::Node { path, data, acl, stat } => {
-                builder.node(path.as_str(), data.as_deref(), acl, stat)?
+                builder.node(path.as_str(), data.as_deref(), acl, stat)?;
             }
             Piece::End => return Ok(builder.finish(label)?),
         }
@@ -345,15 +345,17 @@ fn same_digest(ours: &Txn, theirs: &Txn) -> bool {
 
 /// A failed multi with all of its parts as errors; Apache logs those before the failed one as they came.
 fn settled(body: &TxnBody) -> TxnBody {
-    let is_error = |part: &TxnBody| matches!(part, TxnBody::Error { .. });
-    match body {
-        TxnBody::Multi(parts) if parts.iter().any(is_error) => {
-            let error =
-                |part: &TxnBody| if is_error(part) { part.clone() } else { TxnBody::Error { code: 0 } };
-            TxnBody::Multi(parts.iter().map(error).collect())
+    let mut body = body.clone();
+    if let TxnBody::Multi(parts) = &mut body
+        && parts.iter().any(|part| matches!(part, TxnBody::Error { .. }))
+    {
+        for part in parts {
+            if !matches!(part, TxnBody::Error { .. }) {
+                *part = TxnBody::Error { code: 0 };
+            }
         }
-        other => other.clone(),
     }
+    body
 }
 
 /// A closing with its ephemerals in order.
