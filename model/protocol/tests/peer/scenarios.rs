@@ -5,8 +5,8 @@ use protocol::{
 };
 use spec::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
 
-use crate::net::{
-    Net, Said, answers,
+use crate::{
+    net::{Net, Said, answers},
     register::{Read, Register, Write},
 };
 

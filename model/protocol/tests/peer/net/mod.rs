@@ -1,6 +1,7 @@
 //! A few peers and the least world that lets them work: queues for links, a disk that ends what it is asked in order,
 //! timers that fire when a test says so, clients that remember what they were told.
-pub(crate) mod register;
+pub(crate) mod chance;
+pub(crate) mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -6,15 +6,13 @@ use spec::{
     machine::{Author, Origin, SessionChange},
 };
 
-use super::Subject;
+use crate::net::Subject;
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub(crate) struct Register {
     pub(crate) last: Zxid,
     pub(crate) cells: BTreeMap<u8, Cell>,
     pub(crate) sessions: BTreeMap<SessionId, i32>,
-    /// Everything that was applied, in order.
-    pub(crate) history: Vec<(Zxid, Txn)>,
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -167,7 +165,6 @@ impl Machine for Register {
     ) -> Outcome {
         assert!(zxid > self.last, "applied in order, once");
         self.last = zxid;
-        self.history.push((zxid, txn.clone()));
         let touched = match txn {
             Txn::Open(session, timeout_ms) => {
                 self.sessions.insert(*session, *timeout_ms);

@@ -1,0 +1,135 @@
+//! A machine that keeps what was applied to it.
+use spec::{
+    ClientId, ErrorCode, Machine, SessionId, Zxid,
+    machine::{Author, Origin},
+};
+
+use super::Subject;
+
+/// The machine, and its transactions in their order.
+#[derive(Clone)]
+pub(crate) struct Recorded<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) history: Vec<(Zxid, M::Txn)>,
+}
+
+impl<M: Machine + Default> Default for Recorded<M> {
+    fn default() -> Self {
+        Self { machine: M::default(), history: Vec::new() }
+    }
+}
+
+impl<M: Machine> Machine for Recorded<M> {
+    type Txn = M::Txn;
+    type Write = M::Write;
+    type Read = M::Read;
+    type Identity = M::Identity;
+    type Credential = M::Credential;
+    type Outstanding = M::Outstanding;
+    type Watches = M::Watches;
+    type Outcome = M::Outcome;
+    type Answer<'a>
+        = M::Answer<'a>
+    where
+        M: 'a;
+    type Event = M::Event;
+
+    fn last_processed(&self) -> Zxid {
+        self.machine.last_processed()
+    }
+
+    fn prepare(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        write: &Self::Write,
+    ) -> Self::Txn {
+        self.machine.prepare(outstanding, author, zxid, write)
+    }
+
+    fn prepare_create_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        timeout_ms: i32,
+    ) -> Self::Txn {
+        self.machine.prepare_create_session(outstanding, author, zxid, timeout_ms)
+    }
+
+    fn prepare_close_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+    ) -> Self::Txn {
+        self.machine.prepare_close_session(outstanding, author, zxid)
+    }
+
+    fn prepare_error(author: Author<'_, Self::Identity>, code: ErrorCode) -> Self::Txn {
+        M::prepare_error(author, code)
+    }
+
+    fn settle(&self, outstanding: &mut Self::Outstanding, zxid: Zxid) {
+        self.machine.settle(outstanding, zxid);
+    }
+
+    fn origin(txn: &Self::Txn) -> Origin {
+        M::origin(txn)
+    }
+
+    fn refusal(outcome: &Self::Outcome) -> Option<ErrorCode> {
+        M::refusal(outcome)
+    }
+
+    fn apply(
+        &mut self,
+        zxid: Zxid,
+        txn: &Self::Txn,
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Self::Outcome {
+        let last = self.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        assert!(zxid.follows(last) || last == Zxid::ZERO, "{zxid} is applied behind {last}");
+        self.history.push((zxid, txn.clone()));
+        self.machine.apply(zxid, txn, watches, notify)
+    }
+
+    fn read<'a>(
+        &'a self,
+        read: &Self::Read,
+        client: ClientId,
+        identities: &[Self::Identity],
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Result<Self::Answer<'a>, ErrorCode> {
+        self.machine.read(read, client, identities, watches, notify)
+    }
+
+    fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]) {
+        M::identify(watches, client, identities);
+    }
+
+    fn forget_client(watches: &mut Self::Watches, client: ClientId) {
+        M::forget_client(watches, client);
+    }
+
+    fn authenticate(credential: &Self::Credential) -> Result<Self::Identity, ErrorCode> {
+        M::authenticate(credential)
+    }
+
+    fn session_timeout(&self, session: SessionId) -> Option<i32> {
+        self.machine.session_timeout(session)
+    }
+
+    fn sessions(&self) -> Vec<(SessionId, i32)> {
+        self.machine.sessions()
+    }
+}
+
+impl<M: Subject> Subject for Recorded<M> {
+    fn show(answer: &Self::Answer<'_>) -> String {
+        M::show(answer)
+    }
+}
