@@ -1,17 +1,19 @@
 //! What was reported as synced is there after a power cut, at every point of everything that storage does; what a cut
 //! leaves can always be started from.
 
+mod common;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
-use bytes::Bytes;
+use common::{apply, txn};
 use proptest::prelude::*;
-use spec::{Epoch, Machine, SessionId, Zxid};
+use spec::{Epoch, Machine, Zxid};
 use storage::{
     Batch, Config, Error, Log, Recovery, Store,
     disk::{Cuttable, Dice, MemoryDisk},
     snapshot::{put_head, put_node},
 };
-use tree::{Acl, CreateKind, CreateTxn, Progress, Tree, Txn, TxnBody, Walk};
+use tree::{Progress, Tree, Txn, Walk};
 
 /// Small, so that most runs roll often.
 const SEGMENT_BYTES: u64 = 4096;
@@ -28,7 +30,7 @@ enum Op {
     Snapshot,
     /// Begin a snapshot, cut this many transactions off, and try to finish it.
     SnapshotAcrossTruncate(usize),
-    /// Take over the state of a leader that is this many transactions ahead.
+    /// Take over the state of a leader: one more than this many transactions ahead, or, if odd, behind.
     Receive(usize),
     Purge(usize),
     Promise,
@@ -62,17 +64,6 @@ struct Server {
 
 fn config() -> Config {
     Config { segment_bytes: SEGMENT_BYTES, window: 3, ..Config::new(PathBuf::from("/data")) }
-}
-
-fn txn(zxid: Zxid, length: usize) -> Txn {
-    let body = TxnBody::Create(CreateTxn {
-        kind: CreateKind::Create { ephemeral: false },
-        path: format!("/n{:x}", zxid.0).into(),
-        data: Some(Bytes::from(vec![u8::try_from(zxid.0 % 251).expect("small"); length])),
-        acl: vec![Acl::world(31)],
-        parent_cversion: i32::try_from(zxid.counter()).expect("small"),
-    });
-    Txn { session: SessionId(7), cxid: 1, time: 1000, body, digest: None }
 }
 
 impl Server {
@@ -161,12 +152,7 @@ impl Server {
     fn snapshot_across_truncate(&mut self, count: usize, known: &mut Known) -> Result<(), Error> {
         let before = known.tree.last_processed();
         let mut file = self.store.snapshots().begin(before)?;
-        let mut walk = Walk::start(&mut known.tree);
-        let mut body = Vec::new();
-        put_head(&walk, &mut body);
-        let all = walk.next(&mut known.tree, usize::MAX, &mut |node| put_node(node, &mut body));
-        assert_eq!(all, Ok(Progress::Done));
-        wire::snapshot::put_end(&mut body);
+        let body = body(&mut known.tree);
         self.truncate(count, known)?;
         file.write(&body)?;
         let saved = file.commit(None)?;
@@ -177,15 +163,38 @@ impl Server {
     fn receive(&mut self, count: usize, known: &mut Known) -> Result<(), Error> {
         self.sync(known)?;
         self.new_epoch(known)?;
-        for _ in 0..=count {
-            known.advance(10);
+        // Every other time it ends below the log, whose end is foreign to the sender.
+        let below = count % 2 == 1;
+        if below {
+            let label = known.states.keys().rev().nth(count).copied().unwrap_or_default();
+            known.durable = known.durable.min(label);
+            known.tree = known.states[&label].clone();
+        } else {
+            for _ in 0..=count {
+                known.advance(10);
+            }
         }
         let label = known.tree.last_processed();
         known.states.insert(label, known.tree.clone());
-        self.store.snapshots().save(&mut known.tree)?;
+        let mut file = self.store.snapshots().begin(label)?;
+        file.write(&body(&mut known.tree))?;
+        file.commit_received(None)?;
         known.durable = label;
-        self.log.skip_to(label)
+        self.log.install(label)?;
+        known.states.split_off(&Zxid(label.0 + 1));
+        Ok(())
     }
+}
+
+/// The body of a snapshot of this tree.
+fn body(tree: &mut Tree) -> Vec<u8> {
+    let mut walk = Walk::start(tree);
+    let mut body = Vec::new();
+    put_head(&walk, &mut body);
+    let all = walk.next(tree, usize::MAX, &mut |node| put_node(node, &mut body));
+    assert_eq!(all, Ok(Progress::Done));
+    wire::snapshot::put_end(&mut body);
+    body
 }
 
 impl Known {
@@ -200,7 +209,7 @@ impl Known {
         let last = self.tree.last_processed();
         let zxid = if last.epoch().0 == self.epoch { last.next() } else { Zxid::new(Epoch(self.epoch), 1) };
         let txn = txn(zxid, length);
-        self.tree.apply(zxid, &txn, &mut <Tree as Machine>::Watches::default(), &mut |_, _| {});
+        apply(&mut self.tree, zxid, &txn);
         (zxid, txn)
     }
 
@@ -313,6 +322,9 @@ fn tour() -> Vec<Op> {
         Op::Join,
         Op::Truncate(2),
         Op::Append(vec![700, 20]),
+        Op::Sync,
+        Op::Receive(2),
+        Op::Append(vec![20, 30]),
         Op::Sync,
         Op::Receive(1),
         Op::Append(vec![50]),

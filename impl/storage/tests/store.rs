@@ -1,0 +1,315 @@
+//! Cutting, reading, purging and the mark, on a disk in memory.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{apply, txn};
+use protocol::recovery::Refusal;
+use spec::{Epoch, Machine, Zxid};
+use storage::{
+    Batch, Config, Error, Log, Recovery, Store,
+    disk::{Cuttable, Dice, Disk, File, MemoryDisk},
+};
+use tree::Tree;
+
+const DIR: &str = "/data/version-2";
+
+fn z(counter: u32) -> Zxid {
+    Zxid::new(Epoch(1), counter)
+}
+
+/// Each record is about 100 bytes, so that some forty fit into a file.
+fn config() -> Config {
+    Config { segment_bytes: 4096, ..Config::new(PathBuf::from("/data")) }
+}
+
+fn open<D: Disk>(disk: &D) -> Result<(Store<D>, Recovery), Error> {
+    let store = Store::open(disk.clone(), config())?;
+    let recovery = store.recover()?;
+    Ok((store, recovery))
+}
+
+/// A server that has promised and joined epoch 1.
+struct Server {
+    disk: MemoryDisk,
+    store: Store<MemoryDisk>,
+    log: Log<MemoryDisk>,
+    tree: Tree,
+}
+
+fn server() -> Server {
+    let disk = MemoryDisk::default();
+    let (store, mut recovery) = open(&disk).expect("a new server");
+    let mut log = store.log(&mut recovery);
+    log.sync_recovered().expect("synced");
+    store.save_accepted(Epoch(1)).expect("saved");
+    store.save_current(Epoch(1)).expect("saved");
+    Server { disk, store, log, tree: recovery.tree }
+}
+
+impl Server {
+    /// Appends and syncs the transactions through this counter of epoch 1.
+    fn log_through(&mut self, counter: u32) {
+        while self.tree.last_processed() < z(counter) {
+            let last = self.tree.last_processed();
+            let zxid = if last == Zxid::ZERO { z(1) } else { last.next() };
+            let txn = txn(zxid, 20);
+            apply(&mut self.tree, zxid, &txn);
+            let mut batch = Batch::new();
+            batch.push(zxid, &txn);
+            self.log.append_batch(&batch).expect("written");
+            self.log.sync().expect("synced");
+        }
+    }
+
+    fn snapshot(&mut self) -> u64 {
+        self.store.snapshots().save(&mut self.tree).expect("saved")
+    }
+
+    fn names(&self, kind: &str) -> Vec<String> {
+        let mut names = self.disk.list(Path::new(DIR)).expect("a folder");
+        names.retain(|name| name.starts_with(kind));
+        names.sort();
+        names
+    }
+
+    /// What a start on a copy of the disk makes of it.
+    fn restarted(&self) -> Result<Recovery, Error> {
+        open(&self.disk.copy()).map(|(_, recovery)| recovery)
+    }
+}
+
+fn read(store: &Store<MemoryDisk>, after: Zxid, through: Zxid) -> Result<Vec<Zxid>, Error> {
+    let mut range = store.read(after, through)?;
+    let mut found = Vec::new();
+    while let Some((zxid, body)) = range.next()? {
+        let (decoded, _) = wire::log::decode_body(&mut wire::Decoder::stream(body)).expect("a transaction");
+        assert_eq!(decoded, zxid);
+        found.push(zxid);
+    }
+    Ok(found)
+}
+
+#[test]
+fn the_log_rolls_when_it_is_full_and_is_read_across_files() {
+    let mut server = server();
+    server.log_through(100);
+    assert!(server.names("log.").len() >= 3, "{:?}", server.names("log."));
+    let all: Vec<Zxid> = (1..=100).map(z).collect();
+    assert_eq!(read(&server.store, Zxid::ZERO, z(100)).expect("whole"), all);
+    assert_eq!(read(&server.store, z(39), z(77)).expect("whole"), all[39..77]);
+    assert_eq!(read(&server.store, z(100), z(100)).expect("nothing"), []);
+    let beyond = read(&server.store, z(98), z(101));
+    assert!(matches!(beyond, Err(Error::Missing { after, .. }) if after == z(100)), "{beyond:?}");
+    let restarted = server.restarted().expect("a start");
+    assert_eq!((restarted.recovered.last, restarted.replayed), (z(100), 100));
+    assert_eq!(restarted.tree, server.tree);
+}
+
+#[test]
+fn a_cut_ends_the_log_where_it_is_told_or_changes_nothing() {
+    for (why, snapshots, cut, end) in [
+        ("inside the last file", &[][..], 98, 98),
+        ("at the end of a file", &[], 39, 39),
+        ("across files", &[], 5, 5),
+        ("everything", &[], 0, 0),
+        ("behind a snapshot", &[50], 51, 51),
+        ("at a snapshot's label", &[50], 50, 50),
+        ("before a snapshot", &[50], 49, 49),
+        ("nothing to cut", &[], 100, 100),
+        ("more than there is", &[], 120, 100),
+    ] {
+        let mut server = server();
+        for label in snapshots {
+            server.log_through(*label);
+            server.snapshot();
+        }
+        server.log_through(100);
+        let cut = if cut == 0 { Zxid::ZERO } else { z(cut) };
+        let end = if end == 0 { Zxid::ZERO } else { z(end) };
+        assert_eq!(server.log.truncate(cut).expect("cut"), end, "{why}");
+        assert_eq!(server.log.last(), end, "{why}");
+        let restarted = server.restarted().expect("a start");
+        assert_eq!(restarted.recovered.last, end, "{why}");
+        // And it goes on there.
+        server.tree = restarted.tree;
+        server.store.recover().expect("reloaded");
+        server.log_through(110);
+        assert_eq!(server.restarted().expect("a start").recovered.last, z(110), "{why}");
+    }
+}
+
+#[test]
+fn a_cut_below_every_snapshot_is_not_made() {
+    let mut server = server();
+    server.log_through(30);
+    server.snapshot();
+    server.log_through(60);
+    server.store.purge(1).expect("purged");
+    assert_eq!(server.names("snapshot."), ["snapshot.10000001e"]);
+    assert_eq!(server.log.truncate(z(29)).expect("nothing happens"), z(60));
+    assert_eq!(server.restarted().expect("a start").recovered.last, z(60));
+    // A snapshot that was received bridges a hole, in which no place can be cut at.
+    let mut ahead = server.tree.clone();
+    for counter in 61..=70 {
+        apply(&mut ahead, z(counter), &txn(z(counter), 1));
+    }
+    server.store.snapshots().save(&mut ahead).expect("saved");
+    server.log.skip_to(z(70)).expect("skipped");
+    server.tree = ahead;
+    server.log_through(80);
+    assert_eq!(server.log.truncate(z(65)).expect("nothing happens"), z(80));
+    assert_eq!(server.restarted().expect("a start").recovered.last, z(80));
+    assert_eq!(server.log.truncate(z(70)).expect("cut"), z(70));
+    assert_eq!(server.restarted().expect("a start").recovered.last, z(70));
+}
+
+#[test]
+fn a_place_is_told_if_the_log_reaches_back_and_is_short_enough() {
+    let mut server = server();
+    server.log_through(60);
+    let size = server.snapshot();
+    server.log_through(90);
+    let floor = |server: &Server| server.store.recover().expect("reloaded").recovered.floor;
+    assert_eq!(floor(&server), z(60));
+    // A third of the snapshot: fewer than twenty records.
+    assert!((4000..9000).contains(&size), "{size} bytes");
+    let locate = |zxid| server.store.locate(zxid).expect("readable");
+    assert_eq!(locate(z(85)), Some(z(85)));
+    assert_eq!(locate(z(90)), Some(z(90)));
+    assert_eq!(locate(Zxid::new(Epoch(2), 7)), Some(z(90)), "a foreign end");
+    assert_eq!(locate(z(60)), None, "too much");
+    assert_eq!(locate(z(59)), None, "below the floor");
+}
+
+#[test]
+fn purging_keeps_what_the_oldest_snapshot_and_readers_need() {
+    let mut server = server();
+    for label in [40, 80, 120, 160] {
+        server.log_through(label);
+        server.snapshot();
+    }
+    server.log_through(200);
+    let before = server.names("log.").len();
+    let mut range = server.store.read(z(5), z(200)).expect("readable");
+    let purged = server.store.purge(2).expect("purged");
+    assert_eq!((purged.snapshots, purged.logs), (3, 0), "a reader stands at 5");
+    let mut count = 5;
+    while let Some((zxid, _)) = range.next().expect("whole") {
+        count += 1;
+        assert_eq!(zxid, z(count));
+    }
+    assert_eq!(count, 200);
+    drop(range);
+    let purged = server.store.purge(2).expect("purged");
+    assert!(purged.logs >= 2 && purged.logs < before, "{purged:?} of {before}");
+    assert_eq!(server.names("snapshot."), ["snapshot.100000078", "snapshot.1000000a0"]);
+    // The older of the two still leads to the end.
+    let copy = server.disk.copy();
+    copy.remove(&Path::new(DIR).join("snapshot.1000000a0")).expect("there");
+    let (_, recovery) = open(&copy).expect("a start");
+    assert_eq!((recovery.recovered.floor, recovery.recovered.last), (z(120), z(200)));
+    assert_eq!(recovery.tree, server.tree);
+    assert_eq!(server.store.purge(0).expect("purged").snapshots, 1, "one is kept at least");
+}
+
+/// Changes one byte of a file.
+fn flip(disk: &MemoryDisk, name: &str, at: u64) {
+    let file = disk.open_write(&Path::new(DIR).join(name)).expect("there");
+    let mut byte = [0];
+    assert_eq!(file.read_at(&mut byte, at).expect("readable"), 1);
+    file.write_at(&[byte[0] ^ 4], at).expect("written");
+}
+
+#[test]
+fn damage_below_the_mark_is_no_torn_tail() {
+    let mut server = server();
+    server.log_through(10);
+    let at = 16 + 5 * 90;
+    let copy = server.disk.copy();
+    flip(&copy, "log.100000001", at);
+    let (_, recovery) = open(&copy).expect("without a mark it looks torn");
+    assert!(recovery.recovered.last < z(10) && !recovery.warnings.is_empty());
+    server.log.idle().expect("marked");
+    flip(&server.disk, "log.100000001", at);
+    let refused = server.restarted();
+    assert!(
+        matches!(refused, Err(Error::Refused { refusal: Refusal::SyncedLost { .. }, .. })),
+        "{:?}",
+        refused.map(|r| r.recovered)
+    );
+    // Another program that was here since has promised a later epoch.
+    server.store.epochs().save_accepted(Epoch(2)).expect("saved");
+    server.restarted().expect("the mark is not believed");
+}
+
+#[test]
+fn a_start_marks_what_it_has_synced() {
+    let mut server = server();
+    server.log_through(10);
+    let copy = server.disk.copy();
+    let (store, mut recovery) = open(&copy).expect("a start");
+    store.log(&mut recovery).sync_recovered().expect("synced");
+    drop(store);
+    flip(&copy, "log.100000001", 200);
+    assert!(matches!(open(&copy), Err(Error::Refused { refusal: Refusal::SyncedLost { .. }, .. })));
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over_if_the_log_leads_to_it() {
+    let mut server = server();
+    server.log_through(20);
+    server.snapshot();
+    server.log_through(30);
+    flip(&server.disk, "snapshot.100000014", 300);
+    let recovery = server.restarted().expect("the log leads there");
+    assert_eq!((recovery.recovered.floor, recovery.recovered.last), (Zxid::ZERO, z(30)));
+    assert_eq!(recovery.tree, server.tree);
+    assert!(
+        recovery.warnings[0].contains("snapshot.100000014, which is damaged: "),
+        "{:?}",
+        recovery.warnings
+    );
+}
+
+#[test]
+fn a_compressed_snapshot_is_told_from_a_damaged_one() {
+    let mut server = server();
+    server.log_through(20);
+    server.snapshot();
+    let path = |name: &str| Path::new(DIR).join(name);
+    for end in ["gz", "snappy"] {
+        let copy = server.disk.copy();
+        copy.rename(&path("snapshot.100000014"), &path(&format!("snapshot.100000014.{end}"))).expect("there");
+        let (_, recovery) = open(&copy).expect("the log leads there");
+        assert_eq!(recovery.recovered.last, z(20));
+        copy.remove(&path("snapshot.0")).expect("there");
+        let error = open(&copy).expect_err("nothing to start from");
+        assert!(matches!(error, Error::Compressed { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_large_batch_is_synced_in_parts() {
+    for seed in 0..8 {
+        let below = MemoryDisk::default();
+        let disk = Cuttable::new(below.clone());
+        let (store, mut recovery) = open(&disk).expect("a new server");
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        store.save_accepted(Epoch(1)).expect("saved");
+        let (mut one, mut all) = (Batch::new(), Batch::new());
+        for counter in 1..=9 {
+            one.clear();
+            one.push(z(counter), &txn(z(counter), 1 << 20));
+            all.extend(&one);
+        }
+        assert!(!all.has_room(1));
+        log.append_batch(&all).expect("written");
+        disk.cut(&mut Dice::new(seed)).expect("memory");
+        drop((log, store));
+        let (_, recovery) = open(&below).expect("a start");
+        assert!(recovery.recovered.last >= z(6), "three by three, and the last three not synced");
+    }
+}
