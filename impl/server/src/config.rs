@@ -12,6 +12,7 @@ mod suggest;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +27,6 @@ use reader::Reader;
 
 /// The configuration of one server. Times are in milliseconds, sizes in bytes, unless a name says otherwise.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a key of ZooKeeper's")]
 pub struct Config {
     /// Snapshots, epoch files, `myid`.
     pub data_dir: PathBuf,
@@ -152,10 +152,10 @@ impl Config {
             let host =
                 if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
             let (quorum, election) = (server.quorum_port, server.election_port);
-            text.push_str(&format!("server.{id}={host}:{quorum}:{election}:participant"));
+            let _ = write!(text, "server.{id}={host}:{quorum}:{election}:participant");
             if let Some((host, port)) = &server.client {
                 let host = host.as_deref().unwrap_or("0.0.0.0");
-                text.push_str(&format!(";{}", join(host, *port)));
+                let _ = write!(text, ";{}", join(host, *port));
             }
             text.push('\n');
         }

@@ -196,7 +196,7 @@ impl Shell {
 fn tell(note: Note) {
     match note {
         Note::Dropped { peer, violation } => {
-            warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol")
+            warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol");
         }
         Note::Outranked { by } => warn!(peer = %by, "a learner has more than this leader, which gives up"),
         Note::CounterUsedUp { epoch } => warn!(%epoch, "the epoch is used up; the leader steps down"),

@@ -52,6 +52,7 @@ enum Part {
 
 /// The connection with one server.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not one state")]
 struct Link {
     incarnation: u64,
     /// Whether the other end dialled.

@@ -168,6 +168,27 @@ impl Core {
         true
     }
 
+    /// A dial is over. Whether to dial again.
+    fn mesh_dialled(&mut self, to: ServerId, outcome: std::io::Result<TcpStream>) -> bool {
+        match outcome {
+            Ok(stream) => {
+                if let Some(slot) = self.shell.mesh.slots.get_mut(&to) {
+                    slot.dialing = false;
+                }
+                // The larger id keeps the connection it has dialled; the smaller one is called back.
+                if to < self.shell.config.me {
+                    self.mesh_connected(to, stream);
+                }
+                false
+            }
+            Err(error) => {
+                debug!(peer = %to, %error, "cannot reach a server for an election");
+                self.step(Input::ElectionLinkDown(to));
+                self.mesh_dials_on(to)
+            }
+        }
+    }
+
     /// Whether it is worth the while to go on dialling this server.
     fn mesh_dials_on(&mut self, to: ServerId) -> bool {
         let serving = self.shell.part.serving;
@@ -184,28 +205,9 @@ async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
     let mut backoff = Backoff::new();
     loop {
         let outcome = greet(&config, to).await;
-        let Some(core) = me.upgrade() else { return };
-        let mut core = core.borrow_mut();
-        match outcome {
-            Ok(stream) => {
-                if let Some(slot) = core.shell.mesh.slots.get_mut(&to) {
-                    slot.dialing = false;
-                }
-                // The larger id keeps the connection it has dialled; the smaller one is called back.
-                if to < config.me {
-                    core.mesh_connected(to, stream);
-                }
-                return;
-            }
-            Err(error) => {
-                debug!(peer = %to, %error, "cannot reach a server for an election");
-                core.step(Input::ElectionLinkDown(to));
-            }
-        }
-        if !core.mesh_dials_on(to) {
+        if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dialled(to, outcome)) {
             return;
         }
-        drop(core);
         tokio::time::sleep(backoff.next()).await;
         // It may have dialled meanwhile.
         if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dials_on(to)) {

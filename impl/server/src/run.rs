@@ -255,14 +255,14 @@ fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Result<(), Sta
 /// Ends a server: a leader's links go first, so that the others look for a new one at once; then what is under way is
 /// made durable.
 async fn end(core: Shared, threads: store::Threads) -> ExitCode {
-    let code = {
+    let why = {
         let mut core = core.borrow_mut();
         core.shell.mesh.close_all();
         core.shell.links.close_all();
         core.end_turn();
         core.shell.exit.unwrap_or(ExitCode::Finished)
     };
-    if code == ExitCode::Finished {
+    if why == ExitCode::Finished {
         // The last answers have their chance to leave.
         yield_now().await;
         let orders = core.borrow_mut().shell.store.take_away();
@@ -272,7 +272,7 @@ async fn end(core: Shared, threads: store::Threads) -> ExitCode {
             warn!("the disk is slow; what is not durable by now is left to the next start");
         }
     }
-    code
+    why
 }
 
 /// Ends each turn behind the tasks that were ready when it began.
@@ -406,12 +406,12 @@ impl Shell {
                 match piece {
                     Some(Err(error)) => {
                         warn!(%error, "the log cannot be read for a learner");
-                        let lost = core.shell.links.fail(&stream);
-                        core.shell.later.extend(lost.map(Later::LinkGone));
+                        let peer = core.shell.links.fail(&stream);
+                        core.shell.later.extend(peer.map(Later::LinkGone));
                         return core.settle();
                     }
                     Some(Ok(piece)) => {
-                        core.shell.links.fill(&stream, |out| out.extend_from_slice(&piece), false)
+                        core.shell.links.fill(&stream, |out| out.extend_from_slice(&piece), false);
                     }
                     None => core.shell.links.fill(&stream, |_| {}, true),
                 }
@@ -432,8 +432,8 @@ mod tests {
 
     #[test]
     fn session_ids_are_zookeepers() {
-        // (3 << 56) | ((ms << 24) >>> 8)
+        // Java: (3 << 56) | ((ms << 24) >>> 8), of which the highest bit of the time is lost.
         let session = first_session(ServerId(3), 0x0198_7654_3210);
-        assert_eq!(session.0, 0x0376_5432_1000_0000_u64.cast_signed() | 0x0000_0000_0000_0000);
+        assert_eq!(session.0, 0x0398_7654_3210_0000_u64.cast_signed());
     }
 }

@@ -1,6 +1,7 @@
 //! The tasks of clients: accepting connections, and taking requests off them.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -35,15 +36,19 @@ use crate::{
 /// Bytes that one turn takes from one connection at most.
 const READ_BYTES: usize = 64 << 10;
 /// How long sent bytes may go unacknowledged by a client.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// Where every connection's bytes are read to: nothing of them is kept there beyond the turn.
+type Scratch = Rc<RefCell<Vec<u8>>>;
 
 /// Takes connections of clients. A file descriptor is kept in reserve, so that there is one to say no with when all
 /// are used up.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
     let mut spare = std::fs::File::open("/dev/null").ok();
+    let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => admit(&core, stream, address, &config),
+            Ok((stream, address)) => admit(&core, stream, address, &config, &scratch),
             Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
                 drop(spare.take());
                 if let Ok(Ok((refused, _))) =
@@ -64,7 +69,7 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
     }
 }
 
-fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config) {
+fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config, scratch: &Scratch) {
     if net::set_options(&stream, SILENCE_MAX).is_err() {
         return;
     }
@@ -76,12 +81,12 @@ fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config)
         guard.shell.stats.connections_refused += 1;
         return debug!(%address, "a connection was refused: there are too many of its address, or in all");
     };
-    let task = spawn_local(read(Rc::clone(core), id, reader));
+    let task = spawn_local(read(Rc::clone(core), id, reader, Rc::clone(scratch)));
     guard.shell.clients.reads_with(id, task.abort_handle());
 }
 
 /// Reads from a connection until it ends, and steps what it asks.
-async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf) {
+async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf, scratch: Scratch) {
     loop {
         let reading = core.borrow_mut().reading(id);
         match reading {
@@ -93,8 +98,8 @@ async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf) {
             Reading::Over => return,
         }
         let count = poll_fn(|context| {
-            let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut scratch);
+            let mut scratch = scratch.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut reader).poll_read(context, &mut buffer) {
                 std::task::Poll::Pending => std::task::Poll::Pending,
                 std::task::Poll::Ready(Err(error)) => std::task::Poll::Ready(Err(error)),

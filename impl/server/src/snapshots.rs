@@ -32,6 +32,8 @@ pub(crate) struct Snapshots {
     current_save: Option<u64>,
     /// Whether the peer asked for it.
     asked_for: bool,
+    /// How often the state was replaced: a walk belongs to the state that it was begun on.
+    generation: u64,
     last_save: u64,
     txns_max: u64,
     bytes_max: u64,
@@ -50,6 +52,7 @@ impl Snapshots {
         let mut snapshots = Self {
             current_save: None,
             asked_for: false,
+            generation: 0,
             last_save: 0,
             txns_max: u64::from(config.snap_count),
             bytes_max: config.snap_size_bytes,
@@ -117,10 +120,10 @@ impl Shell {
         snapshots.current_save = Some(snapshots.last_save);
         snapshots.asked_for = ticket.is_some();
         snapshots.draw();
-        let number = snapshots.last_save;
+        let (number, generation) = (snapshots.last_save, snapshots.generation);
         let (sink, chunks) = mpsc::channel(SLICES_QUEUED);
         self.store.save_snapshot(SnapshotJob { ticket, label, digest: walk.digest(), number, chunks });
-        tokio::task::spawn_local(save(self.me.clone(), walk, sink, number));
+        tokio::task::spawn_local(save(self.me.clone(), Going::new(walk, generation), sink, number));
     }
 
     /// Begins to send the state, as it is now, to a learner, behind what is queued for it.
@@ -128,7 +131,11 @@ impl Shell {
         if let Some(stream) = self.links.begin_stream(to) {
             let walk = Walk::start(tree);
             assert_eq!(walk.last_processed(), last, "R-7: the state sent is not the one that was meant");
-            tokio::task::spawn_local(send(self.me.clone(), walk, stream));
+            tokio::task::spawn_local(send(
+                self.me.clone(),
+                Going::new(walk, self.snapshots.generation),
+                stream,
+            ));
         }
     }
 }
@@ -145,6 +152,7 @@ impl Core {
     /// Puts a state in the place of the one there is.
     pub(crate) fn replace_tree(&mut self, tree: Tree) {
         self.tree = tree;
+        self.shell.snapshots.generation += 1;
         self.adorn_tree();
     }
 
@@ -170,8 +178,11 @@ fn put_head(walk: &Walk, out: &mut BytesMut) {
 }
 
 /// Appends the next nodes. True behind the last; `None` if the tree was replaced.
-fn put_slice(walk: &mut Walk, tree: &mut Tree, out: &mut BytesMut) -> Option<bool> {
-    let progress = walk.next(tree, SLICE_BYTES, &mut |node| {
+fn put_slice(going: &mut Going, core: &mut Core, out: &mut BytesMut) -> Option<bool> {
+    if going.generation != core.shell.snapshots.generation {
+        return None;
+    }
+    let progress = going.walk.next(&mut core.tree, SLICE_BYTES, &mut |node| {
         put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
     });
     match progress {
@@ -184,83 +195,122 @@ fn put_slice(walk: &mut Walk, tree: &mut Tree, out: &mut BytesMut) -> Option<boo
     }
 }
 
-/// Sends the state to a learner, as its link takes it.
-async fn send(me: Weak<RefCell<Core>>, mut walk: Walk, stream: Stream) {
-    let started = Instant::now();
-    let mut head = Some(());
-    loop {
-        let Some(core) = me.upgrade() else { return };
-        let mut guard = core.borrow_mut();
-        let core = &mut *guard;
-        match core.shell.links.room(&stream) {
-            Room::Gone => return walk.cancel(&mut core.tree),
-            Room::Full => {
-                drop(guard);
-                stream.room.notified().await;
-                continue;
-            }
+/// What became of a slice.
+enum Slice {
+    /// It is under way; there are more.
+    More,
+    /// It was the last.
+    Last,
+    /// There is no room for it yet.
+    Wait,
+    /// The snapshot is given up.
+    Over,
+}
+
+/// A snapshot under way: the walk, and whether its head is still to come.
+struct Going {
+    walk: Walk,
+    headless: bool,
+    generation: u64,
+}
+
+impl Going {
+    fn new(walk: Walk, generation: u64) -> Self {
+        Self { walk, headless: true, generation }
+    }
+
+    /// Takes what stands before the nodes, once.
+    fn put_head(&mut self, out: &mut BytesMut) -> bool {
+        let first = std::mem::take(&mut self.headless);
+        if first {
+            put_head(&self.walk, out);
+        }
+        first
+    }
+}
+
+impl Core {
+    fn send_slice(&mut self, going: &mut Going, stream: &Stream) -> Slice {
+        match self.shell.links.room(stream) {
+            Room::Gone => return Slice::Over,
+            Room::Full => return Slice::Wait,
             Room::Free => {}
         }
         let mut slice = BytesMut::new();
-        if head.take().is_some() {
-            wire::peer::put_snap(walk.last_processed(), &mut slice);
-            put_head(&walk, &mut slice);
+        if going.headless {
+            wire::peer::put_snap(going.walk.last_processed(), &mut slice);
         }
-        let Some(done) = put_slice(&mut walk, &mut core.tree, &mut slice) else {
+        going.put_head(&mut slice);
+        let Some(done) = put_slice(going, self, &mut slice) else {
             // The state was replaced, so this server leads no longer, and its links are closing anyway.
-            core.shell.later.extend(core.shell.links.fail(&stream).map(Later::LinkGone));
-            return core.settle();
+            let peer = self.shell.links.fail(stream);
+            self.shell.later.extend(peer.map(Later::LinkGone));
+            self.settle();
+            return Slice::Over;
         };
         if done {
             put_signature(&mut slice);
         }
-        core.shell.links.fill(&stream, |out| out.extend_from_slice(&slice), done);
-        core.shell.touch();
-        if done {
-            return info!(
-                nodes = walk.node_count(),
-                ms = started.elapsed().as_millis(),
-                "the state was sent to a learner"
-            );
+        self.shell.links.fill(stream, |out| out.extend_from_slice(&slice), done);
+        self.shell.touch();
+        if done { Slice::Last } else { Slice::More }
+    }
+
+    fn save_slice(&mut self, going: &mut Going, number: u64, room: mpsc::Permit<'_, SnapshotChunk>) -> Slice {
+        if self.shell.snapshots.current_save != Some(number) {
+            debug!("a snapshot was given up: the log is being cut");
+            return Slice::Over;
         }
-        drop(guard);
-        yield_now().await;
+        let mut slice = BytesMut::new();
+        going.put_head(&mut slice);
+        let Some(last) = put_slice(going, self, &mut slice) else {
+            return Slice::Over;
+        };
+        room.send(SnapshotChunk { bytes: slice.freeze(), last });
+        if last { Slice::Last } else { Slice::More }
+    }
+}
+
+/// Sends the state to a learner, as its link takes it.
+async fn send(me: Weak<RefCell<Core>>, mut going: Going, stream: Stream) {
+    let started = Instant::now();
+    loop {
+        let Some(core) = me.upgrade() else { return };
+        let slice = core.borrow_mut().send_slice(&mut going, &stream);
+        drop(core);
+        match slice {
+            Slice::More => yield_now().await,
+            Slice::Wait => stream.room.notified().await,
+            Slice::Last => {
+                let ms = started.elapsed().as_millis();
+                return info!(nodes = going.walk.node_count(), ms, "the state was sent to a learner");
+            }
+            Slice::Over => return cancel(&me, going),
+        }
     }
 }
 
 /// Writes the state to disk, as the disk takes it.
-async fn save(me: Weak<RefCell<Core>>, mut walk: Walk, sink: mpsc::Sender<SnapshotChunk>, number: u64) {
-    let mut head = Some(());
-    loop {
-        let Ok(permit) = sink.reserve().await else {
-            return cancel(&me, walk);
-        };
+async fn save(me: Weak<RefCell<Core>>, mut going: Going, sink: mpsc::Sender<SnapshotChunk>, number: u64) {
+    while let Ok(room) = sink.reserve().await {
         let Some(core) = me.upgrade() else { return };
-        let mut guard = core.borrow_mut();
-        let core = &mut *guard;
-        if core.shell.snapshots.current_save != Some(number) {
-            debug!("a snapshot was given up: the log is being cut");
-            return walk.cancel(&mut core.tree);
+        let slice = core.borrow_mut().save_slice(&mut going, number, room);
+        drop(core);
+        match slice {
+            Slice::More | Slice::Wait => yield_now().await,
+            Slice::Last => return,
+            Slice::Over => break,
         }
-        let mut slice = BytesMut::new();
-        if head.take().is_some() {
-            put_head(&walk, &mut slice);
-        }
-        let Some(done) = put_slice(&mut walk, &mut core.tree, &mut slice) else {
-            return;
-        };
-        permit.send(SnapshotChunk { bytes: slice.freeze(), last: done });
-        if done {
-            return;
-        }
-        drop(guard);
-        yield_now().await;
     }
+    cancel(&me, going);
 }
 
-fn cancel(me: &Weak<RefCell<Core>>, walk: Walk) {
+fn cancel(me: &Weak<RefCell<Core>>, going: Going) {
     if let Some(core) = me.upgrade() {
-        walk.cancel(&mut core.borrow_mut().tree);
+        let core = &mut *core.borrow_mut();
+        if going.generation == core.shell.snapshots.generation {
+            going.walk.cancel(&mut core.tree);
+        }
     }
 }
 

@@ -120,8 +120,10 @@ pub(crate) struct Store {
     batch: Batch,
     tickets: Vec<Ticket>,
     log: blocking::Sender<LogJob>,
-    side: blocking::Sender<SideJob>,
-    long: blocking::Sender<SideJob>,
+    /// Epoch files, which elections wait for.
+    epochs: blocking::Sender<SideJob>,
+    /// Snapshots and reading.
+    slow: blocking::Sender<SideJob>,
 }
 
 /// The threads of the disk, to wait for.
@@ -144,28 +146,33 @@ pub(crate) fn start<D: Disk>(
     log: Log<D>,
     events: mpsc::UnboundedSender<DiskEvent>,
 ) -> std::io::Result<(Store, Threads)> {
-    let (log_jobs, log_queue) = blocking::channel();
-    let (side_jobs, side_queue) = blocking::channel();
-    let (long_jobs, long_queue) = blocking::channel();
+    let (log_orders, log_queue) = blocking::channel();
+    let (epoch_orders, epoch_queue) = blocking::channel();
+    let (slow_orders, slow_queue) = blocking::channel();
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(run)
     };
-    let (for_log, for_side, for_long) = (store.clone(), store.clone(), store.clone());
-    let (log_events, side_events) = (events.clone(), events.clone());
-    let (side_to_log, long_to_log) = (log_jobs.clone(), log_jobs.clone());
+    let (for_log, for_epochs, for_snapshots) = (store.clone(), store.clone(), store.clone());
+    let (log_events, epoch_events) = (events.clone(), events.clone());
+    let (epochs_to_log, snapshots_to_log) = (log_orders.clone(), log_orders.clone());
     let threads = vec![
         spawn("log", Box::new(move || log_thread::run(&for_log, log, &log_queue, &log_events)))?,
         spawn(
             "epochs",
-            Box::new(move || side_thread::run(&for_side, &side_queue, &side_events, &side_to_log)),
+            Box::new(move || side_thread::run(&for_epochs, &epoch_queue, &epoch_events, &epochs_to_log)),
         )?,
         spawn(
             "snapshots",
-            Box::new(move || side_thread::run(&for_long, &long_queue, &events, &long_to_log)),
+            Box::new(move || side_thread::run(&for_snapshots, &slow_queue, &events, &snapshots_to_log)),
         )?,
     ];
-    let store =
-        Store { batch: Batch::new(), tickets: Vec::new(), log: log_jobs, side: side_jobs, long: long_jobs };
+    let store = Store {
+        batch: Batch::new(),
+        tickets: Vec::new(),
+        log: log_orders,
+        epochs: epoch_orders,
+        slow: slow_orders,
+    };
     Ok((store, Threads(threads)))
 }
 
@@ -215,30 +222,31 @@ impl Store {
     }
 
     pub(crate) fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
-        let _ = self.side.send(SideJob::SaveAccepted(ticket, epoch));
+        let _ = self.epochs.send(SideJob::SaveAccepted(ticket, epoch));
     }
 
     pub(crate) fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
-        let _ = self.side.send(SideJob::SaveCurrent(ticket, epoch));
+        let _ = self.epochs.send(SideJob::SaveCurrent(ticket, epoch));
     }
 
     pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
         self.hand_over();
-        let _ = self.long.send(SideJob::Locate(ticket, zxid));
+        let _ = self.slow.send(SideJob::Locate(ticket, zxid));
     }
 
     pub(crate) fn save_snapshot(&mut self, job: SnapshotJob) {
-        let _ = self.long.send(SideJob::Snapshot(job));
+        let _ = self.slow.send(SideJob::Snapshot(job));
     }
 
     pub(crate) fn purge(&mut self, retain: usize) {
-        let _ = self.long.send(SideJob::Purge { retain });
+        let _ = self.slow.send(SideJob::Purge { retain });
     }
 
     /// Gives the orders away: once dropped, the threads end when they have done what they have.
     pub(crate) fn take_away(&mut self) -> Self {
-        let (log, side, long) = (blocking::channel().0, blocking::channel().0, blocking::channel().0);
-        std::mem::replace(self, Self { batch: Batch::new(), tickets: Vec::new(), log, side, long })
+        let nowhere = || blocking::channel().0;
+        let (log, epochs, slow) = (blocking::channel().0, nowhere(), nowhere());
+        std::mem::replace(self, Self { batch: Batch::new(), tickets: Vec::new(), log, epochs, slow })
     }
 
     /// Has a part of the log read, piece by piece, as PROPOSAL and COMMIT packets.
@@ -248,7 +256,7 @@ impl Store {
         through: Zxid,
     ) -> mpsc::Receiver<Result<BytesMut, storage::Error>> {
         let (pieces, received) = mpsc::channel(PIECES_QUEUED);
-        let _ = self.long.send(SideJob::Stream(StreamJob { after, through, pieces }));
+        let _ = self.slow.send(SideJob::Stream(StreamJob { after, through, pieces }));
         received
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Durations {
 /// The first wait of a silent election.
 const RESEND_FIRST: Duration = Duration::from_millis(200);
 /// The longest.
-const RESEND_MAX: Duration = Duration::from_secs(60);
+const RESEND_MAX: Duration = Duration::from_mins(1);
 /// How long an election with a quorum waits for a better vote.
 const FINALIZE: Duration = Duration::from_millis(200);
 

@@ -30,7 +30,7 @@ impl Reader {
 
     fn add(&mut self, mut entry: Entry) {
         if let Some(bare) = entry.key.strip_prefix("zookeeper.").filter(|bare| keys::fate(bare).is_some()) {
-            entry.key = bare.to_owned();
+            entry.key = String::from(bare);
         }
         let key = &entry.key;
         let span = Some(entry.key_span.clone());

@@ -271,7 +271,7 @@ fn take_pieces(
             Some(Piece::Session { session, timeout_ms }) => builder.session(session, timeout_ms),
             Some(Piece::Acl { key, acl }) => builder.acl(key, &acl),
             Some(Piece::Node { path, data, acl, stat }) => {
-                builder.node(path.as_str(), data.as_deref(), acl, stat)?
+                builder.node(path.as_str(), data.as_deref(), acl, stat)?;
             }
             Some(Piece::End) => {
                 outcome = Pieces::End;

@@ -85,8 +85,12 @@ fn append<D: Disk>(
                 batch.extend(&more);
                 tickets.extend(theirs);
             }
-            other => {
-                *ahead = Some(other);
+            job @ (LogJob::Append { .. }
+            | LogJob::Truncate { .. }
+            | LogJob::SyncRecovered(_)
+            | LogJob::SkipTo { .. }
+            | LogJob::Reload) => {
+                *ahead = Some(job);
                 break;
             }
         }

@@ -41,7 +41,7 @@ pub(super) fn run<D: Disk>(
                 });
                 Some(DiskEvent::Located { ticket, at })
             }
-            SideJob::Snapshot(job) => snapshot(store, job, log),
+            SideJob::Snapshot(job) => Some(snapshot(store, job, log)),
             SideJob::Stream(job) => {
                 stream(store, job);
                 None
@@ -61,18 +61,18 @@ pub(super) fn run<D: Disk>(
 }
 
 /// Writes a snapshot as its pieces come. One that breaks off leaves nothing.
-fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> Option<DiskEvent> {
+fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> DiskEvent {
     let started = Instant::now();
     let SnapshotJob { ticket, label, digest, number, chunks } = job;
     let size = match write(store, label, digest, chunks) {
         Ok(size) => size,
-        Err(error) => return Some(DiskEvent::Failed { error, snapshot: true }),
+        Err(error) => return DiskEvent::Failed { error, snapshot: true },
     };
     if let (Some(ticket), Some(_)) = (ticket, size) {
         // The log goes on behind what was received; only then is it the state that a start would give.
         let _ = log.send(LogJob::SkipTo { ticket, label });
     }
-    Some(DiskEvent::Saved { number, size, took: started.elapsed() })
+    DiskEvent::Saved { number, size, took: started.elapsed() }
 }
 
 fn write<D: Disk>(
