@@ -26,6 +26,9 @@ pub struct Election {
     quorum: Quorum,
     /// Counts this server's elections, and catches up with whoever counted more.
     round: u64,
+    /// The last word of each voter that looks for a leader in a later round, while this server does not: it may have
+    /// come an instant too early, and nobody repeats it for a while (rule E-14).
+    early: BTreeMap<ServerId, Notification>,
     stage: Stage,
 }
 
@@ -123,7 +126,7 @@ fn agree(a: &Notification, b: &Notification) -> bool {
 impl Election {
     /// A server that has not looked for a leader yet.
     pub fn new(me: ServerId, quorum: Quorum) -> Self {
-        Self { me, quorum, round: 0, stage: Stage::Resting }
+        Self { me, quorum, round: 0, early: BTreeMap::new(), stage: Stage::Resting }
     }
 
     /// The round that this server is in, or decided in.
@@ -186,6 +189,9 @@ impl Election {
             finalizing: false,
         });
         self.broadcast(out);
+        for (from, notification) in mem::take(&mut self.early) {
+            self.on_notification(from, notification, out);
+        }
         self.tally(out);
     }
 
@@ -195,12 +201,7 @@ impl Election {
             return self.answer(from, out);
         }
         let Stage::Looking(looking) = &mut self.stage else {
-            return match said.state {
-                ServerState::Looking => self.answer(from, out),
-                ServerState::Following | ServerState::Leading | ServerState::Observing => {
-                    out.note(Note::StaleVote { from });
-                }
-            };
+            return self.on_word_out_of_election(from, said, out);
         };
         looking.unreachable.remove(&from);
         if !self.quorum.is_voter(said.vote.leader) {
@@ -210,6 +211,22 @@ impl Election {
             ServerState::Looking => self.on_vote(from, said, out),
             ServerState::Following | ServerState::Leading => self.on_settled(from, said, out),
             ServerState::Observing => out.note(Note::VoteIgnored { from }),
+        }
+    }
+
+    /// A voter tells its word while this server is not looking.
+    fn on_word_out_of_election(&mut self, from: ServerId, said: Notification, out: &mut impl Effects) {
+        self.early.remove(&from);
+        match said.state {
+            ServerState::Looking => {
+                if said.round > self.round {
+                    self.early.insert(from, said);
+                }
+                self.answer(from, out);
+            }
+            ServerState::Following | ServerState::Leading | ServerState::Observing => {
+                out.note(Note::StaleVote { from });
+            }
         }
     }
 
@@ -285,6 +302,7 @@ impl Election {
     }
 
     fn on_link_down(&mut self, peer: ServerId, out: &mut impl Effects) {
+        self.early.remove(&peer);
         match &mut self.stage {
             Stage::Looking(looking) if self.quorum.is_voter(peer) => {
                 looking.unreachable.insert(peer);

@@ -63,8 +63,12 @@ fn step(election: &mut Election, input: Input) -> Vec<Said> {
     log.0
 }
 
+fn heard(from: u64, notification: Notification) -> Input {
+    Input::Notification { from: ServerId(from), notification }
+}
+
 fn hear(election: &mut Election, from: u64, notification: Notification) -> Vec<Said> {
-    step(election, Input::Notification { from: ServerId(from), notification })
+    step(election, heard(from, notification))
 }
 
 /// Server 2 of three, in round 1 with its own vote.
@@ -378,6 +382,32 @@ fn those_who_decided_tell_those_who_look() {
         [Said::Note(Note::StaleVote { from: ServerId(3) })],
         "it leads no longer, and has no vote yet"
     );
+}
+
+#[test]
+fn what_came_too_early_is_heard_when_the_election_begins() {
+    use ServerState::Following;
+    let later = looking(vote(1, 1, 3), 2);
+    let rows: [(&[Input], bool, &str); 5] = [
+        (&[heard(3, later)], true, "a word of the next round"),
+        (&[Input::Stopped, heard(3, later)], true, "between two roles"),
+        (&[heard(3, looking(vote(1, 1, 3), 1))], false, "a word of the round that is over"),
+        (&[heard(3, later), heard(3, word(Following, vote(1, 1, 2), 1))], false, "it has a leader since"),
+        (&[heard(3, later), Input::LinkDown(ServerId(3))], false, "it may be gone since"),
+    ];
+    for (inputs, counts, reason) in rows {
+        let mut election = second_of_three();
+        hear(&mut election, 1, looking(vote(1, 1, 2), 1));
+        step(&mut election, Input::Timer(Timer::Finalize));
+        for input in inputs {
+            step(&mut election, *input);
+        }
+        step(&mut election, Input::Look(vote(1, 1, 2)));
+        assert_eq!(election.is_finalizing(), counts, "{reason}");
+        step(&mut election, Input::Stopped);
+        step(&mut election, Input::Look(vote(1, 1, 2)));
+        assert!(!election.is_finalizing(), "{reason}: heard once");
+    }
 }
 
 #[test]
