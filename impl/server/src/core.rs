@@ -13,7 +13,7 @@ use std::{
 };
 
 use protocol::{
-    Notification, Recovered, Role,
+    Recovered, Role,
     peer::{self, Input, Peer},
 };
 use spec::{ClientId, Epoch, ServerId};
@@ -52,8 +52,6 @@ pub(crate) enum Later {
     ClientGone(ClientId),
     /// A link was dropped.
     LinkGone(ServerId),
-    /// What a server said before is to be told again.
-    Heard(ServerId, Notification),
 }
 
 /// What the peer plays for the world.
@@ -229,7 +227,6 @@ impl Core {
             let input = match later {
                 Later::ClientGone(client) => Input::ClientClosed(client),
                 Later::LinkGone(peer) => Input::Disconnected(peer),
-                Later::Heard(from, notification) => Input::Notification { from, notification },
             };
             self.peer.step(&mut self.tree, input, &mut self.shell);
         }

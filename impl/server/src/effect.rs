@@ -13,7 +13,7 @@ use tree::{Event, Tree, Txn};
 use wire::client::{ConnectResponse, put_event, put_reply};
 
 use crate::{
-    core::{Later, Part, Shell},
+    core::{Part, Shell},
     run::ExitCode,
 };
 
@@ -166,11 +166,7 @@ impl Effects<Tree> for Shell {
 impl Shell {
     fn count(&mut self, note: Note) {
         match note {
-            Note::Looking { .. } => {
-                self.stats.looking += 1;
-                let heard = self.mesh.heard();
-                self.later.extend(heard.into_iter().map(|(from, said)| Later::Heard(from, said)));
-            }
+            Note::Looking { .. } => self.stats.looking += 1,
             Note::Synchronising { how: SyncKind::Snap, .. } => self.stats.snaps += 1,
             Note::Synchronising { how: SyncKind::Diff | SyncKind::DiffFromLog | SyncKind::Trunc, .. } => {
                 self.stats.diffs += 1;

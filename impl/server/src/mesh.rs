@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::{Notification, ServerState, peer::Input};
+use protocol::{Notification, peer::Input};
 use spec::ServerId;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,8 +41,6 @@ struct Slot {
     /// The newest message, as it goes out.
     newest: Vec<u8>,
     unsent: bool,
-    /// The newest message that has come on this connection.
-    heard: Option<Notification>,
     connection: Option<Connection>,
     dialing: bool,
 }
@@ -102,14 +100,6 @@ impl Mesh {
         }
     }
 
-    /// What others that look for a leader have said last. A server that begins to look is told again: it may have
-    /// heard it an instant too early, when it still followed the old leader, and nobody would repeat it for a while.
-    pub(crate) fn heard(&self) -> Vec<(ServerId, Notification)> {
-        let looking = |notification: &Notification| notification.state == ServerState::Looking;
-        let heard = self.slots.iter().filter_map(|(from, slot)| Some((*from, slot.heard?)));
-        heard.filter(|(_, notification)| looking(notification)).collect()
-    }
-
     /// Closes every connection: this server stops.
     pub(crate) fn close_all(&mut self) {
         self.slots.clear();
@@ -131,7 +121,6 @@ impl Core {
         let number = mesh.last_number;
         let slot = mesh.slots.entry(with).or_default();
         slot.unsent = !slot.newest.is_empty();
-        slot.heard = None;
         let wake = Rc::new(Notify::new());
         wake.notify_one();
         let (reader, writer) = stream.into_split();
@@ -149,21 +138,18 @@ impl Core {
         };
         if slot.connection.as_ref().is_some_and(|connection| connection.number == number) {
             slot.connection = None;
-            slot.heard = None;
-            debug!(peer = %with, "an election connection broke");
+                debug!(peer = %with, "an election connection broke");
             self.step(Input::ElectionLinkDown(with));
         }
     }
 
     /// A message has come. Whether its connection still counts.
     fn mesh_heard(&mut self, from: ServerId, number: u64, notification: Notification) -> bool {
-        let slot = self.shell.mesh.slots.get_mut(&from);
-        let current = |slot: &&mut Slot| slot.connection.as_ref().is_some_and(|with| with.number == number);
-        let Some(slot) = slot.filter(current) else {
+        let connection = self.shell.mesh.slots.get(&from).and_then(|slot| slot.connection.as_ref());
+        if connection.is_none_or(|current| current.number != number) {
             return false;
-        };
+        }
         debug!(peer = %from, ?notification, "a vote has come");
-        slot.heard = Some(notification);
         self.step(Input::Notification { from, notification });
         true
     }
