@@ -81,12 +81,19 @@ pub struct RecordedFile {
     pub hex: String,
 }
 
-/// Reads `golden/NAME.json`.
+/// A version that everything was recorded of.
+pub const V3_9: &str = "3.9.5";
+
+/// A version that the ports between servers and the files were recorded of.
+pub const V3_8: &str = "3.8.0";
+
+/// Reads `golden/VERSION/NAME.json`.
 ///
 /// # Errors
 /// If it is missing, or not such a recording.
-pub fn golden<T: DeserializeOwned>(name: &str) -> Result<T> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name).with_extension("json");
+pub fn golden<T: DeserializeOwned>(version: &str, name: &str) -> Result<T> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(version);
+    let path = folder.join(name).with_extension("json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use anyhow::{Context, Result, bail, ensure};
-use differential::{ClientConnection, ClientRecording, Side, golden, unhex};
+use differential::{ClientConnection, ClientRecording, Side, V3_9, golden, unhex};
 use protocol::peer::{Answer, ClientRequest};
 use spec::{ClientId, ErrorCode, Machine, SessionId, Zxid};
 use tree::{Event, EventKind, Outcome, Read, StatPersisted, Text, Tree, TreeBuilder, Watches};
@@ -19,7 +19,7 @@ const LIMIT: usize = wire::record::CLIENT_FRAME_BYTES_MAX;
 
 #[test]
 fn every_frame_is_encoded_to_the_same_bytes() -> Result<()> {
-    let recording = golden::<ClientRecording>("client")?;
+    let recording = golden::<ClientRecording>(V3_9, "client")?;
     let mut seen = BTreeMap::new();
     for connection in &recording.connections {
         check(connection, &mut seen).with_context(|| connection.name.clone())?;
@@ -203,7 +203,7 @@ fn children(tree: &Tree) -> Result<tree::Children<'_>> {
 #[test]
 fn passwords_are_those_of_apache_zookeeper() -> Result<()> {
     let mut sessions = 0;
-    for connection in golden::<ClientRecording>("client")?.connections {
+    for connection in golden::<ClientRecording>(V3_9, "client")?.connections {
         let response = unhex(&connection.frames[1].hex)?;
         let response = ConnectResponse::decode(&response[4..])?;
         if response.session == SessionId(0) {

@@ -1,7 +1,7 @@
 //! The election port of Apache ZooKeeper, decoded and encoded again.
 
 use anyhow::{Context, Result, ensure};
-use differential::{StreamRecording, golden, unhex};
+use differential::{StreamRecording, V3_8, V3_9, golden, unhex};
 use protocol::ServerState;
 use wire::{
     Decoder,
@@ -10,8 +10,13 @@ use wire::{
 
 #[test]
 fn hellos_and_notifications_are_encoded_to_the_same_bytes() -> Result<()> {
+    check(V3_9)?;
+    check(V3_8)
+}
+
+fn check(version: &str) -> Result<()> {
     let mut states = Vec::new();
-    for stream in golden::<StreamRecording>("election")?.connections {
+    for stream in golden::<StreamRecording>(version, "election")?.connections {
         let dialler = unhex(&stream.dialler)?;
         let mut input = Decoder::stream(&dialler);
         let hello = Hello::decode(&mut input).with_context(|| stream.name.clone())?;

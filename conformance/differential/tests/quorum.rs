@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use differential::{StreamRecording, golden, unhex};
+use differential::{StreamRecording, V3_8, V3_9, golden, unhex};
 use protocol::{
     Message,
     peer::{Op, Packet},
@@ -24,9 +24,9 @@ struct Side {
 }
 
 /// Every direction of every connection; each is encoded again packet by packet on the way.
-fn sides() -> Result<Vec<Side>> {
+fn sides(version: &str) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
-    for stream in golden::<StreamRecording>("quorum")?.connections {
+    for stream in golden::<StreamRecording>(version, "quorum")?.connections {
         for (who, hex) in [("dialler", &stream.dialler), ("listener", &stream.listener)] {
             let name = format!("{}, {who}", stream.name);
             let bytes = Bytes::from(unhex(hex)?);
@@ -82,9 +82,14 @@ fn state(bytes: &[u8]) -> Result<usize> {
 
 #[test]
 fn packets_are_encoded_to_the_same_bytes_by_way_of_our_words() -> Result<()> {
+    all_packets(V3_9)?;
+    all_packets(V3_8)
+}
+
+fn all_packets(version: &str) -> Result<()> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut operations: BTreeMap<&str, usize> = BTreeMap::new();
-    for side in sides()? {
+    for side in sides(version)? {
         for packet in side.packets {
             *seen.entry(packet.name()).or_default() += 1;
             let text = format!("{}: {packet:?}", side.name);
@@ -200,7 +205,7 @@ fn same(packet: &QuorumPacket, encoded: &[u8]) -> Result<()> {
 #[test]
 fn a_learner_that_comes_back_is_sent_what_it_lacks() -> Result<()> {
     // The order of packets in the recording: what a synchronisation looks like.
-    let sides = sides()?;
+    let sides = sides(V3_9)?;
     let side = |name: &str| {
         sides.iter().find(|side| side.name == name).with_context(|| format!("no recording of {name}"))
     };

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Context, Result, bail, ensure};
-use differential::{ClientConnection, ClientRecording, FileRecording, Frame, Side, golden, unhex};
+use differential::{
+    ClientConnection, ClientRecording, FileRecording, Frame, Side, V3_8, V3_9, golden, unhex,
+};
 use protocol::peer::{Answer, ClientRequest};
 use spec::{ClientId, ErrorCode, Machine, SessionId, Zxid, machine::Author};
 use tree::{Event, Identity, Outcome, Outstanding, Read, Tree, TreeBuilder, Txn, TxnBody, Watches, Write};
@@ -22,9 +24,9 @@ use wire::{
 };
 
 /// Every transaction of the recorded log, in order.
-fn logged() -> Result<VecDeque<(Zxid, Txn)>> {
+fn logged(version: &str) -> Result<VecDeque<(Zxid, Txn)>> {
     let mut entries = VecDeque::new();
-    for file in golden::<FileRecording>("log")?.files {
+    for file in golden::<FileRecording>(version, "log")?.files {
         let bytes = unhex(&file.hex)?;
         let mut rest = &bytes[log::FILE_HEADER_BYTES..];
         while !rest.is_empty() {
@@ -37,8 +39,8 @@ fn logged() -> Result<VecDeque<(Zxid, Txn)>> {
 }
 
 /// The tree in a recorded snapshot file, and how its name labels it.
-fn snapshot_file(at: usize) -> Result<Tree> {
-    let file = golden::<FileRecording>("snapshot")?.files.swap_remove(at);
+fn snapshot_file(version: &str, at: usize) -> Result<Tree> {
+    let file = golden::<FileRecording>(version, "snapshot")?.files.swap_remove(at);
     let label = file.file.strip_prefix("snapshot.").context("another name")?;
     let label = Zxid(u64::from_str_radix(label, 16)?);
     let bytes = unhex(&file.hex)?;
@@ -60,9 +62,14 @@ fn snapshot_file(at: usize) -> Result<Tree> {
 
 #[test]
 fn a_log_leads_to_the_same_tree() -> Result<()> {
-    let mut tree = snapshot_file(0)?;
+    replay(V3_9)?;
+    replay(V3_8)
+}
+
+fn replay(version: &str) -> Result<()> {
+    let mut tree = snapshot_file(version, 0)?;
     let mut digests = 0;
-    for (zxid, txn) in logged()? {
+    for (zxid, txn) in logged(version)? {
         tree.apply(zxid, &txn, &mut Watches::default(), &mut |_, _| {});
         if let Some(digest) = txn.digest {
             ensure!(tree.digest() == digest.tree, "another tree behind {zxid}: {txn:?}");
@@ -70,7 +77,7 @@ fn a_log_leads_to_the_same_tree() -> Result<()> {
         }
     }
     ensure!(digests > 20, "only {digests} digests were compared");
-    ensure!(tree == snapshot_file(1)?, "another tree than in the snapshot");
+    ensure!(tree == snapshot_file(version, 1)?, "another tree than in the snapshot");
     Ok(())
 }
 
@@ -103,11 +110,11 @@ impl<'a> Connection<'a> {
 
 #[test]
 fn requests_become_the_same_transactions_and_replies() -> Result<()> {
-    let recording = golden::<ClientRecording>("client")?;
+    let recording = golden::<ClientRecording>(V3_9, "client")?;
     let mut twin = Twin {
-        tree: snapshot_file(0)?,
+        tree: snapshot_file(V3_9, 0)?,
         watches: Watches::default(),
-        log: logged()?,
+        log: logged(V3_9)?,
         connections: recording.connections.iter().map(Connection::new).collect(),
         compared: BTreeMap::new(),
     };
