@@ -287,8 +287,10 @@ impl fmt::Debug for Store {
     }
 }
 
+/// The high bits, for the tables take their buckets from the low ones: shards by these would leave 63 of 64 buckets
+/// without an entry of their own.
 fn shard_of(hash: u32) -> usize {
-    hash as usize % SHARDS
+    hash as usize / ((1 << 32) / SHARDS)
 }
 
 /// The table takes its bucket from the low bits and a tag from the top seven.

@@ -14,10 +14,8 @@ fn stat(leader: &Leader, at: &str) -> Stat {
 }
 
 fn created(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Create { path } | Outcome::Create2 { path, .. } => path.as_str(),
-        other => panic!("{other:?}"),
-    }
+    let (Outcome::Create { path } | Outcome::Create2 { path, .. }) = outcome else { panic!("{outcome:?}") };
+    path.as_str()
 }
 
 #[test]
@@ -131,12 +129,9 @@ fn a_multi_is_all_or_nothing() {
 
     let before = leader.tree.clone();
     let bad = Write::Multi(vec![set("/m", 1), create("/m/c", 0), set("/m", 9), delete("/m", -1)]);
-    let slots: Vec<i32> = match leader.write(&bad) {
-        Outcome::Multi(slots) => {
-            slots.iter().map(|slot| if let Outcome::Error { code } = slot { *code } else { 1 }).collect()
-        }
-        other => panic!("{other:?}"),
-    };
+    let Outcome::Multi(slots) = leader.write(&bad) else { panic!("a multi is answered as one") };
+    let code = |slot: &Outcome| if let Outcome::Error { code } = slot { *code } else { 1 };
+    let slots: Vec<i32> = slots.iter().map(code).collect();
     assert_eq!(slots, [0, 0, ErrorCode::BadVersion.number(), ErrorCode::RuntimeInconsistency.number()]);
     assert_eq!((leader.tree.digest(), leader.tree.node_count()), (before.digest(), before.node_count()));
     assert_ne!(
@@ -194,9 +189,8 @@ fn closing_takes_every_ephemeral_along() {
     let outcomes = leader.apply_all();
     assert_eq!(outcomes[5], Outcome::Error { code: ErrorCode::SessionExpired.number() });
     assert_eq!(outcomes[6], Outcome::Create { path: path("/p/old") });
-    let closed = leader.log.iter().find_map(|(_, txn)| match &txn.body {
-        TxnBody::CloseSession { ephemerals } => ephemerals.clone(),
-        _ => None,
+    let closed = leader.log.iter().find_map(|(_, txn)| {
+        if let TxnBody::CloseSession { ephemerals } = &txn.body { ephemerals.clone() } else { None }
     });
     assert_eq!(closed, Some(vec![path("/p/new"), path("/p/old")]));
     assert_eq!(stat(&leader, "/p").num_children, 3);

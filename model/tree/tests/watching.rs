@@ -38,7 +38,9 @@ fn read(
         Answer::Children(names) | Answer::Children2 { names, .. } => {
             names.map(String::from_utf8_lossy).collect::<Vec<_>>().join(",")
         }
-        Answer::Acl { acl, .. } => acl.iter().map(|entry| format!("{}:{}", entry.scheme, entry.id)).collect(),
+        Answer::Acl { acl, .. } => {
+            acl.iter().map(|entry| format!("{}:{}", entry.scheme, entry.id)).collect::<Vec<_>>().join(",")
+        }
         Answer::WatchesSet => "set".into(),
     })
 }
@@ -100,6 +102,9 @@ fn a_close_fires_for_each_ephemeral() {
     assert_eq!(fired(&mut leader), expected);
 }
 
+/// Whose read it is, what comes of it, and how many watches it leaves.
+type Row<'a> = (&'a [Identity], Read, Result<&'a str, ErrorCode>, usize);
+
 #[test]
 fn reads_are_judged_and_leave_watches_only_where_they_succeed() {
     let ann = user("ann");
@@ -112,7 +117,7 @@ fn reads_are_judged_and_leave_watches_only_where_they_succeed() {
     let acl_of = |at: &str| Read::GetAcl { path: path(at) };
     let children = |at: &str| Read::GetChildren2 { path: path(at), watch: true };
     let me = std::slice::from_ref(&ann);
-    let rows: &[(&[Identity], Read, Result<&str, ErrorCode>, usize)] = &[
+    let rows: &[Row<'_>] = &[
         (&[], get("/p"), Ok("x"), 1),
         (&[], list("/p"), Ok("a,b"), 1),
         (&[], children("/p"), Ok("a,b"), 1),
@@ -148,8 +153,8 @@ fn hashes_are_shown_to_those_who_may_change_them() {
     list.push(Acl::world(acl::READ));
     leader.write(&create_with("/a", list));
     let wanted = Read::GetAcl { path: path("/a") };
-    assert_eq!(read(&mut leader, CLIENT, &[], &wanted), Ok("digest:ann:xworld:anyone".into()));
-    let shown = format!("digest:{}world:anyone", ann.id);
+    assert_eq!(read(&mut leader, CLIENT, &[], &wanted), Ok("digest:ann:x,world:anyone".into()));
+    let shown = format!("digest:{},world:anyone", ann.id);
     assert_eq!(read(&mut leader, CLIENT, &[ann], &wanted), Ok(shown));
 }
 
