@@ -119,7 +119,7 @@ impl<M: Play> Run<M> {
         let mut run = Self::new(seed);
         for step in 0..steps {
             run.step();
-            if step % 64 == 0 {
+            if step.is_multiple_of(64) {
                 run.judge_states();
             }
         }
@@ -239,7 +239,7 @@ impl<M: Play> Run<M> {
                 (Asked::Write, ClientRequest::Write(write))
             }
             16..=25 => (Asked::Sync { known: self.known }, ClientRequest::Sync(b"/".to_vec())),
-            _ => (Asked::Get { cell }, ClientRequest::Read(M::get(cell, what % 2 == 0))),
+            _ => (Asked::Get { cell }, ClientRequest::Read(M::get(cell, what.is_multiple_of(2)))),
         };
         program.asked.push_back((xid, asked));
         self.net.request(client, xid, request);
