@@ -61,6 +61,8 @@ pub struct Budget {
     pub crashes: u8,
     /// Breaks.
     pub breaks: u8,
+    /// Timers that fired; 0 if that is not bounded.
+    pub timeouts: u8,
 }
 
 /// What happens to one part.
@@ -89,6 +91,8 @@ pub enum Spend {
     Crash,
     /// A break.
     Break,
+    /// A timer that fires.
+    Timeout,
 }
 
 /// What a change yields.
@@ -343,6 +347,9 @@ impl Model for Zab {
             Action::Read { learner, leader, at } => self.read(board, place(learner, leader), *at),
             Action::Notice { learner, leader, at } => self.notice(board, place(learner, leader), *at),
             Action::Timeout { server, timer } => {
+                if self.bounds.timeouts != u8::MAX {
+                    board.change(self.budget_slot(), Change::Budget(Spend::Timeout))?;
+                }
                 self.event(board, self.slot_of(*server), Event::Timer(*timer)).map(drop)
             }
             Action::Finish { server, ticket } => {
@@ -383,6 +390,7 @@ impl Model for Zab {
                     Spend::Txn => budget.txns += 1,
                     Spend::Crash => budget.crashes += 1,
                     Spend::Break => budget.breaks += 1,
+                    Spend::Timeout => budget.timeouts += 1,
                 }
                 Ok(Yield::Nothing)
             }

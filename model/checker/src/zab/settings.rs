@@ -25,7 +25,7 @@ pub struct Bounds {
     pub eager: bool,
     /// How often each server may be told of a leader.
     pub elections: u8,
-    /// How often, over all servers, one may be told to lead.
+    /// How often, over all servers, one may be told to lead; 255 for as often as elections allow.
     pub reigns: u8,
     /// How many transactions are proposed.
     pub txns: u8,
@@ -33,6 +33,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// How many breaks happen.
     pub breaks: u8,
+    /// How many timers fire; 255 for as many as like to.
+    pub timeouts: u8,
     /// Whether a crash may keep any subset of the records not synced, not only a prefix.
     pub torn: bool,
     /// Whether dials get through to servers that do not lead, which turn them away; without, such a dial waits. What
@@ -61,6 +63,7 @@ impl Default for Bounds {
             txns: 1,
             crashes: 0,
             breaks: 0,
+            timeouts: u8::MAX,
             torn: true,
             refusals: false,
             window: 500,
