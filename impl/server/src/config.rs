@@ -132,7 +132,10 @@ impl Config {
                 config.warnings = reader.warnings;
                 Ok(config)
             }
-            _ => Err(ConfigError::Invalid { name: name.to_owned(), problems: reader.errors }),
+            _ => {
+                reader.errors.sort_by_key(Problem::line);
+                Err(ConfigError::Invalid { name: name.to_owned(), problems: reader.errors })
+            }
         }
     }
 

@@ -157,7 +157,7 @@ fn run_ensemble(options: &ensemble::Options) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::Finished,
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{error:#}");
             ExitCode::Unexpected
         }
     }

@@ -138,7 +138,7 @@ impl Core {
         };
         if slot.connection.as_ref().is_some_and(|connection| connection.number == number) {
             slot.connection = None;
-                debug!(peer = %with, "an election connection broke");
+            debug!(peer = %with, "an election connection broke");
             self.step(Input::ElectionLinkDown(with));
         }
     }

@@ -197,8 +197,8 @@ async fn serve_until<D: Disk>(
     stop: impl Future<Output = ()> + 'static,
 ) -> Result<ExitCode, StartError> {
     let config = Rc::new(config);
-    let files = storage::Store::open(disk, storage_config(&config))?;
     let ports = Ports::bind(&config).await?;
+    let files = storage::Store::open(disk, storage_config(&config))?;
     let started = Instant::now();
     let mut recovery = files.recover()?;
     for warning in &recovery.warnings {

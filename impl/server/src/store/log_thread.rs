@@ -53,7 +53,7 @@ pub(super) fn run<D: Disk>(
                 if found == last { done(ticket) } else { DiskEvent::TruncateFailed { wanted: last, found } }
             }),
             LogJob::SyncRecovered(ticket) => log.sync_recovered().map(|()| done(ticket)),
-            LogJob::SkipTo { ticket, label } => log.skip_to(label).map(|()| done(ticket)),
+            LogJob::Install { ticket, label } => log.install(label).map(|()| done(ticket)),
             LogJob::Reload => store.recover().map(|recovery| DiskEvent::Reloaded {
                 tree: Box::new(recovery.tree),
                 recovered: recovery.recovered,

@@ -70,7 +70,7 @@ fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -
     };
     if let (Some(ticket), Some(_)) = (ticket, size) {
         // The log goes on behind what was received; only then is it the state that a start would give.
-        let _ = log.send(LogJob::SkipTo { ticket, label });
+        let _ = log.send(LogJob::Install { ticket, label });
     }
     DiskEvent::Saved { number, size, took: started.elapsed() }
 }
