@@ -48,7 +48,7 @@ enum Phase<T> {
 }
 
 impl<T: Clone> Zab<T> {
-    /// Starts from what recovery read: none of it counts before it is durable (rule D-2).
+    /// Starts from what recovery read: none of it counts before it is durable (rule D-9).
     pub fn boot(config: Config, recovered: Recovered<T>, out: &mut impl Effects<T>) -> Self {
         let mut core = Core::new(config, recovered);
         let ticket = core.tickets.issue(Pending::Recovered);
@@ -189,7 +189,7 @@ impl<T: Clone> Zab<T> {
     }
 
     fn on_elected(&mut self, chosen: ServerId, out: &mut impl Effects<T>) -> Next {
-        assert!(self.is_looking(), "E-6: a leader was elected while this server was not looking");
+        assert!(self.is_looking(), "Z-11: a leader was elected while this server was not looking");
         self.phase = if chosen == self.core.config.me {
             Phase::Leading(Leader::start(&mut self.core, out))
         } else {
@@ -270,7 +270,7 @@ impl<T: Clone> Zab<T> {
     /// it is the role's.
     fn on_done(&mut self, ticket: Ticket, out: &mut impl Effects<T>) -> Next {
         let pending =
-            self.core.tickets.take(ticket).expect("D-1: the disk ended an operation that nobody asked for");
+            self.core.tickets.take(ticket).expect("D-16: the disk ended an operation that nobody asked for");
         let core = &mut self.core;
         match pending {
             Pending::Recovered => core.history.flush(core.history.last()),
@@ -282,7 +282,7 @@ impl<T: Clone> Zab<T> {
                 core.history.reset(label);
                 core.stale = false;
             }
-            Pending::Locate(_) => unreachable!("D-1: a search of the log ends with its answer"),
+            Pending::Locate(_) => unreachable!("D-16: a search of the log ends with its answer"),
         }
         match &mut self.phase {
             Phase::Leading(leader) => leader.on_done(core, pending, out),
@@ -300,7 +300,7 @@ impl<T: Clone> Zab<T> {
         match (&mut self.phase, pending) {
             (Phase::Leading(leader), Some(Pending::Locate(to))) => leader.on_located(&self.core, to, at, out),
             (Phase::Resting, Some(Pending::Locate(_))) => self.rest(out),
-            _ => unreachable!("D-1: an answer that nobody asked for"),
+            _ => unreachable!("D-16: an answer that nobody asked for"),
         }
         Next::Stay
     }

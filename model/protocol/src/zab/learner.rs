@@ -189,7 +189,7 @@ impl<T: Clone> Learner<T> {
 
     /// The whole state has arrived. It takes the place of everything on disk at once: with the old log cut first, a
     /// crash would leave a server of high rank and short history; with the state stored first, the foreign end of the
-    /// old log on top of it (rule D-10).
+    /// old log on top of it (rule Z-14).
     pub(super) fn on_snapshot(&mut self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) -> Next {
         let verdict = if self.stage != Stage::Promised {
             Err(Violation::BadState)
