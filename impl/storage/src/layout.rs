@@ -46,6 +46,17 @@ impl Layout {
         self.snapshots.join(format!("snapshot.{:x}", label.0))
     }
 
+    /// A state with this label that was received and is whole, but has not taken the place of the old one yet.
+    pub(crate) fn received(&self, label: Zxid) -> PathBuf {
+        self.snapshots.join(format!("received.{:x}", label.0))
+    }
+
+    /// The label of the state that was received and has not taken the place of the old one yet.
+    pub(crate) fn find_received(&self, disk: &impl Disk) -> Result<Option<Zxid>, Error> {
+        let names = disk.list(&self.snapshots).context("list", &self.snapshots)?;
+        Ok(names.iter().filter_map(|name| zxid_of(name, "received")).max())
+    }
+
     /// The first transactions of the files of the log, in order.
     pub(crate) fn list_logs(&self, disk: &impl Disk) -> Result<Vec<Zxid>, Error> {
         let names = disk.list(&self.logs).context("list", &self.logs)?;

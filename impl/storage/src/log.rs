@@ -15,7 +15,7 @@ use crate::{
     disk::{Disk, File},
     error::Context,
     layout::NEXT_LOG,
-    mark::MarkFile,
+    mark::{self, MarkFile},
     recover::Repairs,
     segment::{Entries, Place},
     store::Store,
@@ -285,22 +285,19 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Goes on behind a snapshot that was received and is durable.
+    /// Has a state that was received, and is durable under a name of its own, take the place of everything on disk,
+    /// and goes on behind it (rule D-13).
     ///
     /// # Errors
     /// As [`Self::sync_recovered`].
-    ///
-    /// # Panics
-    /// If the log goes further than that snapshot (rule D-13).
-    pub fn skip_to(&mut self, label: Zxid) -> Result<(), Error> {
-        assert!(self.last <= label, "D-13: snapshot {label} is received below {}", self.last);
+    pub fn install(&mut self, label: Zxid) -> Result<(), Error> {
         self.guarded(|log| {
             log.sync_now()?;
-            if label > log.last {
-                log.current = None;
-                log.last = label;
-                log.store.set_floor(label);
-            }
+            log.current = None;
+            log.write_mark(mark::NOWHERE, true)?;
+            log.store.snapshots().install(label)?;
+            log.last = label;
+            log.store.set_floor(label);
             Ok(())
         })
     }
@@ -392,7 +389,7 @@ impl<D: Disk> Log<D> {
     /// Cuts the files of the log at a place, from the end.
     fn cut(&mut self, place: &Found) -> Result<(), Error> {
         // Without a file that is kept the mark names none.
-        self.write_mark(place.end.unwrap_or(Mark { segment: Zxid::ZERO, offset: 0 }), true)?;
+        self.write_mark(place.end.unwrap_or(mark::NOWHERE), true)?;
         self.remove(&place.later)?;
         let Some(end) = place.end else { return Ok(()) };
         let path = self.store.layout().log(end.segment);

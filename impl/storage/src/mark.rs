@@ -16,6 +16,9 @@ use crate::{
 /// The length of the file in bytes, below that of a sector: it is written as a whole or not at all.
 const BYTES: usize = 128;
 
+/// The mark of a log without a file.
+pub(crate) const NOWHERE: Mark = Mark { segment: Zxid::ZERO, offset: 0 };
+
 /// Writes the mark.
 #[derive(Debug)]
 pub(crate) struct MarkFile<D: Disk> {

@@ -51,6 +51,8 @@ pub(crate) struct Repairs {
     segments: Vec<Zxid>,
     /// The snapshot that was read; without one the empty state is to be stored.
     snapshot: Option<Zxid>,
+    /// The received state that is to take the place of everything else.
+    install: Option<Zxid>,
     /// The epochs whose file is missing.
     accepted: Option<Epoch>,
     current: Option<Epoch>,
@@ -62,6 +64,12 @@ impl Repairs {
     /// Cuts, and syncs all that was read (rules D-9, D-11).
     pub(crate) fn carry_out<D: Disk>(&self, store: &Store<D>) -> Result<(), Error> {
         let (disk, layout) = (store.disk(), store.layout());
+        if let Some(label) = self.install {
+            let mut mark = mark::MarkFile::new(disk.clone(), layout.clone());
+            mark.write(mark::NOWHERE, store.accepted())?;
+            mark.sync()?;
+            store.snapshots().install(label)?;
+        }
         for cut in self.cuts.iter().rev() {
             let path = layout.log(cut.segment);
             if cut.offset == 0 {
@@ -102,9 +110,14 @@ impl Repairs {
 
 pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let (disk, layout) = (store.disk(), store.layout());
-    let Looked { snapshots, mut tree, mut warnings } = look(store)?;
+    let received = layout.find_received(disk)?;
+    let Looked { snapshots, mut tree, mut warnings } = match received {
+        Some(label) => look_at_received(store, label)?,
+        None => look(store)?,
+    };
     let label = snapshots.last().filter(|s| s.verdict == SnapshotVerdict::Valid).map(|s| s.label);
-    let files = layout.list_logs(disk)?;
+    // What was received takes the place of the log too.
+    let files = if received.is_some() { Vec::new() } else { layout.list_logs(disk)? };
     // Files that end before the label are of no use; the last that begins before it may go on behind it.
     let from = label.map_or(0, |label| files.partition_point(|first| *first <= label).saturating_sub(1));
     let mut segments = Vec::new();
@@ -112,7 +125,7 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
         segments.push(scan(store, *first)?);
     }
     let (accepted, current) = (store.epochs().accepted()?, store.epochs().current()?);
-    let synced = mark::read(disk, layout, accepted)?;
+    let synced = if received.is_some() { None } else { mark::read(disk, layout, accepted)? };
     let found = Found { snapshots, segments, synced, accepted, current };
     let config = recovery::Config {
         fresh: store.config().autocreate || is_initialize(disk, &layout.data)?,
@@ -122,7 +135,7 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let plan = recovery::recover(config, &found).map_err(|refusal| refuse(store, refusal))?;
     warnings.extend(plan.cuts.iter().map(|cut| tell_cut(*cut, &found, &plan)));
     let mut tree = tree.take().unwrap_or_default();
-    let repairs = repairs(&found, &plan);
+    let repairs = Repairs { install: received, ..repairs(&found, &plan) };
     let replayed = plan.replay.len();
     let recovered = replay(store, &found, &plan, &mut tree)?;
     Ok(Recovery { tree, recovered, warnings, replayed, repairs })
@@ -167,6 +180,19 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
         looked.snapshots.push(Snapshot { label, verdict });
     }
     Ok(looked)
+}
+
+/// A crash came between receiving a state and having it take the place of the old one: it counts (rule D-13).
+fn look_at_received<D: Disk>(store: &Store<D>, label: Zxid) -> Result<Looked, Error> {
+    let path = store.layout().received(label);
+    let (verdict, tree, warning) = match load(store.disk(), &path, label)? {
+        Ok(tree) => {
+            let warning = format!("{} takes the place of the older state and its log", path.display());
+            (SnapshotVerdict::Valid, Some(tree), warning)
+        }
+        Err(damage) => (SnapshotVerdict::Broken, None, format!("{} is damaged: {damage}", path.display())),
+    };
+    Ok(Looked { snapshots: vec![Snapshot { label, verdict }], tree, warnings: vec![warning] })
 }
 
 /// What stands where in a file of the log.
@@ -224,7 +250,7 @@ fn repairs(found: &Found<()>, plan: &Plan<()>) -> Repairs {
     let segments = found.segments.iter().map(|segment| segment.first).collect();
     let accepted = found.accepted.is_none().then_some(plan.accepted);
     let current = found.current.is_none().then_some(plan.current);
-    Repairs { cuts, segments, snapshot: plan.snapshot, accepted, current, end }
+    Repairs { cuts, segments, snapshot: plan.snapshot, install: None, accepted, current, end }
 }
 
 /// Reads the log again and applies what the plan says.

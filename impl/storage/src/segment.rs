@@ -206,12 +206,12 @@ impl<F: File> Entries<F> {
     fn skip_zeros(&mut self) -> Result<bool, Error> {
         loop {
             let rest = self.rest();
-            match rest.iter().position(|byte| *byte != 0) {
-                Some(zeros) => {
+            match zeros(rest) {
+                zeros if zeros < rest.len() => {
                     self.take(zeros);
                     return Ok(false);
                 }
-                None => self.take(rest.len()),
+                all => self.take(all),
             }
             self.fill(1)?;
             if self.rest().is_empty() {
@@ -244,6 +244,14 @@ impl<F: File> Entries<F> {
             self.take(1);
         }
     }
+}
+
+/// How many zeros stand in front: most files end with many megabytes of them.
+fn zeros(bytes: &[u8]) -> usize {
+    const BLOCK: [u8; 256] = [0; 256];
+    let blocks = bytes.chunks_exact(BLOCK.len()).take_while(|block| **block == BLOCK).count() * BLOCK.len();
+    let rest = bytes.get(blocks..).unwrap_or_default();
+    blocks + rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len())
 }
 
 /// The length of the body of what may be an entry.

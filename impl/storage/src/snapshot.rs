@@ -78,6 +78,21 @@ impl<D: Disk> Snapshots<D> {
         }
     }
 
+    /// Has the received state with this label take the place of everything on disk (rule D-13). Carried out again
+    /// from the start, it ends the same, until the last step takes the received state's name away.
+    pub(crate) fn install(&self, label: Zxid) -> Result<(), Error> {
+        let (disk, layout) = (self.store.disk(), self.store.layout());
+        for first in layout.list_logs(disk)?.iter().rev() {
+            let path = layout.log(*first);
+            disk.remove(&path).context("remove", &path)?;
+        }
+        disk.sync_dir(&layout.logs).synced(&layout.logs)?;
+        self.drop_behind(label)?;
+        let (received, path) = (layout.received(label), layout.snapshot(label));
+        disk.rename(&received, &path).context("rename to", &path)?;
+        disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)
+    }
+
     /// The label and length in bytes of the newest snapshot that has its end.
     ///
     /// # Errors
@@ -155,21 +170,40 @@ impl<D: Disk> SnapshotFile<D> {
     /// # Errors
     /// [`Error::Io`], [`Error::OutOfSpace`], [`Error::Sync`].
     pub fn commit(mut self, digest: Option<i64>) -> Result<Option<u64>, Error> {
-        let digest = digest.map(|tree| SnapshotDigest { zxid: self.label, version: DIGEST_VERSION, tree });
-        let trailer = Trailer { digest, last_processed: Some(self.label) };
-        trailer.encode(self.checksum.clone(), &mut self.buffer);
-        self.flush()?;
-        self.file.sync().synced(&self.path)?;
+        self.finish(digest)?;
         let cuts = self.store.cuts();
         if *cuts != self.cuts {
             return Ok(None);
         }
-        let (disk, layout) = (self.store.disk(), self.store.layout());
-        let path = layout.snapshot(self.label);
-        disk.rename(&self.path, &path).context("rename to", &path)?;
-        disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
+        self.name(&self.store.layout().snapshot(self.label))?;
         drop(cuts);
         Ok(Some(self.written))
+    }
+
+    /// Behind the last of the body of a state that a leader sent: makes it durable under a name of its own. From now
+    /// on a start takes it for the state, and [`Log::install`](crate::Log::install) has it take the old one's place
+    /// on disk. Returns its length in bytes.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_received(mut self, digest: Option<i64>) -> Result<u64, Error> {
+        self.finish(digest)?;
+        self.name(&self.store.layout().received(self.label))?;
+        Ok(self.written)
+    }
+
+    fn finish(&mut self, digest: Option<i64>) -> Result<(), Error> {
+        let digest = digest.map(|tree| SnapshotDigest { zxid: self.label, version: DIGEST_VERSION, tree });
+        let trailer = Trailer { digest, last_processed: Some(self.label) };
+        trailer.encode(self.checksum.clone(), &mut self.buffer);
+        self.flush()?;
+        self.file.sync().synced(&self.path)
+    }
+
+    fn name(&self, path: &Path) -> Result<(), Error> {
+        let (disk, folder) = (self.store.disk(), &self.store.layout().snapshots);
+        disk.rename(&self.path, path).context("rename to", path)?;
+        disk.sync_dir(folder).synced(folder)
     }
 
     fn flush(&mut self) -> Result<(), Error> {

@@ -5,15 +5,14 @@ mod common;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use common::{apply, txn};
+use common::{apply, body, txn};
 use proptest::prelude::*;
 use spec::{Epoch, Machine, Zxid};
 use storage::{
     Batch, Config, Error, Log, Recovery, Store,
     disk::{Cuttable, Dice, MemoryDisk},
-    snapshot::{put_head, put_node},
 };
-use tree::{Progress, Tree, Txn, Walk};
+use tree::{Tree, Txn};
 
 /// Small, so that most runs roll often.
 const SEGMENT_BYTES: u64 = 4096;
@@ -184,17 +183,6 @@ impl Server {
         known.states.split_off(&Zxid(label.0 + 1));
         Ok(())
     }
-}
-
-/// The body of a snapshot of this tree.
-fn body(tree: &mut Tree) -> Vec<u8> {
-    let mut walk = Walk::start(tree);
-    let mut body = Vec::new();
-    put_head(&walk, &mut body);
-    let all = walk.next(tree, usize::MAX, &mut |node| put_node(node, &mut body));
-    assert_eq!(all, Ok(Progress::Done));
-    wire::snapshot::put_end(&mut body);
-    body
 }
 
 impl Known {

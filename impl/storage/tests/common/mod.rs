@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use spec::{Machine, SessionId, Zxid};
-use tree::{Acl, CreateKind, CreateTxn, Tree, Txn, TxnBody};
+use storage::snapshot::{put_head, put_node};
+use tree::{Acl, CreateKind, CreateTxn, Progress, Tree, Txn, TxnBody, Walk};
 
 /// A transaction that makes a node of its own, with data of this length.
 pub(crate) fn txn(zxid: Zxid, length: usize) -> Txn {
@@ -19,4 +20,16 @@ pub(crate) fn txn(zxid: Zxid, length: usize) -> Txn {
 /// Applies a transaction that nobody watches.
 pub(crate) fn apply(tree: &mut Tree, zxid: Zxid, txn: &Txn) {
     tree.apply(zxid, txn, &mut <Tree as Machine>::Watches::default(), &mut |_, _| {});
+}
+
+/// The body of a snapshot of this tree.
+#[allow(dead_code, reason = "not every test that shares this module receives a state")]
+pub(crate) fn body(tree: &mut Tree) -> Vec<u8> {
+    let mut walk = Walk::start(tree);
+    let mut body = Vec::new();
+    put_head(&walk, &mut body);
+    let all = walk.next(tree, usize::MAX, &mut |node| put_node(node, &mut body));
+    assert_eq!(all, Ok(Progress::Done));
+    wire::snapshot::put_end(&mut body);
+    body
 }
