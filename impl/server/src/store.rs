@@ -71,7 +71,7 @@ pub(super) enum LogJob {
     Append { batch: Batch, tickets: Vec<Ticket> },
     Truncate { ticket: Ticket, last: Zxid },
     SyncRecovered(Ticket),
-    SkipTo { ticket: Ticket, label: Zxid },
+    Install { ticket: Ticket, label: Zxid },
     Reload,
 }
 

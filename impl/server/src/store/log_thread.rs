@@ -88,7 +88,7 @@ fn append<D: Disk>(
             job @ (LogJob::Append { .. }
             | LogJob::Truncate { .. }
             | LogJob::SyncRecovered(_)
-            | LogJob::SkipTo { .. }
+            | LogJob::Install { .. }
             | LogJob::Reload) => {
                 *ahead = Some(job);
                 break;

@@ -64,12 +64,12 @@ pub(super) fn run<D: Disk>(
 fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> DiskEvent {
     let started = Instant::now();
     let SnapshotJob { ticket, label, digest, number, chunks } = job;
-    let size = match write(store, label, digest, chunks) {
+    let size = match write(store, label, digest, ticket.is_some(), chunks) {
         Ok(size) => size,
         Err(error) => return DiskEvent::Failed { error, snapshot: true },
     };
     if let (Some(ticket), Some(_)) = (ticket, size) {
-        // The log goes on behind what was received; only then is it the state that a start would give.
+        // Until it stands in the place of the old state, the log cannot go on behind it.
         let _ = log.send(LogJob::Install { ticket, label });
     }
     DiskEvent::Saved { number, size, took: started.elapsed() }
@@ -79,13 +79,15 @@ fn write<D: Disk>(
     store: &Store<D>,
     label: Zxid,
     digest: i64,
+    received: bool,
     mut chunks: tokio::sync::mpsc::Receiver<super::SnapshotChunk>,
 ) -> Result<Option<u64>, Error> {
     let mut file = store.snapshots().begin(label)?;
     while let Some(chunk) = chunks.blocking_recv() {
         file.write(&chunk.bytes)?;
         if chunk.last {
-            return file.commit(Some(digest));
+            let digest = Some(digest);
+            return if received { file.commit_received(digest).map(Some) } else { file.commit(digest) };
         }
     }
     Ok(None)
