@@ -41,6 +41,8 @@ pub enum Budget {
     Standard,
     /// As far as memory reaches.
     Deep,
+    /// Where mutants are looked for.
+    Mutants,
 }
 
 impl Setup {
@@ -81,6 +83,7 @@ impl Budget {
             Self::Quick => "quick",
             Self::Standard => "standard",
             Self::Deep => "deep",
+            Self::Mutants => "mutants",
         }
     }
 
@@ -90,6 +93,7 @@ impl Budget {
             Self::Quick => quick(),
             Self::Standard => Vec::new(),
             Self::Deep => Vec::new(),
+            Self::Mutants => mutants(),
         }
     }
 }
@@ -101,7 +105,7 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
 fn election(name: &'static str, votes: [(u32, u32); 3], expects: &'static [&'static str]) -> Row {
     let votes = votes.to_vec();
     let config = election::Config { votes, rounds: 2, relooks: 1, crashes: 0, breaks: 0, epochs: 1 };
-    Row { name, setup: Setup::Election(config), expects, traps: false }
+    Row { name, setup: Setup::Election(config), expects, traps: true }
 }
 
 fn quick() -> Vec<Row> {
@@ -118,5 +122,19 @@ fn quick() -> Vec<Row> {
         // Only the ids differ; then each level of the order says something else.
         election("equal-votes", [(1, 1), (1, 1), (1, 1)], &election::WITNESSES),
         election("mixed-votes", [(2, 5), (1, 5), (1, 6)], &election::WITNESSES),
+    ]
+}
+
+/// Wide bounds: a flaw is found long before they are exhausted.
+fn mutants() -> Vec<Row> {
+    let wide = Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..Bounds::default() };
+    let coarse = Bounds { tier: Tier::Coarse, ..wide.clone() };
+    vec![
+        zab("fine-eager", wide.clone(), &[]),
+        zab("fine-async", Bounds { eager: false, ..wide }, &[]),
+        zab("coarse-eager", coarse.clone(), &[]),
+        zab("coarse-async", Bounds { eager: false, ..coarse }, &[]),
+        election("equal-votes", [(1, 1), (1, 1), (1, 1)], &[]),
+        election("mixed-votes", [(2, 5), (1, 5), (1, 6)], &[]),
     ]
 }
