@@ -264,15 +264,27 @@ impl Preparation<'_> {
         Ok(TxnBody::Check { path: path.clone(), version })
     }
 
-    /// Records that these nodes go, and that their parents have fewer children.
+    /// Records that these nodes go, and that their parents have fewer children; once for brothers in a row, of which
+    /// there may be many.
     fn delete_all(&mut self, paths: &BTreeSet<Text>) {
+        let mut family: Option<(Text, Pending)> = None;
         for path in paths {
             let Ok(parent_path) = path::parent_of_request(path) else { continue };
-            if let Ok(View { node: mut parent, .. }) = self.view(&parent_path) {
+            if family.as_ref().is_none_or(|(other, _)| *other != parent_path) {
+                self.record_parent(family.take());
+                family = self.view(&parent_path).ok().map(|parent| (parent_path, parent.node));
+            }
+            if let Some((_, parent)) = &mut family {
                 parent.child_count = parent.child_count.saturating_sub(1);
-                self.record(parent_path, Fate::Will(parent));
             }
             self.record(path.clone(), Fate::Gone);
+        }
+        self.record_parent(family);
+    }
+
+    fn record_parent(&mut self, parent: Option<(Text, Pending)>) {
+        if let Some((path, parent)) = parent {
+            self.record(path, Fate::Will(parent));
         }
     }
 
