@@ -66,8 +66,8 @@ enum Stage {
 enum Pending<M: Machine> {
     /// To be submitted, with the wall clock at its arrival.
     Held { xid: i32, time: i64, request: Held<M::Write> },
-    /// A write or a close that is submitted.
-    Submitted { xid: i32 },
+    /// A write, or a close, that is submitted.
+    Submitted { xid: i32, close: bool },
     /// A sync that is submitted, and perhaps through.
     Sync { xid: i32, path: Vec<u8>, through: bool },
     /// A read.
@@ -254,7 +254,10 @@ impl<M: Machine> Clients<M> {
         let Some(&client) = self.holders.get(&origin.session) else { return };
         let Some(entry) = self.table.get_mut(&client) else { return };
         let refusal = M::refusal(outcome);
-        let waits = matches!(entry.pending.front(), Some(Pending::Submitted { xid }) if *xid == origin.xid);
+        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
+        let closes = origin.change == SessionChange::Close;
+        let waits = matches!(entry.pending.front(), Some(Pending::Submitted { xid, close })
+            if *xid == origin.xid && (*close || !closes));
         match origin.change {
             SessionChange::Open(_) if entry.stage == Stage::Creating => self.open(client, machine, out),
             SessionChange::Close => {
@@ -481,7 +484,9 @@ impl<M: Machine> Client<M> {
     fn submit(&mut self, place: usize) -> Option<Submission<M::Write>> {
         let slot = self.pending.get_mut(place)?;
         let Pending::Held { xid, time, .. } = *slot else { return None };
-        let Pending::Held { request, .. } = core::mem::replace(slot, Pending::Submitted { xid }) else {
+        let close = matches!(slot, Pending::Held { request: Held::Close, .. });
+        let Pending::Held { request, .. } = core::mem::replace(slot, Pending::Submitted { xid, close })
+        else {
             return None;
         };
         self.held -= 1;

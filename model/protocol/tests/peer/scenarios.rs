@@ -278,6 +278,21 @@ fn a_write_behind_the_expiry_mark_is_refused() {
     assert!(net.node(3).machine.cells.is_empty());
 }
 
+/// The leader's own close carries number 0, which a client may use as well.
+#[test]
+fn an_expiry_is_no_answer_to_a_write() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    for _ in 0..5 {
+        tick(&mut net);
+    }
+    net.fire(3, Timer::Expiry);
+    net.request(client, 0, set(1, 1));
+    net.pump();
+    assert_eq!(net.take(client), [Said::Closed]);
+    assert!(net.node(1).machine.cells.is_empty());
+}
+
 #[test]
 fn a_read_waits_for_the_writes_of_its_own_session_only() {
     let mut net = World::new(3);
