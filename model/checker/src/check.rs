@@ -51,6 +51,9 @@ pub(crate) struct Check {
     /// Judges histories only: steps that fail by themselves are left out, and rules about steps and messages are off.
     #[arg(long)]
     histories_only: bool,
+    /// Also looks for traps: states from which no fault-free run gets anywhere.
+    #[arg(long)]
+    traps: bool,
 }
 
 /// Which row to explore.
@@ -69,10 +72,11 @@ pub(crate) struct Explore {
 
 impl Check {
     pub(crate) fn run(mut self, bless: bool) -> anyhow::Result<u8> {
-        if self.histories_only && self.model.as_deref() != Some("election") {
+        if self.histories_only {
             self.changes.push("local_rules=false".to_owned());
         }
-        let rows = select(self.budget, self.model.as_deref(), &self.changes)?;
+        let mut rows = select(self.budget, self.model.as_deref(), &self.changes)?;
+        rows.iter_mut().for_each(|row| row.traps |= self.traps);
         let untouched = self.changes.is_empty() && self.engine == Engine::Own;
         ensure!(untouched || !bless, "only the rows as they stand can be blessed");
         let reports = self.search(rows, untouched && !bless);

@@ -4,6 +4,7 @@
 //! witness missing or a count changed.
 
 mod check;
+mod mutants;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,6 +29,8 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Builds the actors with one known flaw each, and expects every one of them to be caught.
+    Mutants(mutants::Mutants),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
     #[cfg(feature = "stateright")]
     Explore(check::Explore),
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
             print!("{transcript}");
             0
         }),
+        Command::Mutants(mutants) => mutants.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),
     };

@@ -62,6 +62,8 @@ pub struct Report {
     pub cut: Option<&'static str>,
     /// The rule that is broken.
     pub broken: Option<String>,
+    /// How many transitions the counterexample has.
+    pub steps: Option<usize>,
     /// The witnesses reached.
     pub witnesses: Vec<&'static str>,
     /// The witnesses that the row must reach and did not.
@@ -136,6 +138,7 @@ fn run_model<M: Model + Clone + fmt::Debug>(
             End::Time => Some("time"),
         },
         broken: outcome.counterexample.as_ref().map(|found| found.broken.rule.clone()),
+        steps: outcome.counterexample.as_ref().map(|found| found.path.len()),
         missing: row.expects.iter().copied().filter(|name| own && !witnesses.contains(name)).collect(),
         witnesses,
         recorded: None,

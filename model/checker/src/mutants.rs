@@ -1,0 +1,306 @@
+//! Mutants: the same source with one known flaw, each of which the rules must catch.
+//!
+//! A flaw is a patch, so that the source that ships has no flawed branch. It is applied to a scratch copy of `spec` and
+//! `model`, which is built without the second engine and searches the rows where the flaw shows. A flaw in replication
+//! must break a rule about histories, with the rules about single steps off; a flaw of progress must lead into a trap.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail, ensure};
+use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+use serde::{Deserialize, Serialize};
+
+/// Which mutants to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Mutants {
+    /// Only these.
+    ids: Vec<String>,
+    /// One JSON object a mutant on standard output, instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A flaw, and the search that shows it.
+struct Mutant {
+    id: &'static str,
+    /// What it does wrong.
+    flaw: &'static str,
+    /// The row and the changes to its bounds, as for `zabcheck check`.
+    search: &'static [&'static str],
+}
+
+/// In a search for broken histories, steps that fail by themselves do not count.
+const HISTORIES: &str = "--histories-only";
+
+const MUTANTS: &[Mutant] = &[
+    Mutant { id: "1419", flaw: "vote order compares ids before epochs", search: &["mixed-votes"] },
+    Mutant {
+        id: "2845",
+        flaw: "what is logged and not committed is forgotten at a role change",
+        search: &["coarse-eager", HISTORIES, "--set", "crashes=0", "--set", "breaks=0"],
+    },
+    Mutant {
+        id: "3642",
+        flaw: "a snapshot that is not durable is kept over a role change",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "3911",
+        flaw: "NEWLEADER is acknowledged with its history in memory only",
+        search: &["coarse-eager", HISTORIES, "--set", "elections=2"],
+    },
+    Mutant {
+        id: "4394",
+        flaw: "open proposals are logged and forgotten at NEWLEADER",
+        search: &["coarse-eager", HISTORIES, "--set", "crashes=0", "--set", "breaks=0"],
+    },
+    Mutant {
+        id: "4643",
+        flaw: "the current epoch is saved before the history",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "4646",
+        flaw: "NEWLEADER is acknowledged while its history is being synced",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "4685",
+        flaw: "synchronised proposals are acknowledged one by one, before NEWLEADER",
+        search: &["coarse-async", "--traps", HISTORIES],
+    },
+    Mutant {
+        id: "4712",
+        flaw: "a role ends with appends still under way",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "962",
+        flaw: "choosing where to start and joining the stream are two steps",
+        search: &["coarse-eager", HISTORIES],
+    },
+    Mutant {
+        id: "ack-before-fsync",
+        flaw: "a proposal is acknowledged when it is logged",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "ack-current-again",
+        flaw: "an epoch promised before is acknowledged as if it were new",
+        search: &["fine-eager", HISTORIES],
+    },
+    Mutant {
+        id: "commit-without-quorum",
+        flaw: "a proposal is committed on its leader's word alone",
+        search: &["coarse-eager", HISTORIES],
+    },
+    Mutant {
+        id: "epoch-before-history",
+        flaw: "the current epoch is handed to the disk before the append's end",
+        search: &["coarse-async", HISTORIES],
+    },
+    Mutant {
+        id: "vote-before-sync",
+        flaw: "a vote is given before what recovery read is synced",
+        search: &["coarse-async", HISTORIES],
+    },
+];
+
+/// What came of a mutant. Written as JSON, one object a line.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    id: &'static str,
+    caught: bool,
+    rule: Option<String>,
+    depth: usize,
+    states: usize,
+    /// Build and search.
+    seconds: f64,
+}
+
+/// What the mutant's own `zabcheck` reports.
+#[derive(Debug, Deserialize)]
+struct Report {
+    distinct: usize,
+    broken: Option<String>,
+    steps: Option<usize>,
+}
+
+impl Mutants {
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        let unlisted = unlisted(&root)?;
+        ensure!(unlisted.is_empty(), "patches without an entry in the table: {}", unlisted.join(", "));
+        for id in &self.ids {
+            ensure!(MUTANTS.iter().any(|mutant| mutant.id == id), "there is no mutant {id}");
+        }
+        let chosen = |mutant: &&Mutant| self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
+        let mut survivors = 0;
+        let mut table = Table::new();
+        table
+            .load_preset(UTF8_BORDERS_ONLY)
+            .set_header(["mutant", "flaw", "rule", "depth", "states", "seconds"]);
+        for mutant in MUTANTS.iter().filter(chosen) {
+            let verdict = mutant.judge(&root)?;
+            survivors += usize::from(!verdict.caught);
+            if self.json {
+                println!("{}", serde_json::to_string(&verdict)?);
+            } else {
+                eprintln!("{}: {}", mutant.id, verdict.rule.as_deref().unwrap_or("survives"));
+                table.add_row([
+                    mutant.id.to_owned(),
+                    mutant.flaw.to_owned(),
+                    verdict.rule.unwrap_or_else(|| "SURVIVES".to_owned()),
+                    verdict.depth.to_string(),
+                    verdict.states.to_string(),
+                    format!("{:.1}", verdict.seconds),
+                ]);
+            }
+        }
+        if !self.json {
+            println!("{table}");
+        }
+        Ok(u8::from(survivors > 0))
+    }
+}
+
+fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root.join("model/checker/mutants"))? {
+        let path = entry?.path();
+        let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if !MUTANTS.iter().any(|mutant| mutant.id == id) {
+            names.push(id.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+impl Mutant {
+    fn judge(&self, root: &Path) -> anyhow::Result<Verdict> {
+        let started = Instant::now();
+        let scratch = Scratch::of(root)?;
+        scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
+        let program = scratch.build()?;
+        let reports = scratch.search(&program, self.search)?;
+        let caught = reports.iter().find(|report| report.broken.is_some());
+        Ok(Verdict {
+            id: self.id,
+            caught: caught.is_some(),
+            rule: caught.and_then(|report| report.broken.clone()),
+            depth: caught.and_then(|report| report.steps).unwrap_or_default(),
+            states: reports.iter().map(|report| report.distinct).sum(),
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// A copy of the pure crates, with a target folder of its own.
+struct Scratch {
+    folder: PathBuf,
+}
+
+impl Scratch {
+    /// Brings the copy up to date. Files that are as they should be are not touched, so that little is built anew.
+    fn of(root: &Path) -> anyhow::Result<Self> {
+        let folder = root.join("target/mutants");
+        let source = folder.join("source");
+        fs::create_dir_all(&source)?;
+        for name in ["spec", "model"] {
+            mirror(&root.join(name), &source.join(name))?;
+        }
+        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+        let manifest = manifest
+            .replace("\"impl/*\", \"conformance/*\"", "")
+            .replace("default-members = [\"impl/server\"]", "");
+        update(&source.join("Cargo.toml"), manifest.as_bytes())?;
+        // Only as a start: cargo drops from the copy what the crates that are left out need.
+        if !source.join("Cargo.lock").exists() {
+            fs::copy(root.join("Cargo.lock"), source.join("Cargo.lock"))?;
+        }
+        Ok(Self { folder })
+    }
+
+    fn source(&self) -> PathBuf {
+        self.folder.join("source")
+    }
+
+    fn apply(&self, patch: &Path) -> anyhow::Result<()> {
+        let status = Command::new("git")
+            .args(["apply", "--whitespace=nowarn"])
+            .arg(patch)
+            .current_dir(self.source())
+            // The copy is in no repository, whatever stands above it.
+            .env("GIT_CEILING_DIRECTORIES", &self.folder)
+            .status()
+            .context("running git apply")?;
+        ensure!(status.success(), "{} does not apply", patch.display());
+        Ok(())
+    }
+
+    fn build(&self) -> anyhow::Result<PathBuf> {
+        let target = self.folder.join("target");
+        let output = Command::new("cargo")
+            .args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-checker"])
+            .args(["--no-default-features", "--bin", "zabcheck"])
+            .current_dir(self.source())
+            .env("CARGO_TARGET_DIR", &target)
+            .stderr(Stdio::piped())
+            .output()
+            .context("running cargo build")?;
+        if !output.status.success() {
+            bail!("the mutant does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(target.join("mutant/zabcheck"))
+    }
+
+    fn search(&self, program: &Path, search: &[&str]) -> anyhow::Result<Vec<Report>> {
+        let output = Command::new(program)
+            .args(["check", "--json", "--budget", "mutants", "--seconds", "120"])
+            .args(search)
+            .current_dir(&self.folder)
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("running {}", program.display()))?;
+        let lines = String::from_utf8(output.stdout)?;
+        lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+/// Makes `to` hold the files of `from`, and no others.
+fn mirror(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if !from.join(entry.file_name()).exists() {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            mirror(&entry.path(), &target)?;
+        } else {
+            update(&target, &fs::read(entry.path())?)?;
+        }
+    }
+    Ok(())
+}
+
+fn update(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    if fs::read(path).is_ok_and(|held| held == content) {
+        return Ok(());
+    }
+    fs::write(path, content).with_context(|| format!("writing {}", path.display()))
+}
