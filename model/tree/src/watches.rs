@@ -26,6 +26,7 @@ pub enum WatchKind {
 pub struct Watches {
     data: BTreeMap<Text, BTreeSet<ClientId>>,
     child: BTreeMap<Text, BTreeSet<ClientId>>,
+    /// Those that have a watch.
     clients: BTreeMap<ClientId, Watcher>,
 }
 
@@ -99,7 +100,7 @@ impl Watches {
 
     /// How many connections have left a watch that has not fired.
     pub fn client_count(&self) -> usize {
-        self.clients.values().filter(|watcher| !watcher.watches.is_empty()).count()
+        self.clients.len()
     }
 
     /// How many paths are watched; one that is watched for data and for children counts twice.
@@ -163,6 +164,9 @@ impl Watches {
             if !told.contains(client) && auth::permits(acl, READ, &watcher.identities) {
                 notify(*client, &event);
             }
+            if watcher.watches.is_empty() {
+                self.clients.remove(client);
+            }
         }
         clients
     }
@@ -216,6 +220,7 @@ mod tests {
             assert_eq!(fired(&mut watches, *change, &[]), *expected, "{why}");
             assert_eq!(watches.len(), *left, "{why}");
             assert_eq!(fired(&mut watches, *change, &[]), [], "{why}: only once");
+            assert_eq!(watches == Watches::default(), *left == 0, "{why}: nothing else is left");
         }
     }
 
