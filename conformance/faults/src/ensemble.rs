@@ -23,8 +23,10 @@ pub enum Servers {
     Zabkeeper {
         /// Where it is.
         binary: PathBuf,
-        /// What stands before it on the command line, such as a tracer; `{id}` becomes the server's number.
+        /// What stands before it on the command line, such as a tracer; `{start}` counts the server's starts.
         wrapper: Vec<String>,
+        /// More lines of configuration, each with its end.
+        config: String,
     },
     /// This binary again, as a server whose disks can lose their power.
     Cuttable {
@@ -55,6 +57,8 @@ const POLL: Duration = Duration::from_millis(20);
 struct Server {
     id: usize,
     client: SocketAddr,
+    /// The ports of the quorum and of elections.
+    between: (u16, u16),
     dir: PathBuf,
     child: Option<Child>,
     starts: usize,
@@ -87,15 +91,18 @@ impl Ensemble {
         let (claim, first) = claim_ports(3 * count)?;
         let port = |index: usize| -> Result<u16> { Ok(first + u16::try_from(index)?) };
         let mut members = Vec::new();
+        let mut between = Vec::new();
         for id in 1..=count {
             let (quorum, election) = (port(count + 2 * id - 1)?, port(count + 2 * id)?);
+            between.push((quorum, election));
             members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}"));
         }
         let members = members.join("\n");
         let more = match &kind {
             // Small log files and frequent snapshots: their ends and beginnings are where cuts can hurt.
             Servers::Cuttable { .. } => "preAllocSize=256\nsnapCount=2000\n",
-            Servers::Zabkeeper { .. } | Servers::Java { .. } => "",
+            Servers::Zabkeeper { config, .. } => config,
+            Servers::Java { .. } => "",
         };
         let mut servers = Vec::new();
         for id in 1..=count {
@@ -111,7 +118,7 @@ impl Ensemble {
                 client.port()
             );
             fs::write(home.join("zoo.cfg"), config)?;
-            servers.push(Server { id, client, dir: home, child: None, starts: 0 });
+            servers.push(Server { id, client, between: between[id - 1], dir: home, child: None, starts: 0 });
         }
         Ok(Self { kind, servers, _claim: claim })
     }
@@ -124,6 +131,16 @@ impl Ensemble {
     /// Where clients connect, in the order of the numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.client).collect()
+    }
+
+    /// The ports on which leaders take learners.
+    pub fn quorum_ports(&self) -> impl Iterator<Item = u16> {
+        self.servers.iter().map(|server| server.between.0)
+    }
+
+    /// The ports of elections.
+    pub fn election_ports(&self) -> impl Iterator<Item = u16> {
+        self.servers.iter().map(|server| server.between.1)
     }
 
     /// The folder of a server: its configuration, its output and its data.
@@ -303,11 +320,9 @@ fn command_line(kind: &Servers, server: &Server) -> Result<Command> {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     match kind {
-        Servers::Zabkeeper { binary, wrapper } => {
+        Servers::Zabkeeper { binary, wrapper, .. } => {
             ensure!(binary.exists(), "{} is not built", binary.display());
-            let fill = |part: &String| {
-                part.replace("{id}", &server.id.to_string()).replace("{start}", &server.starts.to_string())
-            };
+            let fill = |part: &String| part.replace("{start}", &server.starts.to_string());
             command.args(wrapper.iter().map(fill)).arg(binary).arg("serve").arg(config);
         }
         Servers::Cuttable { command: words } => {

@@ -12,4 +12,5 @@ pub mod kills;
 pub mod ledger;
 pub mod power_cuts;
 pub mod scripts;
+pub mod strace;
 pub mod worker;

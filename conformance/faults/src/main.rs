@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use faults::{
     ensemble::{Ensemble, Servers},
-    kills, power_cuts, scripts,
+    kills, power_cuts, scripts, strace,
 };
 use serde_json::Value;
 
@@ -69,6 +69,12 @@ enum What {
         #[arg(long)]
         no_sync: bool,
     },
+    /// Trace the system calls of servers: nothing may be said before it is on disk.
+    Strace {
+        /// A test of the test: servers do not sync, and this passes only if that is seen.
+        #[arg(long)]
+        no_sync: bool,
+    },
     /// One server of the power cuts: `cut` on standard input cuts its power.
     #[command(hide = true)]
     CutServer {
@@ -103,10 +109,14 @@ enum Against {
 impl Against {
     fn servers(self) -> Result<Servers> {
         Ok(match self {
-            Self::Zabkeeper => Servers::Zabkeeper { binary: sibling("zabkeeper")?, wrapper: Vec::new() },
+            Self::Zabkeeper => zabkeeper(Vec::new(), String::new())?,
             Self::Java => Servers::Java { jar: PathBuf::from("/usr/share/java/zookeeper.jar") },
         })
     }
+}
+
+fn zabkeeper(wrapper: Vec<String>, config: String) -> Result<Servers> {
+    Ok(Servers::Zabkeeper { binary: sibling("zabkeeper")?, wrapper, config })
 }
 
 /// A binary of this workspace, which stands beside this one.
@@ -154,6 +164,11 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             } else {
                 power_cuts::run(Ensemble::new(kind, 3, dir)?, plan)
             }
+        }
+        What::Strace { no_sync } => {
+            // Small log files: a trace holds every byte written, zeros too.
+            let config = format!("preAllocSize=64\nforceSync={}\n", if no_sync { "no" } else { "yes" });
+            strace::run(Ensemble::new(zabkeeper(strace::wrapper(), config)?, 3, dir)?, no_sync)
         }
         What::CutServer { .. } => unreachable!("it is served before there is a folder"),
         What::Clients { against, seconds, script } => {
