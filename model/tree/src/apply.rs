@@ -83,6 +83,9 @@ impl Tree {
     ) -> Result<Outcome, ErrorCode> {
         let path = create.path.as_str();
         let (parent_path, name) = path::split(path).ok_or(ErrorCode::NoNode)?;
+        if !path::is_name(name) {
+            return Err(ErrorCode::BadArguments);
+        }
         let parent = self.store.find(parent_path).ok_or(ErrorCode::NoNode)?;
         let existing = self.store.find(path);
         let zxid = number(header.zxid);

@@ -92,7 +92,7 @@ impl TreeBuilder {
             return Ok(());
         }
         let (parent, name) = match path::split(path) {
-            Some((parent, name)) if !name.is_empty() && path.starts_with('/') => (parent, name),
+            Some((parent, name)) if path::is_name(name) && path.starts_with('/') => (parent, name),
             _ => return Err(LoadError::BadPath { path: path.into() }),
         };
         let Some(parent) = self.tree.store.find(parent) else {

@@ -70,6 +70,11 @@ pub(crate) fn split(path: &str) -> Option<(&str, &str)> {
     Some((&path[..slash], &path[slash + 1..]))
 }
 
+/// Whether a node may stand under this name, whoever vouches for it: walks tell names apart by null characters.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.as_bytes().contains(&0)
+}
+
 fn last_slash(path: &str) -> Option<usize> {
     path.rfind('/')
 }

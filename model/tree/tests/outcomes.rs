@@ -262,6 +262,16 @@ fn every_kind_of_transaction_applies() {
         &mut |_, _| {},
     );
     assert!(matches!(below, Outcome::Create { .. }));
+    for bad in ["/", "/t/", "/t/\0"] {
+        let txn = Txn { session: OTHER, cxid: 0, time: 9, body: create(old, bad, 9), digest: None };
+        let outcome = leader.tree.apply(
+            leader.tree.last_processed().next(),
+            &txn,
+            &mut Watches::default(),
+            &mut |_, _| {},
+        );
+        assert!(matches!(outcome, Outcome::Error { .. }), "{bad:?} is no node, whoever says so");
+    }
     let write = support::create("/t/x", 0);
     leader.prepare(OTHER, &write);
     assert!(matches!(leader.apply_one(), Outcome::Create { .. }), "a time to live is no ephemeral");
@@ -306,7 +316,7 @@ fn a_loader_takes_what_java_leaves_and_refuses_what_is_broken() {
 
     let mut orphan = TreeBuilder::new();
     assert_eq!(orphan.node("/a/b", None, -1, stat), Err(LoadError::NoParent { path: "/a/b".into() }));
-    for bad in ["a", "/", "a/b", "//"] {
+    for bad in ["a", "/", "a/b", "//", "/a\0"] {
         assert!(orphan.node(bad, None, -1, stat).is_err(), "{bad}");
     }
     assert_eq!(orphan.finish(spec::Zxid::ZERO).err(), Some(LoadError::NoRoot));
