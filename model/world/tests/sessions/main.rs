@@ -118,8 +118,9 @@ fn the_rules_of_sessions_hold_over_the_tree() {
     for seed in 1..=200 {
         Run::<Tree>::play(seed, 3000, &mut tally);
     }
-    let Tally { replies, writes, syncs, events, refused, epochs } = tally;
-    let least = [(replies, 20_000), (writes, 5_000), (syncs, 5_000), (events, 1_000), (refused, 20)];
+    let Tally { replies, writes, syncs, events, refused, used_up, epochs } = tally;
+    let least =
+        [(replies, 20_000), (writes, 5_000), (syncs, 5_000), (events, 1_000), (refused, 20), (used_up, 20)];
     assert!(least.iter().all(|(found, least)| found >= least), "{least:?}");
     assert!(epochs > 500, "{epochs} epochs");
 }

@@ -110,6 +110,7 @@ pub(crate) struct Net<M: Machine> {
     down: BTreeMap<ServerId, Durable<M>>,
     servers: u64,
     window: usize,
+    counter_max: u32,
     starts: i64,
     links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
     dials: BTreeSet<(ServerId, ServerId)>,
@@ -127,7 +128,7 @@ pub(crate) const TICK_MS: u32 = 1000;
 impl<M: Subject> Net<M> {
     /// This many servers, elected, established and quiet: the highest leads.
     pub(crate) fn new(servers: u64) -> Self {
-        let mut net = Self::down(servers, 100);
+        let mut net = Self::down(servers, 100, u32::MAX - 1);
         for id in 1..=servers {
             net.start(id);
         }
@@ -136,10 +137,12 @@ impl<M: Subject> Net<M> {
         net
     }
 
-    /// This many servers, none of them started, each of which keeps this many transactions in memory for others.
-    pub(crate) fn down(servers: u64, window: usize) -> Self {
+    /// This many servers, none of them started, each of which keeps this many transactions in memory for others and
+    /// proposes no more than this in an epoch.
+    pub(crate) fn down(servers: u64, window: usize, counter_max: u32) -> Self {
         let mut net = Self {
             window,
+            counter_max,
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             down: BTreeMap::new(),
@@ -176,7 +179,7 @@ impl<M: Subject> Net<M> {
                 quorum: Quorum::majority((1..=self.servers).map(ServerId)),
                 window: self.window,
                 log_sync: false,
-                counter_max: u32::MAX - 1,
+                counter_max: self.counter_max,
             },
             tick_ms: TICK_MS,
             session_timeout_min_ms: 2000,
