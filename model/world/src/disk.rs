@@ -165,31 +165,39 @@ impl Disk {
             return Finished::Located(self.find(zxid));
         }
         if let Some(place) = self.log.unsynced.iter().position(|op| op.ticket() == Some(ticket)) {
-            for op in self.log.unsynced.drain(..=place).collect::<Vec<_>>() {
-                self.settle(op);
-            }
+            let ops = self.log.unsynced.drain(..=place).collect();
+            self.settle(ops);
         } else if !self.accepted.finish(ticket) && !self.current.finish(ticket) {
             self.settle_snapshot();
         }
         Finished::Durable
     }
 
-    fn settle(&mut self, op: LogOp) {
-        match op {
-            LogOp::Append(_, entry) => self.log.durable.push(entry),
-            LogOp::Hole => {}
-            LogOp::Truncate(_, last) => {
-                self.log.durable.retain(|(zxid, _)| *zxid <= last);
-                self.snapshot.durable.take_if(|(label, _)| *label > last);
-            }
-            LogOp::Cut(records) => self.log.durable.truncate(records),
-            LogOp::Sync(_) => {
-                // A start syncs all that it has read, the epoch files and snapshots too.
-                self.accepted.settle_loose();
-                self.current.settle_loose();
-                self.settle_snapshot();
+    /// Makes operations on the log durable. A cut counts records as they stand in the file, torn ones too.
+    fn settle(&mut self, ops: Vec<LogOp>) {
+        let mut records: Vec<_> = self.log.durable.drain(..).map(Some).collect();
+        for op in ops {
+            match op {
+                LogOp::Append(_, entry) => records.push(Some(entry)),
+                LogOp::Hole => records.push(None),
+                LogOp::Truncate(_, last) => {
+                    records.retain(|record| record.is_some_and(|(zxid, _)| zxid <= last));
+                    self.snapshot.durable.take_if(|(label, _)| *label > last);
+                }
+                LogOp::Cut(kept) => records.truncate(kept),
+                LogOp::Sync(_) => {
+                    // A start syncs all that it has read, the epoch files and snapshots too.
+                    self.accepted.settle_loose();
+                    self.current.settle_loose();
+                    if self.snapshot.unsynced.is_some() {
+                        records.clear();
+                    }
+                    self.settle_snapshot();
+                }
             }
         }
+        // A start has cut the log at its first torn record, or found nothing but torn ones.
+        self.log.durable = records.into_iter().map_while(|record| record).collect();
     }
 
     fn settle_snapshot(&mut self) {
