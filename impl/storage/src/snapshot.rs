@@ -82,13 +82,17 @@ impl<D: Disk> Snapshots<D> {
     /// from the start, it ends the same, until the last step takes the received state's name away.
     pub(crate) fn install(&self, label: Zxid) -> Result<(), Error> {
         let (disk, layout) = (self.store.disk(), self.store.layout());
+        // A start may have found it in memory alone, where a process that was killed had put it.
+        let received = layout.received(label);
+        disk.open_write(&received).context("open", &received)?.sync().synced(&received)?;
+        disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
         for first in layout.list_logs(disk)?.iter().rev() {
             let path = layout.log(*first);
             disk.remove(&path).context("remove", &path)?;
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         self.drop_behind(label)?;
-        let (received, path) = (layout.received(label), layout.snapshot(label));
+        let path = layout.snapshot(label);
         disk.rename(&received, &path).context("rename to", &path)?;
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)
     }

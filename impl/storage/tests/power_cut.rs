@@ -61,8 +61,10 @@ struct Server {
     log: Log<Disk>,
 }
 
+/// With two folders, nothing that is synced in one of them helps the other.
 fn config() -> Config {
-    Config { segment_bytes: SEGMENT_BYTES, window: 3, ..Config::new(PathBuf::from("/data")) }
+    let data_log_dir = Some(PathBuf::from("/log"));
+    Config { data_log_dir, segment_bytes: SEGMENT_BYTES, window: 3, ..Config::new(PathBuf::from("/data")) }
 }
 
 impl Server {
@@ -238,21 +240,37 @@ impl Known {
     }
 }
 
-/// Runs operations until the power goes, and starts on what is left, as often as there are cuts: how many operations
-/// on the disk each power-on lasts, and the seed of what survives.
-fn play(ops: &[Op], cuts: &[(u64, u64)]) {
+/// How a run ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The power goes, and this seed decides what survives.
+    Cut(u64),
+    /// The process is killed: the next one finds what was written, durable or not.
+    Kill,
+}
+
+/// Runs operations until an end, and starts on what is left, as often as there are ends: how many operations on the
+/// disk each run lasts, and how it ends.
+fn play(ops: &[Op], ends: &[(u64, End)]) {
     let below = MemoryDisk::default();
+    let mut disk = Cuttable::new(below.clone());
     let mut known = Known::new();
-    for (operations, seed) in cuts {
-        let disk = Cuttable::new(below.clone());
+    for (operations, end) in ends {
         disk.cut_after(*operations);
         match live(&disk, ops, &mut known) {
             Ok(()) => {}
             Err(error) => assert!(disk.is_cut(), "{error}"),
         }
-        disk.cut(&mut Dice::new(*seed)).expect("memory");
+        match end {
+            End::Cut(seed) => {
+                disk.cut(&mut Dice::new(*seed)).expect("memory");
+                disk = Cuttable::new(below.clone());
+            }
+            End::Kill => disk.revive(),
+        }
     }
-    Server::boot(&Cuttable::new(below), &mut known).expect("power");
+    disk.revive();
+    Server::boot(&disk, &mut known).expect("power");
 }
 
 fn live(disk: &Disk, ops: &[Op], known: &mut Known) -> Result<(), Error> {
@@ -265,6 +283,10 @@ fn live(disk: &Disk, ops: &[Op], known: &mut Known) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![2 => any::<u64>().prop_map(End::Cut), 1 => Just(End::Kill)]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -290,9 +312,9 @@ proptest! {
     #[test]
     fn what_was_synced_is_found(
         ops in proptest::collection::vec(op(), 1..20),
-        cuts in proptest::collection::vec((0..150_u64, any::<u64>()), 1..4),
+        ends in proptest::collection::vec((0..150_u64, end()), 1..5),
     ) {
-        play(&ops, &cuts);
+        play(&ops, &ends);
     }
 }
 
@@ -342,8 +364,8 @@ fn every_point_of_a_tour_can_be_cut() {
     let most = most.expect("the tour ends");
     assert!(most > 100, "{most} operations");
     for operations in 0..=most {
-        for seed in 0..40 {
-            play(&ops, &[(operations, seed)]);
+        for seed in 0..16 {
+            play(&ops, &[(operations, End::Cut(seed))]);
         }
     }
 }
@@ -354,7 +376,30 @@ fn the_start_behind_a_cut_can_be_cut_at_every_point() {
     for first in (3..200).step_by(7) {
         for second in 0..16 {
             for seed in 0..6 {
-                play(&ops, &[(first, seed), (second, seed + 1)]);
+                play(&ops, &[(first, End::Cut(seed)), (second, End::Cut(seed + 1))]);
+                play(&ops, &[(first, End::Kill), (second, End::Cut(seed))]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_killed_process_wrote_counts_only_once_it_is_synced() {
+    let ops = [
+        Op::Append(vec![10, 10]),
+        Op::Sync,
+        Op::Receive(1),
+        Op::Append(vec![10]),
+        Op::Sync,
+        Op::Receive(0),
+        Op::Snapshot,
+        Op::Truncate(1),
+        Op::Join,
+    ];
+    for first in 0..110 {
+        for second in 0..24 {
+            for seed in 0..8 {
+                play(&ops, &[(first, End::Kill), (second, End::Cut(seed))]);
             }
         }
     }

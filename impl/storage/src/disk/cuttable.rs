@@ -142,6 +142,13 @@ impl<D: Disk> Cuttable<D> {
         self.state().fuse = Some(operations);
     }
 
+    /// Behind [`Self::cut_after`], without a [`Self::cut`]: it was the process that was killed and not the power that
+    /// went. What was written is there, synced or not, and works again.
+    pub fn revive(&self) {
+        let mut state = self.state();
+        (state.fuse, state.cut) = (None, false);
+    }
+
     /// Whether the power is gone.
     pub fn is_cut(&self) -> bool {
         self.state().cut
