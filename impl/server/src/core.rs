@@ -80,6 +80,22 @@ pub(crate) struct Shell {
     pub(crate) log_lines: Option<LogPipe>,
     pub(crate) me: Weak<RefCell<Core>>,
     turn: Option<Instant>,
+    /// When what is being told to the peer came.
+    clock: Clock,
+}
+
+/// The time, read once for all that comes together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub(crate) now: Instant,
+    /// In milliseconds since 1970.
+    pub(crate) wall: i64,
+}
+
+impl Clock {
+    fn read() -> Self {
+        Self { now: Instant::now(), wall: wall_clock() }
+    }
 }
 
 /// What wakes the tasks of the loop that wait for something other than a socket.
@@ -116,6 +132,7 @@ impl Shell {
             log_lines,
             me,
             turn: None,
+            clock: Clock::read(),
             config,
         }
     }
@@ -286,19 +303,21 @@ impl Core {
         crate::words::answer(word, &shell.config.words, &view)
     }
 
-    /// Records the time from a request to its answer.
-    pub(crate) fn now(&self) -> Instant {
-        self.shell.turn.unwrap_or_else(Instant::now)
+    /// Something has come that the peer is to be told of: reads the clock for all of it.
+    pub(crate) fn clock(&mut self) -> Clock {
+        self.shell.clock = Clock::read();
+        self.shell.clock
     }
 }
 
 impl Shell {
+    /// Records that a request is answered, and how long that took.
     pub(crate) fn answered(&mut self, client: ClientId) {
         self.stats.packets_sent += 1;
         if let Some(client) = self.clients.get(client) {
             client.sent += 1;
             if let Some(came) = client.unanswered.pop_front() {
-                self.stats.latency.record(micros(came.elapsed()));
+                self.stats.latency.record(micros(self.clock.now.saturating_duration_since(came)));
             }
         }
     }

@@ -166,7 +166,10 @@ impl Effects<Tree> for Shell {
 impl Shell {
     fn count(&mut self, note: Note) {
         match note {
-            Note::Looking { .. } => self.stats.looking += 1,
+            Note::Looking { .. } => {
+                self.stats.looking += 1;
+                self.links.reset_backoff();
+            }
             Note::Synchronising { how: SyncKind::Snap, .. } => self.stats.snaps += 1,
             Note::Synchronising { how: SyncKind::Diff | SyncKind::DiffFromLog | SyncKind::Trunc, .. } => {
                 self.stats.diffs += 1;

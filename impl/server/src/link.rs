@@ -9,8 +9,9 @@ mod read;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     rc::{Rc, Weak},
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -258,8 +259,15 @@ impl Links {
         self.backoff.clear();
     }
 
-    fn next_wait(&mut self, to: ServerId) -> std::time::Duration {
-        self.backoff.entry(to).or_insert_with(Backoff::new).next()
+    /// How long to wait before dialling a server: not at all the first time.
+    fn wait_before(&mut self, to: ServerId, now: Instant) -> Duration {
+        match self.backoff.entry(to) {
+            Entry::Vacant(entry) => {
+                entry.insert(Backoff::new(now));
+                Duration::ZERO
+            }
+            Entry::Occupied(entry) => entry.get().wait(now),
+        }
     }
 
     pub(crate) fn any_dirty(&self) -> bool {
@@ -463,5 +471,5 @@ impl Core {
 /// The option values of a link's socket.
 fn prepare(stream: &TcpStream, config: &Config) -> std::io::Result<()> {
     let silence = u64::from(config.tick_ms) * u64::from(config.sync_limit);
-    crate::net::set_options(stream, std::time::Duration::from_millis(silence))
+    crate::net::set_options(stream, Duration::from_millis(silence))
 }

@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     rc::{Rc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf, BytesMut};
@@ -188,13 +188,13 @@ impl Core {
 
 /// Dials a server until it answers, while there is something to tell it and this server does not serve.
 async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
-    let mut backoff = Backoff::new();
+    let backoff = Backoff::new(Instant::now());
     loop {
         let outcome = greet(&config, to).await;
         if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dialled(to, outcome)) {
             return;
         }
-        tokio::time::sleep(backoff.next()).await;
+        tokio::time::sleep(backoff.wait(Instant::now())).await;
         // It may have dialled meanwhile.
         if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dials_on(to)) {
             return;

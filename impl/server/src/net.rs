@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -101,34 +101,39 @@ pub(crate) fn plain_ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-/// Growing waits between dials.
+/// Growing waits between dials: a quarter of the time since the first one failed, so that a server that is about to be
+/// there is found soon, and one that is gone is not dialled all the time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff(Duration);
+pub(crate) struct Backoff(Instant);
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(5);
+    const MIN: Duration = Duration::from_millis(5);
     const MAX: Duration = Duration::from_secs(1);
 
-    pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
+    /// At the first failure.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(now)
     }
 
-    /// How long to wait now; the next wait is twice as long, up to a second.
-    pub(crate) fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (self.0 * 2).min(Self::MAX);
-        wait
+    /// How long to wait now.
+    pub(crate) fn wait(self, now: Instant) -> Duration {
+        (now.duration_since(self.0) / 4).clamp(Self::MIN, Self::MAX)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::Backoff;
 
     #[test]
-    fn back_off_starts_small_and_ends_at_a_second() {
-        let mut backoff = Backoff::new();
-        let waits: Vec<_> = (0..10).map(|_| backoff.next().as_millis()).collect();
-        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
+    fn waits_grow_with_the_time_since_the_first_failure() {
+        let start = Instant::now();
+        let backoff = Backoff::new(start);
+        for (since, wait) in [(0, 5), (19, 5), (40, 10), (200, 50), (2000, 500), (60_000, 1000)] {
+            let wait = Duration::from_millis(wait);
+            assert_eq!(backoff.wait(start + Duration::from_millis(since)), wait, "{since}");
+        }
     }
 }

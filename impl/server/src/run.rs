@@ -317,6 +317,7 @@ async fn fire_timers(core: Shared) {
 async fn take_disk_events(core: Shared, mut events: mpsc::UnboundedReceiver<DiskEvent>) {
     while let Some(event) = events.recv().await {
         let mut core = core.borrow_mut();
+        core.clock();
         core.on_disk(event);
         while let Ok(event) = events.try_recv() {
             core.on_disk(event);

@@ -29,7 +29,7 @@ use wire::{
 use crate::{
     Config,
     client::{Phase, Reading},
-    core::{Core, Shared, wall_clock},
+    core::{Clock, Core, Shared},
     net,
 };
 
@@ -132,19 +132,20 @@ impl Core {
     /// Bytes have come on a connection: steps every whole frame in them, and keeps the rest.
     fn client_bytes(&mut self, id: ClientId, bytes: &[u8]) {
         self.shell.touch();
+        let clock = self.clock();
         self.shell.stats.bytes_received += u64::try_from(bytes.len()).unwrap_or(0);
         let Some(client) = self.shell.clients.get(id) else {
             return;
         };
         if client.partial.is_empty() {
-            let taken = self.frames(id, bytes);
+            let taken = self.frames(id, bytes, clock);
             if let Some(client) = self.shell.clients.get(id) {
                 client.partial.extend_from_slice(&bytes[taken..]);
             }
         } else {
             let mut partial = std::mem::take(&mut client.partial);
             partial.extend_from_slice(bytes);
-            let taken = self.frames(id, &partial);
+            let taken = self.frames(id, &partial, clock);
             if let Some(client) = self.shell.clients.get(id) {
                 let rest = BytesMut::from(&partial[taken..]);
                 client.partial = rest;
@@ -153,7 +154,7 @@ impl Core {
     }
 
     /// Steps whole frames; returns how many bytes they took.
-    fn frames(&mut self, id: ClientId, bytes: &[u8]) -> usize {
+    fn frames(&mut self, id: ClientId, bytes: &[u8], clock: Clock) -> usize {
         let max = self.shell.config.frame_bytes_max;
         let mut taken = 0;
         loop {
@@ -179,8 +180,11 @@ impl Core {
                 }
             };
             taken += 4 + payload.len();
-            let outcome =
-                if fresh { self.connect_frame(id, payload) } else { self.request_frame(id, payload) };
+            let outcome = if fresh {
+                self.connect_frame(id, payload, clock)
+            } else {
+                self.request_frame(id, payload, clock)
+            };
             if let Frame::Wrong(error) = outcome {
                 self.client_wrong(id, &error);
                 return bytes.len();
@@ -196,19 +200,18 @@ impl Core {
         self.shell.clients.close(id);
     }
 
-    fn connect_frame(&mut self, id: ClientId, payload: &[u8]) -> Frame {
+    fn connect_frame(&mut self, id: ClientId, payload: &[u8], clock: Clock) -> Frame {
         let request = match ConnectRequest::decode(payload, self.shell.config.frame_bytes_max) {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
-        let now = self.now();
         let Some(client) = self.shell.clients.get(id) else {
             return Frame::Taken;
         };
         client.phase = Phase::Open;
         client.read_only = request.read_only;
         client.received += 1;
-        client.unanswered.push_back(now);
+        client.unanswered.push_back(clock.now);
         let identities = vec![Identity::ip(&client.address.ip().to_string())];
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
@@ -219,24 +222,23 @@ impl Core {
             password: request.password,
             timeout_ms: request.timeout_ms,
             last_seen: request.last_seen,
-            time: wall_clock(),
+            time: clock.wall,
         });
         Frame::Taken
     }
 
-    fn request_frame(&mut self, id: ClientId, payload: &[u8]) -> Frame {
+    fn request_frame(&mut self, id: ClientId, payload: &[u8], clock: Clock) -> Frame {
         let mut input = Decoder::new(payload, self.shell.config.frame_bytes_max);
         let (header, request) = match decode_request::<Tree>(&mut input) {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
-        let now = self.now();
         if let Some(client) = self.shell.clients.get(id) {
             client.received += 1;
-            client.unanswered.push_back(now);
+            client.unanswered.push_back(clock.now);
         }
         self.shell.stats.packets_received += 1;
-        self.step(Input::ClientRequest { client: id, xid: header.xid, request, time: wall_clock() });
+        self.step(Input::ClientRequest { client: id, xid: header.xid, request, time: clock.wall });
         Frame::Taken
     }
 

@@ -151,7 +151,9 @@ impl Core {
 
     /// Puts a state in the place of the one there is.
     pub(crate) fn replace_tree(&mut self, tree: Tree) {
-        self.tree = tree;
+        let old = std::mem::replace(&mut self.tree, tree);
+        // A large tree takes a while to take down.
+        drop(tokio::task::spawn_blocking(move || drop(old)));
         self.shell.snapshots.generation += 1;
         self.adorn_tree();
     }
@@ -166,7 +168,7 @@ impl Core {
 }
 
 /// Appends what stands before the nodes.
-fn put_head(walk: &Walk, out: &mut BytesMut) {
+pub(crate) fn put_head(walk: &Walk, out: &mut BytesMut) {
     put_count(walk.sessions().len(), out);
     for (session, timeout_ms) in walk.sessions() {
         put_session(*session, *timeout_ms, out);

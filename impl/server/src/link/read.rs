@@ -1,6 +1,12 @@
 //! The tasks of links: dialling, accepting, and taking packets off the stream.
 
-use std::{cell::RefCell, io, rc::Rc, rc::Weak, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    rc::Weak,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, BytesMut};
 use protocol::peer::Input;
@@ -41,8 +47,11 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
     let mut told = false;
     loop {
         let Some(core) = me.upgrade() else { return };
-        let wait = core.borrow_mut().shell.links.next_wait(to);
+        let wait = core.borrow_mut().shell.links.wait_before(to, Instant::now());
         drop(core);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         match net::dial(&address.host, address.quorum_port, wait_max).await {
             Ok(stream) => {
                 let Some(core) = me.upgrade() else { return };
@@ -61,7 +70,6 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
                 warn!(peer = %to, %error, "cannot reach the leader; trying on");
             }
         }
-        tokio::time::sleep(wait).await;
     }
 }
 
@@ -174,7 +182,7 @@ fn packets(
         return Ok(Taken::Gone);
     };
     let mut core = core.borrow_mut();
-    let time = wall_clock();
+    let time = core.clock().wall;
     while let Some(length) = measure(input)? {
         if !core.shell.links.is_current(peer, incarnation) {
             return Ok(Taken::Gone);
@@ -294,5 +302,68 @@ impl Core {
             self.replace_tree(tree);
             self.step(Input::Snapshot { from, zxid });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use spec::{Epoch, Machine, SessionId, Zxid};
+    use tree::{Acl, CreateKind, CreateTxn, Text, Tree, Txn, TxnBody, Walk, Watches};
+    use wire::snapshot::{put_end, put_node};
+
+    use super::{Pieces, snapshot, take_pieces};
+
+    fn apply(tree: &mut Tree, counter: u32, body: TxnBody) {
+        let txn = Txn { session: SessionId(7), cxid: 1, time: 5, body, digest: None };
+        tree.apply(Zxid::new(Epoch(1), counter), &txn, &mut Watches::default(), &mut |_, _| {});
+    }
+
+    fn tree() -> Tree {
+        let mut tree = Tree::new();
+        apply(&mut tree, 1, TxnBody::CreateSession { timeout_ms: 4000 });
+        for counter in 2..40 {
+            let create = CreateTxn {
+                kind: CreateKind::Create { ephemeral: counter % 3 == 0 },
+                path: Text::from(format!("/node-{counter}")),
+                data: Some(Bytes::from(vec![1; counter as usize])),
+                acl: vec![Acl::world(if counter % 2 == 0 { 31 } else { 1 })],
+                parent_cversion: i32::try_from(counter).expect("small"),
+            };
+            apply(&mut tree, counter, TxnBody::Create(create));
+        }
+        tree
+    }
+
+    #[test]
+    fn a_state_arrives_as_it_was_sent_however_it_is_cut() {
+        let mut sent = tree();
+        let mut walk = Walk::start(&mut sent);
+        let mut stream = BytesMut::new();
+        crate::snapshots::put_head(&walk, &mut stream);
+        walk.next(&mut sent, usize::MAX, &mut |node| {
+            put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, &mut stream);
+        })
+        .expect("the tree that is walked");
+        put_end(&mut stream);
+        for step in [1, 7, 100, stream.len()] {
+            let (mut pieces, mut builder) = (snapshot::Reader::new(), tree::TreeBuilder::new());
+            let mut input = BytesMut::new();
+            let mut ended = false;
+            for part in stream.chunks(step) {
+                input.extend_from_slice(part);
+                ended =
+                    matches!(take_pieces(&mut pieces, &mut builder, &mut input).expect("valid"), Pieces::End);
+            }
+            assert!(ended && input.is_empty(), "in steps of {step}");
+            assert_eq!(builder.finish(sent.last_processed()).expect("a tree"), sent, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_no_state_is_refused() {
+        let mut input = BytesMut::from(&[0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xfe][..]);
+        let mut builder = tree::TreeBuilder::new();
+        assert!(take_pieces(&mut snapshot::Reader::new(), &mut builder, &mut input).is_err());
     }
 }
