@@ -88,6 +88,7 @@ impl Machine for Register {
         write: &Write,
     ) -> Txn {
         let Author { session, xid, .. } = author;
+        assert!(outstanding.values().all(|(at, _)| *at > self.last), "what is applied is not outstanding");
         let (cell, value) = match *write {
             Write::Set(cell, value) => (cell, Cell { value, owner: None }),
             Write::Own(cell, value) => (cell, Cell { value, owner: Some(session) }),
