@@ -105,6 +105,7 @@ impl Speech {
 
 const ACK: i32 = 3;
 const COMMIT: i32 = 4;
+const NEWLEADER: i32 = 10;
 const SNAP: i32 = 15;
 const LEADERINFO: i32 = 17;
 const ACKEPOCH: i32 = 18;
@@ -145,6 +146,7 @@ fn packet(bytes: &[u8], at: usize) -> Option<Packet> {
 }
 
 fn quorum_claims(stream: &Stream, announced: Option<i64>, said: &mut Vec<Said>) {
+    let mut synchronised = false;
     for packet in packets(&stream.bytes) {
         let mut say = |claim, by| said.push(Said { at: stream.time(packet.end), claim, by });
         match packet.kind {
@@ -152,7 +154,10 @@ fn quorum_claims(stream: &Stream, announced: Option<i64>, said: &mut Vec<Said>) 
                 say(Claim::Joined(packet.zxid >> 32), "ACK of NEWLEADER")
             }
             ACK => say(Claim::Logged(packet.zxid), "ACK"),
-            COMMIT => say(Claim::Decided(packet.zxid), "COMMIT"),
+            NEWLEADER => synchronised = true,
+            // Before NEWLEADER, COMMIT only says that a transaction is of the new leader's own history; it is decided
+            // with that history, by the ACKs of NEWLEADER.
+            COMMIT if synchronised => say(Claim::Decided(packet.zxid), "COMMIT"),
             LEADERINFO => say(Claim::Promised(packet.zxid >> 32), "LEADERINFO"),
             ACKEPOCH => {
                 say(Claim::Logged(packet.zxid), "ACKEPOCH");
@@ -275,10 +280,13 @@ mod tests {
     }
 
     #[test]
-    fn a_leaders_packets_claim_until_a_snapshot() {
+    fn a_leaders_packets_claim_until_a_snapshot_and_its_commits_from_newleader_on() {
+        let newleader = packet(NEWLEADER, 5 << 32, b"");
         let sends =
-            [packet(LEADERINFO, 5 << 32, b"1234"), packet(COMMIT, 7, b""), packet(SNAP, 7, b""), vec![1; 99]];
-        assert_eq!(said(2, 9, &sends), [(0, Claim::Promised(5)), (1, Claim::Decided(7))]);
+            [packet(LEADERINFO, 5 << 32, b"1234"), packet(COMMIT, 6, b""), newleader, packet(COMMIT, 7, b"")];
+        assert_eq!(said(2, 9, &sends), [(0, Claim::Promised(5)), (3, Claim::Decided(7))]);
+        let snap = [packet(LEADERINFO, 5 << 32, b"1234"), packet(SNAP, 7, b""), vec![1; 99]];
+        assert_eq!(said(2, 9, &snap), [(0, Claim::Promised(5))]);
     }
 
     #[test]
