@@ -330,9 +330,8 @@ impl Model for Zab {
             Action::Propose { .. } => used().txns < self.bounds.txns,
             Action::Crash { .. } => used().crashes < self.bounds.crashes,
             Action::Break { .. } => used().breaks < self.bounds.breaks,
-            Action::Read { .. } | Action::Notice { .. } | Action::Timeout { .. } | Action::Finish { .. } => {
-                true
-            }
+            Action::Timeout { .. } => used().timeouts < self.bounds.timeouts,
+            Action::Read { .. } | Action::Notice { .. } | Action::Finish { .. } => true,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Server {
     pub(super) unanimous: bool,
     /// What each other server said last in this election and counts in this round; no more than rule F-2 needs.
     heard: BTreeMap<ServerId, Notification>,
+    /// What others that look said last while this one did not.
+    early: BTreeMap<ServerId, Notification>,
 }
 
 /// What a step yields beside the changed server.
@@ -94,6 +96,7 @@ impl Server {
             finalize: false,
             unanimous: false,
             heard: BTreeMap::new(),
+            early: BTreeMap::new(),
         }
     }
 
@@ -186,7 +189,8 @@ impl Server {
     fn hear(&mut self, input: Input, before: &Election, after: &Election) {
         match input {
             Input::Look(own) => {
-                self.heard.clear();
+                self.heard = mem::take(&mut self.early);
+                self.heard.retain(|_, word| word.round == after.round());
                 self.offered.insert(own);
             }
             Input::Stopped => self.heard.clear(),
@@ -203,7 +207,16 @@ impl Server {
                     self.heard.insert(from, notification);
                 }
             }
-            Input::Notification { .. } | Input::LinkDown(_) | Input::Timer(_) | Input::Established(_) => {}
+            Input::Notification { from, notification } => {
+                self.early.remove(&from);
+                if notification.state == ServerState::Looking && notification.round > after.round() {
+                    self.early.insert(from, notification);
+                }
+            }
+            Input::LinkDown(peer) => {
+                self.early.remove(&peer);
+            }
+            Input::Timer(_) | Input::Established(_) => {}
         }
     }
 
@@ -221,7 +234,9 @@ impl Server {
             Input::Notification { notification, .. } => {
                 notification.vote == result.vote && notification.state == ServerState::Looking
             }
-            Input::Look(own) => own == result.vote,
+            Input::Look(own) => {
+                own == result.vote || self.heard.values().any(|word| word.vote == result.vote)
+            }
             Input::LinkDown(_) | Input::Timer(_) | Input::Established(_) | Input::Stopped => false,
         };
         let shared = adopted || before.word().is_some_and(|word| word.vote == result.vote);
