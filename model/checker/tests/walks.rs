@@ -1,0 +1,223 @@
+//! Long walks of chance through the models, far beyond the budgets that can be searched: every state is judged.
+//!
+//! A walk prefers what makes progress, so that it meets established epochs, and strews faults between. A failure names
+//! its seed, and prints what happened.
+
+use std::fmt::Write;
+
+use checker::{
+    election::{self, Election},
+    engine::{Broken, Model, plain::Plain},
+    zab::{Action, Bounds, Zab},
+};
+
+/// Marsaglia's xorshift; the seed must not be 0.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    /// One of the choices, each as likely as its weight says; none if all weigh nothing.
+    fn pick<A: Clone>(&mut self, choices: &[A], weight: impl Fn(&A) -> u64) -> Option<A> {
+        let total: u64 = choices.iter().map(&weight).sum();
+        let mut left = if total == 0 { return None } else { self.below(total) };
+        let fits = |choice: &&A| {
+            let weight = weight(choice);
+            let here = left < weight;
+            left = left.saturating_sub(weight);
+            here
+        };
+        choices.iter().find(fits).cloned()
+    }
+}
+
+struct Walk<'m, M: Model> {
+    model: &'m M,
+    state: Plain<M>,
+    path: Vec<M::Action>,
+    witnesses: u64,
+}
+
+impl<'m, M: Model> Walk<'m, M> {
+    fn new(model: &'m M) -> Self {
+        Self { model, state: Plain::initial(model), path: Vec::new(), witnesses: 0 }
+    }
+
+    fn step(&mut self, action: M::Action, seed: u64) {
+        self.state.step(self.model, &action);
+        self.path.push(action);
+        let verdict = self.state.judge(self.model);
+        self.witnesses |= verdict.witnesses | self.state.witnesses;
+        if let Some(Broken { rule, why }) = verdict.broken {
+            panic!("seed {seed} breaks {rule}: {why}\n{}", self.transcript());
+        }
+    }
+
+    fn transcript(&self) -> String {
+        let mut state = Plain::initial(self.model);
+        let mut text = String::new();
+        for action in &self.path {
+            writeln!(text, "{}", self.model.describe(action)).expect("strings take all");
+            for line in state.step_narrated(self.model, action) {
+                writeln!(text, "    {line}").expect("strings take all");
+            }
+        }
+        text
+    }
+}
+
+fn assert_met<M: Model>(model: &M, met: u64, expected: &[&str]) {
+    let names = model.witnesses().iter().enumerate();
+    let missing: Vec<_> =
+        names.filter(|(bit, name)| expected.contains(name) && met >> bit & 1 == 0).collect();
+    assert!(missing.is_empty(), "never met: {missing:?}");
+}
+
+/// Walks through `zab`: of the leaders that a server may be told, one is in fashion for a while.
+fn walk_zab(bounds: Bounds, walks: u64, expected: &[&str]) {
+    let servers = u64::from(bounds.servers);
+    let model = Zab::new(Bounds {
+        elections: 8,
+        txns: 6,
+        crashes: 5,
+        breaks: 8,
+        timeouts: 6,
+        refusals: true,
+        window: 2,
+        counter_max: 3,
+        symmetric: false,
+        ..bounds
+    });
+    let mut met = 0;
+    for seed in 1..=walks {
+        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (fault, disk) = (1 + chance.below(40), 30 + 90 * chance.below(4));
+        let mut fashion = 1 + chance.below(servers);
+        let mut walk = Walk::new(&model);
+        for _ in 0..600 {
+            if chance.below(50) == 0 {
+                fashion = 1 + chance.below(servers);
+            }
+            let weight = |action: &Action| match action {
+                Action::Decide { leader, .. } if leader.0 != fashion => 3,
+                Action::Timeout { .. } => 2,
+                Action::Crash { .. } | Action::Break { .. } => fault,
+                Action::Propose { .. } => 60,
+                Action::Finish { .. } => disk,
+                Action::Notice { .. } => 100,
+                Action::Connect { .. } => 200,
+                Action::Decide { .. } | Action::Elect { .. } | Action::Join { .. } | Action::Read { .. } => {
+                    300
+                }
+            };
+            let Some(action) = chance.pick(&walk.state.possible(&model), weight) else { break };
+            walk.step(action, seed);
+        }
+        met |= walk.witnesses;
+    }
+    assert_met(&model, met, expected);
+}
+
+const SYNCHRONISATIONS: [&str; 9] = [
+    "diff",
+    "trunc",
+    "snap",
+    "diff-from-log",
+    "ackepoch-again",
+    "joiner-with-outstanding",
+    "commit-while-joining",
+    "overflow-step-down",
+    "two-live-leaders",
+];
+
+#[test]
+fn three_servers_with_disks_that_end_at_once() {
+    walk_zab(Bounds { eager: true, ..Bounds::default() }, 400, &SYNCHRONISATIONS);
+}
+
+#[test]
+fn three_servers_with_disks_that_lag() {
+    let torn = ["torn-tail-kept-in-part", "crash-image-recovered"];
+    walk_zab(
+        Bounds { eager: false, ..Bounds::default() },
+        400,
+        &[SYNCHRONISATIONS.as_slice(), &torn].concat(),
+    );
+}
+
+#[test]
+fn five_servers() {
+    walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &["diff", "two-live-leaders"]);
+}
+
+/// Walks through `election`, then heals the world and waits for the leader whom all others follow.
+fn walk_elections(servers: usize, walks: u64) {
+    let mut met = 0;
+    for seed in 1..=walks {
+        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut level = || 1 + u32::from(chance.below(2) == 0);
+        let votes = (0..servers).map(|_| (level(), level())).collect();
+        let model = Election::new(election::Config {
+            votes,
+            rounds: u64::MAX,
+            relooks: u8::MAX,
+            crashes: 4,
+            breaks: 4,
+            epochs: 6,
+        });
+        let fault = 1 + chance.below(40);
+        let mut walk = Walk::new(&model);
+        for place in 0.. {
+            let healed = place >= 200;
+            let weight = |action: &election::Action| match action {
+                election::Action::Lose(_) | election::Action::Crash(_) | election::Action::Break { .. }
+                    if healed =>
+                {
+                    0
+                }
+                election::Action::Lose(_) | election::Action::Crash(_) | election::Action::Break { .. } => {
+                    fault
+                }
+                election::Action::GiveUp(_) => 4,
+                election::Action::Refuse { .. } => 10,
+                election::Action::Resend(_) | election::Action::Finalize(_) => 20,
+                election::Action::Start(_) | election::Action::Establish(_) | election::Action::Learn(_) => {
+                    50
+                }
+                election::Action::Deliver { .. } => 300,
+            };
+            if healed && model.goal(&walk.state.parts.iter().collect::<Vec<_>>()) {
+                break;
+            }
+            assert!(place < 3_000, "seed {seed} comes to no leader\n{}", walk.transcript());
+            let choices = walk.state.possible(&model);
+            let action = chance.pick(&choices, weight).expect("a timer can always fire");
+            walk.step(action, seed);
+        }
+        met |= walk.witnesses;
+    }
+    let model = Election::new(election::Config {
+        votes: vec![(1, 1)],
+        rounds: 1,
+        relooks: 0,
+        crashes: 0,
+        breaks: 0,
+        epochs: 0,
+    });
+    assert_met(&model, met, &election::WITNESSES);
+}
+
+#[test]
+fn elections_of_three_servers_heal() {
+    walk_elections(3, 1_000);
+}
+
+#[test]
+fn elections_of_five_servers_heal() {
+    walk_elections(5, 500);
+}
