@@ -14,6 +14,8 @@ enum Content {
     Txn(i64),
     /// An epoch in an epoch file.
     Epoch(i64),
+    /// A piece of a snapshot; the name says of what.
+    Piece,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ struct File {
 pub(super) struct Disk {
     files: BTreeMap<String, File>,
     txns: BTreeMap<i64, u64>,
+    /// Snapshots by the last transaction in them.
+    snapshots: BTreeMap<i64, u64>,
     accepted: BTreeMap<i64, u64>,
     current: BTreeMap<i64, u64>,
 }
@@ -84,6 +88,13 @@ impl Disk {
             return;
         }
         let name = file_name(path);
+        if let Some(label) = name.strip_prefix("snapshot.").and_then(|hex| i64::from_str_radix(hex, 16).ok())
+        {
+            if !file.synced.is_empty() {
+                self.snapshots.entry(label).or_insert(time);
+            }
+            return;
+        }
         let ledger = match name {
             "acceptedEpoch" => &mut self.accepted,
             "currentEpoch" => &mut self.current,
@@ -91,14 +102,17 @@ impl Disk {
             _ => return,
         };
         for content in file.synced.drain(..) {
-            let (Content::Txn(number) | Content::Epoch(number)) = content;
-            ledger.entry(number).or_insert(time);
+            if let Content::Txn(number) | Content::Epoch(number) = content {
+                ledger.entry(number).or_insert(time);
+            }
         }
     }
 
-    /// Since when a transaction is durable here.
+    /// Since when a transaction is durable here, in the log or in a snapshot.
     pub(super) fn txn(&self, zxid: i64) -> Option<u64> {
-        self.txns.get(&zxid).copied()
+        let in_log = self.txns.get(&zxid).copied();
+        let in_snapshots = self.snapshots.range(zxid..).map(|(_, time)| *time);
+        in_log.into_iter().chain(in_snapshots).min()
     }
 
     /// Since when this epoch, or a later one, is promised here.
@@ -126,6 +140,9 @@ fn contents(path: &str, bytes: &[u8]) -> Vec<Content> {
     if name.contains("Epoch") {
         let text = String::from_utf8_lossy(bytes);
         return text.trim().parse().map(Content::Epoch).into_iter().collect();
+    }
+    if name.contains("snapshot") {
+        return vec![Content::Piece];
     }
     if name.contains("log") { records(bytes).into_iter().map(Content::Txn).collect() } else { Vec::new() }
 }
@@ -195,6 +212,19 @@ mod tests {
         assert_eq!(after(&acts).txn(7), None);
         acts.push((6, 8, Act::Sync("/d".to_owned())));
         assert_eq!(after(&acts).txn(7), Some(8));
+    }
+
+    #[test]
+    fn a_received_state_is_durable_with_its_snapshots_name() {
+        let mut acts = vec![
+            (1, 1, Act::Create("/d/next.snapshot".to_owned())),
+            (2, 2, write("/d/next.snapshot", vec![1, 2])),
+            (3, 4, Act::Sync("/d/next.snapshot".to_owned())),
+            (5, 6, Act::Rename("/d/next.snapshot".to_owned(), "/d/snapshot.a".to_owned())),
+        ];
+        assert_eq!(after(&acts).txn(10), None);
+        acts.push((6, 8, Act::Sync("/d".to_owned())));
+        assert_eq!((after(&acts).txn(10), after(&acts).txn(11)), (Some(8), None));
     }
 
     #[test]
