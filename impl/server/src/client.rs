@@ -34,14 +34,18 @@ pub(crate) enum Phase {
 
 /// One connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not one state")]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     pub(crate) phase: Phase,
     /// Whether the handshake has a read-only field, to be answered in kind.
     pub(crate) read_only: Option<bool>,
     pub(crate) out: BytesMut,
-    /// The beginning of a frame that has not come whole.
+    /// What is read and not taken: the beginning of a frame that has not come whole, or all that came when the
+    /// connection was paused.
     pub(crate) partial: BytesMut,
+    /// Whether whole frames may stand there.
+    pub(crate) stalled: bool,
     /// When each request came that is not answered, oldest first. Answers come in the order of requests.
     pub(crate) unanswered: VecDeque<Instant>,
     pub(crate) received: u64,
@@ -55,6 +59,14 @@ pub(crate) struct Client {
     pub(crate) resume: Rc<Notify>,
     paused: bool,
     reader: Option<AbortHandle>,
+}
+
+impl Client {
+    /// Whether requests are to wait: while its answers are not taken, and while it and all others together have too
+    /// many under way.
+    pub(crate) fn waits(&self, too_many: bool) -> bool {
+        self.out.len() > UNSENT_PAUSE || (too_many && !self.unanswered.is_empty())
+    }
 }
 
 impl Drop for Client {
@@ -110,6 +122,7 @@ impl Clients {
             read_only: None,
             out: BytesMut::new(),
             partial: BytesMut::new(),
+            stalled: false,
             unanswered: VecDeque::new(),
             received: 0,
             sent: 0,
@@ -172,8 +185,7 @@ impl Clients {
         Some(client)
     }
 
-    /// Whether this connection may be read from. It may not while it does not take its answers, nor while it and all
-    /// others together have too many requests under way.
+    /// Whether this connection may be read from, and what came on it be taken.
     pub(crate) fn reading(&mut self, id: ClientId, too_many: bool) -> Reading {
         let Some(client) = self.table.get_mut(&id.0) else {
             return Reading::Over;
@@ -181,7 +193,7 @@ impl Clients {
         if client.phase == Phase::Closing {
             return Reading::Over;
         }
-        if client.out.len() > UNSENT_PAUSE || (too_many && !client.unanswered.is_empty()) {
+        if client.waits(too_many) {
             if !client.paused {
                 client.paused = true;
                 self.paused.push(id);

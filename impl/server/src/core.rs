@@ -209,7 +209,7 @@ impl Shell {
         }
     }
 
-    fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
+    pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
         peer.outstanding_requests()
             > usize::try_from(self.config.global_outstanding_limit).unwrap_or(usize::MAX)
     }

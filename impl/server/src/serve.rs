@@ -90,6 +90,10 @@ async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf, scratch: Sc
     loop {
         let reading = core.borrow_mut().reading(id);
         match reading {
+            Reading::On if core.borrow_mut().client_rest(id) => {
+                yield_now().await;
+                continue;
+            }
             Reading::On => {}
             Reading::Wait(resume) => {
                 resume.notified().await;
@@ -129,6 +133,15 @@ enum Frame {
 }
 
 impl Core {
+    /// Steps what was left of an earlier read when the connection was paused. Whether there was anything.
+    fn client_rest(&mut self, id: ClientId) -> bool {
+        let stalled = self.shell.clients.get(id).is_some_and(|client| std::mem::take(&mut client.stalled));
+        if stalled {
+            self.client_bytes(id, &[]);
+        }
+        stalled
+    }
+
     /// Bytes have come on a connection: steps every whole frame in them, and keeps the rest.
     fn client_bytes(&mut self, id: ClientId, bytes: &[u8]) {
         self.shell.touch();
@@ -159,6 +172,7 @@ impl Core {
         let mut taken = 0;
         loop {
             let rest = &bytes[taken..];
+            let too_many = self.shell.too_many_requests(&self.peer);
             let Some(client) = self.shell.clients.get(id) else {
                 return bytes.len();
             };
@@ -169,6 +183,10 @@ impl Core {
                     return bytes.len();
                 }
                 Phase::Fresh(_) | Phase::Open => {}
+            }
+            if client.waits(too_many) {
+                client.stalled = true;
+                return taken;
             }
             let fresh = client.phase != Phase::Open;
             let payload = match record::frame(rest, max) {

@@ -2,20 +2,24 @@
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use protocol::Ticket;
-use storage::{Batch, Disk, Error, Log, Store};
+use storage::{Batch, Disk, Error, FilledSpare, Log, Store};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
 use super::{DiskEvent, LogJob};
 
-/// How long nothing must be ordered before the next file is readied.
+/// How long nothing must be ordered before the log's mark is written.
 const IDLE: Duration = Duration::from_millis(50);
 /// A sync that takes longer is worth a warning.
 const SYNC_SLOW: Duration = Duration::from_secs(1);
+
+/// The thread that fills the next file of the log.
+type Filler<D> = JoinHandle<Result<FilledSpare<D>, Error>>;
 
 /// Carries orders out until the loop is gone, or one fails.
 pub(super) fn run<D: Disk>(
@@ -24,9 +28,28 @@ pub(super) fn run<D: Disk>(
     queue: &Receiver<LogJob>,
     events: &UnboundedSender<DiskEvent>,
 ) {
+    let mut filler = None;
+    carry_out(store, &mut log, queue, events, &mut filler);
+    // It holds the lock of the folders.
+    if let Some(filler) = filler {
+        let _ = filler.join();
+    }
+}
+
+fn carry_out<D: Disk>(
+    store: &Store<D>,
+    log: &mut Log<D>,
+    queue: &Receiver<LogJob>,
+    events: &UnboundedSender<DiskEvent>,
+    filler: &mut Option<Filler<D>>,
+) {
     let mut ahead = None;
     let mut idle = false;
     loop {
+        if let Err(error) = ready_next(log, filler) {
+            let _ = events.send(DiskEvent::Failed { error, snapshot: false });
+            return;
+        }
         let job = match ahead.take() {
             Some(job) => job,
             None if idle => match queue.recv() {
@@ -48,7 +71,7 @@ pub(super) fn run<D: Disk>(
         };
         idle = false;
         let event = match job {
-            LogJob::Append { batch, tickets } => append(&mut log, batch, tickets, queue, &mut ahead),
+            LogJob::Append { batch, tickets } => append(log, batch, tickets, queue, &mut ahead),
             LogJob::Truncate { ticket, last } => log.truncate(last).map(|found| {
                 if found == last { done(ticket) } else { DiskEvent::TruncateFailed { wanted: last, found } }
             }),
@@ -65,6 +88,20 @@ pub(super) fn run<D: Disk>(
             return;
         }
     }
+}
+
+/// Has the next file of the log filled on a thread of its own when it is time, and hands it over when it is there.
+fn ready_next<D: Disk>(log: &mut Log<D>, filler: &mut Option<Filler<D>>) -> Result<(), Error> {
+    if let Some(filled) = filler.take_if(|filler| filler.is_finished()) {
+        // A thread that panicked has said why, and the log fills the file by itself.
+        if let Ok(spare) = filled.join() {
+            log.take_spare(spare)?;
+        }
+    }
+    if let Some(spare) = log.spare() {
+        *filler = Some(std::thread::spawn(|| spare.fill()));
+    }
+    Ok(())
 }
 
 fn done(ticket: Ticket) -> DiskEvent {
