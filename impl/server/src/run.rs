@@ -127,9 +127,9 @@ impl Ports {
             Some(own) => {
                 let mut host = Some(own.host.as_str()).filter(|_| !config.quorum_listen_on_all_ips);
                 if let Some(name) = host
-                    && let Err(error) = tokio::net::lookup_host((name, own.quorum_port)).await
+                    && !resolves(name, Duration::from_millis(u64::from(config.connect_timeout_ms))).await
                 {
-                    warn!(%error, name, "this server's own name cannot be resolved; listening on every address");
+                    warn!(name, "this server's own name cannot be resolved; listening on every address");
                     host = None;
                 }
                 let quorum = port("quorum", host, own.quorum_port, 128).await?;
@@ -149,6 +149,12 @@ async fn port(
 ) -> Result<BoundPort, StartError> {
     let bound = BoundPort::bind(host, port, backlog).await;
     bound.map_err(|source| StartError::Port { what, port, source })
+}
+
+/// Whether a name has an address, as far as that can be told in this time.
+async fn resolves(name: &str, wait_max: Duration) -> bool {
+    let looked_up = tokio::time::timeout(wait_max, tokio::net::lookup_host((name, 0))).await;
+    matches!(looked_up, Ok(Ok(mut found)) if found.next().is_some())
 }
 
 fn listen(what: &'static str, number: u16, bound: BoundPort) -> Result<TcpListener, StartError> {
@@ -259,6 +265,7 @@ async fn end(core: Shared, threads: store::Threads) -> ExitCode {
         let mut core = core.borrow_mut();
         core.shell.mesh.close_all();
         core.shell.links.close_all();
+        core.shell.snapshots.give_up();
         core.end_turn();
         core.shell.exit.unwrap_or(ExitCode::Finished)
     };

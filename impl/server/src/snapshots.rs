@@ -100,6 +100,11 @@ impl Snapshots {
         }
     }
 
+    /// Gives up any snapshot under way: this server stops.
+    pub(crate) fn give_up(&mut self) {
+        self.current_save = None;
+    }
+
     /// A save is over; `size` if it is on disk.
     pub(crate) fn saved(&mut self, number: u64, size: Option<u64>) {
         if self.current_save == Some(number) {
