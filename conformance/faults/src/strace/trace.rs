@@ -58,6 +58,9 @@ pub(super) fn parse(text: &str) -> Vec<Call> {
             calls.push(Call { begin: time, end: time + took, act });
         }
     }
+    for (begin, head) in unfinished.into_values() {
+        calls.extend(act(&format!("{head}) = ?")).map(|(act, _)| Call { begin, end: begin, act }));
+    }
     calls.sort_by_key(|call| call.end);
     calls
 }
@@ -75,28 +78,33 @@ fn nanoseconds(text: &str) -> Option<u64> {
 }
 
 /// A whole call: what it did, and how long it took.
+///
+/// A process that is killed in a call gets no answer (`= ?`). Its write or rename counts as carried out, for it may
+/// have been, and recovery may build on it; its sync and its send count as nothing.
 fn act(text: &str) -> Option<(Act, u64)> {
     let (call, outcome) = text.rsplit_once(") = ")?;
     let (name, arguments) = call.split_once('(')?;
-    let took = outcome.rsplit_once('<').and_then(|(_, time)| nanoseconds(time.trim_end_matches('>')))?;
-    let returned: i64 = outcome.split([' ', '<']).next()?.parse().ok()?;
-    if returned < 0 {
-        return None;
-    }
+    let (returned, took) = if outcome.starts_with('?') {
+        (None, 0)
+    } else {
+        let took = outcome.rsplit_once('<').and_then(|(_, time)| nanoseconds(time.trim_end_matches('>')))?;
+        // Negative: it failed.
+        (Some(usize::try_from(outcome.split([' ', '<']).next()?.parse::<i64>().ok()?).ok()?), took)
+    };
     let act = match name {
         "openat" if arguments.contains("O_CREAT") => {
             Act::Create(quoted(arguments).into_iter().next().map(text_of)?)
         }
         "write" | "pwrite64" | "writev" | "pwritev" | "sendto" | "sendmsg" => {
             let mut bytes: Vec<u8> = quoted(arguments).concat();
-            bytes.truncate(usize::try_from(returned).ok()?);
+            bytes.truncate(returned.unwrap_or(usize::MAX));
             match descriptor(arguments)? {
                 Descriptor::File(path) => Act::Write { path, bytes },
-                Descriptor::Socket(from, to) => Act::Send { from, to, bytes },
+                Descriptor::Socket(from, to) => returned.map(|_| Act::Send { from, to, bytes })?,
             }
         }
         "fsync" | "fdatasync" => match descriptor(arguments)? {
-            Descriptor::File(path) => Act::Sync(path),
+            Descriptor::File(path) => returned.map(|_| Act::Sync(path))?,
             Descriptor::Socket(..) => return None,
         },
         "rename" | "renameat" | "renameat2" => {
@@ -143,6 +151,23 @@ fn text_of(bytes: Vec<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_kill_cuts_short_may_be_written_and_is_not_said() {
+        let text = r#"71 1795363226.676369863 pwrite64(14<\x2f\x61>, "\x01\x02", 2, 16) = ? <unavailable>
+72 1795363226.676370000 rename("\x2f\x61", "\x2f\x62" <unfinished ...>
+73 1795363226.676371000 sendto(3<TCP:[127.0.0.1:1->127.0.0.1:2]>, "\x07", 1, MSG_NOSIGNAL, NULL, 0) = ? <unavailable>
+74 1795363226.676372000 fdatasync(14<\x2f\x61> <unfinished ...>
+"#;
+        let acts: Vec<Act> = parse(text).into_iter().map(|call| call.act).collect();
+        assert_eq!(
+            acts,
+            [
+                Act::Write { path: "/a".to_owned(), bytes: vec![1, 2] },
+                Act::Rename("/a".to_owned(), "/b".to_owned()),
+            ]
+        );
+    }
 
     #[test]
     fn calls_have_their_times_and_contents() {
