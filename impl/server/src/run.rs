@@ -154,7 +154,7 @@ async fn port(
 /// Whether a name has an address, as far as that can be told in this time.
 async fn resolves(name: &str, wait_max: Duration) -> bool {
     let looked_up = tokio::time::timeout(wait_max, tokio::net::lookup_host((name, 0))).await;
-    matches!(looked_up, Ok(Ok(mut found)) if found.next().is_some())
+    looked_up.is_ok_and(|found| found.is_ok_and(|mut addresses| addresses.next().is_some()))
 }
 
 fn listen(what: &'static str, number: u16, bound: BoundPort) -> Result<TcpListener, StartError> {
