@@ -8,8 +8,10 @@ use crate::{Error, disk::Disk, error::Context};
 
 /// The folder inside dataDir and dataLogDir that holds everything but `myid` and `initialize`.
 const VERSION: &str = "version-2";
-/// The next file of the log, before it has its first batch.
+/// The next file of the log, before its first batch is durable, if it was not filled ahead.
 pub(crate) const NEXT_LOG: &str = "next.log";
+/// The same, if it was.
+pub(crate) const SPARE_LOG: &str = "spare.log";
 /// A snapshot that is being written.
 pub(crate) const NEXT_SNAPSHOT: &str = "next.snapshot";
 /// The last place in the log that is known to be synced.

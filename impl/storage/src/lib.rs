@@ -19,6 +19,7 @@ mod reader;
 mod recover;
 mod segment;
 pub mod snapshot;
+mod spare;
 mod store;
 mod text;
 
@@ -30,5 +31,6 @@ pub use purge::Purged;
 pub use reader::LogRange;
 pub use recover::Recovery;
 pub use snapshot::{SnapshotFile, Snapshots};
+pub use spare::{FilledSpare, Spare};
 pub use store::{Config, Store};
 pub use text::Epochs;

@@ -18,6 +18,7 @@ use crate::{
     mark::{self, MarkFile},
     recover::Repairs,
     segment::{Entries, Place},
+    spare::{FilledSpare, Spare, zeroed},
     store::Store,
 };
 
@@ -124,8 +125,10 @@ pub struct Log<D: Disk> {
     store: Store<D>,
     /// The file that is written to, if it has been begun.
     current: Option<Current<D>>,
-    /// The next file, filled with zeros and synced, and its length.
-    next: Option<(D::File, u64)>,
+    /// The next file, filled with zeros and synced.
+    next: Option<FilledSpare<D>>,
+    /// Whether one is being filled.
+    filling: bool,
     /// The last transaction of snapshot and log.
     last: Zxid,
     /// What recovery left to do.
@@ -160,6 +163,7 @@ impl<D: Disk> Log<D> {
             store,
             current: None,
             next: None,
+            filling: false,
             last,
             repairs: Some(repairs),
             mark,
@@ -195,18 +199,24 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Fills the next file with zeros, so that the log can go on there without waiting. For idle moments with all
-    /// synced: it takes as long as it takes to write a file of the configured size.
+    /// The next file, if it is time to fill it: on another thread, for the log goes on meanwhile. To be asked for
+    /// behind each sync; what has been filled comes back with [`Self::take_spare`].
+    pub fn spare(&mut self) -> Option<Spare<D>> {
+        // The file before may still have the name that the next one begins with.
+        let named = self.current.as_ref().is_none_or(|current| current.named);
+        let due = named && !self.failed && !self.filling && self.next.is_none() && self.repairs.is_none();
+        self.filling |= due;
+        due.then(|| Spare::new(self.store.clone()))
+    }
+
+    /// Takes the next file, or why there is none.
     ///
     /// # Errors
-    /// As [`Self::sync_recovered`].
-    pub fn prepare(&mut self) -> Result<(), Error> {
+    /// The error given: the process has to end.
+    pub fn take_spare(&mut self, spare: Result<FilledSpare<D>, Error>) -> Result<(), Error> {
         self.guarded(|log| {
-            // The file before may still have the name that the next one begins with.
-            let named = log.current.as_ref().is_none_or(|current| current.named);
-            if named && log.next.is_none() {
-                log.next = Some(log.zeroed(log.store.config().segment_bytes)?);
-            }
+            log.filling = false;
+            log.next = Some(spare?);
             Ok(())
         })
     }
@@ -302,13 +312,12 @@ impl<D: Disk> Log<D> {
         })
     }
 
-    /// Writes the mark, if it lags, and readies the next file. For idle moments.
+    /// Writes the mark, if it lags. For idle moments.
     ///
     /// # Errors
     /// As [`Self::sync_recovered`].
     pub fn idle(&mut self) -> Result<(), Error> {
-        self.guarded(|log| if log.unmarked > 0 { log.mark_current(false) } else { Ok(()) })?;
-        if self.repairs.is_none() { self.prepare() } else { Ok(()) }
+        self.guarded(|log| if log.unmarked > 0 { log.mark_current(false) } else { Ok(()) })
     }
 
     /// Runs an operation, unless one has failed before.
@@ -351,27 +360,17 @@ impl<D: Disk> Log<D> {
             self.mark.sync()?;
         }
         let wanted = FILE_HEADER_BYTES as u64 + length;
-        let next = self.next.take().filter(|(_, length)| *length >= wanted);
-        let (file, length) = match next {
+        let next = self.next.take().filter(|next| next.length >= wanted);
+        let FilledSpare { file, path, length } = match next {
             Some(next) => next,
-            None => self.zeroed(self.store.config().segment_bytes.max(wanted))?,
+            None => zeroed(&self.store, NEXT_LOG, self.store.config().segment_bytes.max(wanted))?,
         };
-        let path = self.store.layout().logs.join(NEXT_LOG);
         let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
         put_file_header(&mut header);
         file.write_at(&header, 0).context("write", &path)?;
         let end = header.len() as u64;
         self.current = Some(Current { file, path, first, end, length, synced: 0, named: false });
         Ok(())
-    }
-
-    /// A file of zeros, synced, under the name that the next file has until its first batch is durable.
-    fn zeroed(&self, length: u64) -> Result<(D::File, u64), Error> {
-        let path = self.store.layout().logs.join(NEXT_LOG);
-        let file = self.store.disk().create(&path).context("create", &path)?;
-        file.zero(0, length).context("fill with zeros", &path)?;
-        file.sync().synced(&path)?;
-        Ok((file, length))
     }
 
     fn mark_current(&mut self, durable: bool) -> Result<(), Error> {

@@ -86,7 +86,11 @@ impl Server {
         match op {
             Op::Append(lengths) => self.append(lengths, known),
             Op::Sync | Op::Restart => self.sync(known),
-            Op::Idle => self.log.idle(),
+            Op::Idle => {
+                let spare = self.log.spare();
+                spare.map_or(Ok(()), |spare| self.log.take_spare(spare.fill()))?;
+                self.log.idle()
+            }
             Op::Truncate(count) => self.truncate(*count, known),
             Op::Snapshot => self.store.snapshots().save(&mut known.tree).map(drop),
             Op::SnapshotAcrossTruncate(count) => self.snapshot_across_truncate(*count, known),
