@@ -46,6 +46,10 @@ impl<M: Machine> Peer<M> {
         match (packet, &mut self.service) {
             (Packet::Ping { last, .. }, _) => {
                 let Some((Role::Following(leader), _)) = self.zab.role() else { return false };
+                if self.zab.joined().is_none() {
+                    // An Apache leader may send one behind NEWLEADER, and takes nothing but the ACK for an answer.
+                    return true;
+                }
                 let touched = self.clients.collect_touched();
                 out.send(leader, &Packet::Ping { last, touched });
                 true

@@ -1,7 +1,7 @@
 //! Scenarios of one to three peers over the least machine: sessions, the order of answers, sync, changes of leader.
 use protocol::{
     Note, Timer, Violation,
-    peer::{ClientRequest, Input, Packet},
+    peer::{ClientRequest, Input, Op, Packet, Request},
 };
 use spec::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
 
@@ -122,6 +122,33 @@ fn a_session_that_is_gone_is_refused_and_so_is_one_that_never_was() {
             assert_eq!(net.take(client), [Said::Refused]);
         }
     }
+}
+
+/// A server whose clock went back between two starts does not give a living session's id away.
+#[test]
+fn no_id_is_given_to_two_sessions() {
+    let mut net = World::new(3);
+    let before = net.starts;
+    let (_, first, _) = net.open(2);
+    net.crash(2);
+    net.pump();
+    // The second of three was started.
+    net.starts = 1;
+    net.start(2);
+    net.starts = before;
+    net.pump();
+    let (_, second, _) = net.open(2);
+    assert_eq!(second, SessionId(first.0 + 1));
+    // Should a server do it nevertheless, the leader refuses.
+    let (client, session, _) = net.open(3);
+    let op = Op::CreateSession { timeout_ms: 2000 };
+    let packet = Packet::Request(Request { session, xid: 0, identities: Vec::new(), op });
+    net.step(ServerId(3), Input::Packet { from: ServerId(1), packet, time: 0 });
+    net.request(client, 1, set(1, 1));
+    net.pump();
+    assert!(net.notes.contains(&(ServerId(3), Note::SessionIdTaken { session })));
+    assert_eq!(answers(&net.take(client)), [(1, "Done")], "its owner still has it");
+    assert_eq!(net.node(1).machine.sessions[&session], 5000);
 }
 
 /// S-5: a write that is late on the connection that its session has left is refused, and that connection closed.
@@ -614,6 +641,27 @@ fn a_packet_out_of_role_costs_the_link() {
     let packet = Packet::Sync;
     net.step(ServerId(1), Input::Packet { from: ServerId(2), packet, time: 0 });
     assert_eq!(net.notes, [(ServerId(1), Note::Stray { from: ServerId(2) })], "no link with that server");
+}
+
+/// Apache's leaders send PINGs behind NEWLEADER, and would take an answer ahead of the ACK for a breach.
+#[test]
+fn a_ping_is_not_answered_before_the_epoch_is_joined() {
+    let mut net = World::new(3);
+    net.crash(1);
+    net.start(1);
+    let mut pinged = 0;
+    while let Some(choice) = net.deliverable().into_iter().next() {
+        net.deliver_choice(choice);
+        let zab = net.node(1).peer.zab();
+        if zab.is_past_discovery() && zab.joined().is_none() {
+            let packet = Packet::Ping { last: Zxid::ZERO, touched: Vec::new() };
+            net.step(ServerId(1), Input::Packet { from: ServerId(3), packet, time: 0 });
+            pinged += 1;
+        }
+    }
+    assert!(pinged > 0 && net.node(1).serving);
+    let dropped = net.notes.iter().any(|(_, note)| matches!(note, Note::Dropped { .. }));
+    assert!(!dropped, "{:?}", net.notes);
 }
 
 #[test]

@@ -111,7 +111,8 @@ pub(crate) struct Net<M: Machine> {
     servers: u64,
     window: usize,
     counter_max: u32,
-    starts: i64,
+    /// The clock that session ids are made from: one a start.
+    pub(crate) starts: i64,
     links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
     dials: BTreeSet<(ServerId, ServerId)>,
     broken: VecDeque<(ServerId, ServerId)>,
