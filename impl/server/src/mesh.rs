@@ -41,6 +41,8 @@ struct Slot {
     /// The newest message, as it goes out.
     newest: Vec<u8>,
     unsent: bool,
+    /// Whether it was said that this server cannot be reached, since it last could.
+    told: bool,
     connection: Option<Connection>,
     dialing: bool,
 }
@@ -121,6 +123,7 @@ impl Core {
         let number = mesh.last_number;
         let slot = mesh.slots.entry(with).or_default();
         slot.unsent = !slot.newest.is_empty();
+        slot.told = false;
         let wake = Rc::new(Notify::new());
         wake.notify_one();
         let (reader, writer) = stream.into_split();
@@ -168,10 +171,21 @@ impl Core {
                 false
             }
             Err(error) => {
-                debug!(peer = %to, %error, "cannot reach a server for an election");
+                self.tell_unreachable(to, &error);
                 self.step(Input::ElectionLinkDown(to));
                 self.mesh_dials_on(to)
             }
+        }
+    }
+
+    /// A server that is not running is no news; one whose name or network is wrong is, once.
+    fn tell_unreachable(&mut self, to: ServerId, error: &std::io::Error) {
+        let slot = self.shell.mesh.slots.entry(to).or_default();
+        if slot.told || error.kind() == std::io::ErrorKind::ConnectionRefused {
+            debug!(peer = %to, %error, "cannot reach a server for an election");
+        } else {
+            slot.told = true;
+            warn!(peer = %to, %error, "cannot reach a server for an election; trying on");
         }
     }
 
