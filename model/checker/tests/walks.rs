@@ -71,15 +71,16 @@ impl<'m, M: Model> Walk<'m, M> {
     }
 }
 
-fn assert_met<M: Model>(model: &M, met: u64, expected: &[&str]) {
+/// Every witness was met, and every rule tested, but for those that cannot be, or hardly.
+fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
     let names = model.witnesses().iter().enumerate();
     let missing: Vec<_> =
-        names.filter(|(bit, name)| expected.contains(name) && met >> bit & 1 == 0).collect();
+        names.filter(|(bit, name)| met >> bit & 1 == 0 && !left_out.contains(name)).collect();
     assert!(missing.is_empty(), "never met: {missing:?}");
 }
 
 /// Walks through `zab`: of the leaders that a server may be told, one is in fashion for a while.
-fn walk_zab(bounds: Bounds, walks: u64, expected: &[&str]) {
+fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
     let servers = u64::from(bounds.servers);
     let model = Zab::new(Bounds {
         elections: 8,
@@ -120,39 +121,25 @@ fn walk_zab(bounds: Bounds, walks: u64, expected: &[&str]) {
         }
         met |= walk.witnesses;
     }
-    assert_met(&model, met, expected);
+    assert_met(&model, met, left_out);
 }
 
-const SYNCHRONISATIONS: [&str; 9] = [
-    "diff",
-    "trunc",
-    "snap",
-    "diff-from-log",
-    "ackepoch-again",
-    "joiner-with-outstanding",
-    "commit-while-joining",
-    "overflow-step-down",
-    "two-live-leaders",
-];
+/// What needs a disk that lags.
+const CRASH_IMAGES: [&str; 2] = ["torn-tail-kept-in-part", "crash-image-recovered"];
 
 #[test]
 fn three_servers_with_disks_that_end_at_once() {
-    walk_zab(Bounds { eager: true, ..Bounds::default() }, 400, &SYNCHRONISATIONS);
+    walk_zab(Bounds { eager: true, ..Bounds::default() }, 400, &CRASH_IMAGES);
 }
 
 #[test]
 fn three_servers_with_disks_that_lag() {
-    let torn = ["torn-tail-kept-in-part", "crash-image-recovered"];
-    walk_zab(
-        Bounds { eager: false, ..Bounds::default() },
-        400,
-        &[SYNCHRONISATIONS.as_slice(), &torn].concat(),
-    );
+    walk_zab(Bounds { eager: false, ..Bounds::default() }, 400, &[]);
 }
 
 #[test]
 fn five_servers() {
-    walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &["diff", "two-live-leaders"]);
+    walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &[]);
 }
 
 /// Walks through `election`, then heals the world and waits for the leader whom all others follow.
@@ -209,7 +196,7 @@ fn walk_elections(servers: usize, walks: u64) {
         breaks: 0,
         epochs: 0,
     });
-    assert_met(&model, met, &election::WITNESSES);
+    assert_met(&model, met, &[]);
 }
 
 #[test]
