@@ -13,7 +13,7 @@ use anyhow::{bail, ensure};
 use checker::{
     engine::search::{Limits, Progress},
     recorded,
-    rows::{Budget, Row},
+    rows::{Budget, Row, Setup},
     run::{Engine, Mode, Report, run},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
@@ -71,13 +71,16 @@ pub(crate) struct Explore {
 }
 
 impl Check {
-    pub(crate) fn run(mut self, bless: bool) -> anyhow::Result<u8> {
-        if self.histories_only {
-            self.changes.push("local_rules=false".to_owned());
-        }
+    pub(crate) fn run(self, bless: bool) -> anyhow::Result<u8> {
         let mut rows = select(self.budget, self.model.as_deref(), &self.changes)?;
-        rows.iter_mut().for_each(|row| row.traps |= self.traps);
-        let untouched = self.changes.is_empty() && self.engine == Engine::Own;
+        for row in &mut rows {
+            row.traps |= self.traps;
+            if let (Setup::Zab(bounds), true) = (&mut row.setup, self.histories_only) {
+                bounds.local_rules = false;
+            }
+        }
+        let untouched =
+            self.changes.is_empty() && !self.traps && !self.histories_only && self.engine == Engine::Own;
         ensure!(untouched || !bless, "only the rows as they stand can be blessed");
         let reports = self.search(rows, untouched && !bless);
         if !self.json {
@@ -263,7 +266,7 @@ fn grouped(number: u64) -> String {
 #[cfg(feature = "stateright")]
 impl Explore {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
-        use checker::{election::Election, engine::twin::explore, rows::Setup, zab::Zab};
+        use checker::{election::Election, engine::twin::explore, zab::Zab};
 
         const ADDRESS: &str = "127.0.0.1:3000";
         let mut rows = select(self.budget, Some(&self.row), &self.changes)?;

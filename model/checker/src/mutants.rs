@@ -127,8 +127,18 @@ struct Verdict {
 #[derive(Debug, Deserialize)]
 struct Report {
     distinct: usize,
+    exhausted: bool,
     broken: Option<String>,
     steps: Option<usize>,
+    missing: Vec<String>,
+}
+
+impl Report {
+    /// What the flaw was caught by: a broken rule, or a situation that can no longer be reached.
+    fn caught(&self) -> Option<String> {
+        let missing = self.missing.first().filter(|_| self.exhausted);
+        self.broken.clone().or_else(|| missing.map(|name| format!("witness {name} missing")))
+    }
 }
 
 impl Mutants {
@@ -189,11 +199,11 @@ impl Mutant {
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         let program = scratch.build()?;
         let reports = scratch.search(&program, self.search)?;
-        let caught = reports.iter().find(|report| report.broken.is_some());
+        let caught = reports.iter().find(|report| report.caught().is_some());
         Ok(Verdict {
             id: self.id,
             caught: caught.is_some(),
-            rule: caught.and_then(|report| report.broken.clone()),
+            rule: caught.and_then(Report::caught),
             depth: caught.and_then(|report| report.steps).unwrap_or_default(),
             states: reports.iter().map(|report| report.distinct).sum(),
             seconds: started.elapsed().as_secs_f64(),

@@ -41,7 +41,7 @@ pub enum Budget {
     Standard,
     /// As far as memory reaches.
     Deep,
-    /// Where mutants are looked for.
+    /// Where mutants are looked for; never exhausted.
     Mutants,
 }
 
@@ -91,8 +91,8 @@ impl Budget {
     pub fn rows(self) -> Vec<Row> {
         match self {
             Self::Quick => quick(),
-            Self::Standard => Vec::new(),
-            Self::Deep => Vec::new(),
+            Self::Standard => standard(),
+            Self::Deep => deep(),
             Self::Mutants => mutants(),
         }
     }
@@ -102,39 +102,126 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
     Row { name, setup: Setup::Zab(bounds), expects, traps: false }
 }
 
-fn election(name: &'static str, votes: [(u32, u32); 3], expects: &'static [&'static str]) -> Row {
-    let votes = votes.to_vec();
-    let config = election::Config { votes, rounds: 2, relooks: 1, crashes: 0, breaks: 0, epochs: 1 };
-    Row { name, setup: Setup::Election(config), expects, traps: true }
+/// Three servers, two rounds.
+fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
+    let config = election::Config { votes: votes.to_vec(), rounds: 2, relooks, crashes, breaks: 0, epochs };
+    // Nobody can hear of an epoch that is not established.
+    let known = election::WITNESSES.len() - usize::from(epochs == 0);
+    Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
 
 fn quick() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    let calm = Bounds { timeouts: 0, ..coarse.clone() };
+    let met = &["diff", "trunc", "snap", "ackepoch-again", "commit-while-joining", "two-live-leaders"];
     vec![
-        zab("fine-eager", Bounds { crashes: 1, breaks: 1, ..fine.clone() }, &["diff"]),
+        // Everything at once; elections follow from the faults.
         zab(
             "coarse-eager",
-            Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..coarse.clone() },
-            &["diff", "trunc"],
+            Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, timeouts: 1, ..coarse.clone() },
+            met,
         ),
-        zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, &["crash-image-recovered"]),
+        zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, met),
+        zab("fine-eager", Bounds { crashes: 1, breaks: 1, ..fine.clone() }, met),
+        traps(zab("coarse-traps", Bounds { elections: 3, ..coarse.clone() }, &[])),
         // Only the ids differ; then each level of the order says something else.
-        election("equal-votes", [(1, 1), (1, 1), (1, 1)], &election::WITNESSES),
-        election("mixed-votes", [(2, 5), (1, 5), (1, 6)], &election::WITNESSES),
+        election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1),
+        election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1),
+        // A window of one transaction: learners come from the log on disk.
+        zab("log-sync", Bounds { window: 1, txns: 3, breaks: 1, ..calm.clone() }, &["diff-from-log"]),
+        // No window and no log: learners take the whole state.
+        zab(
+            "snap-only",
+            Bounds { window: 0, log_sync: false, txns: 2, breaks: 1, crashes: 1, ..calm.clone() },
+            &["snap"],
+        ),
+        // An epoch of one transaction.
+        zab(
+            "overflow",
+            Bounds { counter_max: 1, txns: 2, elections: 3, ..calm.clone() },
+            &["overflow-step-down"],
+        ),
+        // Two transactions in one batch, of which a crash keeps any.
+        zab(
+            "torn",
+            Bounds { eager: false, txns: 2, crashes: 2, ..calm },
+            &[
+                "torn-tail-kept-in-part",
+                "crash-image-recovered",
+                "joiner-with-outstanding",
+                "foreign-suffix-removed",
+            ],
+        ),
+        // Dials to servers that do not lead are let through and turned away.
+        zab("refusals", Bounds { refusals: true, ..fine }, met),
     ]
 }
 
-/// Wide bounds: a flaw is found long before they are exhausted.
-fn mutants() -> Vec<Row> {
-    let wide = Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..Bounds::default() };
-    let coarse = Bounds { tier: Tier::Coarse, ..wide.clone() };
+fn traps(row: Row) -> Row {
+    Row { traps: true, ..row }
+}
+
+fn standard() -> Vec<Row> {
+    let fine = Bounds::default();
+    let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
-        zab("fine-eager", wide.clone(), &[]),
-        zab("fine-async", Bounds { eager: false, ..wide }, &[]),
-        zab("coarse-eager", coarse.clone(), &[]),
-        zab("coarse-async", Bounds { eager: false, ..coarse }, &[]),
-        election("equal-votes", [(1, 1), (1, 1), (1, 1)], &[]),
-        election("mixed-votes", [(2, 5), (1, 5), (1, 6)], &[]),
+        // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
+        zab(
+            "remix",
+            Bounds { elections: 4, txns: 2, crashes: 2, breaks: 2, timeouts: 0, ..coarse.clone() },
+            &[],
+        ),
+        zab("coarse-eager", Bounds { txns: 2, crashes: 1, breaks: 1, ..coarse.clone() }, &[]),
+        zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, timeouts: 1, ..coarse }, &[]),
+        zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
+        zab("fine-eager", Bounds { txns: 2, crashes: 1, breaks: 1, timeouts: 1, elections: 3, ..fine }, &[]),
+        election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
+        election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
+    ]
+}
+
+fn deep() -> Vec<Row> {
+    let fine = Bounds::default();
+    let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    vec![
+        zab(
+            "coarse-eager",
+            Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, timeouts: 1, ..coarse.clone() },
+            &[],
+        ),
+        zab(
+            "coarse-async",
+            Bounds { eager: false, elections: 3, txns: 2, crashes: 2, breaks: 1, ..coarse },
+            &[],
+        ),
+        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
+        zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
+        election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
+    ]
+}
+
+/// Each set of bounds is as narrow as the flaws allow that are looked for with it, so that they are found in seconds.
+fn mutants() -> Vec<Row> {
+    let calm = Bounds { tier: Tier::Coarse, timeouts: 0, ..Bounds::default() };
+    let slow = Bounds { eager: false, ..calm.clone() };
+    vec![
+        zab(
+            "joining",
+            Bounds { elections: 1, ..calm.clone() },
+            &["commit-while-joining", "joiner-with-outstanding"],
+        ),
+        zab(
+            "faults",
+            Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, timeouts: 1, ..calm.clone() },
+            &[],
+        ),
+        zab("crashes", Bounds { elections: 3, crashes: 2, ..calm }, &[]),
+        zab("slow-faults", Bounds { elections: 3, crashes: 1, breaks: 1, timeouts: 1, ..slow.clone() }, &[]),
+        zab("slow-crashes", Bounds { elections: 3, crashes: 2, ..slow.clone() }, &[]),
+        traps(zab("slow-traps", Bounds { elections: 3, timeouts: u8::MAX, ..slow }, &[])),
+        zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
+        Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },
+        Row { expects: &[], ..election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1) },
     ]
 }

@@ -111,7 +111,7 @@ pub enum Sight {
     AckEpochAgain,
     /// A learner joins a leader that has open proposals.
     JoinerWithOutstanding,
-    /// A COMMIT reaches a follower between NEWLEADER and UPTODATE.
+    /// A COMMIT reaches a follower between NEWLEADER and UPTODATE, and is taken.
     CommitWhileJoining,
     /// A truncation removes something.
     ForeignSuffixRemoved,
@@ -316,12 +316,13 @@ impl<'a> Run<'a> {
         self.tell(|| format!("reads from {from}: {}", frame_text(frame)));
         match frame {
             Frame::Packet(message) => {
-                let zab = &server.process.zab;
-                let joining = zab.joined().is_some() && !zab.is_serving();
-                if joining && matches!(message, Message::Commit { .. }) {
+                let joining = |server: &Server| server.zab().joined().is_some() && !server.zab().is_serving();
+                let commit = joining(server) && matches!(message, Message::Commit { .. });
+                self.input(server, Input::Message { from, message: message.clone() })?;
+                if commit && joining(server) {
                     self.outcome.sights.insert(Sight::CommitWhileJoining);
                 }
-                self.input(server, Input::Message { from, message: message.clone() })
+                Ok(())
             }
             Frame::Snapshot { last, state } => {
                 server.process.state.clone_from(state);
