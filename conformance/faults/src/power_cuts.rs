@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a process may take from the cut to its end.
-const CUT_PATIENCE: Duration = Duration::from_secs(60);
+const CUT_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How many rounds may be repeated because a client was without contact for too long.
 const REPEATS_MAX: usize = 3;

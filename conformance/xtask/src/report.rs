@@ -10,7 +10,7 @@ use crate::run::Call;
 /// The last full run, one object.
 const FULL: &str = "conformance/results.json";
 
-/// What the checker has exhausted, written by it.
+/// What the checker has exhausted, a section a budget.
 const CHECKER: &str = "model/checker/results.md";
 
 /// Where the section stands in the README.
@@ -26,6 +26,61 @@ pub(crate) fn record(parts: &[Value]) -> Result<()> {
     let record = json!({"commit": commit, "committed": date, "changed_since": changed, "parts": parts});
     fs::write(FULL, serde_json::to_string_pretty(&record)? + "\n")
         .with_context(|| format!("cannot write {FULL}"))
+}
+
+/// Records what the checker said of a budget: `rows` holds one JSON object a line.
+pub(crate) fn record_models(budget: &str, rows: &str) -> Result<()> {
+    let commit = Call::new("git", &["rev-parse", "--short=12", "HEAD"]).output()?;
+    let table = model_table(budget, commit.trim(), rows)?;
+    let old = fs::read_to_string(CHECKER).unwrap_or_default();
+    fs::write(CHECKER, with_budget(&old, budget, &table)).with_context(|| format!("cannot write {CHECKER}"))
+}
+
+fn model_table(budget: &str, commit: &str, rows: &str) -> Result<String> {
+    let mut lines = vec![
+        format!("## {budget}"),
+        String::new(),
+        format!("`cargo zabcheck check --budget {budget}`, at commit {commit}:"),
+        String::new(),
+        "| model | row | distinct states | steps computed | depth | seconds | bytes a state | outcome |"
+            .to_owned(),
+        "|---|---|--:|--:|--:|--:|--:|---|".to_owned(),
+    ];
+    for row in rows.lines().filter(|line| line.starts_with('{')) {
+        let row: Value = serde_json::from_str(row).context("a row of the checker")?;
+        let word = |key: &str| row[key].as_str().unwrap_or("?").to_owned();
+        let outcome = match (row["broken"].as_str(), row["exhausted"] == true) {
+            (Some(rule), _) => format!("**{rule} broken**"),
+            (None, true) if row["missing"].as_array().is_none_or(Vec::is_empty) => {
+                "exhausted, every rule holds".to_owned()
+            }
+            (None, true) => "exhausted, and **a witness is missing**".to_owned(),
+            (None, false) => "not exhausted".to_owned(),
+        };
+        lines.push(format!(
+            "| {} | {} | {} | {} | {} | {:.1} | {} | {outcome} |",
+            word("model"),
+            word("row"),
+            row["distinct"],
+            row["generated"],
+            row["depth"],
+            row["seconds"].as_f64().unwrap_or_default(),
+            row["bytes_per_state"],
+        ));
+    }
+    ensure!(lines.len() > 6, "the checker told of no row");
+    Ok(lines.join("\n"))
+}
+
+/// The record with the section of this budget replaced.
+fn with_budget(old: &str, budget: &str, section: &str) -> String {
+    let mut sections: Vec<&str> = old.split("\n## ").skip(1).map(str::trim).collect();
+    let section = section.strip_prefix("## ").unwrap_or(section);
+    sections.retain(|other| other.lines().next() != Some(budget));
+    sections.push(section);
+    sections.sort_unstable();
+    let body: Vec<String> = sections.iter().map(|section| format!("## {section}\n")).collect();
+    format!("# What the checker has exhausted\n\n{}", body.join("\n"))
 }
 
 /// Writes the section of the README anew.
@@ -112,6 +167,25 @@ mod tests {
         assert_eq!(new, format!("a\n{BEGIN}\n\nnew\n\n{END}\nb\n"));
         assert_eq!(with_section(&new, "new").expect("markers"), new);
         assert!(with_section("a", "new").is_err());
+    }
+
+    #[test]
+    fn a_budget_replaces_its_own_section_only() {
+        let row = r#"{"model":"zab","row":"fine","distinct":7,"generated":9,"depth":3,"seconds":0.25,
+            "bytes_per_state":60,"exhausted":true,"broken":null,"missing":[]}"#
+            .replace('\n', "");
+        let quick = model_table("quick", "abc", &row).expect("a row");
+        assert!(
+            quick.contains("| zab | fine | 7 | 9 | 3 | 0.2 | 60 | exhausted, every rule holds |"),
+            "{quick}"
+        );
+        let broken = row.replace("null", "\"I-8\"");
+        let standard = model_table("standard", "abc", &broken).expect("a row");
+        assert!(standard.contains("**I-8 broken**"), "{standard}");
+        let both = with_budget(&with_budget("", "standard", &standard), "quick", &quick);
+        assert_eq!(with_budget(&both, "quick", &quick), both);
+        assert!(both.find("## quick") < both.find("## standard"), "{both}");
+        assert!(model_table("quick", "abc", "").is_err());
     }
 
     #[test]

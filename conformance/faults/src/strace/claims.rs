@@ -145,14 +145,17 @@ fn packet(bytes: &[u8], at: usize) -> Option<Packet> {
     Some(Packet { kind, zxid, data, end: cursor.at })
 }
 
+/// Whether this is the start of an epoch, and no transaction: its counter is 0.
+pub(super) fn opens_epoch(zxid: i64) -> bool {
+    zxid.trailing_zeros() >= 32
+}
+
 fn quorum_claims(stream: &Stream, announced: Option<i64>, said: &mut Vec<Said>) {
     let mut synchronised = false;
     for packet in packets(&stream.bytes) {
         let mut say = |claim, by| said.push(Said { at: stream.time(packet.end), claim, by });
         match packet.kind {
-            ACK if packet.zxid & 0xffff_ffff == 0 => {
-                say(Claim::Joined(packet.zxid >> 32), "ACK of NEWLEADER")
-            }
+            ACK if opens_epoch(packet.zxid) => say(Claim::Joined(packet.zxid >> 32), "ACK of NEWLEADER"),
             ACK => say(Claim::Logged(packet.zxid), "ACK"),
             NEWLEADER => synchronised = true,
             // Before NEWLEADER, COMMIT only says that a transaction is of the new leader's own history; it is decided

@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use claims::{Claim, Ports, Said, Speech};
+use claims::{Claim, Ports, Said, Speech, opens_epoch};
 use durable::Disk;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub fn wrapper() -> Vec<String> {
 }
 
 /// How long tracers may take to write what they saw.
-const TRACE_PATIENCE: Duration = Duration::from_secs(60);
+const TRACE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often each server is started.
 const STARTS_MAX: usize = 8;
@@ -156,8 +156,7 @@ fn ahead(said: &Said, disk: &Disk, disks: &[&Disk]) -> Option<String> {
         None => Some("never durable".to_owned()),
     };
     match said.claim {
-        // Counter 0 is the start of an epoch, and no transaction.
-        Claim::Logged(zxid) | Claim::Decided(zxid) if zxid & 0xffff_ffff == 0 => None,
+        Claim::Logged(zxid) | Claim::Decided(zxid) if opens_epoch(zxid) => None,
         Claim::Logged(zxid) => since(disk.txn(zxid)),
         Claim::Promised(epoch) => since(disk.accepted(epoch)),
         Claim::Joined(epoch) => since(disk.current(epoch)),
@@ -189,9 +188,13 @@ fn follow(ensemble: &Ensemble, id: usize) -> Result<(Disk, Speech)> {
             thread::sleep(Duration::from_millis(100));
         };
         let mut calls = trace::parse(&text);
-        calls.iter().for_each(|call| disk.follow(call));
+        for call in &calls {
+            disk.follow(call);
+        }
         calls.sort_by_key(|call| call.begin);
-        calls.iter().for_each(|call| speech.follow(call));
+        for call in &calls {
+            speech.follow(call);
+        }
         traces += 1;
     }
     ensure!(traces > 0, "server {id} was not traced");
