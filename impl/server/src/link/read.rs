@@ -32,6 +32,8 @@ use crate::{
 
 /// Bytes that one read takes at most.
 const READ_BYTES: usize = 256 << 10;
+/// Bytes at once of which a link has more, in all likelihood.
+const SHARE_BYTES: usize = 32 << 10;
 /// Pieces of a snapshot that are taken in before others have their turn.
 const PIECES_AT_ONCE: usize = 2000;
 
@@ -151,7 +153,9 @@ async fn read(
             Err(error) => break error,
         }
         match fill(&mut reader, &mut input).await {
-            Ok(()) => {}
+            // As long as there is more, others have their turn between: the answers to this among them.
+            Ok(SHARE_BYTES..) => yield_now().await,
+            Ok(_) => {}
             Err(error) => break error.into(),
         }
     };
@@ -215,13 +219,13 @@ async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result
 
 /// Reads once. What is split off the buffer is not copied, and the buffer grows with what has come, never with what
 /// a length promises.
-async fn fill(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<()> {
+async fn fill(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<usize> {
     input.reserve(READ_BYTES / 4);
     let mut limited = reader.take(READ_BYTES as u64);
-    if limited.read_buf(input).await? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    match limited.read_buf(input).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => Ok(count),
     }
-    Ok(())
 }
 
 /// Builds the state that follows a SNAP packet, a slice at a time. `None` if the server is ending.
@@ -235,7 +239,9 @@ async fn take_snapshot(
     let mut builder = TreeBuilder::new();
     loop {
         match take_pieces(&mut pieces, &mut builder, input)? {
-            Pieces::More => fill(reader, input).await?,
+            Pieces::More => {
+                fill(reader, input).await?;
+            }
             Pieces::Slice => yield_now().await,
             Pieces::End => break,
         }
