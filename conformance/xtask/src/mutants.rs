@@ -64,7 +64,7 @@ fn touched() -> BTreeSet<String> {
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
-    let answer = Call::new("git", arguments).output().ok()?;
+    let answer = Call::new("git", arguments).quiet().output().ok()?;
     Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Read,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 /// How long a command may take unless something else is said.
 const PATIENCE: Duration = Duration::from_mins(25);
@@ -86,17 +87,26 @@ impl Call {
         Ok(())
     }
 
-    /// Runs it and returns what it prints.
+    /// Runs it and returns what it prints; what it says on standard error is passed on.
     pub(crate) fn output(mut self) -> Result<String> {
-        self.command.stderr(Stdio::piped());
-        let output = self.command.output().with_context(|| format!("cannot run {self}"))?;
-        ensure!(
-            output.status.success(),
-            "{self} failed: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.command.stdout(Stdio::piped());
+        let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
+        let mut stdout = group.child.stdout.take().context("no standard output")?;
+        // Read beside the wait: a full pipe would hold the command up.
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let status = group.wait()?;
+        ensure!(status.success(), "{self} failed: {status}");
+        let bytes = reader.join().map_err(|_| anyhow!("the reader of {self} panicked"))??;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Without a word on standard error.
+    pub(crate) fn quiet(mut self) -> Self {
+        self.command.stderr(Stdio::null());
+        self
     }
 
     /// Whether it can be run and ends well; its output is dropped.
