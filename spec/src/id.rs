@@ -41,6 +41,11 @@ impl Epoch {
         Self(self.0.checked_add(1).expect("epochs are exhausted"))
     }
 
+    /// The epoch after this one, if there is one: for an epoch that somebody else has named.
+    pub fn checked_next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+
     /// The zxid that opens this epoch: counter 0.
     pub fn start(self) -> Zxid {
         Zxid::new(self, 0)

@@ -225,7 +225,9 @@ impl Leader {
         }
         match self.stage {
             Stage::Gathering => {
-                self.epoch = self.epoch.max(accepted.next());
+                // No epoch is left above the last one, and a server that names it has not come to it by elections.
+                let above = accepted.checked_next().ok_or(Violation::BadState)?;
+                self.epoch = self.epoch.max(above);
                 self.promises.insert(from);
                 self.gather(core, out);
             }
