@@ -62,7 +62,7 @@ pub enum Check {
     Claim(fn(&ServerView, Claim) -> Verdict),
     /// Of what a server has just found wrong with another one's packet.
     Breach(fn(Breach) -> Verdict),
-    /// Of what clients saw; judged by scenarios and property tests over the predicates of [`session`](crate::session).
+    /// Of what clients saw; judged by scenarios and property tests over the predicates of [`session`].
     Clients,
 }
 

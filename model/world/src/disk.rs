@@ -433,7 +433,7 @@ impl EpochFile {
         let Some(place) = self.unsynced.iter().position(|(issued, _)| *issued == Some(ticket)) else {
             return false;
         };
-        if let Some((_, epoch)) = self.unsynced.drain(..=place).last() {
+        if let Some((_, epoch)) = self.unsynced.drain(..=place).next_back() {
             self.durable = epoch;
         }
         true
