@@ -41,9 +41,12 @@ impl Epoch {
         Self(self.0.checked_add(1).expect("epochs are exhausted"))
     }
 
-    /// The epoch after this one, if there is one: for an epoch that somebody else has named.
+    /// The highest number. No leader has it, so that every epoch that is led has another above it.
+    pub const LAST: Self = Self(u32::MAX);
+
+    /// The epoch that a leader may have above this one, which somebody else has named.
     pub fn checked_next(self) -> Option<Self> {
-        self.0.checked_add(1).map(Self)
+        self.0.checked_add(1).map(Self).filter(|next| *next < Self::LAST)
     }
 
     /// The zxid that opens this epoch: counter 0.

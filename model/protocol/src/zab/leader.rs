@@ -225,7 +225,7 @@ impl Leader {
         }
         match self.stage {
             Stage::Gathering => {
-                // No epoch is left above the last one, and a server that names it has not come to it by elections.
+                // A server that names an epoch at the end of all has not come to it by elections.
                 let above = accepted.checked_next().ok_or(Violation::BadState)?;
                 self.epoch = self.epoch.max(above);
                 self.promises.insert(from);
