@@ -117,6 +117,14 @@ impl<T: Clone> Zab<T> {
         }
     }
 
+    /// How many proposals this follower has read and not logged: the open ones of its synchronisation.
+    pub fn queued(&self) -> usize {
+        match &self.phase {
+            Phase::Learning(learner) => learner.queued(),
+            Phase::Resting | Phase::Looking | Phase::Leading(_) => 0,
+        }
+    }
+
     /// The learners that get every proposal of this leader.
     pub fn learners(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.leader().into_iter().flat_map(Leader::forwarding)

@@ -145,7 +145,7 @@ impl<T: Clone> Learner<T> {
         epoch: Epoch,
         out: &mut impl Effects<T>,
     ) -> Result<(), Violation> {
-        if self.stage != Stage::Introduced {
+        if self.stage != Stage::Introduced || epoch == Epoch::LAST {
             return Err(Violation::BadState);
         }
         if epoch < core.accepted {
@@ -383,6 +383,10 @@ impl<T: Clone> Learner<T> {
                 Next::Stay
             }
         }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn close(&self, out: &mut impl Effects<T>) {
