@@ -14,6 +14,8 @@ mod rules;
 mod settings;
 mod symmetry;
 
+use std::fmt;
+
 use protocol::{Role, zab::Input};
 use spec::{
     ServerId,
@@ -36,7 +38,7 @@ const NOBODY: ServerId = ServerId(0);
 const RESERVE: u8 = 2;
 
 /// One piece of the state.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
+#[derive(Clone, Eq, Hash, PartialEq, serde::Serialize)]
 pub enum Part {
     /// A server with its disk.
     Server(Box<Server>),
@@ -46,6 +48,18 @@ pub enum Part {
     Record(Record),
     /// What has been used of the bounds.
     Budget(Budget),
+}
+
+/// A line for people: an explorer shows every part of every state this way.
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(server) => write!(f, "server {}: {server}", server.id),
+            Self::Link(link) => write!(f, "link: {link}"),
+            Self::Record(record) => write!(f, "record: {record:?}"),
+            Self::Budget(budget) => write!(f, "used: {budget:?}"),
+        }
+    }
 }
 
 /// What has been used of the bounds.

@@ -103,7 +103,7 @@ fn a_trace_that_differs_is_refused_at_the_first_difference() {
     for (from, to, complaint) in [
         ("offering epoch 0", "offering epoch 7", "differs"),
         ("[\"server 3\",\"", "[\"server 3\",\"f", "leaves other parts"),
-        ("\"decide\"", "\"propose\"", "does not read"),
+        ("\"decide\"", "\"decree\"", "does not read"),
         ("zabkeeper-trace-1", "zabkeeper-trace-0", "the format is"),
     ] {
         assert!(text.contains(from), "{from} is in {text}");

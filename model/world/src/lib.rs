@@ -8,6 +8,7 @@ mod disk;
 mod link;
 mod server;
 mod sink;
+mod sketch;
 mod view;
 
 use spec::Zxid;

@@ -57,6 +57,8 @@ pub(crate) struct Process {
     pub(crate) timers: BTreeSet<Timer>,
     /// The start is not over: no vote was given yet.
     pub(crate) booting: bool,
+    /// The follower read NEWLEADER with open proposals before it, and no COMMIT since.
+    outstanding: bool,
 }
 
 /// What happens to a server.
@@ -111,7 +113,7 @@ pub enum Sight {
     AckEpochAgain,
     /// A learner joins a leader that has open proposals.
     JoinerWithOutstanding,
-    /// A COMMIT reaches a follower between NEWLEADER and UPTODATE, and is taken.
+    /// A follower takes the COMMIT of a proposal that was open when it joined, between NEWLEADER and UPTODATE.
     CommitWhileJoining,
     /// A truncation removes something.
     ForeignSuffixRemoved,
@@ -299,7 +301,7 @@ impl<'a> Run<'a> {
         let story = self.story.as_deref_mut();
         let mut sink = Sink::new(disk, &mut state, &mut timers, net, sights, story);
         let zab = Zab::boot(config, recovered, &mut sink);
-        Ok(Process { zab, state, timers, booting: true })
+        Ok(Process { zab, state, timers, booting: true, outstanding: false })
     }
 
     fn config(&self, me: ServerId) -> zab::Config {
@@ -316,12 +318,16 @@ impl<'a> Run<'a> {
         self.tell(|| format!("reads from {from}: {}", frame_text(frame)));
         match frame {
             Frame::Packet(message) => {
-                let joining = |server: &Server| server.zab().joined().is_some() && !server.zab().is_serving();
-                let commit = joining(server) && matches!(message, Message::Commit { .. });
-                self.input(server, Input::Message { from, message: message.clone() })?;
-                if commit && joining(server) {
-                    self.outcome.sights.insert(Sight::CommitWhileJoining);
+                if matches!(message, Message::NewLeader { .. }) {
+                    server.process.outstanding = server.zab().queued() > 0;
                 }
+                self.input(server, Input::Message { from, message: message.clone() })?;
+                let joining = server.zab().joined().is_some() && !server.zab().is_serving();
+                if joining && server.process.outstanding && matches!(message, Message::Commit { .. }) {
+                    self.outcome.sights.insert(Sight::CommitWhileJoining);
+                    server.process.outstanding = false;
+                }
+                server.process.outstanding &= !server.zab().is_serving();
                 Ok(())
             }
             Frame::Snapshot { last, state } => {
@@ -358,13 +364,13 @@ impl<'a> Run<'a> {
     /// One input of the actor, and what it asks for; judged by the rules about messages.
     fn input(&mut self, server: &mut Server, input: Input<Txn>) -> Result<(), Fault> {
         let led = matches!(server.process.zab.role(), Some((Role::Leading, _)));
-        let Process { zab, state, timers, booting } = &mut server.process;
+        let Process { zab, state, timers, booting, outstanding } = &mut server.process;
         let (net, sights) = (&mut self.outcome.net, &mut self.outcome.sights);
         let story = self.story.as_deref_mut();
         let mut sink = Sink::new(&mut server.disk, state, timers, net, sights, story);
         zab.step(input, &mut sink);
         if sink.looked {
-            *booting = false;
+            (*booting, *outstanding) = (false, false);
         }
         let Sink { claims, breaches, fault, established, delivered, appended, looked, reload, .. } = sink;
         if let Some((rule, why)) = fault

@@ -12,7 +12,10 @@ use crate::{Disk, Frame, NetChange, Sight, State, Txn};
 
 /// One step's effects.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a thing that a step may do, independent of the others")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that a step may do, independent of the others"
+)]
 pub(crate) struct Sink<'a> {
     pub(crate) disk: &'a mut Disk,
     pub(crate) state: &'a mut State,

@@ -53,7 +53,7 @@ impl<M: Model> stateright::Model for Twin<M> {
         let mut text = state.step_narrated(&self.0, &named.action).join("\n");
         text.push_str("\n\n");
         for (slot, part) in state.parts.iter().enumerate() {
-            text.push_str(&format!("{}: {part:#?}\n", self.0.slot_name(slot)));
+            text.push_str(&format!("{}: {part:?}\n", self.0.slot_name(slot)));
         }
         Some(text)
     }
