@@ -15,7 +15,10 @@ use std::{
 };
 
 use bytes::BytesMut;
-use protocol::{Message, peer::Packet};
+use protocol::{
+    Message, Timer,
+    peer::{Input, Packet},
+};
 use spec::{ServerId, Zxid};
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
@@ -30,7 +33,7 @@ use wire::{
 
 use crate::{
     Config,
-    core::{Core, Later},
+    core::{Core, Later, wall_clock},
     net::Backoff,
     out::{self, Sent},
     stats::Stats,
@@ -39,6 +42,9 @@ pub(crate) use read::accept;
 
 /// Unsent bytes above which a learner is dropped.
 const UNSENT_MAX: usize = 64 << 20;
+/// How long a follower dials a leader that does not let it in before it looks for another one. Leaders are there
+/// within the 200 ms that an election may last longer for them than for their followers.
+const IN_VAIN_MAX: Duration = Duration::from_secs(1);
 /// Bytes of a stream that wait at once.
 pub(crate) const STREAM_ROOM: usize = 1 << 20;
 
@@ -259,6 +265,12 @@ impl Links {
         self.backoff.clear();
     }
 
+    /// Whether the server that was elected has not let this one in for so long that it is no leader, in all
+    /// likelihood: it found a better vote in the last instant, or it died.
+    fn in_vain(&self, to: ServerId, now: Instant) -> bool {
+        self.backoff.get(&to).is_some_and(|backoff| backoff.since(now) > IN_VAIN_MAX)
+    }
+
     /// How long to wait before dialling a server: not at all the first time.
     fn wait_before(&mut self, to: ServerId, now: Instant) -> Duration {
         match self.backoff.entry(to) {
@@ -428,7 +440,7 @@ impl Core {
             return false;
         };
         link.writer = Some(Rc::new(writer));
-        self.step(protocol::peer::Input::Connected(to));
+        self.step(Input::Connected(to));
         true
     }
 
@@ -439,13 +451,13 @@ impl Core {
             Some(link) if !link.accepted => return None,
             Some(_) => {
                 self.shell.links.table.remove(&from);
-                self.step(protocol::peer::Input::Disconnected(from));
+                self.step(Input::Disconnected(from));
             }
             None => {}
         }
         let incarnation = self.shell.links.number();
         self.shell.links.insert(from, incarnation, true, Some(writer), None);
-        self.step(protocol::peer::Input::Accepted(from));
+        self.step(Input::Accepted(from));
         self.shell.links.is_current(from, incarnation).then_some(incarnation)
     }
 
@@ -453,7 +465,18 @@ impl Core {
     fn link_lost(&mut self, peer: ServerId, incarnation: u64) {
         if self.shell.links.is_current(peer, incarnation) {
             self.shell.links.table.remove(&peer);
-            self.step(protocol::peer::Input::Disconnected(peer));
+            self.step(Input::Disconnected(peer));
+        }
+    }
+
+    /// Ends the wait for a leader that does not let this server in: the timer of that wait fires early.
+    fn give_up_dialling(&mut self, to: ServerId, incarnation: u64) {
+        let now = Instant::now();
+        let links = &self.shell.links;
+        let in_vain = links.is_current(to, incarnation) && links.in_vain(to, now);
+        if in_vain && self.shell.timers.take(Timer::Establish) {
+            tracing::info!(peer = %to, "the elected leader does not let this server in");
+            self.step(Input::Timer { timer: Timer::Establish, time: wall_clock() });
         }
     }
 

@@ -115,6 +115,11 @@ impl Backoff {
         Self(now)
     }
 
+    /// How long there is nothing but failure.
+    pub(crate) fn since(self, now: Instant) -> Duration {
+        now.duration_since(self.0)
+    }
+
     /// How long to wait now.
     pub(crate) fn wait(self, now: Instant) -> Duration {
         (now.duration_since(self.0) / 4).clamp(Self::MIN, Self::MAX)

@@ -62,6 +62,11 @@ impl Timers {
         self.deadlines.remove(&timer);
     }
 
+    /// Takes a timer before it is due. Whether it was set.
+    pub(crate) fn take(&mut self, timer: Timer) -> bool {
+        self.deadlines.remove(&timer).is_some()
+    }
+
     /// The earliest deadline: the sleeping task sleeps until then.
     pub(crate) fn sleep_until(&mut self) -> Option<Instant> {
         self.wakes = self.deadlines.values().min().copied();

@@ -53,6 +53,8 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
         drop(core);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
+            let Some(core) = me.upgrade() else { return };
+            core.borrow_mut().give_up_dialling(to, incarnation);
         }
         match net::dial(&address.host, address.quorum_port, wait_max).await {
             Ok(stream) => {
