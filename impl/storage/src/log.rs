@@ -281,11 +281,14 @@ impl<D: Disk> Log<D> {
         self.guarded(|log| {
             log.sync_now()?;
             let snapshots = log.store.snapshots();
-            let base = snapshots.newest_whole(last)?;
-            let place = log.place_of(last)?;
-            if last >= log.last || base.is_none() || (base != Some(last) && place.last != Some(last)) {
+            let Some(base) = snapshots.newest_whole(last)?.filter(|_| last < log.last) else {
+                return Ok(log.last);
+            };
+            // A later snapshot may bridge a hole that opens when it goes.
+            if !log.store.read(base, last)?.is_whole()? {
                 return Ok(log.last);
             }
+            let place = log.place_of(last)?;
             log.current = None;
             // In this order: a snapshot may bridge a hole in the log, which must not outlive it.
             log.cut(&place)?;
@@ -408,23 +411,23 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Where the records up to `last` end.
+    /// Where the records through `last` end.
     fn place_of(&self, last: Zxid) -> Result<Found, Error> {
         let layout = self.store.layout();
         let mut files = layout.list_logs(self.store.disk())?;
         let later = files.split_off(files.partition_point(|first| *first <= last));
-        let Some(segment) = files.pop() else { return Ok(Found { end: None, last: None, later }) };
+        let Some(segment) = files.pop() else { return Ok(Found { end: None, later }) };
         let path = layout.log(segment);
         let file = self.store.disk().open(&path).context("open", &path)?;
         let mut entries = Entries::new(file, &path)?;
-        let (mut found, mut offset) = (None, FILE_HEADER_BYTES as u64);
+        let mut offset = FILE_HEADER_BYTES as u64;
         loop {
             match entries.next()? {
-                Place::Record { zxid, .. } if zxid <= last => (found, offset) = (Some(zxid), entries.at()),
+                Place::Record { zxid, .. } if zxid <= last => offset = entries.at(),
                 // Below a snapshot's label.
                 Place::Broken { .. } => {}
                 Place::Record { .. } | Place::End { .. } => {
-                    return Ok(Found { end: Some(Mark { segment, offset }), last: found, later });
+                    return Ok(Found { end: Some(Mark { segment, offset }), later });
                 }
             }
         }
@@ -436,8 +439,6 @@ impl<D: Disk> Log<D> {
 struct Found {
     /// The end of the file that is kept in part; none if no file is kept.
     end: Option<Mark>,
-    /// The last record before it in that file.
-    last: Option<Zxid>,
     /// The files behind it.
     later: Vec<Zxid>,
 }

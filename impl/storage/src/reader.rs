@@ -21,6 +21,8 @@ pub struct LogRange<D: Disk> {
     entries: Option<Entries<D::File>>,
     last: Zxid,
     through: Zxid,
+    /// Something that does not read stands behind the last record.
+    broken: bool,
 }
 
 impl<D: Disk> Drop for LogRange<D> {
@@ -43,6 +45,7 @@ impl<D: Disk> Store<D> {
             entries: None,
             last: after,
             through,
+            broken: false,
         };
         let files = self.layout().list_logs(self.disk())?;
         let from = files.partition_point(|first| *first <= after).saturating_sub(1);
@@ -84,6 +87,18 @@ impl<D: Disk> Store<D> {
 }
 
 impl<D: Disk> LogRange<D> {
+    /// Whether all of the range is there.
+    pub(crate) fn is_whole(mut self) -> Result<bool, Error> {
+        loop {
+            match self.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(true),
+                Err(Error::Missing { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// The next record: its transaction's place, and its body as it stands in the log and travels in a PROPOSAL.
     ///
     /// # Errors
@@ -101,6 +116,8 @@ impl<D: Disk> LogRange<D> {
         loop {
             match self.step()? {
                 Some(zxid) if zxid <= after => {}
+                // Nothing has its place between two numbers, but much may between two epochs.
+                Some(zxid) if self.broken && zxid.0 > after.0 + 1 => return Err(missing),
                 Some(zxid) if zxid.follows(after) && zxid <= through => {
                     self.last = zxid;
                     break;
@@ -118,13 +135,15 @@ impl<D: Disk> LogRange<D> {
     }
 
     fn step(&mut self) -> Result<Option<Zxid>, Error> {
+        self.broken = false;
         loop {
             if let Some(entries) = &mut self.entries {
                 match entries.next()? {
                     Place::Record { zxid, .. } => return Ok(Some(zxid)),
-                    // What does not read and is none of the records wanted, as the caller's look at their order
-                    // will show.
-                    Place::Broken { .. } => continue,
+                    Place::Broken { .. } => {
+                        self.broken = true;
+                        continue;
+                    }
                     Place::End { .. } => self.entries = None,
                 }
             }
