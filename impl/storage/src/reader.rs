@@ -88,7 +88,7 @@ impl<D: Disk> Store<D> {
 
 impl<D: Disk> LogRange<D> {
     /// Whether all of the range is there.
-    pub(crate) fn is_whole(mut self) -> Result<bool, Error> {
+    pub(crate) fn reaches_its_end(mut self) -> Result<bool, Error> {
         loop {
             match self.next() {
                 Ok(Some(_)) => {}
