@@ -1,13 +1,15 @@
 //! A few peers and the least world that lets them work: queues for links, a disk that ends what it is asked in order,
 //! timers that fire when a test says so, clients that remember what they were told.
 pub(crate) mod chance;
+mod out;
 pub(crate) mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use out::{Disk, Effect, Out, Wire};
 use protocol::{
-    Exit, Message, Note, Notification, Peer, Quorum, Recovered, Role, Ticket, Timer,
-    peer::{Answer, ClientRequest, Config, Effects, Input, Packet},
+    Note, Notification, Peer, Quorum, Recovered, Role, Ticket, Timer,
+    peer::{ClientRequest, Config, Input},
     zab,
 };
 use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
@@ -27,37 +29,6 @@ pub(crate) enum Said {
     Event { zxid: Zxid, event: String },
 }
 
-/// A disk operation.
-enum Disk<M: Machine> {
-    Append(Zxid, M::Txn),
-    Truncate(Zxid),
-    Sync,
-    Accepted(Epoch),
-    Current(Epoch),
-    Snapshot(Zxid, M),
-}
-
-enum Effect<M: Machine> {
-    Send(ServerId, Wire<M>),
-    Connect(ServerId),
-    Disconnect(ServerId),
-    Refuse(ServerId),
-    Disk(Ticket, Disk<M>),
-    Locate(Ticket),
-    Reload,
-    Notify(ServerId, Notification),
-    SetTimer(Timer),
-    CancelTimer(Timer),
-    Role(Option<Role>, bool),
-    Client(ClientId, Said),
-    Note(Note),
-}
-
-enum Wire<M: Machine> {
-    Packet(Packet<M>),
-    Snapshot(Zxid, M),
-}
-
 /// Something that can happen now.
 #[derive(Clone, Copy)]
 pub(crate) enum Choice {
@@ -67,8 +38,6 @@ pub(crate) enum Choice {
     Link(ServerId, ServerId),
     Dial(ServerId, ServerId),
 }
-
-struct Out<M: Machine>(Vec<Effect<M>>);
 
 pub(crate) struct Node<M: Machine> {
     pub(crate) peer: Peer<M>,
@@ -527,122 +496,6 @@ impl<M: Subject> Net<M> {
 
 fn pair(a: ServerId, b: ServerId) -> (ServerId, ServerId) {
     (a.min(b), a.max(b))
-}
-
-impl<M: Subject> Out<M> {
-    fn disk(&mut self, ticket: Ticket, operation: Disk<M>) {
-        self.0.push(Effect::Disk(ticket, operation));
-    }
-
-    fn say(&mut self, client: ClientId, said: Said) {
-        self.0.push(Effect::Client(client, said));
-    }
-}
-
-fn copy<M: Machine>(packet: &Packet<M>) -> Packet<M> {
-    match packet {
-        Packet::Zab(message) => Packet::Zab(message.clone()),
-        Packet::Ping { last, touched } => Packet::Ping { last: *last, touched: touched.clone() },
-        Packet::Request(request) => Packet::Request(protocol::peer::Request {
-            session: request.session,
-            xid: request.xid,
-            identities: request.identities.clone(),
-            op: request.op.clone(),
-        }),
-        Packet::Sync => Packet::Sync,
-        Packet::Revalidate { session, timeout_ms } => {
-            Packet::Revalidate { session: *session, timeout_ms: *timeout_ms }
-        }
-        Packet::Revalidated { session, valid } => Packet::Revalidated { session: *session, valid: *valid },
-    }
-}
-
-impl<M: Subject> Effects<M> for Out<M> {
-    fn send(&mut self, to: ServerId, packet: &Packet<M>) {
-        self.0.push(Effect::Send(to, Wire::Packet(copy(packet))));
-    }
-    fn send_message(&mut self, to: ServerId, message: &Message<M::Txn>) {
-        self.0.push(Effect::Send(to, Wire::Packet(Packet::Zab(message.clone()))));
-    }
-    fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut M) {
-        self.0.push(Effect::Send(to, Wire::Snapshot(last, machine.clone())));
-    }
-    fn stream_log(&mut self, _to: ServerId, _after: Zxid, _through: Zxid) {
-        panic!("the log is not searched here");
-    }
-    fn connect(&mut self, to: ServerId) {
-        self.0.push(Effect::Connect(to));
-    }
-    fn disconnect(&mut self, peer: ServerId) {
-        self.0.push(Effect::Disconnect(peer));
-    }
-    fn refuse(&mut self, from: ServerId) {
-        self.0.push(Effect::Refuse(from));
-    }
-    fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &M::Txn) {
-        self.disk(ticket, Disk::Append(zxid, txn.clone()));
-    }
-    fn truncate(&mut self, ticket: Ticket, last: Zxid) {
-        self.disk(ticket, Disk::Truncate(last));
-    }
-    fn sync_log(&mut self, ticket: Ticket) {
-        self.disk(ticket, Disk::Sync);
-    }
-    fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.disk(ticket, Disk::Accepted(epoch));
-    }
-    fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.disk(ticket, Disk::Current(epoch));
-    }
-    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M) {
-        self.disk(ticket, Disk::Snapshot(label, machine.clone()));
-    }
-    fn locate(&mut self, ticket: Ticket, _zxid: Zxid) {
-        self.0.push(Effect::Locate(ticket));
-    }
-    fn reload(&mut self) {
-        self.0.push(Effect::Reload);
-    }
-    fn notify_server(&mut self, to: ServerId, notification: &Notification) {
-        self.0.push(Effect::Notify(to, *notification));
-    }
-    fn set_timer(&mut self, timer: Timer) {
-        self.0.push(Effect::SetTimer(timer));
-    }
-    fn cancel_timer(&mut self, timer: Timer) {
-        self.0.push(Effect::CancelTimer(timer));
-    }
-    fn role(&mut self, role: Option<Role>, _epoch: Epoch, serving: bool) {
-        self.0.push(Effect::Role(role, serving));
-    }
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.say(client, Said::Accepted { session, timeout_ms, password: *password });
-    }
-    fn refuse_client(&mut self, client: ClientId) {
-        self.say(client, Said::Refused);
-    }
-    fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, M>) {
-        let answer = match answer {
-            Answer::Outcome(outcome) => format!("{outcome:?}"),
-            Answer::Read(answer) => M::show(&answer),
-            Answer::Sync(path) => format!("sync {}", String::from_utf8_lossy(path)),
-            Answer::Empty => String::from("-"),
-            Answer::Error(code) => format!("{code:?}"),
-        };
-        self.say(client, Said::Reply { xid, zxid, answer });
-    }
-    fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &M::Event) {
-        self.say(client, Said::Event { zxid, event: format!("{event:?}") });
-    }
-    fn close_client(&mut self, client: ClientId) {
-        self.say(client, Said::Closed);
-    }
-    fn note(&mut self, note: Note) {
-        self.0.push(Effect::Note(note));
-    }
-    fn exit(&mut self, why: Exit) {
-        panic!("a server ended: {why:?}");
-    }
 }
 
 /// The answers in what a client was told, with their numbers.

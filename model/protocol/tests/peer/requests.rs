@@ -1,0 +1,222 @@
+//! Scenarios of requests: the order of answers, events, commits, sync.
+use crate::net::{Said, answers};
+use crate::register::{Read, Write};
+use crate::{World, get, set, sync, watch};
+use protocol::Timer;
+use protocol::peer::ClientRequest;
+use spec::{ErrorCode, ServerId, SessionId, Zxid};
+
+#[test]
+fn a_read_waits_for_the_writes_of_its_own_session_only() {
+    let mut net = World::new(3);
+    let (writer, _, _) = net.open(1);
+    let (reader, _, _) = net.open(1);
+    net.request(writer, 1, set(1, 1));
+    net.request(writer, 2, get(1));
+    net.request(writer, -2, ClientRequest::Ping);
+    net.request(writer, 3, set(1, 2));
+    net.request(writer, 4, get(1));
+    assert_eq!(net.node(1).peer.outstanding_requests(), 5);
+    net.request(reader, 1, get(1));
+    assert_eq!(answers(&net.take(reader)), [(1, "NoNode")], "at once, from the state as it is");
+    net.pump();
+    let said = net.take(writer);
+    assert_eq!(answers(&said), [(1, "Done"), (2, "1"), (-2, "-"), (3, "Done"), (4, "2")]);
+    assert_eq!(net.node(1).peer.outstanding_requests(), 0);
+    let zxids: Vec<_> = said
+        .iter()
+        .filter_map(|said| if let Said::Reply { zxid, .. } = said { Some(*zxid) } else { None })
+        .collect();
+    assert!(zxids.is_sorted(), "S-7: {zxids:?}");
+}
+
+/// A write behind a sync is held back, or the read between them would see it.
+#[test]
+fn a_read_between_a_sync_and_a_write_does_not_see_the_write() {
+    for server in [1, 3] {
+        let mut net = World::new(3);
+        let (client, _, _) = net.open(server);
+        net.request(client, 1, set(1, 1));
+        net.request(client, 2, sync());
+        net.request(client, 3, sync());
+        net.request(client, 4, get(1));
+        net.request(client, 5, set(1, 2));
+        net.request(client, 6, sync());
+        net.request(client, 7, get(1));
+        net.request(client, 8, ClientRequest::Close);
+        net.pump();
+        let said = net.take(client);
+        let expected = [
+            (1, "Done"),
+            (2, "sync /"),
+            (3, "sync /"),
+            (4, "1"),
+            (5, "Done"),
+            (6, "sync /"),
+            (7, "2"),
+            (8, "-"),
+        ];
+        assert_eq!(answers(&said), expected, "server {server}");
+    }
+}
+
+/// S-10: the event of a change comes before anything that shows it.
+#[test]
+fn a_watch_fires_before_the_data_shows() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    net.request(client, 1, watch(1));
+    net.request(client, 2, set(1, 1));
+    net.request(client, 3, get(1));
+    net.pump();
+    let said = net.take(client);
+    assert_eq!(answers(&said), [(1, "NoNode"), (2, "Done"), (3, "1")]);
+    assert!(matches!(said.get(1), Some(Said::Event { .. })), "{said:?}");
+}
+
+/// S-8: nobody is told of a write before a quorum holds it.
+#[test]
+fn a_write_is_answered_when_it_is_committed() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(3);
+    net.hold(1, 3);
+    net.hold(2, 3);
+    net.request(client, 1, set(1, 1));
+    net.request(client, 2, get(1));
+    net.pump();
+    assert_eq!(net.take(client), [], "it is on one disk");
+    net.release(1, 3);
+    net.pump();
+    assert_eq!(answers(&net.take(client)), [(1, "Done"), (2, "1")]);
+}
+
+/// S-14: a leader that has been deposed without knowing it does not answer a sync.
+#[test]
+fn a_deposed_leader_lets_no_sync_through() {
+    let mut net = World::new(3);
+    let (old, session, password) = net.open(3);
+    net.hold(1, 3);
+    net.hold(2, 3);
+    net.fire(1, Timer::Silence(ServerId(3)));
+    net.fire(2, Timer::Silence(ServerId(3)));
+    net.pump();
+    net.finalize();
+    assert_eq!(net.node(2).role, Some(protocol::Role::Leading));
+    assert!(net.node(2).serving && net.node(3).serving, "two lead, and one of them does not know better");
+    let (writer, _, _) = net.open(2);
+    net.request(writer, 1, set(1, 1));
+    net.pump();
+    assert_eq!(answers(&net.take(writer)), [(1, "Done")]);
+    net.request(old, 1, sync());
+    net.request(old, 2, get(1));
+    net.fire(3, Timer::Ping);
+    net.pump();
+    assert_eq!(net.take(old), [], "not through: the read behind it would miss a write that is done");
+    net.request(old, 3, get(1));
+    net.release(1, 3);
+    net.release(2, 3);
+    net.pump();
+    net.finalize();
+    assert_eq!(net.take(old), [Said::Closed]);
+    let again = net.reopen(3, session, password);
+    net.request(again, 4, get(1));
+    assert_eq!(answers(&net.take(again)), [(4, "1")]);
+}
+
+/// One round of PINGs serves all syncs that wait for it.
+#[test]
+fn syncs_share_rounds() {
+    let mut net = World::new(3);
+    let (a, _, _) = net.open(1);
+    let (b, _, _) = net.open(3);
+    net.hold(2, 3);
+    net.request(b, 1, sync());
+    for xid in 2..10 {
+        net.request(a, xid, sync());
+        net.request(b, xid, sync());
+    }
+    net.pump();
+    for client in [a, b] {
+        let said = net.take(client);
+        assert!(answers(&said).iter().all(|(_, answer)| *answer == "sync /"));
+        assert_eq!(answers(&said).len(), if client == a { 8 } else { 9 });
+    }
+}
+
+/// A follower's sync comes behind the commits that it has to show.
+#[test]
+fn a_sync_through_a_follower_shows_what_others_have_written() {
+    let mut net = World::new(3);
+    let (writer, _, _) = net.open(3);
+    let (reader, _, _) = net.open(1);
+    net.hold(1, 3);
+    net.request(writer, 1, set(1, 1));
+    net.pump();
+    assert_eq!(answers(&net.take(writer)), [(1, "Done")]);
+    net.request(reader, 1, get(1));
+    net.request(reader, 2, sync());
+    net.request(reader, 3, get(1));
+    net.release(1, 3);
+    net.pump();
+    assert_eq!(answers(&net.take(reader)), [(1, "NoNode"), (2, "sync /"), (3, "1")]);
+}
+
+#[test]
+fn preparation_sees_what_is_outstanding() {
+    let mut net = World::new(3);
+    let (a, _, _) = net.open(3);
+    let (b, _, _) = net.open(1);
+    net.request(a, 1, set(1, 1));
+    net.request(a, 2, ClientRequest::Write(Write::Swap(1, 1, 2)));
+    net.request(b, 1, ClientRequest::Write(Write::Swap(1, 1, 3)));
+    net.pump();
+    assert_eq!(answers(&net.take(a)), [(1, "Done"), (2, "Done")]);
+    assert_eq!(answers(&net.take(b)), [(1, "BadVersion")], "judged where it stands in the order");
+    assert_eq!(net.node(2).machine.cells[&1].value, 2);
+}
+
+#[test]
+fn identities_add_up_and_a_refused_one_ends_the_connection() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    net.request(client, 1, set(1, 1));
+    net.request(client, -4, ClientRequest::Authenticate(Some(5)));
+    net.request(client, -4, ClientRequest::Authenticate(Some(6)));
+    net.request(client, -4, ClientRequest::Authenticate(Some(5)));
+    net.request(client, 2, ClientRequest::Read(Read::Identities));
+    net.request(client, -4, ClientRequest::Authenticate(None));
+    net.request(client, 3, set(1, 2));
+    net.pump();
+    let said = net.take(client);
+    let expected = [(1, "Done"), (-4, "-"), (-4, "-"), (-4, "-"), (2, "[5, 6]"), (-4, "AuthFailed")];
+    assert_eq!(answers(&said), expected);
+    assert_eq!(said.last(), Some(&Said::Closed));
+    assert_eq!(net.node(3).machine.cells[&1].value, 1, "nothing is taken behind it");
+}
+
+#[test]
+fn what_is_not_offered_is_refused_in_its_turn() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    net.request(client, 1, set(1, 1));
+    net.request(client, 2, ClientRequest::Refused { code: ErrorCode::MarshallingError, close: false });
+    net.request(client, 3, ClientRequest::Refused { code: ErrorCode::Unimplemented, close: true });
+    net.request(client, 4, get(1));
+    net.pump();
+    let said = net.take(client);
+    assert_eq!(answers(&said), [(1, "Done"), (2, "MarshallingError"), (3, "Unimplemented")]);
+    assert_eq!(said.last(), Some(&Said::Closed));
+}
+
+#[test]
+fn requests_before_the_session_is_there_wait_for_it() {
+    let mut net = World::new(3);
+    let client = net.connect(1, SessionId(0), [0; 16], 5000, Zxid::ZERO);
+    net.request(client, 1, get(1));
+    net.request(client, 2, set(1, 1));
+    net.request(client, 3, get(1));
+    net.pump();
+    let said = net.take(client);
+    assert!(matches!(said.first(), Some(Said::Accepted { .. })), "{said:?}");
+    assert_eq!(answers(&said), [(1, "NoNode"), (2, "Done"), (3, "1")]);
+}
