@@ -140,6 +140,7 @@ async fn read(
     peer: ServerId,
     incarnation: u64,
 ) {
+    let mut heard = false;
     let broken = loop {
         match packets(me, &mut input, peer, incarnation) {
             Ok(Taken::All) => {}
@@ -157,11 +158,16 @@ async fn read(
         match fill(&mut reader, &mut input).await {
             // As long as there is more, others have their turn between: the answers to this among them.
             Ok(SHARE_BYTES..) => yield_now().await,
-            Ok(_) => {}
+            Ok(_) => heard = true,
             Err(error) => break error.into(),
         }
     };
-    warn!(%peer, error = %broken, "a link between servers broke");
+    if heard {
+        warn!(%peer, error = %broken, "a link between servers broke");
+    } else {
+        // A server that does not lead turns learners away without a word.
+        debug!(%peer, error = %broken, "a server did not let this one in");
+    }
     if let Some(core) = me.upgrade() {
         core.borrow_mut().link_lost(peer, incarnation);
     }
