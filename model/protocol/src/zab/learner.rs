@@ -191,7 +191,7 @@ impl<T: Clone> Learner<T> {
     /// crash would leave a server of high rank and short history; with the state stored first, the foreign end of the
     /// old log on top of it (rule Z-14).
     pub(super) fn on_snapshot(&mut self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) -> Next {
-        let verdict = if self.stage != Stage::Promised {
+        let verdict = if self.stage != Stage::Promised || label.epoch() > self.epoch {
             Err(Violation::BadState)
         } else if label < core.committed {
             Err(Violation::BadTruncate { found: label, committed: core.committed })
@@ -220,7 +220,7 @@ impl<T: Clone> Learner<T> {
             | Stage::SavingCurrent
             | Stage::Joined
             | Stage::Following
-                if !zxid.follows(after) =>
+                if !zxid.follows(after) || zxid.epoch() > self.epoch =>
             {
                 Err(Violation::BadProposal { found: zxid, after })
             }

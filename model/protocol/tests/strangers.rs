@@ -1,0 +1,320 @@
+//! Whatever another server sends, Zab takes it, notes it or drops the link; it never panics.
+//!
+//! One server with a disk and links that behave, and other ends that say anything: mostly what fits, now and then the
+//! last epoch, the highest counter, or a packet of another role.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use protocol::{
+    Exit, Message, Note, Quorum, Recovered, Role, Ticket, Timer, Vote,
+    zab::{Config, Effects, Input, Zab},
+};
+use spec::{Epoch, ServerId, Zxid};
+
+/// Marsaglia's xorshift; the seed must not be 0.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn of<A: Copy>(&mut self, choices: &[A]) -> A {
+        choices[usize::try_from(self.below(choices.len() as u64)).expect("few choices")]
+    }
+}
+
+enum Job {
+    Append(Zxid, u8),
+    Truncate(Zxid),
+    Accepted(Epoch),
+    Current(Epoch),
+    Snapshot(Zxid),
+    Sync,
+}
+
+/// The server's surroundings.
+#[derive(Default)]
+struct Around {
+    accepted: Epoch,
+    current: Epoch,
+    floor: Zxid,
+    log: Vec<(Zxid, u8)>,
+    jobs: VecDeque<(Ticket, Job)>,
+    searches: Vec<Ticket>,
+    reloading: bool,
+    looking: bool,
+    dialling: Option<ServerId>,
+    /// The link that this server dialled.
+    dialled: Option<ServerId>,
+    /// Those that it accepted.
+    accepted_links: BTreeSet<ServerId>,
+    /// The last packet to each link that is up.
+    said: BTreeMap<ServerId, Message<u8>>,
+    timers: BTreeSet<Timer>,
+    ended: bool,
+    notes: BTreeMap<&'static str, u32>,
+}
+
+impl Around {
+    fn has_link(&self, with: ServerId) -> bool {
+        self.dialled == Some(with) || self.accepted_links.contains(&with)
+    }
+
+    fn job(&mut self, ticket: Ticket, job: Job) {
+        self.jobs.push_back((ticket, job));
+    }
+
+    fn recovered(&self) -> Recovered<u8> {
+        let last = self.log.last().map_or(self.floor, |(zxid, _)| *zxid);
+        let (accepted, current, floor) = (self.accepted, self.current, self.floor);
+        Recovered { accepted, current, floor, last, base: floor, tail: self.log.clone() }
+    }
+
+    fn finish(&mut self) -> Option<Ticket> {
+        let (ticket, job) = self.jobs.pop_front()?;
+        match job {
+            Job::Append(zxid, txn) => self.log.push((zxid, txn)),
+            Job::Truncate(last) => {
+                self.log.retain(|(zxid, _)| *zxid <= last);
+                self.floor = self.floor.min(last);
+            }
+            Job::Accepted(epoch) => self.accepted = epoch,
+            Job::Current(epoch) => self.current = epoch,
+            Job::Snapshot(label) => {
+                self.floor = label;
+                self.log.clear();
+            }
+            Job::Sync => {}
+        }
+        Some(ticket)
+    }
+}
+
+impl Effects<u8> for Around {
+    fn send(&mut self, to: ServerId, message: &Message<u8>) {
+        assert!(self.has_link(to), "a packet to {to}, with which there is no link");
+        self.said.insert(to, message.clone());
+    }
+    fn stream_snapshot(&mut self, to: ServerId, _: Zxid) {
+        assert!(self.has_link(to));
+    }
+    fn stream_log(&mut self, to: ServerId, _: Zxid, _: Zxid) {
+        assert!(self.has_link(to));
+    }
+    fn connect(&mut self, to: ServerId) {
+        self.dialling = Some(to);
+    }
+    fn disconnect(&mut self, peer: ServerId) {
+        self.accepted_links.remove(&peer);
+        self.dialled.take_if(|with| *with == peer);
+        self.dialling.take_if(|with| *with == peer);
+    }
+    fn refuse(&mut self, from: ServerId) {
+        self.accepted_links.remove(&from);
+    }
+    fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &u8) {
+        self.job(ticket, Job::Append(zxid, *txn));
+    }
+    fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.job(ticket, Job::Truncate(last));
+    }
+    fn sync_log(&mut self, ticket: Ticket) {
+        self.job(ticket, Job::Sync);
+    }
+    fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.job(ticket, Job::Accepted(epoch));
+    }
+    fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.job(ticket, Job::Current(epoch));
+    }
+    fn save_snapshot(&mut self, ticket: Ticket, label: Zxid) {
+        self.job(ticket, Job::Snapshot(label));
+    }
+    fn locate(&mut self, ticket: Ticket, _: Zxid) {
+        self.searches.push(ticket);
+    }
+    fn reload(&mut self) {
+        self.reloading = true;
+    }
+    fn deliver(&mut self, _: Zxid, _: &u8) {}
+    fn replay(&mut self, _: Zxid, _: &u8) {}
+    fn set_timer(&mut self, timer: Timer) {
+        self.timers.insert(timer);
+    }
+    fn cancel_timer(&mut self, timer: Timer) {
+        self.timers.remove(&timer);
+    }
+    fn look(&mut self, _: Vote) {
+        assert!(self.jobs.is_empty(), "a vote while the disk is busy");
+        self.looking = true;
+    }
+    fn serve(&mut self, role: Role, _: Epoch) {
+        *self.notes.entry(if role == Role::Leading { "led" } else { "followed" }).or_default() += 1;
+    }
+    fn retire(&mut self) {}
+    fn note(&mut self, note: Note) {
+        if matches!(note, Note::Dropped { .. }) {
+            *self.notes.entry("dropped").or_default() += 1;
+        }
+    }
+    fn exit(&mut self, _: Exit) {
+        self.ended = true;
+    }
+}
+
+/// An epoch that fits, or one at the end of all.
+fn epoch(chance: &mut Chance, zab: &Zab<u8>) -> Epoch {
+    let led = zab.role().map_or(zab.accepted(), |(_, epoch)| epoch);
+    match chance.below(40) {
+        0 => Epoch(u32::MAX),
+        1..10 => Epoch(led.0.saturating_add(1)),
+        10..13 => Epoch(led.0.saturating_sub(1)),
+        _ => led,
+    }
+}
+
+fn zxid(chance: &mut Chance, zab: &Zab<u8>) -> Zxid {
+    let history = zab.history();
+    let last = history.last();
+    match chance.below(12) {
+        0 => Zxid::new(epoch(chance, zab), u32::MAX),
+        1 => Zxid(u64::MAX),
+        2 => Zxid::ZERO,
+        3 => epoch(chance, zab).start(),
+        4 => Zxid::new(epoch(chance, zab), 1),
+        5 => history.applied(),
+        6 => zab.last_proposed().unwrap_or(last),
+        7..9 => last,
+        _ => Zxid(last.0.saturating_add(1)),
+    }
+}
+
+fn message(chance: &mut Chance, zab: &Zab<u8>) -> Message<u8> {
+    let (epoch, zxid, known) = (epoch(chance, zab), zxid(chance, zab), zab.history().last());
+    match chance.below(14) {
+        0 | 1 => Message::FollowerInfo { accepted: epoch, extended: true },
+        2 => Message::LeaderInfo { epoch, extended: true },
+        3 => Message::AckEpoch { current: Some(zab.current()), last: known, floor: Zxid::ZERO },
+        4 => Message::AckEpoch { current: Some(epoch), last: zxid, floor: zxid },
+        5 => Message::Diff { last: zxid },
+        6 => Message::Trunc { last: zxid },
+        7 => Message::Proposal { zxid, txn: 0 },
+        8 => Message::Commit { zxid },
+        9 | 10 => Message::NewLeader { epoch },
+        11 => Message::Ack { zxid: epoch.start() },
+        12 => Message::Ack { zxid },
+        _ => Message::UpToDate,
+    }
+}
+
+/// What a correct server might say next, if anything.
+fn answer(chance: &mut Chance, zab: &Zab<u8>, said: Option<&Message<u8>>) -> Option<Message<u8>> {
+    let last = zab.history().last();
+    let next = if last.epoch() == zab.accepted() { Zxid(last.0 + 1) } else { Zxid::new(zab.accepted(), 1) };
+    let proposal = Message::Proposal { zxid: next, txn: 0 };
+    Some(match said {
+        None => Message::FollowerInfo { accepted: zab.accepted(), extended: true },
+        Some(Message::LeaderInfo { .. }) => {
+            Message::AckEpoch { current: Some(Epoch(0)), last: Zxid::ZERO, floor: Zxid::ZERO }
+        }
+        Some(Message::NewLeader { epoch }) => Message::Ack { zxid: epoch.start() },
+        Some(Message::Proposal { .. } | Message::Commit { .. }) => {
+            Message::Ack { zxid: zab.last_proposed().unwrap_or(last) }
+        }
+        Some(Message::FollowerInfo { accepted, .. }) => {
+            Message::LeaderInfo { epoch: Epoch(accepted.0 + 1), extended: true }
+        }
+        Some(Message::AckEpoch { .. }) if !zab.is_past_discovery() => Message::Diff { last },
+        Some(Message::AckEpoch { .. }) => match chance.below(12) {
+            0 => proposal,
+            1 => Message::Commit { zxid: next },
+            2 => Message::NewLeader { epoch: zab.accepted() },
+            _ => return None,
+        },
+        Some(Message::Ack { .. }) if !zab.is_serving() => Message::UpToDate,
+        Some(Message::Ack { .. }) if zab.committed() < last => Message::Commit { zxid: last },
+        Some(Message::Ack { .. } | Message::UpToDate | Message::Diff { .. } | Message::Trunc { .. }) => {
+            proposal
+        }
+    })
+}
+
+fn input(chance: &mut Chance, zab: &Zab<u8>, around: &mut Around) -> Option<Input<u8>> {
+    let other = ServerId(2 + chance.below(2));
+    match chance.below(20) {
+        0..3 => around.finish().map(Input::Done),
+        3 if around.reloading => {
+            around.reloading = false;
+            Some(Input::Reloaded(around.recovered()))
+        }
+        3 => around.searches.pop().map(|ticket| Input::Located { ticket, at: Some(around.floor) }),
+        4 if around.looking => {
+            around.looking = false;
+            Some(Input::Elected(chance.of(&[ServerId(1), ServerId(1), other])))
+        }
+        4 => zab.next_zxid().map(|_| Input::Propose(0)),
+        5 => around.dialling.take().map(|to| {
+            around.dialled = Some(to);
+            around.said.remove(&to);
+            Input::Connected(to)
+        }),
+        6 if around.dialled.is_none() && around.dialling.is_none() => {
+            around.accepted_links.insert(other);
+            around.said.remove(&other);
+            Some(Input::Accepted(other))
+        }
+        7 if chance.below(20) == 0 => {
+            let dialled = around.dialled.take_if(|with| *with == other).is_some();
+            (around.accepted_links.remove(&other) || dialled).then_some(Input::Disconnected(other))
+        }
+        8 if chance.below(50) == 0 => around.timers.pop_first().map(Input::Timer),
+        9 if chance.below(5) == 0 => {
+            let zxid = zxid(chance, zab);
+            around.has_link(other).then_some(Input::Snapshot { from: other, zxid })
+        }
+        _ => {
+            let said = around.said.get(&other);
+            let message = match chance.below(20) {
+                0 => message(chance, zab),
+                _ => answer(chance, zab, said)?,
+            };
+            around.has_link(other).then_some(Input::Message { from: other, message })
+        }
+    }
+}
+
+#[test]
+fn no_packet_stops_a_server() {
+    let mut met = BTreeMap::new();
+    for seed in 1..=3_000_u64 {
+        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let config = Config {
+            me: ServerId(1),
+            quorum: Quorum::majority((1..=3).map(ServerId)),
+            window: 3,
+            log_sync: true,
+            counter_max: 5,
+        };
+        let mut around = Around::default();
+        let recovered = around.recovered();
+        let mut zab = Zab::boot(config, recovered, &mut around);
+        for _ in 0..400 {
+            if around.ended {
+                break;
+            }
+            if let Some(input) = input(&mut chance, &zab, &mut around) {
+                zab.step(input, &mut around);
+            }
+        }
+        for (name, count) in around.notes {
+            *met.entry(name).or_insert(0) += count;
+        }
+    }
+    for name in ["led", "followed", "dropped"] {
+        assert!(met.get(name).is_some_and(|count| *count > 100), "{name}: {met:?}");
+    }
+}
