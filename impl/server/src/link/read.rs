@@ -156,9 +156,13 @@ async fn read(
             Err(error) => break error,
         }
         match fill(&mut reader, &mut input).await {
-            // As long as there is more, others have their turn between: the answers to this among them.
-            Ok(SHARE_BYTES..) => yield_now().await,
-            Ok(_) => heard = true,
+            Ok(count) => {
+                heard = true;
+                // As long as there is more, others have their turn between: the answers to this among them.
+                if count >= SHARE_BYTES {
+                    yield_now().await;
+                }
+            }
             Err(error) => break error.into(),
         }
     };
