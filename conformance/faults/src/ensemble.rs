@@ -56,6 +56,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 struct Server {
     id: usize,
+    kind: Servers,
     client: SocketAddr,
     /// The ports of the quorum and of elections.
     between: (u16, u16),
@@ -67,7 +68,6 @@ struct Server {
 /// Servers that know each other, and die with this value.
 #[derive(Debug)]
 pub struct Ensemble {
-    kind: Servers,
     servers: Vec<Server>,
     /// Holds the block of ports against other runs of these programs.
     _claim: TcpListener,
@@ -118,9 +118,17 @@ impl Ensemble {
                 client.port()
             );
             fs::write(home.join("zoo.cfg"), config)?;
-            servers.push(Server { id, client, between: between[id - 1], dir: home, child: None, starts: 0 });
+            servers.push(Server {
+                id,
+                kind: kind.clone(),
+                client,
+                between: between[id - 1],
+                dir: home,
+                child: None,
+                starts: 0,
+            });
         }
-        Ok(Self { kind, servers, _claim: claim })
+        Ok(Self { servers, _claim: claim })
     }
 
     /// The numbers of the servers, from 1.
@@ -156,13 +164,18 @@ impl Ensemble {
         let server = &mut self.servers[id - 1];
         ensure!(server.child.is_none(), "server {id} runs already");
         server.starts += 1;
-        let mut command = command_line(&self.kind, server)?;
+        let mut command = command_line(server)?;
         let output = File::options().create(true).append(true).open(server.dir.join("output"))?;
         let stdin =
-            if matches!(self.kind, Servers::Cuttable { .. }) { Stdio::piped() } else { Stdio::null() };
+            if matches!(server.kind, Servers::Cuttable { .. }) { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(output.try_clone()?).stderr(output).current_dir(&server.dir);
         server.child = Some(command.spawn().with_context(|| format!("cannot start {command:?}"))?);
         Ok(())
+    }
+
+    /// From its next start on, a server is one of these, on the same data.
+    pub fn become_one_of(&mut self, id: usize, kind: &Servers) {
+        self.servers[id - 1].kind = kind.clone();
     }
 
     /// Starts every server that is down.
@@ -314,12 +327,12 @@ impl Drop for Ensemble {
     }
 }
 
-fn command_line(kind: &Servers, server: &Server) -> Result<Command> {
+fn command_line(server: &Server) -> Result<Command> {
     let config = server.dir.join("zoo.cfg");
     // The server must not outlive these programs, however they end.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
-    match kind {
+    match &server.kind {
         Servers::Zabkeeper { binary, wrapper, .. } => {
             ensure!(binary.exists(), "{} is not built", binary.display());
             let fill = |part: &String| part.replace("{start}", &server.starts.to_string());

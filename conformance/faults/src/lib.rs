@@ -10,6 +10,7 @@ pub mod ensemble;
 pub mod jute;
 pub mod kills;
 pub mod ledger;
+pub mod moves;
 pub mod power_cuts;
 pub mod scripts;
 pub mod strace;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use faults::{
     ensemble::{Ensemble, Servers},
-    kills, power_cuts, scripts, strace,
+    kills, moves, power_cuts, scripts, strace,
 };
 use serde_json::Value;
 
@@ -75,6 +75,8 @@ enum What {
         #[arg(long)]
         no_sync: bool,
     },
+    /// Move an ensemble of Apache ZooKeeper in place to Zabkeeper and back, server by server.
+    Moves,
     /// One server of the power cuts: `cut` on standard input cuts its power.
     #[command(hide = true)]
     CutServer {
@@ -164,6 +166,10 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             } else {
                 power_cuts::run(Ensemble::new(kind, 3, dir)?, plan)
             }
+        }
+        What::Moves => {
+            let (java, ours) = (Against::Java.servers()?, Against::Zabkeeper.servers()?);
+            moves::run(Ensemble::new(java.clone(), 3, dir)?, &java, &ours)
         }
         What::Strace { no_sync } => {
             // Small log files: a trace holds every byte written, zeros too.

@@ -74,6 +74,11 @@ fn full_parts() -> Vec<Part> {
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
+        part("moves", "Apache ZooKeeper moved in place to Zabkeeper and back, server by server", || {
+            install::debian(ZOOKEEPER)?;
+            let told = faults(&["moves"], Duration::from_mins(20))?;
+            Ok(format!("{} moves under {} writes; nothing acknowledged lost", told["moves"], told["writes"]))
+        }),
         part("judge", "Apache ZooKeeper passes the same kills and cases", || {
             install::debian(ZOOKEEPER)?;
             kazoo("java")?;
