@@ -17,7 +17,7 @@ use spec::{Machine, SessionId};
 
 pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
 use self::{
-    barrier::Source,
+    barrier::{Source, Waiter},
     client::Clients,
     pipeline::Claim,
     service::Service,
@@ -141,10 +141,16 @@ impl<M: Machine> Peer<M> {
         loop {
             if let Service::Leading(reign) = &mut self.service {
                 let committed = self.zab.committed();
-                while let Some(source) = reign.barrier.release(committed) {
-                    match source {
-                        Source::Client(client) => self.clients.sync_through(client, machine, out),
-                        Source::Learner(learner) => out.send(learner, &Packet::Sync),
+                while let Some(waiter) = reign.barrier.release(committed) {
+                    match waiter {
+                        Waiter::Sync(Source::Client(client)) => {
+                            self.clients.sync_through(client, machine, out);
+                        }
+                        Waiter::Sync(Source::Learner(learner)) => out.send(learner, &Packet::Sync),
+                        Waiter::Refusal(Source::Client(client), _) => self.clients.refuse(client, out),
+                        Waiter::Refusal(Source::Learner(learner), session) => {
+                            out.send(learner, &Packet::Revalidated { session, valid: false });
+                        }
                     }
                 }
             }

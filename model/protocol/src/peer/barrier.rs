@@ -6,6 +6,8 @@
 //! came: a server that answers has not promised a later epoch at that moment, so no later epoch was established when
 //! the sync came, for its quorum of promises would share a server with ours.
 //!
+//! A claim that is to be refused passes the barrier too, since its client takes the refusal for the end of its session.
+//!
 //! One round of PINGs serves every sync that came before it was sent; those that come while it is under way wait for
 //! the next. PINGs carry no number (Apache's followers echo what they were sent), so the echoes of a link are counted.
 
@@ -14,7 +16,7 @@ use alloc::{
     vec::Vec,
 };
 
-use spec::{ClientId, ServerId, Zxid};
+use spec::{ClientId, ServerId, SessionId, Zxid};
 
 use crate::Quorum;
 
@@ -27,11 +29,29 @@ pub(super) enum Source {
     Learner(ServerId),
 }
 
-/// A sync that is not through.
+/// What waits behind the barrier.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Waiter {
+    /// A sync.
+    Sync(Source),
+    /// The refusal of a claim to this session. A leader that has been deposed does not know the sessions that its
+    /// successor has opened, and one whose links are held marks sessions as closing that live (rule C-4).
+    Refusal(Source, SessionId),
+}
+
+impl Waiter {
+    fn source(self) -> Source {
+        match self {
+            Self::Sync(source) | Self::Refusal(source, _) => source,
+        }
+    }
+}
+
+/// Something that is not through.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 struct Waiting {
-    from: Source,
-    /// The last proposal when the sync came.
+    waiter: Waiter,
+    /// The last proposal when it came.
     after: Zxid,
 }
 
@@ -58,8 +78,8 @@ struct Round {
 impl Barrier {
     /// A sync has come. Returns whether a round has to be [begun](Self::begin) for it now.
     #[must_use]
-    pub(super) fn ask(&mut self, from: Source, after: Zxid) -> bool {
-        self.next.push(Waiting { from, after });
+    pub(super) fn ask(&mut self, waiter: Waiter, after: Zxid) -> bool {
+        self.next.push(Waiting { waiter, after });
         self.round.is_none()
     }
 
@@ -114,19 +134,19 @@ impl Barrier {
     }
 
     /// The oldest sync that is through, now that everything up to `committed` is committed.
-    pub(super) fn release(&mut self, committed: Zxid) -> Option<Source> {
+    pub(super) fn release(&mut self, committed: Zxid) -> Option<Waiter> {
         // Counter 0 is no transaction: nothing had been proposed.
         let sync =
             self.confirmed.front().filter(|sync| sync.after <= committed || sync.after.counter() == 0)?;
-        let from = sync.from;
+        let waiter = sync.waiter;
         self.confirmed.pop_front();
-        Some(from)
+        Some(waiter)
     }
 
     /// The link with this learner is gone, or new.
     pub(super) fn forget(&mut self, learner: ServerId) {
         self.in_flight.remove(&learner);
-        let stays = |sync: &Waiting| sync.from != Source::Learner(learner);
+        let stays = |sync: &Waiting| sync.waiter.source() != Source::Learner(learner);
         self.next.retain(stays);
         self.confirmed.retain(stays);
         if let Some(round) = &mut self.round {
@@ -141,7 +161,7 @@ impl Barrier {
 mod tests {
     use spec::{ClientId, Epoch, ServerId, Zxid};
 
-    use super::{Barrier, Source};
+    use super::{Barrier, Source, Waiter};
     use crate::Quorum;
 
     const ME: ServerId = ServerId(1);
@@ -152,8 +172,8 @@ mod tests {
         Quorum::majority([ME, A, B])
     }
 
-    fn client(number: u64) -> Source {
-        Source::Client(ClientId(number))
+    fn client(number: u64) -> Waiter {
+        Waiter::Sync(Source::Client(ClientId(number)))
     }
 
     fn zxid(counter: u32) -> Zxid {
@@ -208,7 +228,7 @@ mod tests {
     fn a_learner_that_joins_late_counts_and_one_that_left_is_not_waited_for() {
         let mut barrier = Barrier::default();
         assert!(barrier.ask(client(1), zxid(0)));
-        assert!(barrier.ask(Source::Learner(A), zxid(0)));
+        assert!(barrier.ask(Waiter::Sync(Source::Learner(A)), zxid(0)));
         round(&mut barrier, &[A]);
         barrier.forget(A);
         barrier.pinged(B);

@@ -5,7 +5,12 @@ use alloc::vec::Vec;
 
 use spec::{Machine, ServerId, Zxid};
 
-use super::{Effects, Packet, Peer, Request, barrier::Source, client::Submission, service::Service};
+use super::{
+    Effects, Packet, Peer, Request,
+    barrier::{Source, Waiter},
+    client::Submission,
+    service::Service,
+};
 use crate::{Note, Role, Violation, zab};
 
 impl<M: Machine> Peer<M> {
@@ -113,8 +118,10 @@ impl<M: Machine> Peer<M> {
                 if valid {
                     // The client is there now; what it left here would only be told that it has moved.
                     self.clients.evict(session, out);
+                    out.send(from, &Packet::Revalidated { session, valid });
+                } else {
+                    self.pass_barrier(Waiter::Refusal(Source::Learner(from), session), out);
                 }
-                out.send(from, &Packet::Revalidated { session, valid });
                 true
             }
             Packet::Zab(_) | Packet::Sync | Packet::Revalidated { .. } => false,
@@ -132,11 +139,11 @@ impl<M: Machine> Peer<M> {
         }
     }
 
-    /// A sync has reached the leader.
-    pub(super) fn begin_sync(&mut self, from: Source, out: &mut impl Effects<M>) {
+    /// A sync, or a claim that is to be refused, has reached the leader.
+    pub(super) fn pass_barrier(&mut self, waiter: Waiter, out: &mut impl Effects<M>) {
         let Service::Leading(reign) = &mut self.service else { return };
         let after = self.zab.last_proposed().unwrap_or(Zxid::ZERO);
-        if reign.barrier.ask(from, after) {
+        if reign.barrier.ask(waiter, after) {
             self.ping_round(out);
         }
     }

@@ -4,7 +4,12 @@ use alloc::vec::Vec;
 
 use spec::{ClientId, Machine, SessionId, Zxid, machine::Author};
 
-use super::{Effects, Op, Packet, Peer, Request, barrier::Source, client::Submission, service::Service};
+use super::{
+    Effects, Op, Packet, Peer, Request,
+    barrier::{Source, Waiter},
+    client::Submission,
+    service::Service,
+};
 use crate::{Note, session, zab};
 
 /// What a client brings to a connection.
@@ -52,7 +57,7 @@ impl<M: Machine> Peer<M> {
                 if reign.sessions.revalidate(claim.session, timeout_ms, self.config.zab.me) {
                     self.clients.grant(client, machine, out);
                 } else {
-                    self.clients.refuse(client, out);
+                    self.pass_barrier(Waiter::Refusal(Source::Client(client), claim.session), out);
                 }
             }
             Service::Following(fellowship) => {
@@ -114,7 +119,7 @@ impl<M: Machine> Peer<M> {
     ) {
         let Submission { session, xid, op, time } = submission;
         if op == Op::Sync {
-            return self.begin_sync(source, out);
+            return self.pass_barrier(Waiter::Sync(source), out);
         }
         let Some(zxid) = self.next_zxid(machine, out) else { return };
         let Service::Leading(reign) = &mut self.service else { return };

@@ -96,6 +96,30 @@ fn no_id_is_given_to_two_sessions() {
     assert_eq!(net.node(1).machine.sessions[&session], 5000);
 }
 
+/// C-4: a leader that has been deposed without knowing it refuses no session that its successor has opened.
+#[test]
+fn a_deposed_leader_refuses_no_session() {
+    let mut net = World::new(3);
+    net.hold(1, 3);
+    net.hold(2, 3);
+    net.fire(1, Timer::Silence(ServerId(3)));
+    net.fire(2, Timer::Silence(ServerId(3)));
+    net.pump();
+    net.finalize();
+    let (_, session, password) = net.open(2);
+    let client = net.connect(3, session, password, 5000, Zxid::ZERO);
+    net.fire(3, Timer::Ping);
+    net.pump();
+    assert!(net.node(3).serving);
+    assert_eq!(net.take(client), [], "the client would take a refusal for the end of its session");
+    net.release(1, 3);
+    net.release(2, 3);
+    net.pump();
+    net.finalize();
+    assert_eq!(net.take(client), [Said::Closed]);
+    net.reopen(3, session, password);
+}
+
 /// S-5: a write that is late on the connection that its session has left is refused, and that connection closed.
 #[test]
 fn a_late_write_of_a_moved_session_is_refused() {

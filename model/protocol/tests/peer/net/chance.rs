@@ -96,9 +96,8 @@ pub(crate) struct Run<M: Play> {
     attempts: BTreeMap<(SessionId, i32), Attempt>,
     /// What reads have shown: place, cell, value.
     read: Vec<(Zxid, u8, Option<u32>)>,
-    /// Sessions that a client was told are gone, and those that a client wanted closed.
+    /// Sessions that a client was told are gone.
     refused: BTreeSet<SessionId>,
-    ended: BTreeSet<SessionId>,
     pub(crate) tally: Tally,
 }
 
@@ -161,7 +160,6 @@ impl<M: Play> Run<M> {
             attempts: BTreeMap::new(),
             read: Vec::new(),
             refused: BTreeSet::new(),
-            ended: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -234,10 +232,7 @@ impl<M: Play> Run<M> {
                 program.connection = None;
                 return self.net.hang_up(client);
             }
-            1 => {
-                self.ended.extend(program.session.map(|(session, _)| session));
-                (Asked::Close, ClientRequest::Close)
-            }
+            1 => (Asked::Close, ClientRequest::Close),
             2..=15 => {
                 self.values += 1;
                 let write = if what < 8 { M::own(self.values) } else { M::put(cell, self.values) };
@@ -267,9 +262,6 @@ impl<M: Play> Run<M> {
             Said::Accepted { session, password, .. } => {
                 assert!(program.session.is_none_or(|before| before == (session, password)), "seed {seed}");
                 program.session = Some((session, password));
-                if program.asked.iter().any(|(_, asked)| matches!(asked, Asked::Close)) {
-                    self.ended.insert(session);
-                }
             }
             Said::Refused => {
                 let (session, _) = program.session.expect("only a claim is refused");
@@ -391,22 +383,17 @@ impl<M: Play> Run<M> {
             let lost = program.shown.iter().find(|zxid| zxid.counter() > 0 && !places.contains(zxid));
             assert_eq!(lost, None, "seed {seed}: S-13, somebody has seen what is lost");
         }
-        self.judge_refusals();
+        self.judge_refusals(&first.history);
         self.judge_reads(&first.history);
     }
 
-    /// A close that a leader has proposed may be lost with it; the session is refused from the proposal on.
-    fn judge_refusals(&self) {
-        let notes = self.net.notes.iter();
-        let expired: BTreeSet<_> = notes
-            .filter_map(
-                |(_, note)| if let Note::SessionExpired { session } = note { Some(*session) } else { None },
-            )
-            .collect();
-        for session in &self.refused {
-            let was_closing = expired.contains(session) || self.ended.contains(session);
-            assert!(was_closing, "seed {}: a session was refused that nobody has closed", self.seed);
-        }
+    /// Nobody is refused a session that lives (rule C-4).
+    fn judge_refusals(&self, history: &[(Zxid, M::Txn)]) {
+        let origins = history.iter().map(|(_, txn)| M::origin(txn));
+        let closed = origins.filter(|origin| origin.change == SessionChange::Close);
+        let closed: BTreeSet<_> = closed.map(|origin| origin.session).collect();
+        let wronged = self.refused.difference(&closed).next();
+        assert_eq!(wronged, None, "seed {}: C-4, a session was refused that nobody has closed", self.seed);
     }
 
     fn judge_reads(&self, history: &[(Zxid, M::Txn)]) {
