@@ -147,7 +147,11 @@ async fn read(
             Ok(Taken::Gone) => return,
             Ok(Taken::Snapshot(last)) => match take_snapshot(me, &mut reader, &mut input, last).await {
                 Ok(Some(tree)) => match me.upgrade() {
-                    Some(core) => core.borrow_mut().snapshot_taken(peer, incarnation, tree, last),
+                    Some(core) => {
+                        core.borrow_mut().snapshot_taken(peer, incarnation, tree, last);
+                        // NEWLEADER may have come with the end of the state.
+                        continue;
+                    }
                     None => return,
                 },
                 Ok(None) => return,
