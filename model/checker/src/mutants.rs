@@ -2,7 +2,8 @@
 //!
 //! A flaw is a patch, so that the source that ships has no flawed branch. It is applied to a scratch copy of `spec` and
 //! `model`, which is built without the second engine and searches the rows where the flaw shows. A flaw in replication
-//! must break a rule about histories, with the rules about single steps off; a flaw of progress must lead into a trap.
+//! must break a rule about histories, with the rules about single steps off; a flaw of progress must lead into a trap,
+//! or put a situation out of reach that a sound actor gets into.
 
 use std::{
     fs,
@@ -42,72 +43,72 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "2845",
         flaw: "what is logged and not committed is forgotten at a role change",
-        search: &["coarse-eager", HISTORIES, "--set", "crashes=0", "--set", "breaks=0"],
+        search: &["faults", HISTORIES],
     },
     Mutant {
         id: "3642",
         flaw: "a snapshot that is not durable is kept over a role change",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-crashes", HISTORIES],
     },
     Mutant {
         id: "3911",
         flaw: "NEWLEADER is acknowledged with its history in memory only",
-        search: &["coarse-eager", HISTORIES, "--set", "elections=2"],
+        search: &["crashes", HISTORIES],
     },
     Mutant {
         id: "4394",
         flaw: "open proposals are logged and forgotten at NEWLEADER",
-        search: &["coarse-eager", HISTORIES, "--set", "crashes=0", "--set", "breaks=0"],
+        search: &["joining", HISTORIES],
     },
     Mutant {
         id: "4643",
         flaw: "the current epoch is saved before the history",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-crashes", HISTORIES],
     },
     Mutant {
         id: "4646",
         flaw: "NEWLEADER is acknowledged while its history is being synced",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-crashes", HISTORIES],
     },
     Mutant {
         id: "4685",
         flaw: "synchronised proposals are acknowledged one by one, before NEWLEADER",
-        search: &["coarse-async", "--traps", HISTORIES],
+        search: &["slow-joining", HISTORIES],
     },
     Mutant {
         id: "4712",
         flaw: "a role ends with appends still under way",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-faults", HISTORIES],
     },
     Mutant {
         id: "962",
         flaw: "choosing where to start and joining the stream are two steps",
-        search: &["coarse-eager", HISTORIES],
+        search: &["joining", HISTORIES],
     },
     Mutant {
         id: "ack-before-fsync",
         flaw: "a proposal is acknowledged when it is logged",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-crashes", HISTORIES],
     },
     Mutant {
         id: "ack-current-again",
         flaw: "an epoch promised before is acknowledged as if it were new",
-        search: &["fine-eager", HISTORIES],
+        search: &["fine-faults", HISTORIES],
     },
     Mutant {
         id: "commit-without-quorum",
         flaw: "a proposal is committed on its leader's word alone",
-        search: &["coarse-eager", HISTORIES],
+        search: &["crashes", HISTORIES],
     },
     Mutant {
         id: "epoch-before-history",
         flaw: "the current epoch is handed to the disk before the append's end",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-faults", HISTORIES],
     },
     Mutant {
         id: "vote-before-sync",
         flaw: "a vote is given before what recovery read is synced",
-        search: &["coarse-async", HISTORIES],
+        search: &["slow-crashes", HISTORIES],
     },
 ];
 

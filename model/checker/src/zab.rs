@@ -291,11 +291,6 @@ impl Zab {
         let used = &budget(board.part(self.budget_slot())).elections;
         used[slot] < self.bounds.elections
     }
-
-    /// Whether a server takes part in some role, so that dialling it makes sense.
-    fn is_leading<B: Board<Self>>(&self, board: &B, slot: usize) -> bool {
-        matches!(server(board.part(slot)).zab().role(), Some((Role::Leading, _)))
-    }
 }
 
 impl Model for Zab {
@@ -339,7 +334,7 @@ impl Model for Zab {
             }
             Action::Join { learner, leader } => self.may_join(board, *learner, *leader),
             Action::Connect { leader, .. } => {
-                self.bounds.refusals || self.is_leading(board, self.slot_of(*leader))
+                self.bounds.refusals || is_leading(board.part(self.slot_of(*leader)))
             }
             Action::Propose { .. } => used().txns < self.bounds.txns,
             Action::Crash { .. } => used().crashes < self.bounds.crashes,
@@ -519,6 +514,11 @@ impl Model for Zab {
             "budget".to_owned()
         }
     }
+}
+
+/// Whether a dial is taken up rather than turned away.
+fn is_leading(part: &Part) -> bool {
+    matches!(server(part).zab().role(), Some((Role::Leading, _)))
 }
 
 fn server(part: &Part) -> &Server {

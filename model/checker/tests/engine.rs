@@ -1,7 +1,5 @@
 //! The engine on a model small enough to count by hand: two counters that pass a token through a slot between them.
 
-use std::fmt;
-
 use checker::engine::{
     Board, Broken, Model, Symmetry, Verdict,
     graph::traps,
@@ -168,10 +166,7 @@ impl Model for Toy {
     }
 }
 
-fn run<M: Model>(model: &M) -> (Search<'_, M>, checker::engine::search::Outcome<M::Action>)
-where
-    M: fmt::Debug,
-{
+fn run<M: Model>(model: &M) -> (Search<'_, M>, checker::engine::search::Outcome<M::Action>) {
     let mut search = Search::new(model, Options::default());
     let outcome = search.run(&mut |_| {});
     (search, outcome)

@@ -4,7 +4,7 @@ use std::fs;
 
 use checker::{
     engine::{
-        Broken, Model as _,
+        Broken,
         plain::Plain,
         search::{Counterexample, End, Limits, Options, Outcome, Search},
         twin::second_opinion,

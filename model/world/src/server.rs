@@ -59,6 +59,8 @@ pub(crate) struct Process {
     pub(crate) booting: bool,
     /// The follower read NEWLEADER with open proposals before it, and no COMMIT since.
     outstanding: bool,
+    /// The follower has logged transactions of its synchronisation, and does not serve yet.
+    behind: bool,
 }
 
 /// What happens to a server.
@@ -115,6 +117,8 @@ pub enum Sight {
     JoinerWithOutstanding,
     /// A follower takes the COMMIT of a proposal that was open when it joined, between NEWLEADER and UPTODATE.
     CommitWhileJoining,
+    /// A follower serves that was brought up to date by transactions of the synchronisation.
+    JoinedBehind,
     /// A truncation removes something.
     ForeignSuffixRemoved,
     /// A leader steps down, its counter used up.
@@ -301,7 +305,7 @@ impl<'a> Run<'a> {
         let story = self.story.as_deref_mut();
         let mut sink = Sink::new(disk, &mut state, &mut timers, net, sights, story);
         let zab = Zab::boot(config, recovered, &mut sink);
-        Ok(Process { zab, state, timers, booting: true, outstanding: false })
+        Ok(Process { zab, state, timers, booting: true, outstanding: false, behind: false })
     }
 
     fn config(&self, me: ServerId) -> zab::Config {
@@ -327,7 +331,14 @@ impl<'a> Run<'a> {
                     self.outcome.sights.insert(Sight::CommitWhileJoining);
                     server.process.outstanding = false;
                 }
-                server.process.outstanding &= !server.zab().is_serving();
+                let (serves, follows) = (server.zab().is_serving(), server.zab().role().is_some());
+                server.process.outstanding &= !serves;
+                if server.process.behind && serves {
+                    self.outcome.sights.insert(Sight::JoinedBehind);
+                }
+                // A follower that serves logs nothing of a synchronisation, and a leader was never behind.
+                server.process.behind |= self.outcome.appended;
+                server.process.behind &= follows && !serves;
                 Ok(())
             }
             Frame::Snapshot { last, state } => {
@@ -364,13 +375,13 @@ impl<'a> Run<'a> {
     /// One input of the actor, and what it asks for; judged by the rules about messages.
     fn input(&mut self, server: &mut Server, input: Input<Txn>) -> Result<(), Fault> {
         let led = matches!(server.process.zab.role(), Some((Role::Leading, _)));
-        let Process { zab, state, timers, booting, outstanding } = &mut server.process;
+        let Process { zab, state, timers, booting, outstanding, behind } = &mut server.process;
         let (net, sights) = (&mut self.outcome.net, &mut self.outcome.sights);
         let story = self.story.as_deref_mut();
         let mut sink = Sink::new(&mut server.disk, state, timers, net, sights, story);
         zab.step(input, &mut sink);
         if sink.looked {
-            (*booting, *outstanding) = (false, false);
+            (*booting, *outstanding, *behind) = (false, false, false);
         }
         let Sink { claims, breaches, fault, established, delivered, appended, looked, reload, .. } = sink;
         if let Some((rule, why)) = fault

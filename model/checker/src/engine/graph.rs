@@ -31,9 +31,9 @@ pub fn traps<M: Model>(search: &mut Search<'_, M>) -> Traps<M::Action> {
     let count = search.states.len();
     let mut live = vec![false; count];
     let mut found = Traps { demanded: 0, goals: 0, traps: 0, first: None };
-    for index in 0..count {
-        live[index] = model.is_goal(&parts(search, index));
-        found.goals += usize::from(live[index]);
+    for (index, live) in live.iter_mut().enumerate() {
+        *live = model.is_goal(&parts(search, index));
+        found.goals += usize::from(*live);
     }
     // Edges mostly lead to states found later: walking backwards settles almost all of them in one pass.
     let mut changed = true;
@@ -46,10 +46,10 @@ pub fn traps<M: Model>(search: &mut Search<'_, M>) -> Traps<M::Action> {
             }
         }
     }
-    for index in 0..count {
+    for (index, live) in live.iter().enumerate() {
         if model.is_demanded(&parts(search, index)) {
             found.demanded += 1;
-            if !live[index] {
+            if !live {
                 found.traps += 1;
                 if found.first.is_none() {
                     let path = search.path_to(u32::try_from(index).expect("fewer than 2^32 states"));

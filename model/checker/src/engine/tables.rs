@@ -128,16 +128,16 @@ impl<'m, M: Model> Tables<'m, M> {
         let mut best = 0;
         for symmetry in 1..self.symmetries.len() {
             let mut less = false;
-            for slot in 0..ids.len() {
+            for (slot, held) in ids.iter_mut().enumerate() {
                 let source = self.symmetries[symmetry].slots[slot];
                 let id = self.renamed(symmetry, scratch[source]);
-                if !less && id > ids[slot] {
+                if !less && id > *held {
                     break;
                 }
-                if id < ids[slot] && !less {
+                if id < *held && !less {
                     (less, best) = (true, symmetry);
                 }
-                ids[slot] = id;
+                *held = id;
             }
         }
         best

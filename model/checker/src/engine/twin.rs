@@ -1,6 +1,6 @@
 //! The second opinion: stateright's checker over the same model on plain cloned states.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use stateright::{Checker, Property};
 
@@ -53,7 +53,8 @@ impl<M: Model> stateright::Model for Twin<M> {
         let mut text = state.step_narrated(&self.0, &named.action).join("\n");
         text.push_str("\n\n");
         for (slot, part) in state.parts.iter().enumerate() {
-            text.push_str(&format!("{}: {part:?}\n", self.0.slot_name(slot)));
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{}: {part:#?}", self.0.slot_name(slot));
         }
         Some(text)
     }

@@ -108,7 +108,9 @@ impl Action {
             | Self::Break { learner: one, leader: other } => (*one, *other) = (name(*one), name(*other)),
             Self::Elect { leader, followers } => {
                 *leader = name(*leader);
-                followers.iter_mut().for_each(|id| *id = name(*id));
+                for id in followers.iter_mut() {
+                    *id = name(*id);
+                }
                 followers.sort_unstable();
             }
             Self::Timeout { server, timer } => {

@@ -1,5 +1,10 @@
 //! The rules of `spec`, each asked of the parts that it speaks of, and what a search should meet.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "each function asks the rules of one scope and no others"
+)]
+
 use std::collections::BTreeSet;
 
 use spec::{
@@ -12,7 +17,7 @@ use super::{View, Zab};
 use crate::engine::{Broken, Verdict};
 
 /// What a search of `zab` should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 12] = [
+const SIGHTS: [(&str, Option<Sight>); 13] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -20,6 +25,7 @@ const SIGHTS: [(&str, Option<Sight>); 12] = [
     ("ackepoch-again", Some(Sight::AckEpochAgain)),
     ("joiner-with-outstanding", Some(Sight::JoinerWithOutstanding)),
     ("commit-while-joining", Some(Sight::CommitWhileJoining)),
+    ("joined-behind", Some(Sight::JoinedBehind)),
     ("foreign-suffix-removed", Some(Sight::ForeignSuffixRemoved)),
     ("overflow-step-down", Some(Sight::OverflowStepDown)),
     ("torn-tail-kept-in-part", Some(Sight::TornTailKept)),
@@ -71,13 +77,12 @@ impl Zab {
         let mut verdict = Verdict::default();
         for rule in rule::all().filter(|rule| self.bounds.local_rules || is_history_rule(rule)) {
             match ask(rule) {
-                Ruling::Silent => {}
                 Ruling::Holds => verdict.witnesses |= self.bit(rule.id),
                 Ruling::Broken if verdict.broken.is_none() => {
                     let why = format!("{}; but {}", rule.statement, found());
                     verdict.broken = Some(Broken::new(rule.id, why));
                 }
-                Ruling::Broken => {}
+                Ruling::Silent | Ruling::Broken => {}
             }
         }
         verdict

@@ -16,6 +16,7 @@ pub enum Tier {
 
 /// What shapes the servers, and how much may happen.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that are set one by one on the command line")]
 pub struct Bounds {
     /// How many servers there are.
     pub servers: u8,
