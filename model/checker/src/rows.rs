@@ -214,6 +214,7 @@ fn mutants() -> Vec<Row> {
     let calm = Bounds { tier: Tier::Coarse, timeouts: 0, ..Bounds::default() };
     let slow = Bounds { eager: false, ..calm.clone() };
     vec![
+        zab("slow-joining", Bounds { elections: 1, ..slow.clone() }, &["joined-behind"]),
         zab(
             "joining",
             Bounds { elections: 1, ..calm.clone() },
