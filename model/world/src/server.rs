@@ -331,14 +331,14 @@ impl<'a> Run<'a> {
                     self.outcome.sights.insert(Sight::CommitWhileJoining);
                     server.process.outstanding = false;
                 }
-                let (serves, has_role) = (server.zab().is_serving(), server.zab().role().is_some());
-                server.process.outstanding &= !serves;
-                if server.process.behind && serves {
+                let (active, has_role) = (server.zab().is_serving(), server.zab().role().is_some());
+                server.process.outstanding &= !active;
+                if server.process.behind && active {
                     self.outcome.sights.insert(Sight::JoinedBehind);
                 }
                 // A follower that serves logs nothing of a synchronisation, and a leader was never behind.
                 server.process.behind |= self.outcome.appended;
-                server.process.behind &= has_role && !serves;
+                server.process.behind &= has_role && !active;
                 Ok(())
             }
             Frame::Snapshot { last, state } => {
