@@ -85,7 +85,7 @@ pub trait Effects<T> {
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &T);
     /// Cuts the log behind this transaction and drops every snapshot of something later.
     fn truncate(&mut self, ticket: Ticket, last: Zxid);
-    /// Makes durable what recovery read from the log.
+    /// Makes durable all that recovery read: the log, the snapshot below it and the epoch files.
     fn sync_log(&mut self, ticket: Ticket);
     /// Stores the epoch promised, atomically.
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch);
