@@ -42,9 +42,9 @@ fn model_table(budget: &str, commit: &str, rows: &str) -> Result<String> {
         String::new(),
         format!("`cargo zabcheck check --budget {budget}`, at commit {commit}:"),
         String::new(),
-        "| model | row | distinct states | steps computed | depth | seconds | bytes a state | outcome |"
+        "| model | row | bounds | distinct states | steps computed | depth | seconds | bytes a state | outcome |"
             .to_owned(),
-        "|---|---|--:|--:|--:|--:|--:|---|".to_owned(),
+        "|---|---|---|--:|--:|--:|--:|--:|---|".to_owned(),
     ];
     for row in rows.lines().filter(|line| line.starts_with('{')) {
         let row: Value = serde_json::from_str(row).context("a row of the checker")?;
@@ -58,9 +58,10 @@ fn model_table(budget: &str, commit: &str, rows: &str) -> Result<String> {
             (None, false) => "not exhausted".to_owned(),
         };
         lines.push(format!(
-            "| {} | {} | {} | {} | {} | {:.1} | {} | {outcome} |",
+            "| {} | {} | {} | {} | {} | {} | {:.1} | {} | {outcome} |",
             word("model"),
             word("row"),
+            word("bounds"),
             row["distinct"],
             row["generated"],
             row["depth"],
@@ -171,12 +172,12 @@ mod tests {
 
     #[test]
     fn a_budget_replaces_its_own_section_only() {
-        let row = r#"{"model":"zab","row":"fine","distinct":7,"generated":9,"depth":3,"seconds":0.25,
+        let row = r#"{"model":"zab","row":"fine","bounds":"3 servers","distinct":7,"generated":9,"depth":3,"seconds":0.25,
             "bytes_per_state":60,"exhausted":true,"broken":null,"missing":[]}"#
             .replace('\n', "");
         let quick = model_table("quick", "abc", &row).expect("a row");
         assert!(
-            quick.contains("| zab | fine | 7 | 9 | 3 | 0.2 | 60 | exhausted, every rule holds |"),
+            quick.contains("| zab | fine | 3 servers | 7 | 9 | 3 | 0.2 | 60 | exhausted, every rule holds |"),
             "{quick}"
         );
         let broken = row.replace("null", "\"I-8\"");

@@ -54,6 +54,21 @@ impl Setup {
         }
     }
 
+    /// The bounds in words: a claim of exhaustion is one only beside them.
+    pub fn bounds(&self) -> String {
+        match self {
+            Self::Zab(bounds) => bounds.to_string(),
+            Self::Election(config) => {
+                let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
+                let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
+                format!(
+                    "votes {}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
+                    votes.join(" ")
+                )
+            }
+        }
+    }
+
     /// The setup with some of its bounds changed, as `key=value`.
     ///
     /// # Errors

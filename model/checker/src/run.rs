@@ -46,6 +46,8 @@ pub struct Report {
     pub budget: String,
     /// The row's name.
     pub row: String,
+    /// The bounds in words.
+    pub bounds: String,
     /// Distinct states.
     pub distinct: usize,
     /// Transitions computed.
@@ -125,6 +127,7 @@ fn run_model<M: Model + Clone + fmt::Debug>(
         model: row.setup.model(),
         budget: budget.to_owned(),
         row: row.name.to_owned(),
+        bounds: row.setup.bounds(),
         distinct: outcome.progress.distinct,
         generated: outcome.progress.generated,
         depth: outcome.depth,

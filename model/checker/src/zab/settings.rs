@@ -1,5 +1,7 @@
 //! The bounds of a search.
 
+use std::fmt;
+
 use protocol::Quorum;
 use serde::{Deserialize, Serialize};
 use spec::ServerId;
@@ -73,6 +75,37 @@ impl Default for Bounds {
             symmetric: true,
             local_rules: true,
         }
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, elections, txns, crashes, breaks, .. } = self;
+        let tier = if self.tier == Tier::Fine { "fine" } else { "coarse" };
+        let disk = match (self.eager, self.torn) {
+            (true, _) => "eager disk",
+            (false, true) => "async disk, torn tails",
+            (false, false) => "async disk",
+        };
+        write!(f, "{tier}, {disk}; {servers} servers, {elections} elections each, {txns} txns, ")?;
+        write!(f, "{crashes} crashes, {breaks} breaks, ")?;
+        match self.timeouts {
+            u8::MAX => f.write_str("timers free")?,
+            timeouts => write!(f, "{timeouts} timeouts")?,
+        }
+        if self.reigns != u8::MAX {
+            write!(f, ", {} reigns", self.reigns)?;
+        }
+        if self.window < 500 {
+            write!(f, ", window {}", self.window)?;
+        }
+        if !self.log_sync {
+            f.write_str(", no DIFF from the log")?;
+        }
+        if self.counter_max != u32::MAX {
+            write!(f, ", counter up to {}", self.counter_max)?;
+        }
+        f.write_str(if self.refusals { ", dials refused" } else { "" })
     }
 }
 
