@@ -112,6 +112,17 @@ impl Rule {
         }
     }
 
+    /// Whether it speaks of histories, and not of one step, message or server only. A flaw in replication must break
+    /// one of these.
+    pub fn is_about_histories(&self) -> bool {
+        let named = ["PrefixConsistency", "DeliveredIsCommitted", "R-2"];
+        let numbered = self.id.strip_prefix("I-").and_then(|rest| rest.split('-').next()?.parse().ok());
+        named.contains(&self.id)
+            || self.id.starts_with("CommittedLog")
+            || self.id.starts_with("S-")
+            || numbered.is_some_and(|number: u8| number <= 10)
+    }
+
     /// The verdict on a run as it stands. Rules about steps, messages and clients are silent here.
     pub fn judge<H: History>(&self, run: &H) -> Verdict {
         let (servers, record) = (run.servers(), run.record());

@@ -9,6 +9,7 @@ mod link;
 mod server;
 mod sink;
 mod sketch;
+mod step;
 mod view;
 
 use spec::Zxid;
@@ -16,6 +17,7 @@ use spec::Zxid;
 pub use disk::{Disk, Keep};
 pub use link::{End, Frame, Link, LinkChange, Side};
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
+pub use step::Step;
 pub use view::entries;
 
 /// What is replicated: a number that no other transaction of the run has.

@@ -43,16 +43,6 @@ fn tested_rules() -> impl Iterator<Item = &'static Rule> {
     rule::all().filter(|rule| !matches!(rule.check, Check::Breach(_) | Check::Clients))
 }
 
-/// The rules that speak of histories. Only these count when a flaw in replication is to be caught by its effect.
-fn is_history_rule(rule: &Rule) -> bool {
-    let named = ["PrefixConsistency", "DeliveredIsCommitted", "R-2"];
-    let numbered = rule.id.strip_prefix("I-").and_then(|rest| rest.split('-').next()?.parse().ok());
-    named.contains(&rule.id)
-        || rule.id.starts_with("CommittedLog")
-        || rule.id.starts_with("S-")
-        || numbered.is_some_and(|number: u8| number <= 10)
-}
-
 /// A sequence of transactions for a reader.
 pub(super) fn sequence(entries: &[Entry]) -> String {
     let entries: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.zxid, entry.digest)).collect();
@@ -75,7 +65,7 @@ impl Zab {
 
     fn judge(&self, ask: impl Fn(&Rule) -> Ruling, found: impl Fn() -> String) -> Verdict {
         let mut verdict = Verdict::default();
-        for rule in rule::all().filter(|rule| self.bounds.local_rules || is_history_rule(rule)) {
+        for rule in rule::all().filter(|rule| self.bounds.local_rules || rule.is_about_histories()) {
             match ask(rule) {
                 Ruling::Holds => verdict.witnesses |= self.bit(rule.id),
                 Ruling::Broken if verdict.broken.is_none() => {
