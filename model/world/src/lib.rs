@@ -5,7 +5,9 @@
 //! the model that composes them.
 
 mod disk;
+mod ensemble;
 mod link;
+pub mod script;
 mod server;
 mod sink;
 mod sketch;
@@ -15,6 +17,7 @@ mod view;
 use spec::Zxid;
 
 pub use disk::{Disk, Keep};
+pub use ensemble::{Ensemble, Halt};
 pub use link::{End, Frame, Link, LinkChange, Side};
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use step::Step;

@@ -94,6 +94,23 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whom it names.
+    pub fn servers(&self) -> Vec<ServerId> {
+        match self {
+            Self::Decide { server: one, leader: other }
+            | Self::Join { learner: one, leader: other }
+            | Self::Connect { learner: one, leader: other }
+            | Self::Read { learner: one, leader: other, at: _ }
+            | Self::Notice { learner: one, leader: other, at: _ }
+            | Self::Break { learner: one, leader: other } => vec![*one, *other],
+            Self::Elect { leader, followers } => followers.iter().chain([leader]).copied().collect(),
+            Self::Timeout { server, .. }
+            | Self::Finish { server, .. }
+            | Self::Propose { server }
+            | Self::Crash { server, .. } => vec![*server],
+        }
+    }
+
     /// The same under other names. Who follows in an election stays in the order of names.
     #[must_use]
     pub fn renamed(&self, name: impl Fn(ServerId) -> ServerId) -> Self {
