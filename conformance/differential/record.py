@@ -410,6 +410,39 @@ def record_standalone(classpath, version, folder):
     save("snapshot", version, "Snapshot files.", {"files": snapshots})
 
 
+def record_packed(classpath, version, folder):
+    """The same state, written as a snapshot in each of the ways that snapshots are packed in."""
+    port = free_ports(1)[0]
+    data = os.path.join(folder, "data")
+    os.makedirs(data)
+    config = f"dataDir={data}\nclientPort={port}\ntickTime=2000\nextendedTypesEnabled=true\npreAllocSize=64\n"
+    server = Server(classpath, folder, config, port).start()
+    files = []
+    try:
+        server.wait()
+        c = Client(port, "", None).connect(timeout=40000)
+        # More than one block of snappy-java's 32 KiB.
+        c.call("", 1, create("/random", os.urandom(2000)))
+        c.call("", 1, create("/even", b"even" * 10000))
+        c.call("", 15, create("/ephemeral", b"", flags=1))
+        c.call("", 21, create("/ttl", flags=5) + i64(60000))
+        server.stop()
+        label = None
+        for method in ("", "gz", "snappy"):
+            # A start without anything to do ends with a snapshot.
+            server.props = [f"-Dzookeeper.snapshot.compression.method={method}"]
+            server.start().wait()
+            server.stop()
+            disk = os.path.join(data, "version-2")
+            label = label or max(int(name.split(".")[1], 16) for name in os.listdir(disk) if name.startswith("snapshot."))
+            name = f"snapshot.{label:x}" + (method and "." + method)
+            with open(os.path.join(disk, name), "rb") as file:
+                files.append({"file": name, "hex": file.read().hex()})
+    finally:
+        server.stop()
+    save("packed", version, "The same snapshot plain, as gzip, and in snappy-java's format.", {"files": files})
+
+
 # Between servers.
 
 class Proxy:
@@ -620,13 +653,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classpath", required=True)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--only", choices=["standalone", "ensemble"])
+    parser.add_argument("--only", choices=["standalone", "ensemble", "packed"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if args.only != "ensemble":
-            record_standalone(args.classpath, args.version, os.path.join(folder, "standalone"))
-        if args.only != "standalone":
-            record_ensemble(args.classpath, args.version, os.path.join(folder, "ensemble"))
+        for name, make in (("standalone", record_standalone), ("packed", record_packed), ("ensemble", record_ensemble)):
+            if args.only in (None, name):
+                make(args.classpath, args.version, os.path.join(folder, name))
 
 
 if __name__ == "__main__":

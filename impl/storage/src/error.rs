@@ -78,15 +78,6 @@ pub enum Error {
         /// What it should hold.
         wanted: &'static str,
     },
-    /// A snapshot that is packed in a way this version cannot unpack.
-    #[error(
-        "{path} is compressed, which is not supported; let Apache ZooKeeper write a snapshot with \
-         zookeeper.snapshot.compression.method unset, or unpack the file if it is a .gz"
-    )]
-    Compressed {
-        /// The file.
-        path: PathBuf,
-    },
     /// The log does not hold a transaction that was asked for.
     #[error(
         "the log in {path} has no transaction behind {after}, though one through {through} was asked for"

@@ -17,6 +17,10 @@ pub(crate) const NEXT_SNAPSHOT: &str = "next.snapshot";
 /// The last place in the log that is known to be synced.
 pub(crate) const MARK: &str = "synced.mark";
 
+/// How the names of packed snapshots end.
+const GZIP_END: &str = ".gz";
+const SNAPPY_END: &str = ".snappy";
+
 /// The folders of one server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Layout {
@@ -68,21 +72,48 @@ impl Layout {
         Ok(found)
     }
 
-    /// The labels of the snapshots, newest first, with the names of those that are compressed.
-    pub(crate) fn list_snapshots(&self, disk: &impl Disk) -> Result<Vec<(Zxid, Option<PathBuf>)>, Error> {
+    /// The snapshots, newest first; of two with the same label the plain one first.
+    pub(crate) fn list_snapshots(&self, disk: &impl Disk) -> Result<Vec<SnapshotName>, Error> {
         let names = disk.list(&self.snapshots).context("list", &self.snapshots)?;
-        let mut found = Vec::new();
-        for name in &names {
-            if let Some(label) = zxid_of(name, "snapshot") {
-                found.push((label, None));
-            } else if let Some(label) =
-                [".gz", ".snappy"].iter().find_map(|end| zxid_of(name.strip_suffix(end)?, "snapshot"))
-            {
-                found.push((label, Some(self.snapshots.join(name))));
-            }
-        }
-        found.sort_unstable_by(|a, b| b.cmp(a));
+        let mut found: Vec<SnapshotName> =
+            names.iter().filter_map(|name| SnapshotName::parse(name)).collect();
+        found.sort_unstable_by_key(|name| (std::cmp::Reverse(name.label), name.packing));
         Ok(found)
+    }
+
+    /// The file of a snapshot that may be packed.
+    pub(crate) fn packed_snapshot(&self, name: SnapshotName) -> PathBuf {
+        let end = match name.packing {
+            Packing::Plain => return self.snapshot(name.label),
+            Packing::Gzip => GZIP_END,
+            Packing::Snappy => SNAPPY_END,
+        };
+        self.snapshots.join(format!("snapshot.{:x}{end}", name.label.0))
+    }
+}
+
+/// How a snapshot is packed. Ours are plain; Apache ZooKeeper can be told otherwise.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Packing {
+    Plain,
+    Gzip,
+    Snappy,
+}
+
+/// What the name of a snapshot says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SnapshotName {
+    pub(crate) label: Zxid,
+    pub(crate) packing: Packing,
+}
+
+impl SnapshotName {
+    fn parse(name: &str) -> Option<Self> {
+        let packed = |end, packing| Some((name.strip_suffix(end)?, packing));
+        let (plain, packing) = packed(GZIP_END, Packing::Gzip)
+            .or_else(|| packed(SNAPPY_END, Packing::Snappy))
+            .unwrap_or((name, Packing::Plain));
+        Some(Self { label: zxid_of(plain, "snapshot")?, packing })
     }
 }
 
@@ -96,6 +127,18 @@ fn zxid_of(name: &str, kind: &str) -> Option<Zxid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_is_found_under_the_name_that_it_has() {
+        let layout = Layout::new(Path::new("/d"), None);
+        for name in ["snapshot.1f", "snapshot.0.gz", "snapshot.100000002.snappy"] {
+            let parsed = SnapshotName::parse(name).expect("a snapshot");
+            assert_eq!(layout.packed_snapshot(parsed), layout.snapshots.join(name));
+        }
+        for name in ["snapshot.gz", "snapshot.1.zip", "snapshot.1.gz.gz", "log.1.gz", "snapshot.01.gz"] {
+            assert_eq!(SnapshotName::parse(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_taken_only_as_they_are_written() {

@@ -12,6 +12,7 @@
 pub mod disk;
 mod error;
 mod layout;
+mod load;
 mod log;
 mod mark;
 mod purge;
@@ -22,6 +23,7 @@ pub mod snapshot;
 mod spare;
 mod store;
 mod text;
+mod unpack;
 
 pub use disk::{Disk, File, RealDisk};
 pub use error::Error;

@@ -285,7 +285,7 @@ impl<D: Disk> Log<D> {
                 return Ok(log.last);
             };
             // A later snapshot may bridge a hole that opens when it goes.
-            if !log.store.read(base, last)?.reaches_its_end()? {
+            if !log.store.read(base.label, last)?.reaches_its_end()? {
                 return Ok(log.last);
             }
             let place = log.place_of(last)?;

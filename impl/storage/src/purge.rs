@@ -24,9 +24,9 @@ impl<D: Disk> Store<D> {
         let whole = self.snapshots().whole()?;
         let mut purged = Purged::default();
         let Some(oldest) = whole.get(keep.max(1) - 1).copied() else { return Ok(purged) };
-        for (label, compressed) in layout.list_snapshots(disk)? {
-            if label < oldest {
-                let path = compressed.unwrap_or_else(|| layout.snapshot(label));
+        for name in layout.list_snapshots(disk)? {
+            if name.label < oldest {
+                let path = layout.packed_snapshot(name);
                 // A cut of the log may be removing snapshots too.
                 purged.snapshots +=
                     usize::from(if_there(disk.remove(&path)).context("remove", &path)?.is_some());

@@ -1,13 +1,12 @@
 //! A start: read what is there, let [`protocol::recovery`] decide, load and replay. Nothing is written here; what is
 //! left to do on disk is kept as [`Repairs`] until the log is told to carry them out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, path::PathBuf};
 
 use protocol::{
     Recovered,
     recovery::{
-        self, BATCH_BYTES_MAX, Found, Mark, Plan, Record, Refusal, Segment, Snapshot, SnapshotVerdict,
-        Verdict,
+        self, BATCH_BYTES_MAX, Found, Mark, Plan, Record, Segment, Snapshot, SnapshotVerdict, Verdict,
     },
 };
 use spec::{Epoch, Machine, Zxid};
@@ -21,9 +20,10 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
+    layout::Packing,
+    load::{Loaded, load},
     mark,
     segment::{Entries, Place},
-    snapshot::{is_whole, load},
     store::Store,
     text::{is_initialize, remove_initialize},
 };
@@ -50,7 +50,7 @@ pub(crate) struct Repairs {
     /// The files of the log that were read.
     segments: Vec<Zxid>,
     /// The snapshot that was read; without one the empty state is to be stored.
-    snapshot: Option<Zxid>,
+    snapshot: Option<PathBuf>,
     /// The received state that is to take the place of everything else.
     install: Option<Zxid>,
     /// The epochs whose file is missing.
@@ -85,9 +85,8 @@ impl Repairs {
             disk.open_write(&path).context("open", &path)?.sync().synced(&path)?;
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
-        if let Some(label) = self.snapshot {
-            let path = layout.snapshot(label);
-            disk.open_write(&path).context("open", &path)?.sync().synced(&path)?;
+        if let Some(path) = &self.snapshot {
+            disk.open_write(path).context("open", path)?.sync().synced(path)?;
         } else {
             store.snapshots().save(&mut Tree::new())?;
         }
@@ -111,7 +110,7 @@ impl Repairs {
 pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let (disk, layout) = (store.disk(), store.layout());
     let received = layout.find_received(disk)?;
-    let Looked { snapshots, mut tree, mut warnings } = match received {
+    let Looked { snapshots, loaded, mut warnings } = match received {
         Some(label) => look_at_received(store, label)?,
         None => look(store)?,
     };
@@ -132,10 +131,11 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
         unsnapped: store.config().trust_empty,
         batch_bytes_max: BATCH_BYTES_MAX,
     };
-    let plan = recovery::recover(config, &found).map_err(|refusal| refuse(store, refusal))?;
+    let refuse = |refusal| Error::Refused { path: layout.logs.clone(), refusal };
+    let plan = recovery::recover(config, &found).map_err(refuse)?;
     warnings.extend(plan.cuts.iter().map(|cut| tell_cut(*cut, &found, &plan)));
-    let mut tree = tree.take().unwrap_or_default();
-    let repairs = Repairs { install: received, ..repairs(&found, &plan) };
+    let (mut tree, snapshot) = loaded.map(|(tree, path)| (tree, Some(path))).unwrap_or_default();
+    let repairs = Repairs { install: received, snapshot, ..repairs(&found, &plan) };
     let replayed = plan.replay.len();
     let recovered = replay(store, &found, &plan, &mut tree)?;
     Ok(Recovery { tree, recovered, warnings, replayed, repairs })
@@ -143,40 +143,27 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
 
 struct Looked {
     snapshots: Vec<Snapshot>,
-    /// The state in the last of them, if that is valid.
-    tree: Option<Tree>,
+    /// The state in the last of them, if that is valid, and its file (for one that was received, its file to be).
+    loaded: Option<(Tree, PathBuf)>,
     warnings: Vec<String>,
 }
 
 /// Looks at the snapshots, newest first, up to the first that is whole.
 fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
     let (disk, layout) = (store.disk(), store.layout());
-    let mut looked = Looked { snapshots: Vec::new(), tree: None, warnings: Vec::new() };
-    for (label, compressed) in layout.list_snapshots(disk)? {
-        let path = layout.snapshot(label);
-        let verdict = if let Some(path) = compressed {
-            looked
-                .warnings
-                .push(format!("passed over {}: compressed snapshots are not supported", path.display()));
-            SnapshotVerdict::Broken
-        } else if is_whole(disk, &path)? {
-            match load(disk, &path, label)? {
-                Ok(tree) => {
-                    looked.snapshots.push(Snapshot { label, verdict: SnapshotVerdict::Valid });
-                    looked.tree = Some(tree);
-                    break;
-                }
-                Err(damage) => {
-                    looked
-                        .warnings
-                        .push(format!("passed over {}, which is damaged: {damage}", path.display()));
-                    SnapshotVerdict::Broken
-                }
+    let mut looked = Looked { snapshots: Vec::new(), loaded: None, warnings: Vec::new() };
+    for name in layout.list_snapshots(disk)? {
+        let (label, path) = (name.label, layout.packed_snapshot(name));
+        let (verdict, why) = match load(disk, &path, label, name.packing)? {
+            Loaded::Whole(tree) => {
+                looked.snapshots.push(Snapshot { label, verdict: SnapshotVerdict::Valid });
+                looked.loaded = Some((*tree, path));
+                break;
             }
-        } else {
-            looked.warnings.push(format!("passed over {}, which was never finished", path.display()));
-            SnapshotVerdict::Incomplete
+            Loaded::Unfinished => (SnapshotVerdict::Incomplete, "was never finished".to_owned()),
+            Loaded::Damaged(damage) => (SnapshotVerdict::Broken, format!("is damaged: {damage}")),
         };
+        looked.warnings.push(format!("passed over {}, which {why}", path.display()));
         looked.snapshots.push(Snapshot { label, verdict });
     }
     Ok(looked)
@@ -184,15 +171,20 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
 
 /// A crash came between receiving a state and having it take the place of the old one: it counts (rule D-13).
 fn look_at_received<D: Disk>(store: &Store<D>, label: Zxid) -> Result<Looked, Error> {
-    let path = store.layout().received(label);
-    let (verdict, tree, warning) = match load(store.disk(), &path, label)? {
-        Ok(tree) => {
-            let warning = format!("{} takes the place of the older state and its log", path.display());
-            (SnapshotVerdict::Valid, Some(tree), warning)
-        }
-        Err(damage) => (SnapshotVerdict::Broken, None, format!("{} is damaged: {damage}", path.display())),
+    let (layout, path) = (store.layout(), store.layout().received(label));
+    let damaged = |why: String| {
+        let warning = format!("{} is damaged: {why}", path.display());
+        (SnapshotVerdict::Broken, None, warning)
     };
-    Ok(Looked { snapshots: vec![Snapshot { label, verdict }], tree, warnings: vec![warning] })
+    let (verdict, loaded, warning) = match load(store.disk(), &path, label, Packing::Plain)? {
+        Loaded::Whole(tree) => {
+            let warning = format!("{} takes the place of the older state and its log", path.display());
+            (SnapshotVerdict::Valid, Some((*tree, layout.snapshot(label))), warning)
+        }
+        Loaded::Unfinished => damaged("it has no end".to_owned()),
+        Loaded::Damaged(damage) => damaged(damage.to_string()),
+    };
+    Ok(Looked { snapshots: vec![Snapshot { label, verdict }], loaded, warnings: vec![warning] })
 }
 
 /// What stands where in a file of the log.
@@ -210,18 +202,6 @@ fn scan<D: Disk>(store: &Store<D>, first: Zxid) -> Result<Segment<()>, Error> {
             Place::End { at } => return Ok(Segment { first, records, end: at }),
         }
     }
-}
-
-/// A refusal, or the better reason for one.
-fn refuse<D: Disk>(store: &Store<D>, refusal: Refusal) -> Error {
-    let layout = store.layout();
-    if let Refusal::SnapshotBroken { label } = refusal
-        && let Ok(snapshots) = layout.list_snapshots(store.disk())
-        && let Some((_, Some(path))) = snapshots.into_iter().find(|(l, path)| *l == label && path.is_some())
-    {
-        return Error::Compressed { path };
-    }
-    Error::Refused { path: layout.logs.clone(), refusal }
 }
 
 fn tell_cut(cut: Mark, found: &Found<()>, plan: &Plan<()>) -> String {
@@ -250,7 +230,7 @@ fn repairs(found: &Found<()>, plan: &Plan<()>) -> Repairs {
     let segments = found.segments.iter().map(|segment| segment.first).collect();
     let accepted = found.accepted.is_none().then_some(plan.accepted);
     let current = found.current.is_none().then_some(plan.current);
-    Repairs { cuts, segments, snapshot: plan.snapshot, install: None, accepted, current, end }
+    Repairs { cuts, segments, snapshot: None, install: None, accepted, current, end }
 }
 
 /// Reads the log again and applies what the plan says.

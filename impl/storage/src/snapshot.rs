@@ -1,29 +1,23 @@
-//! Snapshot files: written under another name, synced, renamed (rule D-13); loaded in pieces.
+//! Snapshot files: written under another name, synced, renamed (rule D-13).
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use spec::Zxid;
-use tree::{Progress, Tree, TreeBuilder, Walk, WalkedNode};
-use wire::{
-    Decoder,
-    record::STREAM_FIELD_BYTES_MAX,
-    snapshot::{self, Checksum, Piece, Reader, SnapshotDigest, Trailer},
-};
+use tree::{Progress, Tree, Walk, WalkedNode};
+use wire::snapshot::{self, Checksum, SnapshotDigest, Trailer};
 
 use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::NEXT_SNAPSHOT,
+    layout::{NEXT_SNAPSHOT, SnapshotName},
+    load::is_whole,
     store::Store,
     text::if_there,
 };
 
-/// Written and read in pieces of about this many bytes.
+/// Written in pieces of about this many bytes.
 const PIECE_BYTES: usize = 1 << 20;
-/// How every whole snapshot ends.
-const LAST_BYTES: [u8; 5] = [0, 0, 0, 1, b'/'];
 /// The formula of the tree's digest.
 const DIGEST_VERSION: i32 = 2;
 
@@ -102,26 +96,35 @@ impl<D: Disk> Snapshots<D> {
     /// # Errors
     /// [`Error::Io`].
     pub fn newest(&self) -> Result<Option<(Zxid, u64)>, Error> {
-        let Some(label) = self.newest_whole(Zxid(u64::MAX))? else { return Ok(None) };
-        let path = self.store.layout().snapshot(label);
+        let Some(name) = self.newest_whole(Zxid(u64::MAX))? else { return Ok(None) };
+        let path = self.store.layout().packed_snapshot(name);
         let file = self.store.disk().open(&path).context("open", &path)?;
-        Ok(Some((label, file.len().context("read the length of", &path)?)))
+        Ok(Some((name.label, file.len().context("read the length of", &path)?)))
     }
 
     /// The labels of the snapshots that have their end, newest first.
     pub(crate) fn whole(&self) -> Result<Vec<Zxid>, Error> {
         let mut whole = Vec::new();
-        for (label, compressed) in self.store.layout().list_snapshots(self.store.disk())? {
-            if compressed.is_none() && is_whole(self.store.disk(), &self.store.layout().snapshot(label))? {
-                whole.push(label);
+        for name in self.store.layout().list_snapshots(self.store.disk())? {
+            if whole.last() != Some(&name.label) && self.is_whole(name)? {
+                whole.push(name.label);
             }
         }
         Ok(whole)
     }
 
     /// The newest of them at or below `last`.
-    pub(crate) fn newest_whole(&self, last: Zxid) -> Result<Option<Zxid>, Error> {
-        Ok(self.whole()?.into_iter().find(|label| *label <= last))
+    pub(crate) fn newest_whole(&self, last: Zxid) -> Result<Option<SnapshotName>, Error> {
+        for name in self.store.layout().list_snapshots(self.store.disk())? {
+            if name.label <= last && self.is_whole(name)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_whole(&self, name: SnapshotName) -> Result<bool, Error> {
+        is_whole(self.store.disk(), &self.store.layout().packed_snapshot(name), name.packing)
     }
 
     /// Removes every snapshot labelled behind `last`, durably, and keeps those that are being written from coming to
@@ -130,9 +133,9 @@ impl<D: Disk> Snapshots<D> {
         let layout = self.store.layout();
         let mut cuts = self.store.cuts();
         *cuts += 1;
-        for (label, compressed) in layout.list_snapshots(self.store.disk())? {
-            if label > last {
-                let path = compressed.unwrap_or_else(|| layout.snapshot(label));
+        for name in layout.list_snapshots(self.store.disk())? {
+            if name.label > last {
+                let path = layout.packed_snapshot(name);
                 if_there(self.store.disk().remove(&path)).context("remove", &path)?;
             }
         }
@@ -233,134 +236,4 @@ pub fn put_head(walk: &Walk, out: &mut Vec<u8>) {
 /// Appends a node to a snapshot's body.
 pub fn put_node(node: WalkedNode<'_>, out: &mut Vec<u8>) {
     snapshot::put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
-}
-
-/// Whether a snapshot has its end: if not, a crash came while it was written. One that has been purged meanwhile has
-/// none.
-pub(crate) fn is_whole<D: Disk>(disk: &D, path: &Path) -> Result<bool, Error> {
-    let Some(file) = if_there(disk.open(path)).context("open", path)? else { return Ok(false) };
-    let length = file.len().context("read the length of", path)?;
-    let Some(at) = length.checked_sub(LAST_BYTES.len() as u64) else { return Ok(false) };
-    let mut last = [0; LAST_BYTES.len()];
-    file.read_at(&mut last, at).context("read", path)?;
-    Ok(last == LAST_BYTES)
-}
-
-/// Loads a snapshot; `Ok(Err(…))` if it does not read.
-pub(crate) fn load<D: Disk>(disk: &D, path: &Path, label: Zxid) -> Result<Result<Tree, Damage>, Error> {
-    let file = disk.open(path).context("open", path)?;
-    let length = file.len().context("read the length of", path)?;
-    let mut input = Input { file, path, length, at: 0, chunk: Bytes::new(), checksum: Checksum::new() };
-    match input.tree(label) {
-        Ok(tree) => Ok(Ok(tree)),
-        Err(Stop::Damage(damage)) => Ok(Err(damage)),
-        Err(Stop::Error(error)) => Err(error),
-    }
-}
-
-/// Why a snapshot does not read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Damage {
-    #[error(transparent)]
-    Wire(#[from] wire::Error),
-    #[error(transparent)]
-    Tree(#[from] tree::LoadError),
-}
-
-enum Stop {
-    Damage(Damage),
-    Error(Error),
-}
-
-impl<T: Into<Damage>> From<T> for Stop {
-    fn from(damage: T) -> Self {
-        Self::Damage(damage.into())
-    }
-}
-
-/// A snapshot file as it is read.
-struct Input<'a, F> {
-    file: F,
-    path: &'a Path,
-    length: u64,
-    /// What is read of the file.
-    at: u64,
-    /// What is read and not taken yet.
-    chunk: Bytes,
-    checksum: Checksum,
-}
-
-impl<F: File> Input<'_, F> {
-    fn tree(&mut self, label: Zxid) -> Result<Tree, Stop> {
-        self.fill()?;
-        let mut decoder = Decoder::stream(&self.chunk);
-        snapshot::file_header(&mut decoder)?;
-        let left = decoder.rest().len();
-        self.take(left);
-        let (mut reader, mut builder) = (Reader::new(), TreeBuilder::new());
-        while !self.pieces(&mut reader, &mut builder)? {
-            if self.at >= self.length {
-                return Err(wire::Error::Short { wanted: 1, left: 0 }.into());
-            }
-            self.fill()?;
-        }
-        while self.at < self.length {
-            if self.chunk.len() > Trailer::BYTES_MAX {
-                return Err(wire::Error::Trailing { what: "snapshot", left: self.chunk.len() }.into());
-            }
-            self.fill()?;
-        }
-        Trailer::decode(self.checksum.clone(), &self.chunk)?;
-        Ok(builder.finish(label)?)
-    }
-
-    /// Takes every piece that is whole; whether the last was among them.
-    fn pieces(&mut self, reader: &mut Reader, builder: &mut TreeBuilder) -> Result<bool, Stop> {
-        let chunk = self.chunk.clone();
-        let mut decoder = Decoder::shared(&chunk, STREAM_FIELD_BYTES_MAX);
-        let ended = loop {
-            match reader.next(&mut decoder)? {
-                None => break false,
-                Some(Piece::End) => break true,
-                Some(piece) => add(builder, piece)?,
-            }
-        };
-        let left = decoder.rest().len();
-        self.take(left);
-        Ok(ended)
-    }
-
-    /// Takes all but the last `left` bytes of what was read.
-    fn take(&mut self, left: usize) {
-        let taken = self.chunk.split_to(self.chunk.len() - left);
-        self.checksum.update(&taken);
-    }
-
-    /// Reads on behind what is not taken: at least as much again, so that a long field is not read time after time.
-    fn fill(&mut self) -> Result<(), Stop> {
-        let have = self.chunk.len();
-        let unread = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
-        let mut next = vec![0; have + unread.min(PIECE_BYTES.max(have))];
-        next[..have].copy_from_slice(&self.chunk);
-        let read =
-            self.file.read_at(&mut next[have..], self.at).context("read", self.path).map_err(Stop::Error)?;
-        if read < next.len() - have {
-            // It is shorter than it was.
-            self.length = self.at + read as u64;
-            next.truncate(have + read);
-        }
-        self.at += read as u64;
-        self.chunk = next.into();
-        Ok(())
-    }
-}
-
-fn add(builder: &mut TreeBuilder, piece: Piece) -> Result<(), tree::LoadError> {
-    match piece {
-        Piece::Session { session, timeout_ms } => builder.session(session, timeout_ms),
-        Piece::Acl { key, acl } => builder.acl(key, &acl),
-        Piece::Node { path, data, acl, stat } => builder.node(path.as_str(), data.as_deref(), acl, stat)?,
-        Piece::End => {}
-    }
-    Ok(())
 }

@@ -117,8 +117,8 @@ impl<D: Disk> Store<D> {
     /// is under way.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the files do not allow a safe start, [`Error::Unreadable`], [`Error::Compressed`],
-    /// [`Error::Text`], [`Error::Io`].
+    /// [`Error::Refused`] if the files do not allow a safe start, [`Error::Unreadable`], [`Error::Text`],
+    /// [`Error::Io`].
     pub fn recover(&self) -> Result<Recovery, Error> {
         let recovery = crate::recover::recover(self)?;
         self.inner.accepted.store(recovery.recovered.accepted.0, Ordering::Release);

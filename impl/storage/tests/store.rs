@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use common::{apply, body, txn};
 use protocol::recovery::Refusal;
@@ -275,20 +278,103 @@ fn a_damaged_snapshot_is_passed_over_if_the_log_leads_to_it() {
     );
 }
 
+/// The content of a file.
+fn content(disk: &MemoryDisk, name: &str) -> Vec<u8> {
+    let file = disk.open(&Path::new(DIR).join(name)).expect("there");
+    let mut bytes = vec![0; usize::try_from(file.len().expect("known")).expect("small")];
+    assert_eq!(file.read_at(&mut bytes, 0).expect("readable"), bytes.len());
+    bytes
+}
+
+fn put(disk: &MemoryDisk, name: &str, bytes: &[u8]) {
+    disk.create(&Path::new(DIR).join(name)).expect("created").write_at(bytes, 0).expect("written");
+}
+
+/// These bytes, packed as a file name's end says.
+fn pack(end: &str, bytes: &[u8]) -> Vec<u8> {
+    if end == "gz" {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("memory");
+        return encoder.finish().expect("memory");
+    }
+    let mut packed = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+    for block in bytes.chunks(32 << 10) {
+        let block = snap::raw::Encoder::new().compress_vec(block).expect("small");
+        packed.extend(u32::try_from(block.len()).expect("small").to_be_bytes());
+        packed.extend(block);
+    }
+    packed
+}
+
 #[test]
-fn a_compressed_snapshot_is_told_from_a_damaged_one() {
+fn a_packed_snapshot_is_as_good_as_a_plain_one() {
     let mut server = server();
-    server.log_through(20);
+    server.log_through(2000);
     server.snapshot();
-    let path = |name: &str| Path::new(DIR).join(name);
+    server.log_through(2010);
+    let plain = "snapshot.1000007d0";
     for end in ["gz", "snappy"] {
+        let name = format!("{plain}.{end}");
         let copy = server.disk.copy();
-        copy.rename(&path("snapshot.100000014"), &path(&format!("snapshot.100000014.{end}"))).expect("there");
-        let (_, recovery) = open(&copy).expect("the log leads there");
-        assert_eq!(recovery.recovered.last, z(20));
-        copy.remove(&path("snapshot.0")).expect("there");
-        let error = open(&copy).expect_err("nothing to start from");
-        assert!(matches!(error, Error::Compressed { .. }), "{error}");
+        put(&copy, &name, &pack(end, &content(&copy, plain)));
+        for gone in [plain, "snapshot.0"] {
+            copy.remove(&Path::new(DIR).join(gone)).expect("there");
+        }
+        let (store, mut recovery) = open(&copy).expect("it unpacks");
+        assert_eq!((recovery.recovered.floor, recovery.recovered.last), (z(2000), z(2010)));
+        assert_eq!(recovery.tree, server.tree);
+        assert_eq!(recovery.warnings, Vec::<String>::new());
+        assert_eq!(store.snapshots().newest().expect("readable").map(|(label, _)| label), Some(z(2000)));
+        // The log can be cut down to it, and a later plain one lets it be purged.
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        assert_eq!(log.truncate(z(2000)).expect("cut"), z(2000));
+        drop((log, store));
+        let (store, mut recovery) = open(&copy).expect("it unpacks");
+        assert_eq!(recovery.recovered.last, z(2000));
+        let mut batch = Batch::new();
+        batch.push(z(2001), &txn(z(2001), 1));
+        apply(&mut recovery.tree, z(2001), &txn(z(2001), 1));
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        log.append_batch(&batch).expect("written");
+        log.sync().expect("synced");
+        store.snapshots().save(&mut recovery.tree).expect("saved");
+        assert_eq!(store.purge(1).expect("purged").snapshots, 1);
+        assert!(copy.open(&Path::new(DIR).join(&name)).is_err(), "{name} is purged");
+        drop((log, store));
+        assert_eq!(open(&copy).expect("a start").1.recovered.last, z(2001));
+    }
+}
+
+#[test]
+fn a_packed_snapshot_that_was_cut_short_is_told_from_a_damaged_one() {
+    let mut server = server();
+    server.log_through(500);
+    server.snapshot();
+    let plain = "snapshot.1000001f4";
+    let bytes = content(&server.disk, plain);
+    server.disk.remove(&Path::new(DIR).join(plain)).expect("there");
+    for end in ["gz", "snappy"] {
+        let packed = pack(end, &bytes);
+        for length in [0, 1, 9, 10, 16, 18, packed.len() / 2, packed.len() - 1] {
+            let copy = server.disk.copy();
+            put(&copy, &format!("{plain}.{end}"), &packed[..length]);
+            let (_, recovery) = open(&copy).expect("the log leads there");
+            assert_eq!(recovery.recovered.last, z(500));
+            let warning = &recovery.warnings[0];
+            assert!(warning.contains(end) && warning.contains("never finished"), "{length}: {warning}");
+        }
+        let mut damaged = packed;
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0x55;
+        put(&server.disk, &format!("{plain}.{end}"), &damaged);
+        let (_, recovery) = open(&server.disk.copy()).expect("the log leads there");
+        assert!(recovery.warnings[0].contains("is damaged"), "{:?}", recovery.warnings);
+        let copy = server.disk.copy();
+        copy.remove(&Path::new(DIR).join("snapshot.0")).expect("there");
+        assert!(matches!(open(&copy), Err(Error::Refused { refusal: Refusal::SnapshotBroken { .. }, .. })));
+        server.disk.remove(&Path::new(DIR).join(format!("{plain}.{end}"))).expect("there");
     }
 }
 
