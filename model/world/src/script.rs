@@ -12,10 +12,12 @@
 //! timer 3 silence 1        a timer fires
 //! propose 3                a client writes to 3
 //! break 1 3                the link of 1 to 3 breaks; `notice 1 3` lets 1 notice
+//! gone 1                   all others notice that their links with 1 are cut; what was not read of it is lost
 //! crash 1 log=0,1 current=1 accepted=1 snapshot
 //!                          1 restarts, and of what was not synced this is left; without words, nothing
 //! settle 1 3               whatever goes on between these by itself, but for timers; without names, among all
-//! expect serving 1 2 3     also: leading, following, looking, state 1 2 = 1:1, disk 1 = 1:1, committed = 1:1
+//! expect serving 1 2 3     also: leading, following, looking, state 1 2 = 1:1, disk 1 = 1:1, committed = 1:1,
+//!                          silence 3->1 (nothing is under way)
 //! ```
 //!
 //! `leader=3` is short for an election of 3 by all others that has settled. `disk=lagging` has disk operations end
@@ -145,6 +147,7 @@ impl Player {
             Command::Deliver { from, to, what } => self.deliver(*from, *to, what),
             Command::Notice { server, other } => self.notice(*server, *other),
             Command::Break { one, other } => self.cut(*one, *other),
+            Command::Gone(server) => self.gone(*server),
             Command::Flush(server) => self.flush(*server),
             Command::Settle(among) => self.settle(among, true),
             Command::Expect(expect) => self.expect(expect),
@@ -178,14 +181,9 @@ impl Player {
     }
 
     fn deliver(&mut self, from: ServerId, to: ServerId, what: &str) -> Result<(), Stop> {
-        let found = self.connection(from, to, |run, learner, leader, at| {
-            run.link(learner, leader).is_some_and(|link| link.next(at).is_some())
-        });
-        let Some((learner, leader, at)) = found else {
+        let Some((learner, leader, at, next)) = self.unread(from, to) else {
             return self.unmet(&format!("{to} has nothing to read from {from}"));
         };
-        let next = self.ensemble.link(learner, leader).and_then(|link| link.next(at)).map(frame_text);
-        let next = next.unwrap_or_default();
         if !next.starts_with(what) {
             return self.unmet(&format!("what {to} reads next from {from} is {next}"));
         }
@@ -193,13 +191,26 @@ impl Player {
     }
 
     fn notice(&mut self, server: ServerId, other: ServerId) -> Result<(), Stop> {
-        let found = self.connection(other, server, |run, learner, leader, at| {
-            run.link(learner, leader).is_some_and(|link| link.is_cut(at))
+        let found = Self::connections(other, server).into_iter().find(|(learner, leader, at)| {
+            self.ensemble.link(*learner, *leader).is_some_and(|link| link.is_cut(*at))
         });
         match found {
             Some((learner, leader, at)) => self.take(&Step::Notice { learner, leader, at }).map(drop),
             None => self.unmet(&format!("{server} has no cut link with {other}")),
         }
+    }
+
+    fn gone(&mut self, server: ServerId) -> Result<(), Stop> {
+        let others: Vec<_> = self.ensemble.all().iter().map(|other| other.id).collect();
+        for other in others {
+            let cut = |(learner, leader, at): &(ServerId, ServerId, Side)| {
+                self.ensemble.link(*learner, *leader).is_some_and(|link| link.is_cut(*at))
+            };
+            if let Some((learner, leader, at)) = Self::connections(server, other).into_iter().find(cut) {
+                self.take(&Step::Notice { learner, leader, at })?;
+            }
+        }
+        Ok(())
     }
 
     fn cut(&mut self, one: ServerId, other: ServerId) -> Result<(), Stop> {
@@ -209,15 +220,17 @@ impl Player {
         self.take(&Step::Break { learner, leader }).map(drop)
     }
 
-    /// The connection at whose end `to` stands, and `from` at the other.
-    fn connection(
-        &self,
-        from: ServerId,
-        to: ServerId,
-        fits: impl Fn(&Ensemble, ServerId, ServerId, Side) -> bool,
-    ) -> Option<(ServerId, ServerId, Side)> {
-        let both = [(to, from, Side::Learner), (from, to, Side::Leader)];
-        both.into_iter().find(|(learner, leader, at)| fits(&self.ensemble, *learner, *leader, *at))
+    /// What one server reads next from another, and on which connection.
+    fn unread(&self, from: ServerId, to: ServerId) -> Option<(ServerId, ServerId, Side, String)> {
+        Self::connections(from, to).into_iter().find_map(|(learner, leader, at)| {
+            let frame = self.ensemble.link(learner, leader)?.next(at)?;
+            Some((learner, leader, at, frame_text(frame)))
+        })
+    }
+
+    /// The connections on which one server may read from another, and its end.
+    fn connections(from: ServerId, to: ServerId) -> [(ServerId, ServerId, Side); 2] {
+        [(to, from, Side::Learner), (from, to, Side::Leader)]
     }
 
     fn flush(&mut self, id: ServerId) -> Result<(), Stop> {
@@ -289,6 +302,9 @@ impl Player {
                 let durable = server(id).and_then(|server| server.disk().durable().ok()).unwrap_or_default();
                 different(id, zxids(&durable), wanted)
             }),
+            Expect::Silence { from, to } => {
+                self.unread(*from, *to).map(|(.., frame)| format!("{to} has to read {frame}"))
+            }
             Expect::Committed(wanted) => {
                 let found: Vec<_> =
                     self.ensemble.record().committed().iter().map(|entry| entry.zxid).collect();

@@ -123,6 +123,8 @@ pub enum Sight {
     ForeignSuffixRemoved,
     /// A leader steps down, its counter used up.
     OverflowStepDown,
+    /// A leader steps down, since a learner has dialled anew before the break of its link was noticed.
+    StepDownForNewLink,
     /// A crash kept part of a torn batch: a record is kept behind which another one is lost.
     TornTailKept,
     /// A start recovered from what a crash had left unsynced.

@@ -258,6 +258,9 @@ impl Effects<Txn> for Sink<'_> {
             Note::CounterUsedUp { .. } => {
                 self.sights.insert(Sight::OverflowStepDown);
             }
+            Note::CameBack { .. } => {
+                self.sights.insert(Sight::StepDownForNewLink);
+            }
             _ => {}
         }
     }

@@ -40,6 +40,7 @@ pub(super) enum Command {
     Deliver { from: ServerId, to: ServerId, what: String },
     Notice { server: ServerId, other: ServerId },
     Break { one: ServerId, other: ServerId },
+    Gone(ServerId),
     Flush(ServerId),
     Settle(Vec<ServerId>),
     Expect(Expect),
@@ -54,6 +55,7 @@ pub(super) enum Expect {
     State(Vec<ServerId>, Vec<Zxid>),
     Disk(Vec<ServerId>, Vec<Zxid>),
     Committed(Vec<Zxid>),
+    Silence { from: ServerId, to: ServerId },
 }
 
 /// A script does not read.
@@ -127,6 +129,7 @@ fn command(line: &str) -> Result<Command, String> {
         "connect" => Command::Step(Step::Connect { learner: id(&mut words)?, leader: id(&mut words)? }),
         "deliver" => return deliver(words),
         "notice" => Command::Notice { server: id(&mut words)?, other: id(&mut words)? },
+        "gone" => Command::Gone(id(&mut words)?),
         "break" => Command::Break { one: id(&mut words)?, other: id(&mut words)? },
         "timer" => Command::Step(Step::Timeout { server: id(&mut words)?, timer: timer(&mut words)? }),
         "finish" => {
@@ -164,11 +167,15 @@ fn ensemble(mut words: Words<'_>) -> Result<Command, String> {
 }
 
 fn deliver(mut words: Words<'_>) -> Result<Command, String> {
-    let link = words.next().unwrap_or_default();
-    let (from, to) = link.split_once("->").ok_or_else(|| format!("{link} is not FROM->TO"))?;
-    let (from, to) = (ServerId(number(from)?), ServerId(number(to)?));
+    let (from, to) = direction(&mut words)?;
     let what: Vec<_> = words.collect();
     Ok(Command::Deliver { from, to, what: what.join(" ") })
+}
+
+fn direction(words: &mut Words<'_>) -> Result<(ServerId, ServerId), String> {
+    let link = words.next().unwrap_or_default();
+    let (from, to) = link.split_once("->").ok_or_else(|| format!("{link} is not FROM->TO"))?;
+    Ok((ServerId(number(from)?), ServerId(number(to)?)))
 }
 
 fn crash(mut words: Words<'_>) -> Result<Command, String> {
@@ -213,6 +220,10 @@ fn expect(words: &mut Words<'_>) -> Result<Expect, String> {
         "state" => Ok(Expect::State(ids(words)?, zxids(words)?)),
         "disk" => Ok(Expect::Disk(ids(words)?, zxids(words)?)),
         "committed" => Ok(Expect::Committed(zxids(words)?)),
+        "silence" => {
+            let (from, to) = direction(words)?;
+            Ok(Expect::Silence { from, to })
+        }
         what => Err(format!("{what} is nothing to expect")),
     }
 }
