@@ -9,14 +9,17 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use protocol::peer::Input;
+use protocol::{
+    Message,
+    peer::{Input, Packet},
+};
 use spec::{ServerId, Zxid};
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     task::yield_now,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use tree::{Tree, TreeBuilder};
 use wire::{
     Decoder, complete,
@@ -212,12 +215,28 @@ fn packets(
             QuorumPacket::decode(&mut Decoder::shared(&bytes, wire::record::STREAM_FIELD_BYTES_MAX))?;
         match decode::<Tree>(&packet)? {
             Received::Packet(packet) | Received::FollowerInfo { packet, .. } => {
+                tell_sync(peer, &packet);
                 core.step(Input::Packet { from: peer, packet, time });
             }
-            Received::Snap { last } => return Ok(Taken::Snapshot(last)),
+            Received::Snap { last } => {
+                info!(%peer, zxid = %last, how = "Snap", "being brought up to date");
+                return Ok(Taken::Snapshot(last));
+            }
         }
     }
     Ok(if core.shell.links.is_current(peer, incarnation) { Taken::All } else { Taken::Gone })
+}
+
+/// Says how a leader brings this server up to date; the leader says the same of its learner.
+fn tell_sync(peer: ServerId, packet: &Packet<Tree>) {
+    let (how, last) = if let Packet::Zab(Message::Diff { last }) = packet {
+        ("Diff", last)
+    } else if let Packet::Zab(Message::Trunc { last }) = packet {
+        ("Trunc", last)
+    } else {
+        return;
+    };
+    info!(%peer, zxid = %last, how, "being brought up to date");
 }
 
 async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result<QuorumPacket, Broken> {
