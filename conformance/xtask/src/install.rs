@@ -13,6 +13,14 @@ use crate::run::Call;
 /// The version of kazoo that is run.
 const KAZOO: &str = "2.11.0";
 
+/// The Apache ZooKeeper that ours is measured beside, and the package of Python's index whose jars hold it.
+const APACHE: &str = "3.9.5";
+const PYSPARK: &str = "4.3.0";
+
+/// What it needs of the jars there, by the beginnings of their names.
+const APACHE_JARS: &[&str] =
+    &["zookeeper", "slf4j-api", "log4j-", "metrics-core", "snappy-java", "netty-", "audience-annotations"];
+
 /// How long one installation may take.
 const PATIENCE: Duration = Duration::from_mins(8);
 
@@ -36,6 +44,65 @@ pub(crate) fn kazoo() -> Result<PathBuf> {
         let arguments =
             ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", folder, &package];
         Call::new("python3", &arguments).within(PATIENCE).call()?;
+        // In place only once it is whole.
+        fs::rename(&fresh, &home)?;
+    }
+    Ok(home.canonicalize()?)
+}
+
+/// Apache ZooKeeper, to stand beside ours.
+#[derive(Debug)]
+pub(crate) struct Apache {
+    /// With its version.
+    pub(crate) name: String,
+    /// As `java -cp` takes it.
+    pub(crate) classpath: String,
+}
+
+/// The newest Apache ZooKeeper that can be had: the one in pyspark's jars, else Debian's.
+pub(crate) fn apache() -> Result<Apache> {
+    debian(&[("default-jre-headless", "/usr/bin/java")])?;
+    match newest_apache() {
+        Ok(jars) => {
+            let jars = jars.to_str().context("the cache folder has no plain name")?;
+            Ok(Apache { name: format!("Apache ZooKeeper {APACHE}"), classpath: format!("{jars}/*") })
+        }
+        Err(error) => {
+            eprintln!("Apache ZooKeeper {APACHE} cannot be had, Debian's takes its place: {error:#}");
+            let jar = "/usr/share/java/zookeeper.jar";
+            debian(&[("libzookeeper-java", jar)])?;
+            let version = Path::new(jar).canonicalize()?;
+            let version = version.file_stem().and_then(|name| name.to_str()).unwrap_or("zookeeper");
+            Ok(Apache { name: version.replace("zookeeper-", "Apache ZooKeeper "), classpath: jar.to_owned() })
+        }
+    }
+}
+
+/// The folder with the jars of Apache ZooKeeper and what they need.
+fn newest_apache() -> Result<PathBuf> {
+    let home = Path::new(CACHE).join(format!("zookeeper-{APACHE}"));
+    if !home.exists() {
+        let fresh = Path::new(CACHE).join(format!("zookeeper-{APACHE}.new"));
+        if fresh.exists() {
+            fs::remove_dir_all(&fresh)?;
+        }
+        fs::create_dir_all(&fresh)?;
+        let folder = fresh.to_str().context("the cache folder has no plain name")?;
+        let package = format!("pyspark=={PYSPARK}");
+        let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        Call::new("python3", &download)
+            .args(["--no-binary", ":all:", "--dest", folder, &package])
+            .within(PATIENCE)
+            .call()?;
+        let archive = format!("{folder}/pyspark-{PYSPARK}.tar.gz");
+        let unpack = ["-xzf", &archive, "-C", folder, "--strip-components=3", "--wildcards"];
+        let jars = APACHE_JARS.iter().map(|name| format!("*/deps/jars/{name}*.jar"));
+        Call::new("tar", &unpack).args(jars).call()?;
+        fs::remove_file(archive)?;
+        ensure!(
+            fresh.join(format!("zookeeper-{APACHE}.jar")).exists(),
+            "pyspark {PYSPARK} does not hold ZooKeeper {APACHE}"
+        );
         // In place only once it is whole.
         fs::rename(&fresh, &home)?;
     }

@@ -1,5 +1,6 @@
 //! The commands of daily work: `cargo xtask test` is the gate, and the others keep it green.
 
+mod bench;
 mod gate;
 mod install;
 mod mutants;
@@ -38,6 +39,16 @@ enum Command {
     Fix,
     /// Check the arrows between crates, what pure crates may know, and the shape of the tree of files.
     Tidy,
+    /// Measure ours and Apache ZooKeeper by turns, and hold the ratios against floors: `bench [ROW…]`.
+    ///
+    /// Ends with 0 if every floor holds, with 1 if not. `--record` writes conformance/bench/results.md; `--help` tells
+    /// of the other options.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Rows, and options of the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Accept changed snapshots and state counts, and bring the README's figures up to date.
     Bless,
 }
@@ -81,6 +92,11 @@ fn run(command: Command) -> Result<bool> {
             }
             println!("tidy: {} faults", faults.len());
             Ok(faults.is_empty())
+        }
+        Command::Bench { mut arguments } => {
+            let all = arguments.len();
+            arguments.retain(|word| word != "--record");
+            bench::run(&arguments, arguments.len() < all)
         }
         Command::Bless => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;

@@ -103,6 +103,14 @@ impl Call {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Runs it; its output is passed on. Code 0 says yes and 1 says no; every other is a failure.
+    pub(crate) fn verdict(mut self) -> Result<bool> {
+        let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
+        let status = group.wait()?;
+        ensure!(matches!(status.code(), Some(0 | 1)), "{self} failed: {status}");
+        Ok(status.success())
+    }
+
     /// Without a word on standard error.
     pub(crate) fn quiet(mut self) -> Self {
         self.command.stderr(Stdio::null());
@@ -172,6 +180,14 @@ mod tests {
         let call = Call::new("sh", &["-c", "sleep 600 & wait"]).within(Duration::from_millis(200));
         assert!(call.call().expect_err("too long").to_string().contains("did not end"));
         assert!(started.elapsed() < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_verdict_is_no_failure() {
+        let said = |code: &str| Call::new("sh", &["-c", &format!("exit {code}")]).verdict();
+        assert!(said("0").expect("yes"));
+        assert!(!said("1").expect("no"));
+        assert!(said("2").is_err());
     }
 
     #[test]

@@ -1,0 +1,145 @@
+//! `bench`: pairs Zabkeeper with Apache ZooKeeper. `cargo xtask bench` builds and fetches what it needs, and runs it.
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use bench::{
+    bench::{Options, Outcome, Side, measure},
+    ensemble::Kind,
+    report,
+    rows::{ROWS, Row},
+    usage,
+};
+use clap::Parser;
+
+/// Measures both, by turns, and holds the ratios against floors and goals.
+///
+/// Ends with 0 if every floor holds, with 1 if one is missed, with 2 if something fails.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Rows to run, by parts of their names; all by default.
+    rows: Vec<String>,
+    /// A release build of our server.
+    #[arg(long, required_unless_present = "list")]
+    binary: Option<PathBuf>,
+    /// Apache ZooKeeper, as `java -cp` takes it; without it ours runs alone.
+    #[arg(long)]
+    classpath: Option<String>,
+    /// Which Apache ZooKeeper that is.
+    #[arg(long, default_value = "Apache ZooKeeper")]
+    apache: String,
+    /// How long each run of a load counts.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// How often each side is measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How many threads the generator has.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// How many nodes the large tree has.
+    #[arg(long, default_value_t = 1_000_000)]
+    nodes: u32,
+    /// How often a run kills the leader.
+    #[arg(long, default_value_t = 5)]
+    kills: usize,
+    /// One JSON object a row instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Where the tables are written, behind this heading.
+    #[arg(long, requires = "heading")]
+    record: Option<PathBuf>,
+    /// What stands above the tables that are written.
+    #[arg(long)]
+    heading: Option<String>,
+    /// Where the servers keep their data; by default a folder that is removed.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Name the rows, and run none.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    let chosen = chosen(&arguments.rows)?;
+    if arguments.list {
+        for row in chosen {
+            println!("{:<20} {}", row.name, row.what);
+        }
+        return Ok(true);
+    }
+    usage::raise_file_limit()?;
+    let options = Options {
+        window: Duration::from_secs(arguments.seconds),
+        rounds: arguments.rounds.max(1),
+        nodes: arguments.nodes,
+        threads: arguments.threads,
+        faults: arguments.kills.max(1),
+    };
+    let mut outcomes = Vec::new();
+    for big in [false, true] {
+        let rows: Vec<Row> = chosen.iter().filter(|row| row.big == big).copied().collect();
+        if !rows.is_empty() {
+            outcomes.extend(run_rows(&rows, big, arguments, &options)?);
+        }
+    }
+    if !arguments.json {
+        println!("{}", report::tables(&outcomes));
+    }
+    if let (Some(file), Some(heading)) = (&arguments.record, &arguments.heading) {
+        fs::write(file, format!("{heading}\n{}", report::tables(&outcomes)))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(outcomes.iter().all(report::holds))
+}
+
+fn chosen(words: &[String]) -> Result<Vec<Row>> {
+    for word in words {
+        ensure!(ROWS.iter().any(|row| row.name.contains(word.as_str())), "no row is named {word}");
+    }
+    let wanted = |row: &&Row| words.is_empty() || words.iter().any(|word| row.name.contains(word.as_str()));
+    Ok(ROWS.iter().filter(wanted).copied().collect())
+}
+
+/// Runs rows on servers of their own.
+fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -> Result<Vec<Outcome>> {
+    let scratch = match &arguments.dir {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    }?;
+    let mut sides = Vec::new();
+    if let Some(classpath) = &arguments.classpath {
+        let kind = Kind::Java { classpath: classpath.clone() };
+        sides.push(Side::start(&arguments.apache, kind, &scratch.path().join("apache"))?);
+    }
+    let binary = arguments.binary.clone().context("which binary?")?.canonicalize()?;
+    sides.push(Side::start("Zabkeeper", Kind::Zabkeeper { binary }, &scratch.path().join("ours"))?);
+    if big {
+        for side in &mut sides {
+            side.fill(options.nodes)?;
+        }
+    }
+    let mut outcomes = Vec::new();
+    for row in rows {
+        let outcome = measure(row, &mut sides, options)?;
+        if arguments.json {
+            println!("{}", report::json(&outcome));
+        } else {
+            eprintln!("{}", report::line(&outcome));
+        }
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}

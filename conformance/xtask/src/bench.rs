@@ -1,0 +1,65 @@
+//! `cargo xtask bench`: builds ours, fetches Apache ZooKeeper, and lets the bench pair them.
+
+use std::{fs, process::Command, time::Duration};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    install,
+    run::{self, Call},
+};
+
+/// What the record of the bench is called.
+const RECORD: &str = "conformance/bench/results.md";
+
+/// How long a bench may take.
+const PATIENCE: Duration = Duration::from_hours(3);
+
+/// Runs it with these arguments of its own, and returns whether every floor holds.
+pub(crate) fn run(arguments: &[String], record: bool) -> Result<bool> {
+    let packages = ["build", "--locked", "--release", "-p", "zabkeeper-server", "-p", "zabkeeper-bench"];
+    run::cargo(&packages).call()?;
+    let release = run::release()?;
+    let plain = |name: &str| -> Result<String> {
+        Ok(release.join(name).to_str().context("the target folder has no plain name")?.to_owned())
+    };
+    let apache = install::apache()?;
+    let mut words = vec!["--binary".to_owned(), plain("zabkeeper")?];
+    if !arguments.iter().any(|word| word == "--list") {
+        words.extend([
+            "--classpath".to_owned(),
+            apache.classpath,
+            "--apache".to_owned(),
+            apache.name.clone(),
+        ]);
+    }
+    if record {
+        words.extend([
+            "--record".to_owned(),
+            RECORD.to_owned(),
+            "--heading".to_owned(),
+            heading(&apache.name)?,
+        ]);
+    }
+    Call::new(&plain("bench")?, &[]).args(words).args(arguments).within(PATIENCE).verdict()
+}
+
+fn heading(apache: &str) -> Result<String> {
+    let commit = Call::new("git", &["rev-parse", "--short=12", "HEAD"]).output()?;
+    let date = Command::new("date").args(["-u", "+%F %H:%M UTC"]).output()?;
+    let cores = std::thread::available_parallelism()?;
+    let model = fs::read_to_string("/proc/cpuinfo")?;
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let kb: u64 = memory.split_whitespace().nth(1).context("no memory")?.parse()?;
+    Ok(format!(
+        "# What the bench measured\n\nWritten by `cargo xtask bench --record`: Zabkeeper at commit {} beside {apache}, three \
+         servers each, fsync on, on {cores} cores ({}) with {} GB, the load generator beside them; {}. Medians; the JVMs \
+         were warmed, and runs alternate. \"64x16\" is 64 connections with 16 operations under way each; values have \
+         100 bytes.\n",
+        commit.trim(),
+        model.trim_start_matches([':', ' ', '\t']),
+        kb / 1_000_000,
+        String::from_utf8_lossy(&date.stdout).trim()
+    ))
+}
