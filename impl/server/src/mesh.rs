@@ -171,8 +171,12 @@ impl Core {
                 false
             }
             Err(error) => {
-                self.tell_unreachable(to, &error);
-                self.step(Input::ElectionLinkDown(to));
+                let slot = self.shell.mesh.slots.get(&to);
+                // It may have dialled meanwhile.
+                if slot.is_none_or(|slot| slot.connection.is_none()) {
+                    self.tell_unreachable(to, &error);
+                    self.step(Input::ElectionLinkDown(to));
+                }
                 self.mesh_dials_on(to)
             }
         }
@@ -216,7 +220,10 @@ async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
     }
 }
 
-/// Dials, and says who this is.
+/// Dials, and says who this is. A server with a larger id hangs up then and calls back.
+///
+/// One that has just been killed may take the dial, too: its port goes a moment after its connections. Nobody calls
+/// back then; the dial is reset.
 async fn greet(config: &Config, to: ServerId) -> std::io::Result<TcpStream> {
     let (Some(address), Some(own)) = (config.servers.get(&to), config.servers.get(&config.me)) else {
         return Err(std::io::ErrorKind::NotFound.into());
@@ -227,6 +234,14 @@ async fn greet(config: &Config, to: ServerId) -> std::io::Result<TcpStream> {
     let mut hello = Vec::new();
     Hello { sid: config.me, addresses: vec![own.election_address()] }.encode(&mut hello);
     stream.write_all(&hello).await?;
+    if to > config.me {
+        let hung_up = tokio::time::timeout(wait_max, stream.read_u8()).await;
+        if let Ok(Err(error)) = hung_up
+            && error.kind() != std::io::ErrorKind::UnexpectedEof
+        {
+            return Err(error);
+        }
+    }
     Ok(stream)
 }
 

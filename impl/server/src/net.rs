@@ -101,8 +101,9 @@ pub(crate) fn plain_ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-/// Growing waits between dials: a quarter of the time since the first one failed, so that a server that is about to be
-/// there is found soon, and one that is gone is not dialled all the time.
+/// Growing waits between dials: a sixteenth of the time since the first one failed, so that a server that is about to
+/// be there is found soon, and one that is gone is not dialled all the time. A follower that ended its election 200 ms
+/// before its leader did is let in 12 ms behind it at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff(Instant);
 
@@ -122,7 +123,7 @@ impl Backoff {
 
     /// How long to wait now.
     pub(crate) fn wait(self, now: Instant) -> Duration {
-        (now.duration_since(self.0) / 4).clamp(Self::MIN, Self::MAX)
+        (now.duration_since(self.0) / 16).clamp(Self::MIN, Self::MAX)
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
     fn waits_grow_with_the_time_since_the_first_failure() {
         let start = Instant::now();
         let backoff = Backoff::new(start);
-        for (since, wait) in [(0, 5), (19, 5), (40, 10), (200, 50), (2000, 500), (60_000, 1000)] {
+        for (since, wait) in [(0, 5), (79, 5), (160, 10), (800, 50), (8000, 500), (60_000, 1000)] {
             let wait = Duration::from_millis(wait);
             assert_eq!(backoff.wait(start + Duration::from_millis(since)), wait, "{since}");
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::mpsc::{Receiver, Sender},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -17,6 +17,9 @@ use super::{DiskEvent, LogJob, SideJob, SnapshotJob, StreamJob};
 /// Bytes of the log that are read for a learner at once.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// An epoch that takes longer to store is worth a warning.
+const EPOCH_SLOW: Duration = Duration::from_millis(50);
+
 /// Carries orders out until the loop is gone, or one fails.
 pub(super) fn run<D: Disk>(
     store: &Store<D>,
@@ -29,10 +32,12 @@ pub(super) fn run<D: Disk>(
     while let Ok(job) = queue.recv() {
         let event = match job {
             SideJob::SaveAccepted(ticket, epoch) => {
-                Some(store.save_accepted(epoch).map_or_else(failed, |()| done(ticket)))
+                let saved = timed("accepted", || store.save_accepted(epoch));
+                Some(saved.map_or_else(failed, |()| done(ticket)))
             }
             SideJob::SaveCurrent(ticket, epoch) => {
-                Some(store.save_current(epoch).map_or_else(failed, |()| done(ticket)))
+                let saved = timed("current", || store.save_current(epoch));
+                Some(saved.map_or_else(failed, |()| done(ticket)))
             }
             SideJob::Locate(ticket, zxid) => {
                 let at = store.locate(zxid).unwrap_or_else(|error| {
@@ -58,6 +63,17 @@ pub(super) fn run<D: Disk>(
             return;
         }
     }
+}
+
+/// Stores an epoch. Four of these follow one another before a new leader serves, so a slow disk shows here first.
+fn timed<T>(which: &str, save: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let saved = save();
+    let took = started.elapsed();
+    if took > EPOCH_SLOW {
+        warn!(which, ms = took.as_millis(), "storing an epoch took long");
+    }
+    saved
 }
 
 /// Writes a snapshot as its pieces come. One that breaks off leaves nothing.
