@@ -16,7 +16,7 @@ use protocol::{
     Recovered, Role,
     peer::{self, Input, Peer},
 };
-use spec::{ClientId, Epoch, ServerId};
+use spec::{ClientId, Epoch, ServerId, Zxid};
 use tokio::sync::Notify;
 use tree::{Tree, Txn};
 
@@ -286,7 +286,7 @@ impl Core {
         let view = View {
             stats: &shell.stats,
             mode,
-            zxid: spec::Machine::last_processed(&self.tree),
+            zxid: self.last_zxid(),
             outstanding: number(self.peer.outstanding_requests()),
             clients: shell.clients.views(),
             tree: TreeView {
@@ -301,6 +301,15 @@ impl Core {
             log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
         };
         crate::words::answer(word, &shell.config.words, &view)
+    }
+
+    /// The last transaction that this server has processed, as it shows it. A leader counts the start of its epoch.
+    fn last_zxid(&self) -> Zxid {
+        let processed = spec::Machine::last_processed(&self.tree);
+        match self.shell.mode() {
+            Mode::Leader => processed.max(self.shell.part.epoch.start()),
+            Mode::NotServing | Mode::Standalone | Mode::Follower => processed,
+        }
     }
 
     /// Something has come that the peer is to be told of: reads the clock for all of it.

@@ -11,8 +11,12 @@ use crate::{config::Words, stats::Stats};
 
 /// The version of ZooKeeper that this server behaves like, and its own.
 pub(crate) const VERSION: &str = concat!("3.9.5-zabkeeper-", env!("CARGO_PKG_VERSION"));
-/// Where Java has the time of its build.
-const BUILT: &str = "unknown";
+/// Where Java has the time of its build. Who packages this server says it by `ZABKEEPER_BUILT` at compile time, so that
+/// the same source and the same settings give the same binary; otherwise nothing is known beyond the version.
+const BUILT: &str = match option_env!("ZABKEEPER_BUILT") {
+    Some(built) => built,
+    None => concat!("the sources of zabkeeper ", env!("CARGO_PKG_VERSION")),
+};
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 
@@ -269,7 +273,7 @@ fn summary(text: &mut String, name: &str, summary: &crate::stats::Summary, divis
 mod tests {
     use spec::{Epoch, Zxid};
 
-    use super::{ClientView, Mode, TreeView, VERSION, View, answer, is_word};
+    use super::{BUILT, ClientView, Mode, TreeView, VERSION, View, answer, is_word};
     use crate::{config::Words, stats::Stats};
 
     fn ask(word: &str, mode: Mode, allowed: &Words) -> String {
@@ -304,7 +308,7 @@ mod tests {
 
     #[test]
     fn shapes_are_javas() {
-        let head = format!("Zookeeper version: {VERSION}, built on unknown\n");
+        let head = format!("Zookeeper version: {VERSION}, built on {BUILT}\n");
         let sizes = "Proposal sizes last/min/max: 48/48/48\n";
         let rows = [
             ("ruok", Mode::NotServing, "imok".to_owned()),
