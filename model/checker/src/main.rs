@@ -5,6 +5,7 @@
 
 mod check;
 mod mutants;
+mod play;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,7 +29,12 @@ enum Command {
     Replay {
         /// The file.
         file: PathBuf,
+        /// Writes it as a scenario script instead; of the zab model only.
+        #[arg(long)]
+        as_script: bool,
     },
+    /// Plays a scenario script over the actors, and tells what happens.
+    Play(play::Play),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
     Mutants(mutants::Mutants),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
@@ -40,10 +46,14 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(false),
         Command::Bless(check) => check.run(true),
-        Command::Replay { file } => checker::trace::replay(&file).map(|transcript| {
-            print!("{transcript}");
-            0
-        }),
+        Command::Replay { file, as_script } => {
+            let tell = if as_script { checker::trace::as_script } else { checker::trace::replay };
+            tell(&file).map(|text| {
+                print!("{text}");
+                0
+            })
+        }
+        Command::Play(play) => play.run(),
         Command::Mutants(mutants) => mutants.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),

@@ -12,13 +12,16 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use protocol::Quorum;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use spec::ServerId;
+use world::{Settings, script};
 
 use crate::{
     election::Election,
     engine::{Broken, Model, plain::Plain, search::Counterexample},
     rows::{Row, Setup},
-    zab::Zab,
+    zab::{Bounds, Zab},
 };
 
 /// The format's name and version.
@@ -117,19 +120,64 @@ pub fn digest(part: &impl Serialize) -> String {
 /// # Errors
 /// The file does not read, or the run differs from it: in which step, and how.
 pub fn replay(path: &Path) -> anyhow::Result<String> {
+    let (header, lines) = read(path)?;
+    match &header.setup {
+        Setup::Zab(bounds) => tell_again(&Zab::new(bounds.clone()), &header, &lines),
+        Setup::Election(config) => tell_again(&Election::new(config.clone()), &header, &lines),
+    }
+}
+
+/// Executes a saved trace of the `zab` model again; returns it as a scenario script, a step a line.
+///
+/// # Errors
+/// As for [`replay`]; or the trace is of another model.
+pub fn as_script(path: &Path) -> anyhow::Result<String> {
+    let (header, lines) = read(path)?;
+    let Setup::Zab(bounds) = &header.setup else {
+        bail!("a script speaks of zab, and this is a trace of the {} model", header.model);
+    };
+    let found = replay_with(&Zab::new(bounds.clone()), &header, &lines)?;
+    let mut text =
+        format!("# Found in row {} of {}: {} is broken.\n", header.row, header.budget, header.rule);
+    let _ = writeln!(text, "{}", script::header_line(&settings(bounds)));
+    for action in &found.path {
+        let _ = writeln!(text, "{}", script::step_line(action));
+    }
+    Ok(text)
+}
+
+fn settings(bounds: &Bounds) -> Settings {
+    Settings {
+        quorum: Quorum::majority((1..=u64::from(bounds.servers)).map(ServerId)),
+        window: bounds.window,
+        log_sync: bounds.log_sync,
+        counter_max: bounds.counter_max,
+        eager: bounds.eager,
+        local_rules: bounds.local_rules,
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<(Header, Vec<String>)> {
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let mut lines = BufReader::new(file).lines();
     let header = lines.next().context("the file is empty")??;
     let header: Header = serde_json::from_str(&header).context("the first line is no header")?;
     ensure!(header.format == FORMAT, "the format is {}, and this build reads {FORMAT}", header.format);
-    let rest = lines.collect::<Result<Vec<_>, _>>()?;
-    match &header.setup {
-        Setup::Zab(bounds) => replay_with(&Zab::new(bounds.clone()), &header, &rest),
-        Setup::Election(config) => replay_with(&Election::new(config.clone()), &header, &rest),
-    }
+    Ok((header, lines.collect::<Result<Vec<_>, _>>()?))
 }
 
-fn replay_with<M: Model>(model: &M, header: &Header, lines: &[String]) -> anyhow::Result<String>
+fn tell_again<M: Model>(model: &M, header: &Header, lines: &[String]) -> anyhow::Result<String>
+where
+    M::Action: DeserializeOwned,
+{
+    replay_with(model, header, lines).map(|found| tell(model, &found))
+}
+
+fn replay_with<M: Model>(
+    model: &M,
+    header: &Header,
+    lines: &[String],
+) -> anyhow::Result<Counterexample<M::Action>>
 where
     M::Action: DeserializeOwned,
 {
@@ -156,10 +204,10 @@ where
     let broken = state.judge(model).broken;
     let by_graph = header.rule == "no-traps";
     match broken {
-        Some(broken) if broken.rule == header.rule => Ok(tell(model, &Counterexample { broken, path })),
+        Some(broken) if broken.rule == header.rule => Ok(Counterexample { broken, path }),
         None if by_graph => {
             let broken = Broken::new(&*header.rule, &*header.why);
-            Ok(tell(model, &Counterexample { broken, path }))
+            Ok(Counterexample { broken, path })
         }
         Some(broken) => bail!("the run breaks {}, not {}", broken.rule, header.rule),
         None => bail!("the run does not break {}", header.rule),
