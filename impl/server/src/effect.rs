@@ -179,6 +179,8 @@ impl Shell {
             | Note::Refused { .. }
             | Note::Dropped { .. }
             | Note::Outranked { .. }
+            | Note::CameBack { .. }
+            | Note::InVain { .. }
             | Note::Established { .. }
             | Note::CounterUsedUp { .. }
             | Note::VoteIgnored { .. }
@@ -198,6 +200,10 @@ fn tell(note: Note) {
             warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol");
         }
         Note::Outranked { by } => warn!(peer = %by, "a learner has more than this leader, which gives up"),
+        Note::CameBack { learner } => {
+            warn!(peer = %learner, "a learner dialled anew, and without it there is no quorum; the leader steps down");
+        }
+        Note::InVain { by } => info!(peer = %by, "voters look elsewhere; the role is given up"),
         Note::CounterUsedUp { epoch } => warn!(%epoch, "the epoch is used up; the leader steps down"),
         Note::Looking { last } => info!(zxid = %last, "looking for a leader"),
         Note::Established { epoch } => info!(%epoch, "the epoch is established"),

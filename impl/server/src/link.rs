@@ -449,11 +449,8 @@ impl Core {
         match self.shell.links.table.get(&from) {
             // This server follows that one, and so leads nobody.
             Some(link) if !link.accepted => return None,
-            Some(_) => {
-                self.shell.links.table.remove(&from);
-                self.step(Input::Disconnected(from));
-            }
-            None => {}
+            // Its task ends with it, and the peer takes the new one for it.
+            Some(_) | None => drop(self.shell.links.table.remove(&from)),
         }
         let incarnation = self.shell.links.number();
         self.shell.links.insert(from, incarnation, true, Some(writer), None);

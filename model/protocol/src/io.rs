@@ -230,6 +230,18 @@ pub enum Note {
         /// The learner.
         by: ServerId,
     },
+    /// By the word of this voter, or since its election link broke, the role that came out of the election comes to
+    /// nothing, and is given up.
+    InVain {
+        /// The voter.
+        by: ServerId,
+    },
+    /// A learner has dialled anew before the break of its link was noticed. Without it there is no quorum, and this
+    /// leader gives up.
+    CameBack {
+        /// The learner.
+        learner: ServerId,
+    },
     /// This server looks for a leader.
     Looking {
         /// The last durable transaction.

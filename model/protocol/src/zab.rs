@@ -218,7 +218,9 @@ impl<T: Clone> Zab<T> {
 
     fn on_accepted(&mut self, from: ServerId, out: &mut impl Effects<T>) -> Next {
         match &mut self.phase {
-            Phase::Leading(leader) if self.core.config.quorum.is_voter(from) => leader.on_accepted(from, out),
+            Phase::Leading(leader) if self.core.config.quorum.is_voter(from) => {
+                leader.on_accepted(&self.core, from, out)
+            }
             Phase::Leading(_) | Phase::Learning(_) | Phase::Resting | Phase::Looking => {
                 out.note(Note::Refused { from });
                 out.refuse(from);

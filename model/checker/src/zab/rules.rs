@@ -17,7 +17,7 @@ use super::{View, Zab};
 use crate::engine::{Broken, Verdict};
 
 /// What a search of `zab` should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 13] = [
+const SIGHTS: [(&str, Option<Sight>); 14] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -28,6 +28,7 @@ const SIGHTS: [(&str, Option<Sight>); 13] = [
     ("joined-behind", Some(Sight::JoinedBehind)),
     ("foreign-suffix-removed", Some(Sight::ForeignSuffixRemoved)),
     ("overflow-step-down", Some(Sight::OverflowStepDown)),
+    ("step-down-for-new-link", Some(Sight::StepDownForNewLink)),
     ("torn-tail-kept-in-part", Some(Sight::TornTailKept)),
     ("crash-image-recovered", Some(Sight::CrashImageRecovered)),
     ("two-live-leaders", None),

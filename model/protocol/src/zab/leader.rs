@@ -113,11 +113,22 @@ impl Leader {
         self.learners.values().all(|learner| learner.extended)
     }
 
-    pub(super) fn on_accepted<T>(&mut self, from: ServerId, out: &mut impl Effects<T>) -> Next {
+    /// A new link takes the place of an older one, if that was not noticed to be broken yet. What the learner had
+    /// acknowledged on it counts no longer (rule Z-8), and the quorum may be gone with it (rule Z-10).
+    pub(super) fn on_accepted<T>(
+        &mut self,
+        core: &Core<T>,
+        from: ServerId,
+        out: &mut impl Effects<T>,
+    ) -> Next {
         out.set_timer(Timer::Handshake(from));
         out.cancel_timer(Timer::Silence(from));
         self.learners.insert(from, Learner { stage: LearnerStage::Connected, extended: false });
-        Next::Stay
+        let next = self.check_quorum(core);
+        if next == Next::Look {
+            out.note(Note::CameBack { learner: from });
+        }
+        next
     }
 
     pub(super) fn on_disconnected<T>(
