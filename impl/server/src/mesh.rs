@@ -35,6 +35,9 @@ use crate::{
     net::{self, Backoff},
 };
 
+/// A dial of the other end may have left so long before the connection with it was made.
+const CROSSING_MAX: Duration = Duration::from_millis(500);
+
 /// What this server has for another one.
 #[derive(Debug, Default)]
 struct Slot {
@@ -50,6 +53,7 @@ struct Slot {
 #[derive(Debug)]
 struct Connection {
     number: u64,
+    since: Instant,
     wake: Rc<Notify>,
     tasks: Vec<AbortHandle>,
 }
@@ -132,7 +136,7 @@ impl Core {
             spawn_local(write(me.clone(), writer, Rc::clone(&wake), with, number)).abort_handle(),
             spawn_local(read(me.clone(), reader, with, number)).abort_handle(),
         ];
-        slot.connection = Some(Connection { number, wake, tasks });
+        slot.connection = Some(Connection { number, since: Instant::now(), wake, tasks });
     }
 
     fn mesh_lost(&mut self, with: ServerId, number: u64) {
@@ -280,9 +284,15 @@ async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Confi
     if from > config.me {
         core.mesh_connected(from, stream);
     } else {
-        // It does not know of a connection any more, if there is one.
         drop(stream);
-        core.shell.mesh.slots.entry(from).or_default().connection = None;
+        let slot = core.shell.mesh.slots.entry(from).or_default();
+        // Two that start at once dial each other. To drop the connection that answers this dial already would look
+        // like a broken one.
+        if slot.connection.as_ref().is_some_and(|connection| connection.since.elapsed() < CROSSING_MAX) {
+            return;
+        }
+        // It does not know of a connection any more, if there is one.
+        slot.connection = None;
         core.shell.mesh.dial(from, &config, &me);
     }
 }

@@ -12,8 +12,9 @@ mod pipeline;
 mod service;
 mod sink;
 mod surface;
+mod words;
 
-use spec::{Machine, SessionId};
+use spec::{Machine, ServerId, SessionId};
 
 pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
 use self::{
@@ -22,6 +23,7 @@ use self::{
     pipeline::Claim,
     service::Service,
     sink::{ElectionSink, ZabSink},
+    words::Words,
 };
 use crate::{Election, Note, Recovered, Role, Timer, election, zab, zab::Zab};
 
@@ -31,6 +33,7 @@ pub struct Peer<M: Machine> {
     config: Config,
     zab: Zab<M::Txn>,
     election: Election,
+    words: Words,
     clients: Clients<M>,
     service: Service<M>,
     next_session: SessionId,
@@ -57,7 +60,7 @@ impl<M: Machine> Peer<M> {
         let zab = Zab::boot(config.zab.clone(), recovered, &mut sink);
         let election = Election::new(config.zab.me, config.zab.quorum.clone());
         let next_session = config.first_session;
-        Self { config, zab, election, clients, service, next_session }
+        Self { config, zab, election, words: Words::default(), clients, service, next_session }
     }
 
     /// The order of transactions, to look at.
@@ -112,9 +115,17 @@ impl<M: Machine> Peer<M> {
                 self.zab_step(machine, zab::Input::Snapshot { from, zxid }, out);
             }
             Input::Notification { from, notification } => {
+                if self.config.zab.quorum.is_voter(from) {
+                    self.words.hear(from, notification);
+                }
                 self.elect(machine, election::Input::Notification { from, notification }, out);
+                self.reconsider(machine, from, out);
             }
-            Input::ElectionLinkDown(peer) => self.elect(machine, election::Input::LinkDown(peer), out),
+            Input::ElectionLinkDown(peer) => {
+                self.words.lose(peer);
+                self.elect(machine, election::Input::LinkDown(peer), out);
+                self.reconsider(machine, peer, out);
+            }
             Input::Timer { timer, time } => self.on_timer(machine, timer, time, out),
             Input::Done(ticket) => self.zab_step(machine, zab::Input::Done(ticket), out),
             Input::Located { ticket, at } => {
@@ -206,6 +217,25 @@ impl<M: Machine> Peer<M> {
             let role = if leader == self.config.zab.me { Role::Leading } else { Role::Following(leader) };
             out.role(Some(role), self.zab.current(), false);
             self.zab_step(machine, zab::Input::Elected(leader), out);
+        }
+    }
+
+    /// Gives a role up that has come to nothing by what this voter says, or by its silence, as the timer would that
+    /// guards the wait for the epoch (rule E-15).
+    fn reconsider(&mut self, machine: &mut M, voter: ServerId, out: &mut impl Effects<M>) {
+        if self.is_serving() {
+            return;
+        }
+        let zab::Config { me, quorum, .. } = &self.config.zab;
+        let round = self.election.round();
+        let stands = match self.zab.role() {
+            None => true,
+            Some((Role::Leading, _)) => self.words.stand_by(quorum, *me, round),
+            Some((Role::Following(leader), _)) => leader != voter || self.words.may_lead(leader, round),
+        };
+        if !stands {
+            out.note(Note::InVain { by: voter });
+            self.zab_step(machine, zab::Input::Timer(Timer::Establish), out);
         }
     }
 

@@ -3,6 +3,7 @@ mod net;
 mod random;
 mod register;
 mod requests;
+mod restarts;
 mod roles;
 mod sessions;
 

@@ -40,17 +40,21 @@ const SERVERS: u64 = 3;
 const PROGRAMS: usize = 3;
 
 /// A small generator of numbers (xorshift), so that a seed is a run.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % sides
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let sides = u64::try_from(from.len()).expect("few");
         (sides > 0).then(|| from[usize::try_from(self.roll(sides)).expect("few")])
     }
@@ -152,7 +156,7 @@ impl<M: Play> Run<M> {
         net.pump();
         Self {
             seed,
-            dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            dice: Dice::new(seed),
             net,
             programs: (0..PROGRAMS).map(|_| Program::default()).collect(),
             known: None,
@@ -196,7 +200,7 @@ impl<M: Play> Run<M> {
     /// Every timer that is set.
     fn timers(&self) -> Vec<(ServerId, Timer)> {
         let nodes = self.net.nodes.iter();
-        nodes.flat_map(|(id, node)| node.timers.iter().map(|timer| (*id, *timer))).collect()
+        nodes.flat_map(|(id, node)| node.timers.keys().map(|timer| (*id, *timer))).collect()
     }
 
     /// Fires a timer; those that end a role are rare.

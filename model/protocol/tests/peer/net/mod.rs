@@ -42,7 +42,8 @@ pub(crate) enum Choice {
 pub(crate) struct Node<M: Machine> {
     pub(crate) peer: Peer<M>,
     pub(crate) machine: M,
-    pub(crate) timers: BTreeSet<Timer>,
+    /// The timers that are set, and since when.
+    pub(crate) timers: BTreeMap<Timer, u64>,
     pub(crate) role: Option<Role>,
     pub(crate) serving: bool,
     busy: VecDeque<(Ticket, Disk<M>)>,
@@ -91,6 +92,8 @@ pub(crate) struct Net<M: Machine> {
     said: BTreeMap<ClientId, Vec<Said>>,
     homes: BTreeMap<ClientId, ServerId>,
     clients: u64,
+    /// The time in milliseconds, for runs that keep one.
+    pub(crate) now: u64,
 }
 
 pub(crate) const TICK_MS: u32 = 1000;
@@ -126,6 +129,7 @@ impl<M: Subject> Net<M> {
             said: BTreeMap::new(),
             homes: BTreeMap::new(),
             clients: 0,
+            now: 0,
         };
         for id in 1..=servers {
             let snapshot = (Zxid::ZERO, M::default());
@@ -161,7 +165,7 @@ impl<M: Subject> Net<M> {
         let node = Node {
             peer,
             machine,
-            timers: BTreeSet::new(),
+            timers: BTreeMap::new(),
             role: None,
             serving: false,
             busy: VecDeque::new(),
@@ -217,14 +221,14 @@ impl<M: Subject> Net<M> {
     pub(crate) fn fire(&mut self, id: u64, timer: Timer) {
         let id = ServerId(id);
         let set = self.node_mut(id).timers.remove(&timer);
-        assert!(set, "{timer:?} is not set at {id}");
+        assert!(set.is_some(), "{timer:?} is not set at {id}");
         self.step(id, Input::Timer { timer, time: 0 });
     }
 
     /// Ends elections that wait for better votes.
     pub(crate) fn finalize(&mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            if self.node_mut(id).timers.contains(&Timer::Finalize) {
+            if self.node_mut(id).timers.contains_key(&Timer::Finalize) {
                 self.fire(id.0, Timer::Finalize);
             }
         }
@@ -305,6 +309,11 @@ impl<M: Subject> Net<M> {
     /// What the client was told since the last call.
     pub(crate) fn take(&mut self, client: ClientId) -> Vec<Said> {
         std::mem::take(self.said.entry(client).or_default())
+    }
+
+    /// The election messages that wait for servers that are down: from whom, to whom.
+    pub(crate) fn undeliverable(&self) -> Vec<(ServerId, ServerId)> {
+        self.mesh.keys().filter(|(_, to)| !self.nodes.contains_key(to)).copied().collect()
     }
 
     /// Delivers everything that can be delivered, until all is quiet.
@@ -463,7 +472,8 @@ impl<M: Subject> Net<M> {
                     self.mesh.insert((id, to), notification);
                 }
                 Effect::SetTimer(timer) => {
-                    self.node_mut(id).timers.insert(timer);
+                    let now = self.now;
+                    self.node_mut(id).timers.insert(timer, now);
                 }
                 Effect::CancelTimer(timer) => {
                     self.node_mut(id).timers.remove(&timer);
