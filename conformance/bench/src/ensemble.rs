@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -270,18 +271,18 @@ pub fn mode(address: SocketAddr) -> Option<String> {
     answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(|mode| mode.trim().to_owned())
 }
 
-/// Ports that are free now, below those that the system gives to outgoing connections.
+/// Ports that are free now, below those that the system gives to outgoing connections, and never the same again: the
+/// port of a follower for learners looks free until it leads.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let start = 12_000 + u16::try_from(std::process::id() % 15_000)?;
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 15_000)?;
     let mut held = Vec::new();
-    let candidates = (start..32_000).chain(12_000..start);
-    for port in candidates {
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            held.push((port, listener));
-        }
-        if held.len() == count {
-            return Ok(held.into_iter().map(|(port, _)| port).collect());
+    while held.len() < count {
+        let step = GIVEN.fetch_add(1, Ordering::Relaxed);
+        ensure!(step < 5000, "no {count} ports are free");
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, first + step)) {
+            held.push((first + step, listener));
         }
     }
-    bail!("no {count} ports are free")
+    Ok(held.into_iter().map(|(port, _)| port).collect())
 }

@@ -18,7 +18,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Arguments {
-    /// Rows to run, by parts of their names; all by default.
+    /// Rows to run, by their names or parts of them; all by default.
     rows: Vec<String>,
     /// A release build of our server.
     #[arg(long, required_unless_present = "list")]
