@@ -3,7 +3,8 @@
 //! A flaw is a patch, so that the source that ships has no flawed branch. It is applied to a scratch copy of `spec` and
 //! `model`, which is built without the second engine and searches the rows where the flaw shows. A flaw in replication
 //! must break a rule about histories, with the rules about single steps off; a flaw of progress must lead into a trap,
-//! or put a situation out of reach that a sound actor gets into.
+//! or put a situation out of reach that a sound actor gets into. Where no search of a minute reaches so far, a scenario
+//! does, judged in the same way.
 
 use std::{
     fs,
@@ -15,6 +16,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use serde::{Deserialize, Serialize};
+
+use crate::play::Played;
 
 /// Which mutants to run.
 #[derive(Debug, clap::Args)]
@@ -31,84 +34,119 @@ struct Mutant {
     id: &'static str,
     /// What it does wrong.
     flaw: &'static str,
-    /// The row and the changes to its bounds, as for `zabcheck check`.
-    search: &'static [&'static str],
+    /// How it is found.
+    shown: Shown,
 }
+
+enum Shown {
+    /// By searching a row of the budget `mutants`, with these changes to it, as for `zabcheck check`.
+    By(&'static [&'static str]),
+    /// By a scenario of `model/world/tests/scripts`: a rule about histories breaks, or a server that a sound actor
+    /// brings to serve does not come to. For flaws that no search of a minute reaches.
+    In(&'static str),
+}
+
+use Shown::{By, In};
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
 
 const MUTANTS: &[Mutant] = &[
-    Mutant { id: "1419", flaw: "vote order compares ids before epochs", search: &["mixed-votes"] },
+    Mutant { id: "1419", flaw: "vote order compares ids before epochs", shown: By(&["mixed-votes"]) },
     Mutant {
         id: "2845",
         flaw: "what is logged and not committed is forgotten at a role change",
-        search: &["faults", HISTORIES],
+        shown: By(&["faults", HISTORIES]),
     },
     Mutant {
         id: "3642",
         flaw: "a snapshot that is not durable is kept over a role change",
-        search: &["slow-crashes", HISTORIES],
+        shown: By(&["slow-crashes", HISTORIES]),
     },
     Mutant {
         id: "3911",
         flaw: "NEWLEADER is acknowledged with its history in memory only",
-        search: &["crashes", HISTORIES],
+        shown: By(&["crashes", HISTORIES]),
     },
     Mutant {
         id: "4394",
         flaw: "open proposals are logged and forgotten at NEWLEADER",
-        search: &["joining", HISTORIES],
+        shown: By(&["joining", HISTORIES]),
     },
     Mutant {
         id: "4643",
         flaw: "the current epoch is saved before the history",
-        search: &["slow-crashes", HISTORIES],
+        shown: By(&["slow-crashes", HISTORIES]),
     },
     Mutant {
         id: "4646",
         flaw: "NEWLEADER is acknowledged while its history is being synced",
-        search: &["slow-crashes", HISTORIES],
+        shown: By(&["slow-crashes", HISTORIES]),
     },
     Mutant {
         id: "4685",
         flaw: "synchronised proposals are acknowledged one by one, before NEWLEADER",
-        search: &["slow-joining", HISTORIES],
+        shown: By(&["slow-joining", HISTORIES]),
     },
     Mutant {
         id: "4712",
         flaw: "a role ends with appends still under way",
-        search: &["slow-faults", HISTORIES],
+        shown: By(&["slow-faults", HISTORIES]),
     },
     Mutant {
         id: "962",
         flaw: "choosing where to start and joining the stream are two steps",
-        search: &["joining", HISTORIES],
+        shown: By(&["joining", HISTORIES]),
     },
     Mutant {
         id: "ack-before-fsync",
         flaw: "a proposal is acknowledged when it is logged",
-        search: &["slow-crashes", HISTORIES],
+        shown: By(&["slow-crashes", HISTORIES]),
     },
     Mutant {
         id: "ack-current-again",
         flaw: "an epoch promised before is acknowledged as if it were new",
-        search: &["fine-faults", HISTORIES],
+        shown: By(&["fine-faults", HISTORIES]),
+    },
+    Mutant {
+        id: "ack-epoch-without-floor",
+        flaw: "the floor of a learner's log is not looked at (Z-17)",
+        shown: In("z17-cut-above-the-floor"),
+    },
+    Mutant {
+        id: "acks-of-a-broken-link",
+        flaw: "what was acknowledged on a link that broke still counts (Z-8)",
+        shown: In("z8-acknowledgements-are-of-a-link"),
     },
     Mutant {
         id: "commit-without-quorum",
         flaw: "a proposal is committed on its leader's word alone",
-        search: &["crashes", HISTORIES],
+        shown: By(&["crashes", HISTORIES]),
+    },
+    Mutant {
+        id: "cut-below-the-floor",
+        flaw: "a search of the log is believed below the log's floor (Z-13)",
+        shown: In("z13-the-floor-is-a-transaction"),
     },
     Mutant {
         id: "epoch-before-history",
         flaw: "the current epoch is handed to the disk before the append's end",
-        search: &["slow-faults", HISTORIES],
+        shown: By(&["slow-faults", HISTORIES]),
+    },
+    Mutant {
+        id: "no-way-made",
+        flaw: "a leader stays for a server that has promised a later epoch (Z-18)",
+        shown: In("z18-making-way"),
+    },
+    Mutant {
+        id: "rejoin-without-quorum",
+        flaw: "a learner's new link takes the place of the old one, and the quorum is not counted again",
+        shown: By(&["new-link", HISTORIES]),
     },
     Mutant {
         id: "vote-before-sync",
         flaw: "a vote is given before what recovery read is synced",
-        search: &["slow-crashes", HISTORIES],
+        shown: By(&["slow-crashes", HISTORIES]),
     },
 ];
 
@@ -199,16 +237,21 @@ impl Mutant {
         let scratch = Scratch::of(root)?;
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         let program = scratch.build()?;
-        let reports = scratch.search(&program, self.search)?;
-        let caught = reports.iter().find(|report| report.caught().is_some());
-        Ok(Verdict {
-            id: self.id,
-            caught: caught.is_some(),
-            rule: caught.and_then(Report::caught),
-            depth: caught.and_then(|report| report.steps).unwrap_or_default(),
-            states: reports.iter().map(|report| report.distinct).sum(),
-            seconds: started.elapsed().as_secs_f64(),
-        })
+        let (rule, depth, states) = match self.shown {
+            By(search) => {
+                let reports = scratch.search(&program, search)?;
+                let caught = reports.iter().find(|report| report.caught().is_some());
+                let depth = caught.and_then(|report| report.steps).unwrap_or_default();
+                let states = reports.iter().map(|report| report.distinct).sum();
+                (caught.and_then(Report::caught), depth, states)
+            }
+            In(scenario) => {
+                let Played { steps, broken, unmet } = scratch.play(&program, scenario)?;
+                (broken.or(unmet), steps, steps)
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Verdict { id: self.id, caught: rule.is_some(), rule, depth, states, seconds })
     }
 }
 
@@ -281,6 +324,21 @@ impl Scratch {
             .with_context(|| format!("running {}", program.display()))?;
         let lines = String::from_utf8(output.stdout)?;
         lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+}
+
+impl Scratch {
+    fn play(&self, program: &Path, scenario: &str) -> anyhow::Result<Played> {
+        let file = self.source().join("model/world/tests/scripts").join(format!("{scenario}.txt"));
+        let output = Command::new(program)
+            .args(["play", "--json", HISTORIES])
+            .arg(file)
+            .current_dir(&self.folder)
+            // Steps that panic are left out, and say so.
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("running {}", program.display()))?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("playing {scenario}"))
     }
 }
 

@@ -315,11 +315,12 @@ impl Disk {
         whole.then_some(slice)
     }
 
-    /// The last transaction in the log at or before this one, if the log reaches back that far.
+    /// The last transaction in the log at or before this one, if the log reaches back that far. Files from before a
+    /// received state may still be there, and end below it: then that is what a search finds.
     fn find(&self, zxid: Zxid) -> Option<Zxid> {
         let reach = self.reach();
         let held = self.appended().map(|(held, _)| held).filter(|held| *held > reach && *held <= zxid);
-        (zxid >= reach).then(|| held.last().unwrap_or(reach))
+        (zxid >= reach).then(|| held.last().unwrap_or(Zxid(reach.0.saturating_sub(1))))
     }
 
     /// The log holds every transaction behind this one.

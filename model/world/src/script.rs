@@ -19,6 +19,7 @@
 //! expect serving 1 2 3     also: leading, following, looking, state 1 2 = 1:1, disk 1 = 1:1, committed = 1:1,
 //!                          silence 3->1 (nothing is under way)
 //! ```
+//! demand serving 1 2 3     the same, and what the script is about: actors with a flaw must come to it, too
 //!
 //! `leader=3` is short for an election of 3 by all others that has settled. `disk=lagging` has disk operations end
 //! when the script says so; without it they end at once.
@@ -32,7 +33,7 @@ use spec::{ServerId, Zxid, history::History as _};
 
 use self::line::{Command, Expect, Header, parse};
 pub use self::line::{ParseError, header_line, step_line};
-use crate::{Ensemble, Fault, Halt, Settings, Side, Step, sink::frame_text};
+use crate::{Ensemble, Fault, Halt, Server, Settings, Side, Step, sink::frame_text};
 
 /// More steps than this are no rest to come to.
 const SETTLING_STEPS_MAX: usize = 2_000;
@@ -43,8 +44,8 @@ pub enum Judge {
     /// Every rule; every line must come about as it says.
     #[default]
     All,
-    /// The rules about histories, and who serves: for actors with a flaw. A step that fails by itself, or cannot
-    /// happen, is left out.
+    /// The rules about histories, and what is demanded: for actors with a flaw. A step that fails by itself, or
+    /// cannot happen, is left out.
     Histories,
 }
 
@@ -150,7 +151,8 @@ impl Player {
             Command::Gone(server) => self.gone(*server),
             Command::Flush(server) => self.flush(*server),
             Command::Settle(among) => self.settle(among, true),
-            Command::Expect(expect) => self.expect(expect),
+            Command::Expect(expect) => self.missed(expect).map_or(Ok(()), |why| self.unmet(&why)),
+            Command::Demand(expect) => self.missed(expect).map_or(Ok(()), |why| Err(Stop::Unmet(why))),
         }
     }
 
@@ -274,26 +276,25 @@ impl Player {
         Ok(())
     }
 
-    fn expect(&mut self, expect: &Expect) -> Result<(), Stop> {
+    /// What is otherwise than expected.
+    fn missed(&self, expect: &Expect) -> Option<String> {
         let server = |id: &ServerId| self.ensemble.server(*id);
         let role = |id: &ServerId| server(id).and_then(|server| server.zab().role()).map(|(role, _)| role);
+        let zxids = |logged: &[(Zxid, _)]| logged.iter().map(|(zxid, _)| *zxid).collect::<Vec<_>>();
+        let not = |found: bool, id: &ServerId| (!found).then(|| format!("server {id} is not"));
         let different = |id: &ServerId, found: Vec<Zxid>, wanted: &[Zxid]| {
             (found != wanted).then(|| format!("server {id} has {}", Zxids(&found)))
         };
-        let zxids = |logged: &[(Zxid, _)]| logged.iter().map(|(zxid, _)| *zxid).collect::<Vec<_>>();
-        let not = |found: bool, id: &ServerId| (!found).then(|| format!("server {id} is not"));
-        let unmet = match expect {
-            // Whether a server comes to serve is what a flaw of progress shows in: the one thing that always counts.
+        match expect {
             Expect::Serving(ids) => {
-                let idle = ids.iter().find(|id| !server(id).is_some_and(|server| server.zab().is_serving()));
-                return idle.map_or(Ok(()), |id| Err(Stop::Unmet(format!("server {id} does not serve"))));
+                ids.iter().find_map(|id| not(server(id).is_some_and(|server| server.zab().is_serving()), id))
             }
             Expect::Leading(id) => not(role(id) == Some(Role::Leading), id),
             Expect::Following(ids) => {
                 ids.iter().find_map(|id| not(matches!(role(id), Some(Role::Following(_))), id))
             }
             Expect::Looking(ids) => {
-                ids.iter().find_map(|id| not(server(id).is_some_and(crate::Server::is_looking), id))
+                ids.iter().find_map(|id| not(server(id).is_some_and(Server::is_looking), id))
             }
             Expect::State(ids, wanted) => ids.iter().find_map(|id| {
                 different(id, server(id).map(|server| zxids(server.state())).unwrap_or_default(), wanted)
@@ -306,12 +307,11 @@ impl Player {
                 self.unread(*from, *to).map(|(.., frame)| format!("{to} has to read {frame}"))
             }
             Expect::Committed(wanted) => {
-                let found: Vec<_> =
-                    self.ensemble.record().committed().iter().map(|entry| entry.zxid).collect();
+                let committed = self.ensemble.record().committed().iter();
+                let found: Vec<_> = committed.map(|entry| entry.zxid).collect();
                 (found != *wanted).then(|| format!("committed is {}", Zxids(&found)))
             }
-        };
-        unmet.map_or(Ok(()), |why| self.unmet(&why))
+        }
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) enum Command {
     Flush(ServerId),
     Settle(Vec<ServerId>),
     Expect(Expect),
+    Demand(Expect),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -140,6 +141,7 @@ fn command(line: &str) -> Result<Command, String> {
         "crash" => return crash(words),
         "settle" => Command::Settle(ids(&mut words)?),
         "expect" => Command::Expect(expect(&mut words)?),
+        "demand" => Command::Demand(expect(&mut words)?),
         verb => return Err(format!("{verb} is no step")),
     };
     words.next().map_or(Ok(found), |rest| Err(format!("{rest} is too much")))
