@@ -136,6 +136,18 @@ pub trait Model: Send + Sync + 'static {
         action.clone()
     }
 
+    /// Whether the last slot holds what a run has used of its bounds, and nothing else; see [`Model::allows_all_of`].
+    /// Such a slot has no view.
+    fn has_ledger(&self) -> bool {
+        false
+    }
+
+    /// Of two states that differ only in their ledgers, whether all that can happen with the `other` one can happen
+    /// with `this` one too. Then a search that has met the first need not look at the second.
+    fn allows_all_of(&self, this: &Self::Part, other: &Self::Part) -> bool {
+        this == other
+    }
+
     /// The names of the situations that a search should meet, at most 64.
     fn witnesses(&self) -> &[&'static str];
 

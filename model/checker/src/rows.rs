@@ -140,11 +140,7 @@ fn quick() -> Vec<Row> {
     ];
     vec![
         // Everything at once; elections follow from the faults.
-        zab(
-            "coarse-eager",
-            Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, timeouts: 1, ..coarse.clone() },
-            met,
-        ),
+        zab("coarse-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..coarse.clone() }, met),
         zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, met),
         zab("fine-eager", Bounds { crashes: 1, breaks: 1, ..fine.clone() }, met),
         traps(zab("coarse-traps", Bounds { elections: 3, ..coarse.clone() }, &[])),
@@ -152,7 +148,11 @@ fn quick() -> Vec<Row> {
         election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1),
         election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1),
         // A window of one transaction: learners come from the log on disk.
-        zab("log-sync", Bounds { window: 1, txns: 3, breaks: 1, ..calm.clone() }, &["diff-from-log"]),
+        zab(
+            "log-sync",
+            Bounds { window: 1, txns: 3, breaks: 1, ..calm.clone() },
+            &["diff-from-log", "step-down-for-new-link"],
+        ),
         // No window and no log: learners take the whole state.
         zab(
             "snap-only",
@@ -190,15 +190,10 @@ fn standard() -> Vec<Row> {
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
-        zab(
-            "remix",
-            Bounds { elections: 4, txns: 2, crashes: 2, breaks: 2, timeouts: 0, ..coarse.clone() },
-            &[],
-        ),
-        zab("coarse-eager", Bounds { txns: 2, crashes: 1, breaks: 1, ..coarse.clone() }, &[]),
-        zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, timeouts: 1, ..coarse }, &[]),
+        zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
+        zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, breaks: 1, ..coarse }, &[]),
         zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
-        zab("fine-eager", Bounds { txns: 2, crashes: 1, breaks: 1, timeouts: 1, elections: 3, ..fine }, &[]),
+        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
     ]
@@ -208,11 +203,7 @@ fn deep() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
-        zab(
-            "coarse-eager",
-            Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, timeouts: 1, ..coarse.clone() },
-            &[],
-        ),
+        zab("coarse-eager", Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab(
             "coarse-async",
             Bounds { eager: false, elections: 3, txns: 2, crashes: 2, breaks: 1, ..coarse },
@@ -240,9 +231,10 @@ fn mutants() -> Vec<Row> {
             Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, timeouts: 1, ..calm.clone() },
             &[],
         ),
-        zab("crashes", Bounds { elections: 3, crashes: 2, ..calm }, &[]),
+        zab("crashes", Bounds { elections: 3, crashes: 2, ..calm.clone() }, &[]),
         zab("slow-faults", Bounds { elections: 3, crashes: 1, breaks: 1, timeouts: 1, ..slow.clone() }, &[]),
         zab("slow-crashes", Bounds { elections: 3, crashes: 2, ..slow }, &[]),
+        zab("new-link", Bounds { elections: 1, breaks: 1, ..calm }, &["step-down-for-new-link"]),
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },
         Row { expects: &[], ..election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1) },

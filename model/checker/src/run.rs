@@ -100,8 +100,10 @@ pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress))
         Setup::Zab(bounds) => {
             let mut bounds = bounds.clone();
             if mode.engine == Engine::Stateright {
-                bounds.symmetric = false;
+                (bounds.symmetric, bounds.covering) = (false, false);
             }
+            // What is left out for what it has used up may be a trap.
+            bounds.covering &= !row.traps;
             run_model(&Zab::new(bounds), budget, row, mode, tell)
         }
         Setup::Election(config) => run_model(&Election::new(config.clone()), budget, row, mode, tell),
@@ -195,6 +197,7 @@ fn second_opinion<M: Model + Clone + fmt::Debug>(model: &M) -> (Outcome<M::Actio
         depth: opinion.depth,
         counterexample: found,
         witnesses: Vec::new(),
+        judged: 0,
         tables: crate::engine::tables::TableSizes::default(),
     };
     (outcome, 0)

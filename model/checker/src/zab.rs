@@ -5,8 +5,9 @@
 //! behind it is one transition, which takes the real actors through it message by message, and chooses no leader that
 //! a follower outranks.
 //!
-//! Timers may fire whenever they run. What ends a run is its budget: how often each server may find a leader, how
-//! many transactions are proposed, how many crashes and breaks happen.
+//! Timers may fire whenever they run, and servers follow leaders as often as they like. What ends a run is its budget:
+//! how often one is told to lead, how many transactions are proposed, how many crashes and breaks happen. A situation
+//! that was met before with no more used of these is not looked at again: whatever can follow it has followed.
 
 mod action;
 mod coarse;
@@ -33,9 +34,8 @@ use crate::engine::{Board, Broken, Model, Symmetry, Verdict};
 /// A leader whose name the record does not keep.
 const NOBODY: ServerId = ServerId(0);
 
-/// So many elections must be left for each server, or a goal is not demanded: one to leave what it is in, and one
-/// more, since the first may find a leader that is as good as gone.
-const RESERVE: u8 = 2;
+/// So many elections must be left, or a goal is not demanded: a leader may be needed.
+const RESERVE: u8 = 1;
 
 /// One piece of the state.
 #[derive(Clone, Eq, Hash, PartialEq, serde::Serialize)]
@@ -65,10 +65,8 @@ impl fmt::Debug for Part {
 /// What has been used of the bounds.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq, serde::Serialize)]
 pub struct Budget {
-    /// How often each server has been told of a leader.
-    pub elections: Vec<u8>,
-    /// How often a server was told to lead; 0 if that is not bounded.
-    pub reigns: u8,
+    /// How often a server was told to lead.
+    pub elections: u8,
     /// Transactions proposed.
     pub txns: u8,
     /// Crashes.
@@ -95,10 +93,8 @@ pub enum Change {
 /// What is taken from the budget.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Spend {
-    /// A server, by its slot, is told of a leader.
-    Election(usize),
     /// A server is told to lead.
-    Reign,
+    Election,
     /// A transaction.
     Txn,
     /// A crash.
@@ -259,9 +255,8 @@ impl Zab {
     }
 
     fn elected<B: Board<Self>>(&self, board: &mut B, slot: usize, leader: ServerId) -> Result<(), Broken> {
-        board.change(self.budget_slot(), Change::Budget(Spend::Election(slot)))?;
-        if leader == self.servers[slot] && self.bounds.reigns != u8::MAX {
-            board.change(self.budget_slot(), Change::Budget(Spend::Reign))?;
+        if leader == self.servers[slot] {
+            board.change(self.budget_slot(), Change::Budget(Spend::Election))?;
         }
         self.event(board, slot, Event::Input(Input::Elected(leader)))?;
         Ok(())
@@ -286,11 +281,6 @@ impl Zab {
         }
         Ok(())
     }
-
-    fn has_election<B: Board<Self>>(&self, board: &B, slot: usize) -> bool {
-        let used = &budget(board.part(self.budget_slot())).elections;
-        used[slot] < self.bounds.elections
-    }
 }
 
 impl Model for Zab {
@@ -306,11 +296,10 @@ impl Model for Zab {
             Part::Server(Box::new(server))
         };
         let links = self.record_slot() - self.servers.len();
-        let budget = Budget { elections: vec![0; self.servers.len()], ..Budget::default() };
         let mut parts: Vec<_> = self.servers.iter().map(start).collect();
         parts.extend((0..links).map(|_| Part::Link(Link::default())));
         parts.push(Part::Record(Record::default()));
-        parts.push(Part::Budget(budget));
+        parts.push(Part::Budget(Budget::default()));
         parts
     }
 
@@ -325,12 +314,10 @@ impl Model for Zab {
     fn enabled<B: Board<Self>>(&self, board: &B, action: &Action) -> bool {
         let used = || budget(board.part(self.budget_slot()));
         match action {
-            Action::Decide { server, leader } => {
-                let free = server != leader || used().reigns < self.bounds.reigns;
-                free && self.has_election(board, self.slot_of(*server))
-            }
+            Action::Decide { server, leader } => server != leader || used().elections < self.bounds.elections,
+            Action::Reach { leader, .. } => is_leading(board.part(self.slot_of(*leader))),
             Action::Elect { leader, followers } => {
-                used().reigns < self.bounds.reigns && self.may_elect(board, *leader, followers)
+                used().elections < self.bounds.elections && self.may_elect(board, *leader, followers)
             }
             Action::Join { learner, leader } => self.may_join(board, *learner, *leader),
             Action::Connect { leader, .. } => {
@@ -349,6 +336,10 @@ impl Model for Zab {
             |learner: &ServerId, leader: &ServerId| self.link(self.slot_of(*learner), self.slot_of(*leader));
         match action {
             Action::Decide { server, leader } => self.elected(board, self.slot_of(*server), *leader),
+            Action::Reach { learner, leader } => {
+                self.elected(board, self.slot_of(*learner), *leader)?;
+                self.link_up(board, place(learner, leader))
+            }
             Action::Elect { leader, followers } => self.elect(board, *leader, followers),
             Action::Join { learner, leader } => self.join(board, *learner, *leader),
             Action::Connect { learner, leader } => self.link_up(board, place(learner, leader)),
@@ -393,8 +384,7 @@ impl Model for Zab {
             }
             (Part::Budget(budget), Change::Budget(spend)) => {
                 match spend {
-                    Spend::Election(slot) => budget.elections[*slot] += 1,
-                    Spend::Reign => budget.reigns += 1,
+                    Spend::Election => budget.elections += 1,
                     Spend::Txn => budget.txns += 1,
                     Spend::Crash => budget.crashes += 1,
                     Spend::Break => budget.breaks += 1,
@@ -442,19 +432,26 @@ impl Model for Zab {
         let renaming = &self.renamings[symmetry];
         match part {
             Part::Server(server) => Part::Server(Box::new(server.renamed(|id| self.renamed(renaming, id)))),
-            Part::Link(_) | Part::Record(_) => part.clone(),
-            Part::Budget(budget) => {
-                let mut renamed = budget.clone();
-                for (slot, used) in budget.elections.iter().enumerate() {
-                    renamed.elections[renaming[slot]] = *used;
-                }
-                Part::Budget(renamed)
-            }
+            Part::Link(_) | Part::Record(_) | Part::Budget(_) => part.clone(),
         }
     }
 
     fn rename_action(&self, symmetry: usize, action: &Action) -> Action {
         action.renamed(|id| self.renamed(&self.renamings[symmetry], id))
+    }
+
+    fn has_ledger(&self) -> bool {
+        self.bounds.covering
+    }
+
+    /// Every bound is only ever compared with what is used of it. The number of transactions also names the next one.
+    fn allows_all_of(&self, this: &Part, other: &Part) -> bool {
+        let (this, other) = (budget(this), budget(other));
+        this.txns == other.txns
+            && this.elections <= other.elections
+            && this.crashes <= other.crashes
+            && this.breaks <= other.breaks
+            && this.timeouts <= other.timeouts
     }
 
     fn witnesses(&self) -> &[&'static str] {
@@ -471,11 +468,10 @@ impl Model for Zab {
         })
     }
 
-    /// A transaction is left, and an election for each server beyond the one that it may be in.
+    /// A transaction and an election are left.
     fn is_demanded(&self, parts: &[&Part]) -> bool {
         let used = budget(parts[self.budget_slot()]);
-        used.txns < self.bounds.txns
-            && used.elections.iter().all(|used| used + RESERVE <= self.bounds.elections)
+        used.txns < self.bounds.txns && used.elections + RESERVE <= self.bounds.elections
     }
 
     fn is_fault_free(&self, action: &Action) -> bool {

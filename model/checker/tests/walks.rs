@@ -83,7 +83,7 @@ fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
 fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
     let servers = u64::from(bounds.servers);
     let model = Zab::new(Bounds {
-        elections: 8,
+        elections: 24,
         txns: 6,
         crashes: 5,
         breaks: 8,
@@ -92,6 +92,7 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
         window: 2,
         counter_max: 3,
         symmetric: false,
+        covering: false,
         ..bounds
     });
     let mut met = 0;
@@ -112,9 +113,11 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
                 Action::Finish { .. } => disk,
                 Action::Notice { .. } => 100,
                 Action::Connect { .. } => 200,
-                Action::Decide { .. } | Action::Elect { .. } | Action::Join { .. } | Action::Read { .. } => {
-                    300
-                }
+                Action::Decide { .. }
+                | Action::Reach { .. }
+                | Action::Elect { .. }
+                | Action::Join { .. }
+                | Action::Read { .. } => 300,
             };
             let Some(action) = chance.pick(&walk.state.possible(&model), weight) else { break };
             walk.step(action, seed);

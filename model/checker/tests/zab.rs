@@ -26,7 +26,7 @@ fn run(bounds: &Bounds) -> Outcome<Action> {
 
 /// Bounds that differ in all that shapes a model, each small enough for a checker that clones whole states.
 fn small() -> Vec<Bounds> {
-    let fine = Bounds { elections: 1, symmetric: false, ..Bounds::default() };
+    let fine = Bounds { elections: 1, symmetric: false, covering: false, ..Bounds::default() };
     let coarse = Bounds { tier: Tier::Coarse, timeouts: 1, ..fine.clone() };
     vec![
         Bounds { crashes: 1, ..fine.clone() },
@@ -62,6 +62,28 @@ fn names_make_no_difference_but_in_number() {
 }
 
 #[test]
+fn what_is_left_out_for_having_used_more_was_judged() {
+    for bounds in small() {
+        let all = run(&bounds);
+        let less = run(&Bounds { covering: true, ..bounds.clone() });
+        assert_eq!(all.witnesses, less.witnesses, "{bounds:?}");
+        assert_eq!(all.judged, less.judged, "{bounds:?}");
+        assert!(less.progress.distinct < all.progress.distinct, "{bounds:?}");
+    }
+}
+
+#[test]
+fn a_dial_that_waits_leads_nowhere_new() {
+    let bounds = Bounds { crashes: 1, ..Bounds::default() };
+    let waits = run(&Bounds { waiting: true, ..bounds.clone() });
+    let reaches = run(&bounds);
+    let met =
+        |outcome: &Outcome<Action>| -> Vec<_> { outcome.witnesses.iter().map(Option::is_some).collect() };
+    assert_eq!(met(&waits), met(&reaches));
+    assert!(reaches.progress.distinct < waits.progress.distinct);
+}
+
+#[test]
 fn a_limit_is_no_exhaustion() {
     let model = Zab::new(Bounds::default());
     let limits = Limits { states: 10_000, ..Limits::default() };
@@ -71,7 +93,7 @@ fn a_limit_is_no_exhaustion() {
 
 /// A run of the model as a trace: ten transitions, always the last one that is possible.
 fn saved(name: &str) -> std::path::PathBuf {
-    let bounds = Bounds::default();
+    let bounds = Bounds { elections: 24, waiting: true, ..Bounds::default() };
     let model = Zab::new(bounds.clone());
     let mut state = Plain::initial(&model);
     let mut path = Vec::new();

@@ -124,6 +124,10 @@ impl Ensemble {
             Step::Elect { leader, followers } => self.elect(*leader, followers)?,
             Step::Join { learner, leader } => self.elect_among(&[*learner], *leader)?,
             Step::Connect { learner, leader } => self.connect(*learner, *leader)?,
+            Step::Reach { learner, leader } => {
+                self.event(*learner, Event::Input(Input::Elected(*leader)))?;
+                self.connect(*learner, *leader)?;
+            }
             Step::Read { learner, leader, at } => self.read(*learner, *leader, *at)?,
             Step::Notice { learner, leader, at } => {
                 self.change_link(*learner, *leader, &LinkChange::Close(*at));
@@ -162,9 +166,9 @@ impl Ensemble {
         let server = |id: &ServerId| self.server(*id);
         let link = |learner: &ServerId, leader: &ServerId| self.link(*learner, *leader);
         match step {
-            Step::Decide { server: id, .. } | Step::Join { learner: id, .. } => {
-                server(id).is_some_and(Server::is_looking)
-            }
+            Step::Decide { server: id, .. }
+            | Step::Join { learner: id, .. }
+            | Step::Reach { learner: id, .. } => server(id).is_some_and(Server::is_looking),
             Step::Elect { leader, followers } => {
                 followers.iter().chain([leader]).all(|id| server(id).is_some_and(Server::is_looking))
             }

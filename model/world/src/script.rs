@@ -6,6 +6,7 @@
 //! follow 1 3               the election tells server 1 that 3 leads; `lead 3` tells 3 so
 //! connect 1 3              the dial of 1 to 3 gets through
 //! elect 3 by 1 2           3 leads, 1 and 2 follow, and discovery runs to its end
+//! reach 1 3                1 is told to follow 3, and its dial gets through
 //! join 1 3                 1 follows 3, and discovery runs to its end for it
 //! deliver 3->1 SNAP        1 reads what 3 sent, which must be this
 //! flush 1                  everything that the disk of 1 is busy with ends; `finish 1 0` ends one operation

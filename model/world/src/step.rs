@@ -40,6 +40,13 @@ pub enum Step {
         /// Whom.
         leader: ServerId,
     },
+    /// A server is told to follow a leader that takes up its dial at once.
+    Reach {
+        /// Who is told.
+        learner: ServerId,
+        /// The leader.
+        leader: ServerId,
+    },
     /// One end of a connection reads the next frame.
     Read {
         /// Of the connection.
@@ -100,6 +107,7 @@ impl Step {
             Self::Decide { server: one, leader: other }
             | Self::Join { learner: one, leader: other }
             | Self::Connect { learner: one, leader: other }
+            | Self::Reach { learner: one, leader: other }
             | Self::Read { learner: one, leader: other, at: _ }
             | Self::Notice { learner: one, leader: other, at: _ }
             | Self::Break { learner: one, leader: other } => vec![*one, *other],
@@ -119,6 +127,7 @@ impl Step {
             Self::Decide { server: one, leader: other }
             | Self::Join { learner: one, leader: other }
             | Self::Connect { learner: one, leader: other }
+            | Self::Reach { learner: one, leader: other }
             | Self::Read { learner: one, leader: other, at: _ }
             | Self::Notice { learner: one, leader: other, at: _ }
             | Self::Break { learner: one, leader: other } => (*one, *other) = (name(*one), name(*other)),
@@ -159,6 +168,9 @@ impl fmt::Display for Step {
                 write!(f, "server {leader} is elected by {}", names.join(" and "))
             }
             Self::Join { learner, leader } => write!(f, "server {learner} joins leader {leader}"),
+            Self::Reach { learner, leader } => {
+                write!(f, "server {learner} decides to follow {leader}, and reaches it")
+            }
             Self::Connect { learner, leader } => write!(f, "the dial of {learner} to {leader} gets through"),
             Self::Read { learner, leader, at } => {
                 let (reader, sender) = end(at, learner, leader);

@@ -24,9 +24,10 @@ pub struct Traps<A> {
 }
 
 /// Looks for states that are [demanded](Model::is_demanded) and from which no fault-free run reaches a
-/// [goal](Model::is_goal). The search must have been exhausted.
+/// [goal](Model::is_goal). The search must have been exhausted, with nothing left out for its ledger.
 pub fn traps<M: Model>(search: &mut Search<'_, M>) -> Traps<M::Action> {
     let model = search.tables.model;
+    assert!(!model.has_ledger(), "what is left out may be a trap: it has less left to go on with");
     let edges = Edges::of(search);
     let count = search.states.len();
     let mut live = vec![false; count];

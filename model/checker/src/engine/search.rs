@@ -93,6 +93,8 @@ pub struct Outcome<A> {
     pub counterexample: Option<Counterexample<A>>,
     /// For each of [`Model::witnesses`]: the number of transitions to its first sight.
     pub witnesses: Vec<Option<u32>>,
+    /// Distinct combinations of what the wider rules see, each judged once.
+    pub judged: usize,
     /// What the tables held at the end.
     pub tables: TableSizes,
 }
@@ -131,7 +133,7 @@ impl<'m, M: Model> Search<'m, M> {
         let judge = Judge::new(&initial, &mut tables);
         Self {
             tables,
-            states: VectorSet::new(initial.len()),
+            states: VectorSet::keyed(initial.len(), initial.len() - usize::from(model.has_ledger())),
             parents: Chunked::new(),
             actions: Chunked::new(),
             levels: vec![0],
@@ -174,6 +176,7 @@ impl<'m, M: Model> Search<'m, M> {
             depth: self.depth_of(u32::try_from(self.states.len()).expect("fewer than 2^32 states") - 1),
             counterexample: self.counterexample.clone(),
             witnesses: self.witnesses.clone(),
+            judged: self.judge.wholes.len(),
             tables: self.tables.sizes(),
         }
     }
@@ -240,7 +243,8 @@ impl<'m, M: Model> Search<'m, M> {
     }
 
     fn add(&mut self, ids: &[u32], parent: u32, action: u16) {
-        let (index, new) = self.states.insert(ids);
+        let tables = &self.tables;
+        let (index, new) = self.states.insert_uncovered(ids, |held, rest| tables.allows_all_of(held, rest));
         if !new {
             return;
         }

@@ -10,23 +10,35 @@ const CHUNK_VECTORS: usize = 1 << 14;
 
 /// A set of vectors of equal length. Each has an index, from 0 in the order of insertion, and never moves or changes.
 ///
-/// Membership is exact: hashes only choose where to look, and whole vectors are compared.
+/// Membership is exact: hashes only choose where to look, and whole vectors are compared. A set may leave out vectors
+/// that it *covers*: those with the same key, the first elements, as one that it has, and a rest that need not be
+/// looked at beside the rest of that one.
 #[derive(Debug)]
 pub struct VectorSet {
     length: usize,
+    key: usize,
     chunks: Vec<Vec<u32>>,
     count: usize,
     table: HashTable<u32>,
 }
 
 impl VectorSet {
-    /// An empty set of vectors of this length.
+    /// An empty set of vectors of this length, all of it key.
     ///
     /// # Panics
     /// If the length is 0.
     pub fn new(length: usize) -> Self {
+        Self::keyed(length, length)
+    }
+
+    /// An empty set of vectors of this length, whose first elements are the key.
+    ///
+    /// # Panics
+    /// If the length is 0, or the key longer than that.
+    pub fn keyed(length: usize, key: usize) -> Self {
         assert!(length > 0, "a vector has at least one element");
-        Self { length, chunks: Vec::new(), count: 0, table: HashTable::new() }
+        assert!(key <= length, "a key is part of its vector");
+        Self { length, key, chunks: Vec::new(), count: 0, table: HashTable::new() }
     }
 
     /// How many vectors there are.
@@ -52,13 +64,23 @@ impl VectorSet {
     /// # Panics
     /// If the length is wrong, or after 2^32 - 1 vectors.
     pub fn insert(&mut self, ids: &[u32]) -> (u32, bool) {
+        self.insert_uncovered(ids, |held, rest| held == rest)
+    }
+
+    /// The index of the vector, or of one that covers it, and whether it is new. Of vectors with the same key,
+    /// `covers` is told the rest of the one that is held and the rest of the new one.
+    ///
+    /// # Panics
+    /// If the length is wrong, or after 2^32 - 1 vectors.
+    pub fn insert_uncovered(&mut self, ids: &[u32], covers: impl Fn(&[u32], &[u32]) -> bool) -> (u32, bool) {
         assert_eq!(ids.len(), self.length, "every vector of a set has the same length");
-        let (chunks, length) = (&self.chunks, self.length);
-        let entry = self.table.entry(
-            hash(ids),
-            |&index| vector(chunks, length, index) == ids,
-            |&index| hash(vector(chunks, length, index)),
-        );
+        let (chunks, length, key) = (&self.chunks, self.length, self.key);
+        let known = |&index: &u32| {
+            let held = vector(chunks, length, index);
+            held[..key] == ids[..key] && covers(&held[key..], &ids[key..])
+        };
+        let entry =
+            self.table.entry(hash(&ids[..key]), known, |&index| hash(&vector(chunks, length, index)[..key]));
         match entry {
             Entry::Occupied(found) => (*found.get(), false),
             Entry::Vacant(place) => {
@@ -144,5 +166,16 @@ mod tests {
             assert_eq!(set.insert(&[i, i / 7, 1]), (i, false));
         }
         assert_eq!(set.len(), count as usize);
+    }
+
+    #[test]
+    fn what_is_covered_is_left_out() {
+        let mut set = VectorSet::keyed(2, 1);
+        let mut insert = |ids: [u32; 2]| set.insert_uncovered(&ids, |held, rest| held <= rest);
+        assert_eq!(insert([7, 5]), (0, true));
+        assert_eq!(insert([7, 6]), (0, false), "more is covered by less");
+        assert_eq!(insert([7, 4]), (1, true), "less is not covered by more");
+        assert_eq!(insert([8, 6]), (2, true), "another key");
+        assert_eq!(set.len(), 3);
     }
 }

@@ -174,6 +174,13 @@ impl<'m, M: Model> Tables<'m, M> {
         self.parts.get(id)
     }
 
+    /// Whether one ledger allows all that another one does; without ledgers there is nothing to compare.
+    pub(crate) fn allows_all_of(&self, this: &[u32], other: &[u32]) -> bool {
+        this.iter().zip(other).all(|(this, other)| {
+            this == other || self.model.allows_all_of(self.parts.get(*this), self.parts.get(*other))
+        })
+    }
+
     /// What is held.
     pub fn sizes(&self) -> TableSizes {
         TableSizes {

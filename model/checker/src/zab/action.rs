@@ -1,6 +1,7 @@
 //! What each part offers.
 
 use protocol::Role;
+use spec::ServerId;
 pub use world::Step as Action;
 use world::{Link, Server, Side};
 
@@ -12,9 +13,7 @@ impl Zab {
         if server.is_looking() {
             match self.bounds.tier {
                 Tier::Fine => {
-                    out.extend(
-                        self.servers.iter().map(|leader| Action::Decide { server: id, leader: *leader }),
-                    );
+                    out.extend(self.servers.iter().map(|leader| self.decision(id, *leader)));
                 }
                 Tier::Coarse => self.coarse_offers(id, out),
             }
@@ -28,6 +27,16 @@ impl Zab {
         );
         let images = server.disk().crash_images(self.bounds.torn);
         out.extend(images.into_iter().map(|keep| Action::Crash { server: id, keep }));
+    }
+
+    /// To wait for a dial to get through is as good as to look for a leader: the server says and stores nothing
+    /// meanwhile. So unless dials are turned away, it may as well decide when its dial gets through.
+    fn decision(&self, server: ServerId, leader: ServerId) -> Action {
+        if server == leader || self.bounds.refusals || self.bounds.waiting {
+            Action::Decide { server, leader }
+        } else {
+            Action::Reach { learner: server, leader }
+        }
     }
 
     pub(super) fn link_offers(&self, slot: usize, link: &Link, out: &mut Vec<Action>) {

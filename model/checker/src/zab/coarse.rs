@@ -31,10 +31,7 @@ impl Zab {
         followers: &[ServerId],
     ) -> bool {
         let rank = self.rank(board, leader);
-        let ready = |id: ServerId| {
-            let slot = self.slot_of(id);
-            server(board.part(slot)).is_looking() && self.has_election(board, slot)
-        };
+        let ready = |id: ServerId| server(board.part(self.slot_of(id))).is_looking();
         ready(leader)
             && followers.iter().all(|follower| ready(*follower) && self.rank(board, *follower) <= rank)
     }
@@ -47,7 +44,7 @@ impl Zab {
     pub(super) fn may_join<B: Board<Self>>(&self, board: &B, learner: ServerId, leader: ServerId) -> bool {
         let (slot, leader) = (self.slot_of(learner), server(board.part(self.slot_of(leader))));
         let behind = server(board.part(slot)).zab().accepted() <= leader.zab().accepted();
-        behind && leader.leads() && self.has_election(board, slot)
+        behind && leader.leads()
     }
 
     pub(super) fn elect<B: Board<Self>>(

@@ -26,10 +26,8 @@ pub struct Bounds {
     pub tier: Tier,
     /// Whether disk operations end at once.
     pub eager: bool,
-    /// How often each server may be told of a leader.
+    /// How often, over all servers, one may be told to lead. To follow they may be told as often as they like.
     pub elections: u8,
-    /// How often, over all servers, one may be told to lead; 255 for as often as elections allow.
-    pub reigns: u8,
     /// How many transactions are proposed.
     pub txns: u8,
     /// How many crashes happen.
@@ -43,6 +41,9 @@ pub struct Bounds {
     /// Whether dials get through to servers that do not lead, which turn them away; without, such a dial waits. What
     /// such a dial changes is undone when its refusal is noticed.
     pub refusals: bool,
+    /// Whether a server may dial a leader that does not lead yet, and wait; without, it decides to follow one when its
+    /// dial gets through.
+    pub waiting: bool,
     /// How many applied transactions a server keeps in memory.
     pub window: usize,
     /// Whether learners may be served from the log on disk.
@@ -51,6 +52,8 @@ pub struct Bounds {
     pub counter_max: u32,
     /// Whether situations that differ only in the names of servers are searched once.
     pub symmetric: bool,
+    /// Whether a situation is left out that was met before with no more used of the bounds.
+    pub covering: bool,
     /// Whether to judge steps and messages too, not only histories.
     pub local_rules: bool,
 }
@@ -62,17 +65,18 @@ impl Default for Bounds {
             tier: Tier::Fine,
             eager: true,
             elections: 2,
-            reigns: u8::MAX,
             txns: 1,
             crashes: 0,
             breaks: 0,
             timeouts: u8::MAX,
             torn: true,
             refusals: false,
+            waiting: false,
             window: 500,
             log_sync: true,
             counter_max: u32::MAX,
             symmetric: true,
+            covering: true,
             local_rules: true,
         }
     }
@@ -87,14 +91,11 @@ impl fmt::Display for Bounds {
             (false, true) => "async disk, torn tails",
             (false, false) => "async disk",
         };
-        write!(f, "{tier}, {disk}; {servers} servers, {elections} elections each, {txns} txns, ")?;
+        write!(f, "{tier}, {disk}; {servers} servers, {elections} elections, {txns} txns, ")?;
         write!(f, "{crashes} crashes, {breaks} breaks, ")?;
         match self.timeouts {
             u8::MAX => f.write_str("timers free")?,
             timeouts => write!(f, "{timeouts} timeouts")?,
-        }
-        if self.reigns != u8::MAX {
-            write!(f, ", {} reigns", self.reigns)?;
         }
         if self.window < 500 {
             write!(f, ", window {}", self.window)?;
@@ -105,7 +106,11 @@ impl fmt::Display for Bounds {
         if self.counter_max != u32::MAX {
             write!(f, ", counter up to {}", self.counter_max)?;
         }
-        f.write_str(if self.refusals { ", dials refused" } else { "" })
+        f.write_str(match (self.refusals, self.waiting) {
+            (true, _) => ", dials refused",
+            (false, true) => ", dials wait",
+            (false, false) => "",
+        })
     }
 }
 

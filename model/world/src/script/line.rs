@@ -119,6 +119,7 @@ fn command(line: &str) -> Result<Command, String> {
             Command::Step(Step::Decide { server, leader: server })
         }
         "follow" => Command::Step(Step::Decide { server: id(&mut words)?, leader: id(&mut words)? }),
+        "reach" => Command::Step(Step::Reach { learner: id(&mut words)?, leader: id(&mut words)? }),
         "elect" => {
             let leader = id(&mut words)?;
             if words.next() != Some("by") {
@@ -289,6 +290,7 @@ pub fn step_line(step: &Step) -> String {
             format!("elect {leader} by {}", followers.join(" "))
         }
         Step::Join { learner, leader } => format!("join {learner} {leader}"),
+        Step::Reach { learner, leader } => format!("reach {learner} {leader}"),
         Step::Connect { learner, leader } => format!("connect {learner} {leader}"),
         Step::Read { learner, leader, at: Side::Learner } => format!("deliver {leader}->{learner}"),
         Step::Read { learner, leader, at: Side::Leader } => format!("deliver {learner}->{leader}"),
