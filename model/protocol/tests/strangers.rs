@@ -318,3 +318,64 @@ fn no_packet_stops_a_server() {
         assert!(met.get(name).is_some_and(|count| *count > 100), "{name}: {met:?}");
     }
 }
+
+/// A leader of three with one learner, and a second one that was sent an open proposal and NEWLEADER.
+fn leader_with_one_joining() -> (Zab<u8>, Around) {
+    let config = Config {
+        me: ServerId(1),
+        quorum: Quorum::majority((1..=3).map(ServerId)),
+        window: 3,
+        log_sync: true,
+        counter_max: 5,
+    };
+    let mut around = Around::default();
+    let recovered = around.recovered();
+    let mut zab = Zab::boot(config, recovered, &mut around);
+    let tell = |zab: &mut Zab<u8>, input: Input<u8>, around: &mut Around| {
+        zab.step(input, around);
+        while let Some(ticket) = around.finish() {
+            zab.step(Input::Done(ticket), around);
+        }
+    };
+    while let Some(ticket) = around.finish() {
+        zab.step(Input::Done(ticket), &mut around);
+    }
+    tell(&mut zab, Input::Elected(ServerId(1)), &mut around);
+    for from in [2, 3].map(ServerId) {
+        around.accepted_links.insert(from);
+        tell(&mut zab, Input::Accepted(from), &mut around);
+        let hello = Message::FollowerInfo { accepted: Epoch(0), extended: false };
+        tell(&mut zab, Input::Message { from, message: hello }, &mut around);
+        let message = Message::AckEpoch { current: Some(Epoch(0)), last: Zxid::ZERO, floor: Zxid::ZERO };
+        tell(&mut zab, Input::Message { from, message }, &mut around);
+        assert!(matches!(around.said.get(&from), Some(Message::NewLeader { .. })), "{:?}", around.said);
+        if from == ServerId(2) {
+            let message = Message::Ack { zxid: Epoch(1).start() };
+            tell(&mut zab, Input::Message { from, message }, &mut around);
+            tell(&mut zab, Input::Propose(7), &mut around);
+        }
+    }
+    (zab, around)
+}
+
+#[test]
+fn an_acknowledgement_before_that_of_newleader_is_kept_and_counts_with_it() {
+    let (mut zab, mut around) = leader_with_one_joining();
+    let first = Zxid::new(Epoch(1), 1);
+    let ack = |zxid| Input::Message { from: ServerId(3), message: Message::Ack { zxid } };
+    assert_eq!((zab.last_proposed(), zab.committed()), (Some(first), Zxid::ZERO));
+    zab.step(ack(first), &mut around);
+    assert!(around.has_link(ServerId(3)));
+    assert_eq!(zab.committed(), Zxid::ZERO, "it has not joined");
+    zab.step(ack(Epoch(1).start()), &mut around);
+    assert_eq!(zab.committed(), first, "itself and one that has joined hold it");
+    assert!(around.has_link(ServerId(3)));
+}
+
+#[test]
+fn an_acknowledgement_of_nothing_is_none_before_newleader_either() {
+    let (mut zab, mut around) = leader_with_one_joining();
+    let message = Message::Ack { zxid: Zxid::new(Epoch(1), 2) };
+    zab.step(Input::Message { from: ServerId(3), message }, &mut around);
+    assert!(!around.has_link(ServerId(3)));
+}

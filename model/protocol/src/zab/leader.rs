@@ -78,7 +78,8 @@ enum LearnerStage {
     Promised(Log),
     /// The own log on disk is searched for the end of this one.
     Locating(Log),
-    /// NEWLEADER was sent, and every proposal since; this is the last transaction sent as committed before.
+    /// NEWLEADER was sent, and every proposal since; this is the last transaction sent as committed before, or a later
+    /// one that was acknowledged too early (rule Z-8).
     Synchronising(Zxid),
     /// It has joined the epoch, and is durable through this transaction.
     Joined(Zxid),
@@ -325,9 +326,19 @@ impl Leader {
                 out.set_timer(Timer::Silence(from));
                 if self.stage == Stage::Broadcasting {
                     out.send(from, &Message::UpToDate);
+                    // What it acknowledged early counts from now on.
+                    self.commit(core, out);
                 } else {
                     self.establish(core, out);
                 }
+                Ok(Next::Stay)
+            }
+            LearnerStage::Synchronising(sent) if zxid <= sent => {
+                out.note(Note::StaleAck { from, zxid });
+                Ok(Next::Stay)
+            }
+            LearnerStage::Synchronising(sent) if zxid.follows(sent) && zxid <= self.last_proposed => {
+                self.advance(from, LearnerStage::Synchronising(zxid));
                 Ok(Next::Stay)
             }
             LearnerStage::Joined(acked) if zxid <= acked || zxid.counter() == 0 => {
