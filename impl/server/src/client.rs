@@ -18,6 +18,9 @@ use crate::words::ClientView;
 const UNSENT_PAUSE: usize = 1 << 20;
 /// Unsent bytes above which a client is dropped.
 pub(crate) const UNSENT_MAX: usize = 64 << 20;
+/// Reads that may wait behind a client's own writes. All are answered at once when the write is through: they are to
+/// fit into what a client may leave unsent, also where each asks for as much as a node can hold.
+const READS_WAITING_MAX: usize = 32;
 /// How long a connection may stay without a session.
 const FRESH_MAX: Duration = Duration::from_secs(10);
 
@@ -46,8 +49,12 @@ pub(crate) struct Client {
     pub(crate) partial: BytesMut,
     /// Whether whole frames may stand there.
     pub(crate) stalled: bool,
-    /// When each request came that is not answered, oldest first. Answers come in the order of requests.
-    pub(crate) unanswered: VecDeque<Instant>,
+    /// The requests that are not answered, oldest first. Answers come in the order of requests.
+    unanswered: VecDeque<Unanswered>,
+    /// How many of them read.
+    reads_waiting: usize,
+    /// More was to be said than a client may leave unsent: it is to be dropped.
+    pub(crate) overfull: bool,
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) writer: Rc<OwnedWriteHalf>,
@@ -61,11 +68,35 @@ pub(crate) struct Client {
     reader: Option<AbortHandle>,
 }
 
+/// A request under way.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    came: Instant,
+    reads: bool,
+}
+
 impl Client {
-    /// Whether requests are to wait: while its answers are not taken, and while it and all others together have too
-    /// many under way.
+    /// Whether requests are to wait: while its answers are not taken, while too many of its reads wait for a write,
+    /// and while it and all others together have too many under way.
     pub(crate) fn waits(&self, too_many: bool) -> bool {
-        self.out.len() > UNSENT_PAUSE || (too_many && !self.unanswered.is_empty())
+        self.out.len() > UNSENT_PAUSE
+            || self.reads_waiting >= READS_WAITING_MAX
+            || (too_many && !self.unanswered.is_empty())
+    }
+
+    /// Notes that a request has come; `reads` if its answer may be large.
+    pub(crate) fn asked(&mut self, came: Instant, reads: bool) {
+        self.received += 1;
+        self.reads_waiting += usize::from(reads);
+        self.unanswered.push_back(Unanswered { came, reads });
+    }
+
+    /// Notes that the oldest request is answered, and returns when it came.
+    pub(crate) fn answered(&mut self) -> Option<Instant> {
+        self.sent += 1;
+        let Unanswered { came, reads } = self.unanswered.pop_front()?;
+        self.reads_waiting -= usize::from(reads);
+        Some(came)
     }
 }
 
@@ -124,6 +155,8 @@ impl Clients {
             partial: BytesMut::new(),
             stalled: false,
             unanswered: VecDeque::new(),
+            reads_waiting: 0,
+            overfull: false,
             received: 0,
             sent: 0,
             writer: Rc::new(writer),
@@ -147,7 +180,8 @@ impl Clients {
         self.table.get_mut(&id.0)
     }
 
-    /// The buffer of a connection that can still be told something. It will be sent at the end of the turn.
+    /// The buffer of a connection that can still be told something. It will be sent at the end of the turn. What one
+    /// step says to a client is bounded too: behind [`UNSENT_MAX`] the connection takes nothing more, and goes.
     pub(crate) fn buffer(&mut self, id: ClientId) -> Option<&mut BytesMut> {
         let client = self.table.get_mut(&id.0)?;
         if client.phase == Phase::Closing {
@@ -157,7 +191,8 @@ impl Clients {
             client.dirty = true;
             self.dirty.push(id);
         }
-        Some(&mut client.out)
+        client.overfull |= client.out.len() > UNSENT_MAX;
+        (!client.overfull).then_some(&mut client.out)
     }
 
     /// Closes a connection once what is unsent is out.

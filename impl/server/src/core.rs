@@ -22,7 +22,7 @@ use tree::{Tree, Txn};
 
 use crate::{
     Config,
-    client::{Clients, Phase, UNSENT_MAX},
+    client::{Client, Clients, Phase, UNSENT_MAX},
     link::Links,
     logging::LogPipe,
     mesh::Mesh,
@@ -167,6 +167,9 @@ impl Shell {
             return;
         };
         client.dirty = false;
+        if client.overfull {
+            return self.drop_client(id);
+        }
         if client.blocked && client.out.len() <= UNSENT_MAX {
             return;
         }
@@ -323,11 +326,8 @@ impl Shell {
     /// Records that a request is answered, and how long that took.
     pub(crate) fn answered(&mut self, client: ClientId) {
         self.stats.packets_sent += 1;
-        if let Some(client) = self.clients.get(client) {
-            client.sent += 1;
-            if let Some(came) = client.unanswered.pop_front() {
-                self.stats.latency.record(micros(self.clock.now.saturating_duration_since(came)));
-            }
+        if let Some(came) = self.clients.get(client).and_then(Client::answered) {
+            self.stats.latency.record(micros(self.clock.now.saturating_duration_since(came)));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use protocol::peer::Input;
+use protocol::peer::{ClientRequest, Input};
 use spec::ClientId;
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -228,8 +228,7 @@ impl Core {
         };
         client.phase = Phase::Open;
         client.read_only = request.read_only;
-        client.received += 1;
-        client.unanswered.push_back(clock.now);
+        client.asked(clock.now, false);
         let identities = vec![Identity::ip(&client.address.ip().to_string())];
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
@@ -252,8 +251,7 @@ impl Core {
             Err(error) => return Frame::Wrong(error),
         };
         if let Some(client) = self.shell.clients.get(id) {
-            client.received += 1;
-            client.unanswered.push_back(clock.now);
+            client.asked(clock.now, matches!(request, ClientRequest::Read(_)));
         }
         self.shell.stats.packets_received += 1;
         self.step(Input::ClientRequest { client: id, xid: header.xid, request, time: clock.wall });
