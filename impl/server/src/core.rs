@@ -28,6 +28,7 @@ use crate::{
     mesh::Mesh,
     out::{self, Sent},
     run::ExitCode,
+    seldom::SeldomLines,
     snapshots::Snapshots,
     stats::{Stats, micros},
     store::Store,
@@ -72,6 +73,7 @@ pub(crate) struct Shell {
     pub(crate) store: Store,
     pub(crate) snapshots: Snapshots,
     pub(crate) stats: Stats,
+    pub(crate) seldom: SeldomLines,
     pub(crate) part: Part,
     /// Why the server must end, once it must.
     pub(crate) exit: Option<ExitCode>,
@@ -125,6 +127,7 @@ impl Shell {
             store,
             snapshots,
             stats: Stats::new(),
+            seldom: SeldomLines::default(),
             part: Part::default(),
             exit: None,
             later: VecDeque::new(),
@@ -142,6 +145,14 @@ impl Shell {
         if self.turn.is_none() {
             self.turn = Some(Instant::now());
             self.wakes.flush.notify_one();
+        }
+    }
+
+    /// A connection was refused for want of file descriptors.
+    pub(crate) fn out_of_files(&mut self) {
+        self.stats.connections_refused += 1;
+        if let Some(refused) = self.seldom.files.count(Instant::now()) {
+            tracing::warn!(refused, "out of file descriptors: connections are refused");
         }
     }
 

@@ -14,6 +14,7 @@ mod mesh;
 mod net;
 mod out;
 pub mod run;
+mod seldom;
 mod serve;
 mod snapshots;
 mod stats;

@@ -488,6 +488,15 @@ impl Core {
     }
 }
 
+/// Whoever dialled the quorum port is no learner of this ensemble, and is turned away.
+fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
+    tracing::debug!(why, "a stranger was refused on the quorum port");
+    let Some(core) = me.upgrade() else { return };
+    if let Some(refused) = core.borrow_mut().shell.seldom.learners.count(Instant::now()) {
+        tracing::warn!(refused, why, "strangers were refused on the quorum port");
+    }
+}
+
 /// The option values of a link's socket.
 fn prepare(stream: &TcpStream, config: &Config) -> std::io::Result<()> {
     let silence = u64::from(config.tick_ms) * u64::from(config.sync_limit);

@@ -257,11 +257,17 @@ fn silence_max(config: &Config) -> Duration {
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_LINKS) => {
+                core.borrow_mut().shell.out_of_files();
+            }
             Ok((stream, _)) => {
                 spawn_local(answer(Rc::downgrade(&core), stream, Rc::clone(&config)));
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection for elections");
+                debug!(%error, "cannot accept a connection for elections");
+                if net::is_out_of_files(&error) {
+                    core.borrow_mut().shell.out_of_files();
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
@@ -273,11 +279,14 @@ async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Confi
     if net::set_options(&stream, silence_max(&config)).is_err() {
         return;
     }
-    let Ok(Some(from)) = tokio::time::timeout(wait_max, hello(&mut stream)).await else {
-        return;
+    let from = match tokio::time::timeout(wait_max, hello(&mut stream)).await {
+        Ok(Ok(Some(from))) => from,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return refuse_stranger(&me, &error.to_string()),
+        Err(_) => return refuse_stranger(&me, "it did not say who it is"),
     };
     if !config.servers.contains_key(&from) || from == config.me {
-        return warn!(peer = %from, "a server was refused: it is none of the ensemble");
+        return refuse_stranger(&me, &format!("server {from} is none of the ensemble"));
     }
     let Some(core) = me.upgrade() else { return };
     let mut core = core.borrow_mut();
@@ -297,20 +306,26 @@ async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Confi
     }
 }
 
-/// Reads who dials; bytes behind it are left to the connection, and there are none before an answer.
-async fn hello(stream: &mut TcpStream) -> Option<ServerId> {
+/// Whoever dialled the election port is no voter of this ensemble, and is turned away.
+fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
+    debug!(why, "a stranger was refused on the election port");
+    let Some(core) = me.upgrade() else { return };
+    if let Some(refused) = core.borrow_mut().shell.seldom.voters.count(Instant::now()) {
+        warn!(refused, why, "strangers were refused on the election port");
+    }
+}
+
+/// Reads who dials; nobody, if it hangs up before. Bytes behind it are left to the connection, and there are none
+/// before an answer.
+async fn hello(stream: &mut TcpStream) -> Result<Option<ServerId>, wire::Error> {
     let mut bytes = Vec::new();
-    loop {
-        bytes.push(stream.read_u8().await.ok()?);
-        match complete(Hello::decode(&mut Decoder::stream(&bytes))) {
-            Ok(Some(hello)) => return Some(hello.sid),
-            Ok(None) => {}
-            Err(error) => {
-                warn!(%error, "a server did not say who it is");
-                return None;
-            }
+    while let Ok(byte) = stream.read_u8().await {
+        bytes.push(byte);
+        if let Some(hello) = complete(Hello::decode(&mut Decoder::stream(&bytes)))? {
+            return Ok(Some(hello.sid));
         }
     }
+    Ok(None)
 }
 
 async fn write(
@@ -348,7 +363,7 @@ async fn read(me: Weak<RefCell<Core>>, mut reader: OwnedReadHalf, from: ServerId
             let notification = match notice.and_then(|notice| notice.notification()) {
                 Ok(notification) => notification,
                 Err(error) => {
-                    warn!(peer = %from, %error, "an election message is wrong");
+                    refuse_stranger(&me, &format!("what server {from} sends is wrong: {error}"));
                     return lost(&me, from, number);
                 }
             };

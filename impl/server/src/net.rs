@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
 
@@ -71,6 +72,29 @@ pub(crate) fn set_options(stream: &TcpStream, silence_max: Duration) -> io::Resu
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(silence_max))
+}
+
+/// File descriptors that clients leave: for files of the log, snapshots, and links between servers. Without them a
+/// crowd of clients could end the server at its next file.
+pub(crate) const FILES_BESIDE_CLIENTS: u64 = 64;
+/// File descriptors that those leave who dial a port between servers.
+pub(crate) const FILES_BESIDE_LINKS: u64 = 32;
+
+/// Whether a connection takes one of the last file descriptors, so many of which are kept. A new one has the lowest
+/// number that is free; so its number tells how many there are at least.
+pub(crate) fn is_crowded(socket: &impl AsFd, kept: u64) -> bool {
+    use rustix::process::{Resource, getrlimit};
+    let Some(limit) = getrlimit(Resource::Nofile).current else {
+        return false;
+    };
+    let number = u64::try_from(socket.as_fd().as_raw_fd()).unwrap_or(0);
+    number + kept.min(limit / 4) >= limit
+}
+
+/// Whether there was no file descriptor for a connection.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    // ENFILE and EMFILE.
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Dials a server by name: its addresses are looked up now, and tried one after the other.

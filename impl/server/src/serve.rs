@@ -35,6 +35,8 @@ use crate::{
 
 /// Bytes that one turn takes from one connection at most.
 const READ_BYTES: usize = 64 << 10;
+/// The longest first frame of a connection, before anything is known of the client.
+const FIRST_BYTES_MAX: usize = 64 << 10;
 /// How long sent bytes may go unacknowledged by a client.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
@@ -48,8 +50,11 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_CLIENTS) => {
+                core.borrow_mut().shell.out_of_files();
+            }
             Ok((stream, address)) => admit(&core, stream, address, &config, &scratch),
-            Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
+            Err(error) if net::is_out_of_files(&error) => {
                 drop(spare.take());
                 if let Ok(Ok((refused, _))) =
                     tokio::time::timeout(Duration::from_millis(1), listener.accept()).await
@@ -57,8 +62,7 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
                     drop(refused);
                 }
                 spare = std::fs::File::open("/dev/null").ok();
-                core.borrow_mut().shell.stats.connections_refused += 1;
-                warn!("out of file descriptors: a connection was refused");
+                core.borrow_mut().shell.out_of_files();
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Err(error) => {
@@ -189,6 +193,7 @@ impl Core {
                 return taken;
             }
             let fresh = client.phase != Phase::Open;
+            let max = if fresh { max.min(FIRST_BYTES_MAX) } else { max };
             let payload = match record::frame(rest, max) {
                 Ok(None) => return taken,
                 Ok(Some(payload)) => payload,
@@ -261,6 +266,10 @@ impl Core {
     fn client_wrong(&mut self, id: ClientId, error: &wire::Error) {
         if let Some(client) = self.shell.clients.get(id) {
             debug!(address = %client.address, %error, "a connection is closed: what came is wrong");
+            if let Some(closed) = self.shell.seldom.clients.count(Instant::now()) {
+                let address = client.address;
+                warn!(closed, %address, %error, "connections of clients were closed: what came is wrong");
+            }
         }
         self.shell.drop_client(id);
         self.settle();

@@ -40,6 +40,9 @@ const SHARE_BYTES: usize = 32 << 10;
 /// Pieces of a snapshot that are taken in before others have their turn.
 const PIECES_AT_ONCE: usize = 2000;
 
+/// The longest first packet of a learner, before it is known as one.
+const FIRST_BYTES_MAX: usize = 64 << 10;
+
 /// Why a link ends.
 type Broken = Box<dyn std::error::Error>;
 
@@ -84,12 +87,18 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_LINKS) => {
+                core.borrow_mut().shell.out_of_files();
+            }
             Ok((stream, _)) => {
                 let me = Rc::downgrade(&core);
                 tokio::task::spawn_local(greet(me, stream, Rc::clone(&config)));
             }
             Err(error) => {
-                warn!(%error, "cannot accept a learner");
+                debug!(%error, "cannot accept a learner");
+                if net::is_out_of_files(&error) {
+                    core.borrow_mut().shell.out_of_files();
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
@@ -107,19 +116,22 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
     let first = tokio::time::timeout(wait_max, next_packet(&mut reader, &mut input)).await;
     let packet = match first {
         Ok(Ok(packet)) => packet,
-        Ok(Err(error)) => return debug!(%error, "a learner did not say who it is"),
-        Err(_) => return,
+        Ok(Err(error)) if error.is::<io::Error>() => {
+            return debug!(%error, "a learner did not say who it is");
+        }
+        Ok(Err(error)) => return super::refuse_stranger(&me, &error.to_string()),
+        Err(_) => return super::refuse_stranger(&me, "it did not say who it is"),
     };
     let (learner, packet) = match decode::<Tree>(&packet) {
         Ok(Received::FollowerInfo { learner, packet }) => (learner, packet),
         Ok(Received::Snap { .. } | Received::Packet(_)) => {
-            return warn!("a learner did not begin with FOLLOWERINFO");
+            return super::refuse_stranger(&me, "it did not begin with FOLLOWERINFO");
         }
-        Err(error) => return warn!(%error, "a learner was refused"),
+        Err(error) => return super::refuse_stranger(&me, &error.to_string()),
     };
     let from = learner.sid;
     if !config.servers.contains_key(&from) || from == config.me {
-        return warn!(peer = %from, "a learner was refused: it is none of the ensemble");
+        return super::refuse_stranger(&me, &format!("server {from} is none of the ensemble"));
     }
     let Some(core) = me.upgrade() else { return };
     let incarnation = {
@@ -239,6 +251,7 @@ fn tell_sync(peer: ServerId, packet: &Packet<Tree>) {
     info!(%peer, zxid = %last, how, "being brought up to date");
 }
 
+/// The first packet of a learner.
 async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result<QuorumPacket, Broken> {
     loop {
         if let Some(length) = measure(input)? {
@@ -247,6 +260,9 @@ async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result
                 &bytes,
                 wire::record::STREAM_FIELD_BYTES_MAX,
             ))?);
+        }
+        if input.len() > FIRST_BYTES_MAX {
+            return Err("its first packet is too long".into());
         }
         fill(reader, input).await?;
     }
