@@ -62,6 +62,8 @@ pub enum Op {
     },
     /// Reads a node.
     GetData(String),
+    /// Reads a node, and asks to be told of its next change.
+    WatchData(String),
     /// Lists the names below a node.
     GetChildren(String),
     /// Brings this server up to date.
@@ -88,6 +90,7 @@ impl Op {
             Self::Delete(path) => head(2).bytes(path.as_bytes()).int(-1),
             Self::SetData { path, data } => head(5).bytes(path.as_bytes()).bytes(data).int(-1),
             Self::GetData(path) => head(4).bytes(path.as_bytes()).bool(false),
+            Self::WatchData(path) => head(4).bytes(path.as_bytes()).bool(true),
             Self::GetChildren(path) => head(8).bytes(path.as_bytes()).bool(false),
             Self::Sync(path) => head(9).bytes(path.as_bytes()),
             Self::Ping => Encoder::new().int(PING_XID).int(11),
@@ -105,6 +108,8 @@ const PING_XID: i32 = -2;
 pub struct Stat {
     /// The transaction that changed the data last.
     pub mzxid: i64,
+    /// When the node was made, in milliseconds since 1970 by the leader's clock.
+    pub ctime: i64,
     /// How often the data was set.
     pub version: i32,
     /// The session that it goes with, or 0.
@@ -115,13 +120,13 @@ impl Stat {
     fn decode(read: &mut Decoder<'_>) -> Result<Self> {
         let _czxid = read.long()?;
         let mzxid = read.long()?;
-        let _ctime = read.long()?;
+        let ctime = read.long()?;
         let _mtime = read.long()?;
         let version = read.int()?;
         let _cversion = read.int()?;
         let _aversion = read.int()?;
         let owner = read.long()?;
-        Ok(Self { mzxid, version, owner })
+        Ok(Self { mzxid, ctime, version, owner })
     }
 }
 
@@ -247,6 +252,11 @@ impl Client {
     /// The session of this connection.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The socket: for a client that does with it what none should.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Sends a request and returns its number; the reply is to be received later.

@@ -7,7 +7,7 @@ use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -23,7 +23,8 @@ pub enum Servers {
     Zabkeeper {
         /// Where it is.
         binary: PathBuf,
-        /// What stands before it on the command line, such as a tracer; `{start}` counts the server's starts.
+        /// What stands before it on the command line, such as a tracer; `{start}` counts the server's starts, `{home}`
+        /// is its folder.
         wrapper: Vec<String>,
         /// More lines of configuration, each with its end.
         config: String,
@@ -76,7 +77,7 @@ pub struct Ensemble {
 /// A part that a server plays.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Role {
-    /// It decides.
+    /// It decides; alone, if there is no other.
     Leader,
     /// It follows.
     Follower,
@@ -220,6 +221,46 @@ impl Ensemble {
         Ok(())
     }
 
+    /// The process of a server that runs.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn pid(&self, id: usize) -> Result<u32> {
+        let child = self.servers[id - 1].child.as_ref();
+        child.map(Child::id).with_context(|| format!("server {id} does not run"))
+    }
+
+    /// Sends a server a signal, named as for `kill`.
+    ///
+    /// # Errors
+    /// If it does not run, or the system refuses.
+    pub fn signal(&self, id: usize, signal: &str) -> Result<()> {
+        let pid = self.pid(id)?.to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status()?;
+        ensure!(sent.success(), "server {id} takes no SIG{signal}");
+        Ok(())
+    }
+
+    /// Waits until a server has ended by itself, and says how.
+    ///
+    /// # Errors
+    /// If it does not within `patience`.
+    pub fn await_end(&mut self, id: usize, patience: Duration) -> Result<ExitStatus> {
+        let child = self.servers[id - 1].child.as_mut().context("the server does not run")?;
+        ensure!(await_exit(child, patience)?, "server {id} did not end within {patience:?}");
+        let status = child.wait()?;
+        self.servers[id - 1].child = None;
+        Ok(status)
+    }
+
+    /// All that a server has printed so far.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn output(&self, id: usize) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(self.dir(id).join("output"))?).into_owned())
+    }
+
     /// Sends a line to the standard input of these servers.
     ///
     /// # Errors
@@ -257,7 +298,7 @@ impl Ensemble {
         let answer = client::four_letters(server.client, "srvr", ROLE_PATIENCE).ok()?;
         let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "))?;
         match mode.trim() {
-            "leader" => Some(Role::Leader),
+            "leader" | "standalone" => Some(Role::Leader),
             "follower" => Some(Role::Follower),
             _ => None,
         }
@@ -335,7 +376,9 @@ fn command_line(server: &Server) -> Result<Command> {
     match &server.kind {
         Servers::Zabkeeper { binary, wrapper, .. } => {
             ensure!(binary.exists(), "{} is not built", binary.display());
-            let fill = |part: &String| part.replace("{start}", &server.starts.to_string());
+            let home = server.dir.to_string_lossy();
+            let fill =
+                |part: &String| part.replace("{start}", &server.starts.to_string()).replace("{home}", &home);
             command.args(wrapper.iter().map(fill)).arg(binary).arg("serve").arg(config);
         }
         Servers::Cuttable { command: words } => {
@@ -372,7 +415,9 @@ fn await_exit(child: &mut Child, patience: Duration) -> Result<bool> {
 }
 
 fn last_words(dir: &Path) -> String {
-    let output = fs::read(dir.join("output")).unwrap_or_default();
+    let output = dir.join("output");
+    // From a pipe that somebody keeps open there is no end to read to.
+    let output = if output.is_file() { fs::read(output).unwrap_or_default() } else { Vec::new() };
     let text = String::from_utf8_lossy(&output);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(30)..].join("\n")

@@ -334,15 +334,18 @@ mod tests {
     /// A client that has sent these many writes, all acknowledged in order but those listed.
     fn client(writes: u64, unknown: &[u64]) -> (Ledger, Reading) {
         let mut ledger = Ledger::new(1, 10);
-        let mut reading =
-            Reading { register: 0, stat: Stat { mzxid: 10, version: 0, owner: 0 }, names: BTreeSet::new() };
+        let mut reading = Reading {
+            register: 0,
+            stat: Stat { mzxid: 10, ctime: 5, version: 0, owner: 0 },
+            names: BTreeSet::new(),
+        };
         for number in 1..=writes {
             let (_, pending) = ledger.send();
             let zxid = 10 + i64::try_from(number).expect("small");
             let body = match &pending {
                 Pending::Set(value) => {
                     reading.register = *value;
-                    reading.stat = Stat { mzxid: zxid, version: reading.stat.version + 1, owner: 0 };
+                    reading.stat = Stat { mzxid: zxid, version: reading.stat.version + 1, ..reading.stat };
                     stat(zxid, reading.stat.version)
                 }
                 Pending::Create(_) => {

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod conductor;
 pub mod ensemble;
+pub mod hardships;
 pub mod jute;
 pub mod kills;
 pub mod ledger;

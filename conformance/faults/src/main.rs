@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use faults::{
     ensemble::{Ensemble, Servers},
-    kills, moves, power_cuts, scripts, strace,
+    hardships, kills, moves, power_cuts, scripts, strace,
 };
 use serde_json::Value;
 
@@ -77,6 +77,15 @@ enum What {
     },
     /// Move an ensemble of Apache ZooKeeper in place to Zabkeeper and back, server by server.
     Moves,
+    /// Stopped servers, clients that do not read, full disks and pipes, wrong names and clocks, noise: each a case with
+    /// its figures.
+    Hardships {
+        /// Which cases; all if none is named.
+        cases: Vec<String>,
+        /// Name the cases, and run none.
+        #[arg(long)]
+        list: bool,
+    },
     /// One server of the power cuts: `cut` on standard input cuts its power.
     #[command(hide = true)]
     CutServer {
@@ -171,6 +180,8 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             let (java, ours) = (Against::Java.servers()?, Against::Zabkeeper.servers()?);
             moves::run(Ensemble::new(java.clone(), 3, dir)?, &java, &ours)
         }
+        What::Hardships { list: true, .. } => Ok(hardships::list()),
+        What::Hardships { cases, .. } => hardships::run(&sibling("zabkeeper")?, dir, &cases),
         What::Strace { no_sync } => {
             // Small log files: a trace holds every byte written, zeros too.
             let config = format!("preAllocSize=64\nforceSync={}\n", if no_sync { "no" } else { "yes" });

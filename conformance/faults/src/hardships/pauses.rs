@@ -1,0 +1,175 @@
+//! Servers of an ensemble that are stopped for a while (SIGSTOP), and go on as if nothing had been.
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    Figures,
+    place::{Memory, Place, await_true, join, make, ms, zxid},
+    probe::{Flood, flooded},
+};
+use crate::{
+    client::{Client, Kind, Op},
+    conductor::{SERVING_PATIENCE, Trial},
+    ensemble::{Ensemble, Role},
+};
+
+/// How long the follower is stopped at least, and by when its queue must be full.
+const STOPPED: Duration = Duration::from_secs(10);
+const DROPPED_WITHIN: Duration = Duration::from_mins(1);
+/// The size of a set of the flood, and how many are under way.
+const SET_BYTES: usize = 64 << 10;
+const SETS_UNDER_WAY: usize = 32;
+/// How much of the leader's memory a follower that does not read may cost, in KiB: the queue that drops it at 64 MiB,
+/// which doubles when it grows, and what is under way.
+const GROWTH_MAX_KIB: u64 = 192 << 10;
+
+/// Shows the last words of the servers where a trial fails.
+fn with_words<T>(trial: &mut Trial, run: impl FnOnce(&mut Trial) -> Result<T>) -> Result<T> {
+    let outcome = run(trial);
+    if outcome.is_err() {
+        eprintln!("{}", trial.ensemble.last_words());
+    }
+    outcome
+}
+
+pub(super) fn follower(place: &Place) -> Result<Figures> {
+    // Silence is not what drops it here: the queue must.
+    let ensemble = place.ensemble(3, "syncLimit=200\n", &[])?;
+    let mut trial = Trial::begin(ensemble, 4, 4)?;
+    with_words(&mut trial, stop_follower)
+}
+
+fn stop_follower(trial: &mut Trial) -> Result<Figures> {
+    trial.run();
+    trial.await_writes(200, SERVING_PATIENCE)?;
+    let leader = trial.ensemble.await_serving(SERVING_PATIENCE)?;
+    let addresses = trial.ensemble.addresses();
+    let follower = leader % 3 + 1;
+    let flood = Flood::start(addresses[leader - 1], "/flood", SET_BYTES, SETS_UNDER_WAY)?;
+    // The committed window is full behind this, and the memory what it is.
+    let warm = || Ok(flood.acked() > 1_000);
+    await_true("a thousand large sets", SERVING_PATIENCE, warm)?;
+    let memory = Memory::watch(&trial.ensemble, leader)?;
+    let (before_kib, before) = (memory.now()?, flood.acked());
+    trial.ensemble.signal(follower, "STOP")?;
+    let stopped = Instant::now();
+    let dropped = |ensemble: &Ensemble| {
+        ensemble.output(leader).map(|text| text.contains("a link broke, or did not take what was sent"))
+    };
+    let drop_time =
+        await_true("the leader drops the stopped follower", DROPPED_WITHIN, || dropped(&trial.ensemble));
+    thread::sleep(STOPPED.saturating_sub(stopped.elapsed()));
+    let flooded_mib = ((flood.acked() - before) * u64::try_from(SET_BYTES)?) >> 20;
+    let growth = memory.peak()?.saturating_sub(before_kib);
+    let behind = zxid(addresses[leader - 1])?;
+    trial.ensemble.signal(follower, "CONT")?;
+    ensure!(growth <= GROWTH_MAX_KIB, "the leader grew by {growth} KiB; {GROWTH_MAX_KIB} are allowed");
+    let drop_time = drop_time?;
+    let caught_up = || Ok(zxid(addresses[follower - 1]).is_ok_and(|zxid| zxid >= behind));
+    let back = await_true("the follower has what was written without it", SERVING_PATIENCE, caught_up)?;
+    trial.ensemble.await_serving(SERVING_PATIENCE)?;
+    let last = flood.end()?;
+    ensure!(trial.ensemble.role(leader) == Some(Role::Leader), "the leader changed");
+    let round = trial.judge()?;
+    ensure!(round.inconclusive == 0, "{} sessions died", round.inconclusive);
+    for address in &addresses {
+        let found = flooded(*address, "/flood")?;
+        ensure!(found == last, "{address} shows set {found} of the flood; {last} was acknowledged");
+    }
+    Ok(vec![
+        ("flooded while it was stopped", flooded_mib, "MiB"),
+        ("until the leader dropped it", ms(drop_time), "ms"),
+        ("memory of the leader before", before_kib, "KiB"),
+        ("more at most while it was stopped", growth, "KiB"),
+        ("from SIGCONT until it showed all that was written meanwhile", ms(back), "ms"),
+        ("writes acknowledged to others", round.writes, ""),
+        ("longest gap between them", round.gap.div_ceil(1000), "ms"),
+    ])
+}
+
+pub(super) fn leader(place: &Place) -> Result<Figures> {
+    // Four seconds of silence.
+    let ensemble = place.ensemble(3, "syncLimit=8\n", &[])?;
+    let mut trial = Trial::begin(ensemble, 4, 4)?;
+    with_words(&mut trial, stop_leader)
+}
+
+fn stop_leader(trial: &mut Trial) -> Result<Figures> {
+    trial.run();
+    trial.await_writes(200, SERVING_PATIENCE)?;
+    let old = trial.ensemble.await_serving(SERVING_PATIENCE)?;
+    let address = trial.ensemble.addresses()[old - 1];
+    let mut client = join(address)?;
+    make(&mut client, "/of-the-old-leader", b"0".to_vec(), Kind::Persistent)?;
+    let old_epoch = zxid(address)? >> 32;
+    trial.ensemble.signal(old, "STOP")?;
+    let stopped = Instant::now();
+    // It waits in the old leader's buffer, and must not be decided by it.
+    let set = Op::SetData { path: "/of-the-old-leader".to_owned(), data: b"1".to_vec() };
+    let xid = client.send(&set)?;
+    let others: Vec<usize> = trial.ensemble.ids().into_iter().filter(|id| *id != old).collect();
+    let leads = |ensemble: &Ensemble| others.iter().any(|id| ensemble.role(*id) == Some(Role::Leader));
+    await_true("another leader", SERVING_PATIENCE, || Ok(leads(&trial.ensemble)))?;
+    let elected = stopped.elapsed();
+    trial.await_writes(500, SERVING_PATIENCE)?;
+    trial.ensemble.signal(old, "CONT")?;
+    let resumed = Instant::now();
+    let (mut claimed, mut back) = (Duration::ZERO, None);
+    while resumed.elapsed() < Duration::from_secs(3) {
+        match trial.ensemble.role(old) {
+            Some(Role::Leader) => claimed = resumed.elapsed(),
+            Some(Role::Follower) => back = back.or(Some(resumed.elapsed())),
+            None => {}
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let back = back.context("the old leader does not follow within 3 s")?;
+    ensure!(claimed < Duration::from_secs(1), "the old leader says for {claimed:?} that it leads");
+    judge_answer(&mut client, xid, old_epoch)?;
+    let leader = trial.ensemble.await_serving(SERVING_PATIENCE)?;
+    ensure!(leader != old, "the old leader leads again");
+    trial.await_writes(200, SERVING_PATIENCE)?;
+    let round = trial.judge()?;
+    ensure!(round.inconclusive == 0, "{} sessions died", round.inconclusive);
+    same_everywhere(&trial.ensemble.addresses())?;
+    Ok(vec![
+        ("until another one led (4 s of silence among them)", ms(elected), "ms"),
+        ("longest gap between writes", round.gap.div_ceil(1000), "ms"),
+        ("the old leader said it led, after SIGCONT", ms(claimed), "ms"),
+        ("from SIGCONT until it followed", ms(back), "ms"),
+        ("writes", round.writes, ""),
+    ])
+}
+
+/// What became of a write that a leader found in its buffers when it led no more: never a transaction of its epoch.
+fn judge_answer(client: &mut Client, xid: i32, old_epoch: u64) -> Result<()> {
+    client.stream().set_read_timeout(Some(Duration::from_secs(10)))?;
+    // A broken connection is what is to be expected.
+    let Ok(reply) = client.receive() else { return Ok(()) };
+    ensure!(reply.xid == xid, "reply to request {} where {xid} was due", reply.xid);
+    let epoch = reply.zxid.cast_unsigned() >> 32;
+    ensure!(
+        reply.code != 0 || epoch > old_epoch,
+        "the old leader decided 0x{:x} in its epoch, behind its back",
+        reply.zxid
+    );
+    Ok(())
+}
+
+fn same_everywhere(addresses: &[SocketAddr]) -> Result<()> {
+    let mut first = None;
+    for address in addresses {
+        let mut client = join(*address)?;
+        client.call(&Op::Sync("/".to_owned()))?;
+        let found = client.call(&Op::GetData("/of-the-old-leader".to_owned()))?.data()?.0;
+        let same = first.get_or_insert_with(|| found.clone());
+        ensure!(*same == found, "servers differ in what a write to the old leader became");
+    }
+    first.context("no server was asked").map(|_| ())
+}
