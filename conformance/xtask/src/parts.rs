@@ -15,6 +15,7 @@ use crate::{
 /// Files that Debian's packages bring.
 const ZOOKEEPER: &[(&str, &str)] =
     &[("default-jre-headless", "/usr/bin/java"), ("zookeeper", "/usr/share/zookeeper/bin/zkCli.sh")];
+const FAKETIME: &[(&str, &str)] = &[("faketime", "/usr/bin/faketime")];
 const STRACE: &[(&str, &str)] = &[("strace", "/usr/bin/strace")];
 
 fn part(name: &'static str, what: &'static str, run: impl FnMut() -> Result<String> + 'static) -> Part {
@@ -74,6 +75,11 @@ fn full_parts() -> Vec<Part> {
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
+        part(
+            "hardships",
+            "stopped servers, deaf clients, full disks and pipes, wrong names and clocks, noise",
+            hardships,
+        ),
         part("moves", "Apache ZooKeeper moved in place to Zabkeeper and back, server by server", || {
             install::debian(ZOOKEEPER)?;
             let told = faults(&["moves"], Duration::from_mins(20))?;
@@ -180,6 +186,27 @@ fn strace() -> Result<String> {
     install::debian(STRACE)?;
     let told = faults(&["strace"], Duration::from_mins(10))?;
     Ok(format!("{} claims, none before its sync", told["claims"]))
+}
+
+fn hardships() -> Result<String> {
+    install::debian(FAKETIME)?;
+    let told = faults(&["hardships"], Duration::from_mins(20))?;
+    let cases = told["cases"].as_array().context("no cases are told")?;
+    let figure = |case: &str, what: &str| -> Result<String> {
+        let row = cases.iter().find(|row| row["case"] == case).with_context(|| format!("no case {case}"))?;
+        let told = &row["figures"][what];
+        let value = told["value"].as_u64().with_context(|| format!("{case} does not tell {what}"))?;
+        Ok(format!("{value} {}", told["unit"].as_str().unwrap_or_default()))
+    };
+    Ok(format!(
+        "{} cases; a follower stopped for 10 s under load costs the leader {}, a client that does not read {}, one \
+         that does not read its events {}; noise costs {} at most",
+        cases.len(),
+        figure("stopped-follower", "more at most while it was stopped")?,
+        figure("deaf-reader", "memory more at most, read late included")?,
+        figure("deaf-watcher", "memory more at most")?,
+        figure("noise", "client port: memory more")?
+    ))
 }
 
 fn kazoo(against: &str) -> Result<String> {
