@@ -44,19 +44,61 @@ enum Shown {
     /// By a scenario of `model/world/tests/scripts`: a rule about histories breaks, or a server that a sound actor
     /// brings to serve does not come to. For flaws that no search of a minute reaches.
     In(&'static str),
+    /// By a test of `model/protocol`, which fails: where other servers say what no sound one says.
+    Under(&'static str),
 }
 
-use Shown::{By, In};
+use Shown::{By, In, Under};
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
 
 const MUTANTS: &[Mutant] = &[
+    Mutant {
+        id: "1154",
+        flaw: "a log that ends before the leader's is continued, whatever it ends with",
+        shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
+    },
+    Mutant {
+        id: "1156",
+        flaw: "one transaction too many is cut",
+        shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
+    },
+    Mutant {
+        id: "1277",
+        flaw: "the counter runs on into the next epoch",
+        shown: By(&["crashes", "--set", "counter_max=1", "--set", "txns=2", HISTORIES]),
+    },
     Mutant { id: "1419", flaw: "vote order compares ids before epochs", shown: By(&["mixed-votes"]) },
+    Mutant {
+        id: "2099",
+        flaw: "history is sent across a hole that a received state has left in the log",
+        shown: In("2099-no-history-across-a-hole"),
+    },
+    Mutant {
+        id: "2307",
+        flaw: "a promise is made in memory and told, whatever becomes of it on disk",
+        shown: By(&["slow-crashes", HISTORIES]),
+    },
+    Mutant {
+        id: "2355",
+        flaw: "a DIFF counts as taken over when its header is read",
+        shown: By(&["faults", "--set", "timeouts=0", HISTORIES]),
+    },
     Mutant {
         id: "2845",
         flaw: "what is logged and not committed is forgotten at a role change",
         shown: By(&["faults", HISTORIES]),
+    },
+    Mutant {
+        id: "3104",
+        flaw: "NEWLEADER overtakes the snapshot",
+        shown: By(&["crashes", "--set", "window=0", "--set", "log_sync=false", HISTORIES]),
+    },
+    Mutant {
+        id: "335",
+        flaw: "the epoch promised is not kept apart from the epoch joined",
+        shown: By(&["crashes", HISTORIES]),
     },
     Mutant {
         id: "3642",
@@ -94,6 +136,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["slow-faults", HISTORIES]),
     },
     Mutant {
+        id: "4925",
+        flaw: "transactions of the synchronisation are missing from the window",
+        shown: By(&["faults", HISTORIES]),
+    },
+    Mutant {
         id: "962",
         flaw: "choosing where to start and joining the stream are two steps",
         shown: By(&["joining", HISTORIES]),
@@ -119,6 +166,16 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z8-acknowledgements-are-of-a-link"),
     },
     Mutant {
+        id: "commit-out-of-order",
+        flaw: "everything open is committed with the oldest",
+        shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
+    },
+    Mutant {
+        id: "commit-while-joining-dropped",
+        flaw: "a COMMIT between NEWLEADER and UPTODATE is dropped",
+        shown: In("4394-commit-between-newleader-and-uptodate"),
+    },
+    Mutant {
         id: "commit-without-quorum",
         flaw: "a proposal is committed on its leader's word alone",
         shown: By(&["crashes", HISTORIES]),
@@ -134,6 +191,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["slow-faults", HISTORIES]),
     },
     Mutant {
+        id: "last-epoch-promised",
+        flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
+        shown: Under("strangers"),
+    },
+    Mutant {
         id: "no-way-made",
         flaw: "a leader stays for a server that has promised a later epoch (Z-18)",
         shown: In("z18-making-way"),
@@ -142,6 +204,11 @@ const MUTANTS: &[Mutant] = &[
         id: "rejoin-without-quorum",
         flaw: "a learner's new link takes the place of the old one, and the quorum is not counted again",
         shown: By(&["new-link", HISTORIES]),
+    },
+    Mutant {
+        id: "serve-before-establishment",
+        flaw: "a leader serves with the promise of a quorum, before one has joined",
+        shown: By(&["crashes", HISTORIES]),
     },
     Mutant {
         id: "vote-before-sync",
@@ -236,19 +303,19 @@ impl Mutant {
         let started = Instant::now();
         let scratch = Scratch::of(root)?;
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
-        let program = scratch.build()?;
         let (rule, depth, states) = match self.shown {
             By(search) => {
-                let reports = scratch.search(&program, search)?;
+                let reports = scratch.search(&scratch.build()?, search)?;
                 let caught = reports.iter().find(|report| report.caught().is_some());
                 let depth = caught.and_then(|report| report.steps).unwrap_or_default();
                 let states = reports.iter().map(|report| report.distinct).sum();
                 (caught.and_then(Report::caught), depth, states)
             }
             In(scenario) => {
-                let Played { steps, broken, unmet } = scratch.play(&program, scenario)?;
+                let Played { steps, broken, unmet } = scratch.play(&scratch.build()?, scenario)?;
                 (broken.or(unmet), steps, steps)
             }
+            Under(test) => (scratch.fails(test)?.then(|| format!("test {test} fails")), 0, 0),
         };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Verdict { id: self.id, caught: rule.is_some(), rule, depth, states, seconds })
@@ -325,9 +392,7 @@ impl Scratch {
         let lines = String::from_utf8(output.stdout)?;
         lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
-}
 
-impl Scratch {
     fn play(&self, program: &Path, scenario: &str) -> anyhow::Result<Played> {
         let file = self.source().join("model/world/tests/scripts").join(format!("{scenario}.txt"));
         let output = Command::new(program)
@@ -339,6 +404,31 @@ impl Scratch {
             .output()
             .with_context(|| format!("running {}", program.display()))?;
         serde_json::from_slice(&output.stdout).with_context(|| format!("playing {scenario}"))
+    }
+
+    /// Whether a test fails; that it builds is seen first.
+    fn fails(&self, test: &str) -> anyhow::Result<bool> {
+        let run = |also: &[&str]| {
+            Command::new("cargo")
+                .args([
+                    "test",
+                    "--quiet",
+                    "--profile",
+                    "mutant",
+                    "--package",
+                    "zabkeeper-protocol",
+                    "--test",
+                    test,
+                ])
+                .args(also)
+                .current_dir(self.source())
+                .env("CARGO_TARGET_DIR", self.folder.join("target"))
+                .output()
+                .context("running cargo test")
+        };
+        let built = run(&["--no-run"])?;
+        ensure!(built.status.success(), "{test} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+        Ok(!run(&[])?.status.success())
     }
 }
 

@@ -226,7 +226,7 @@ fn answer(chance: &mut Chance, zab: &Zab<u8>, said: Option<&Message<u8>>) -> Opt
             Message::Ack { zxid: zab.last_proposed().unwrap_or(last) }
         }
         Some(Message::FollowerInfo { accepted, .. }) => {
-            Message::LeaderInfo { epoch: Epoch(accepted.0 + 1), extended: true }
+            Message::LeaderInfo { epoch: Epoch(accepted.0.saturating_add(1)), extended: true }
         }
         Some(Message::AckEpoch { .. }) if !zab.is_past_discovery() => Message::Diff { last },
         Some(Message::AckEpoch { .. }) => match chance.below(12) {
