@@ -1,43 +1,33 @@
 #!/usr/bin/env python3
 """Runs ensembles of Zabkeeper and Apache ZooKeeper together, and judges them by what clients see.
 
-    mixed.py --classpath '/usr/share/java/*' --binary target/release/zabkeeper [--ours 1,2 ...]
+    mixed.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper [--ours 1,2 ...]
 
 Three servers, some of them ours. Clients write through each; a session moves; the leader is killed and comes back; a
 follower loses its data and is sent everything. After each step every server must show the same tree, Stats and lists
-included. Without --ours, each way to mix three servers is run.
+included. Without --ours, each way to mix three servers is run, with the versions of Apache's in turn.
 """
 
 import argparse
 import itertools
+import json
 import os
 import shutil
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 
 sys.dont_write_bytecode = True
 
+import apache
 import record
-from record import Client, Server, buf, create, flag, i32, multi
-
-IDS = (1, 2, 3)
-
-
-class Ours(Server):
-    binary = ""
-
-    def start(self):
-        log = open(os.path.join(self.folder, "out"), "ab")
-        self.process = subprocess.Popen([self.binary, "serve", self.config], stdout=log, stderr=log, cwd=self.folder)
-        return self
+from apache import IDS, Apache, Ours, ask, connect, tree
+from record import buf, create, i32, multi
 
 
 class Ensemble:
     def __init__(self, classpath, folder, ours):
-        ports = record.free_ports(9)
+        ports = apache.ports(9)
         self.client = dict(zip(IDS, ports[0:3]))
         quorum, election = dict(zip(IDS, ports[3:6])), dict(zip(IDS, ports[6:9]))
         self.servers = {}
@@ -49,7 +39,7 @@ class Ensemble:
             lines = [f"dataDir={data}", f"clientPort={self.client[me]}", "tickTime=1000", "initLimit=10", "syncLimit=5",
                      "commitLogCount=20", "snapshotSizeFactor=-1"]
             lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}" for other in IDS]
-            kind = Ours if me in ours else Server
+            kind = Ours if me in ours else Apache
             self.servers[me] = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", self.client[me])
 
     def start(self):
@@ -62,7 +52,7 @@ class Ensemble:
             server.stop()
 
     def connect(self, me, **how):
-        return Client(self.client[me], "", None).connect(timeout=15000, **how)
+        return connect(self.client[me], **how)
 
     def leader(self):
         """Who leads, once everybody who runs serves."""
@@ -78,31 +68,6 @@ class Ensemble:
         raise AssertionError("nobody leads")
 
 
-def ask(client, op, body, expected=0):
-    reply = client.call("", op, body)
-    found = struct.unpack(">i", reply[12:16])[0]
-    assert found == expected, (op, body, found, expected)
-    return reply[16:]
-
-
-def tree(client, path="/"):
-    """Everything that a server shows, bytes as they come, but children in order."""
-    ask(client, 9, buf("/"))
-    seen = {}
-    paths = [path]
-    for path in paths:
-        names = ask(client, 8, buf(path) + flag(False))
-        at, children = 4, []
-        for _ in range(struct.unpack(">i", names[:4])[0]):
-            length = struct.unpack(">i", names[at:at + 4])[0]
-            children.append(names[at + 4:at + 4 + length].decode())
-            at += 4 + length
-        seen[path] = (sorted(children), ask(client, 4, buf(path) + flag(False)), ask(client, 6, buf(path)))
-        if not path.startswith("/zookeeper"):
-            paths += [path.rstrip("/") + "/" + child for child in sorted(children)]
-    return {path: what for path, what in seen.items() if not path.startswith("/zookeeper/")}
-
-
 def same_trees(ensemble, what):
     trees = {}
     for me, server in ensemble.servers.items():
@@ -113,7 +78,8 @@ def same_trees(ensemble, what):
     # Every connection leaves two transactions, but no node.
     first, *others = trees.values()
     for other in others:
-        assert other == first, (what, {path for path in first.keys() | other.keys() if first.get(path) != other.get(path)})
+        difference = apache.difference(first, other)
+        assert not difference, f"{what}: {difference}"
     return len(first)
 
 
@@ -175,29 +141,36 @@ def scenario(ensemble):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--classpath", required=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--apache", action="append", required=True, help="VERSION=CLASSPATH")
     parser.add_argument("--binary", required=True)
     parser.add_argument("--ours", action="append", help="which of the servers 1,2,3 are ours")
+    parser.add_argument("--json", help="where to write the outcome")
     args = parser.parse_args()
     Ours.binary = os.path.abspath(args.binary)
+    versions = itertools.cycle([each.split("=", 1) for each in args.apache])
     mixes = [tuple(int(me) for me in mix.split(",")) for mix in args.ours or []]
     mixes = mixes or [mix for count in (1, 2) for mix in itertools.combinations(IDS, count)]
-    for ours in mixes:
+    nodes = 0
+    for ours, (version, classpath) in zip(mixes, versions):
         folder = tempfile.mkdtemp(prefix="mixed-")
-        ensemble = Ensemble(args.classpath, folder, ours)
+        ensemble = Ensemble(classpath, folder, ours)
         begun = time.time()
         try:
-            leader, heir, nodes = scenario(ensemble)
+            leader, heir, count = scenario(ensemble)
         except BaseException:
-            print(f"ours {ours}: failed, see {folder}")
+            print(f"ours {ours}, Apache {version}: failed, see {folder}")
             raise
         finally:
             ensemble.stop()
         shutil.rmtree(folder)
-        word = {me: "ours" if me in ours else "Apache" for me in IDS}
-        print(f"ours {ours}: led by {leader} ({word[leader]}), then {heir} ({word[heir]}); {nodes} nodes equal on all; "
+        nodes += count
+        word = {me: "ours" if me in ours else "Apache " + version for me in IDS}
+        print(f"ours {ours}: led by {leader} ({word[leader]}), then {heir} ({word[heir]}); {count} nodes equal on all; "
               f"{time.time() - begun:.0f} s", flush=True)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump({"ensembles": len(mixes), "nodes": nodes}, file)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,26 @@ pub(crate) fn apache() -> Result<Apache> {
     }
 }
 
+/// Two versions of Apache ZooKeeper, Debian's and the newest, each with the logger that tells what it does:
+/// `VERSION=CLASSPATH`.
+pub(crate) fn apaches() -> Result<[String; 2]> {
+    let jars = [
+        ("libzookeeper-java", "/usr/share/java/zookeeper.jar"),
+        ("libslf4j-java", "/usr/share/java/slf4j-log4j12.jar"),
+        ("liblog4j1.2-java", "/usr/share/java/log4j-1.2.jar"),
+    ];
+    debian(&[("default-jre-headless", "/usr/bin/java")])?;
+    debian(&jars)?;
+    let version = Path::new(jars[0].1).canonicalize()?;
+    let version =
+        version.file_stem().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("zookeeper-"));
+    let version = version.context("Debian's zookeeper.jar leads to no version")?;
+    let newest = newest_apache()?;
+    let newest = newest.to_str().context("the cache folder has no plain name")?;
+    let classpath = jars.map(|(_, jar)| jar).join(":");
+    Ok([format!("{version}={classpath}"), format!("{APACHE}={newest}/*")])
+}
+
 /// The folder with the jars of Apache ZooKeeper and what they need.
 fn newest_apache() -> Result<PathBuf> {
     let home = Path::new(CACHE).join(format!("zookeeper-{APACHE}"));
