@@ -18,7 +18,7 @@ use crate::{
     mark::{self, MarkFile},
     recover::Repairs,
     segment::{Entries, Place},
-    spare::{FilledSpare, Spare, zeroed},
+    spare::{FilledSpare, STEP_BYTES, Spare, zeroed},
     store::Store,
 };
 
@@ -366,7 +366,12 @@ impl<D: Disk> Log<D> {
         let next = self.next.take().filter(|next| next.length >= wanted);
         let FilledSpare { file, path, length } = match next {
             Some(next) => next,
-            None => zeroed(&self.store, NEXT_LOG, self.store.config().segment_bytes.max(wanted))?,
+            // Behind a start, or a state received, the next file may not be filled yet. A server waits for this one,
+            // perhaps a whole ensemble, so it is short.
+            None => {
+                let short = self.store.config().segment_bytes.min(STEP_BYTES);
+                zeroed(&self.store, NEXT_LOG, short.max(wanted))?
+            }
         };
         let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
         put_file_header(&mut header);

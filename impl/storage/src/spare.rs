@@ -13,8 +13,9 @@ use crate::{
     store::Store,
 };
 
-/// Zeros are synced in steps of this many bytes, so that a sync of the log never waits for all of them.
-const STEP_BYTES: u64 = 4 << 20;
+/// Zeros are synced in steps of this many bytes, so that a sync of the log never waits for all of them. A file that is
+/// waited for has no more.
+pub(crate) const STEP_BYTES: u64 = 4 << 20;
 
 /// The next file, to be filled with zeros.
 #[derive(Debug)]

@@ -110,6 +110,32 @@ fn the_log_rolls_when_it_is_full_and_is_read_across_files() {
     assert_eq!(restarted.tree, server.tree);
 }
 
+/// An ensemble that starts waits for the first record behind the start of a quorum of its servers.
+#[test]
+fn a_file_that_is_waited_for_is_short() {
+    let disk = MemoryDisk::default();
+    let config = Config::new(PathBuf::from("/data"));
+    let store = Store::open(disk.clone(), config.clone()).expect("a new server");
+    let mut log = store.log(&mut store.recover().expect("nothing yet"));
+    log.sync_recovered().expect("synced");
+    let mut batch = Batch::new();
+    batch.push(z(1), &txn(z(1), 20));
+    log.append_batch(&batch).expect("written");
+    log.sync().expect("synced");
+    let length = |first: u32| content(&disk, &format!("log.{:x}", z(first).0)).len() as u64;
+    assert_eq!((config.segment_bytes, length(1)), (64 << 20, 4 << 20));
+    // Its follower was filled meanwhile, and is a whole one.
+    let spare = log.spare().expect("it is time").fill();
+    log.take_spare(spare).expect("filled");
+    for counter in 2..=5 {
+        batch.clear();
+        batch.push(z(counter), &txn(z(counter), 1 << 20));
+        log.append_batch(&batch).expect("written");
+        log.sync().expect("synced");
+    }
+    assert_eq!(length(5), 64 << 20);
+}
+
 #[test]
 fn a_cut_ends_the_log_where_it_is_told_or_changes_nothing() {
     for (why, snapshots, cut, end) in [
