@@ -164,8 +164,8 @@ impl Core {
             partial.extend_from_slice(bytes);
             let taken = self.frames(id, &partial, clock);
             if let Some(client) = self.shell.clients.get(id) {
-                let rest = BytesMut::from(&partial[taken..]);
-                client.partial = rest;
+                // A long frame comes in many pieces; it is moved only once it is whole, and its room given back.
+                client.partial = if taken == 0 { partial } else { BytesMut::from(&partial[taken..]) };
             }
         }
     }
