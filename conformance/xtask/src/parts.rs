@@ -85,6 +85,24 @@ fn full_parts() -> Vec<Part> {
             let told = faults(&["moves"], Duration::from_mins(20))?;
             Ok(format!("{} moves under {} writes; nothing acknowledged lost", told["moves"], told["writes"]))
         }),
+        part("mixed", "ensembles of both, in each mix, with equal trees throughout", || {
+            let told = differential("mixed.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
+            Ok(format!("{} ensembles, {} nodes equal on all", told["ensembles"], told["nodes"]))
+        }),
+        part("joins", "two of Apache's servers and one of ours: DIFF, TRUNC and SNAP, each forced", || {
+            let told = differential("joins.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
+            Ok(format!(
+                "{} leaders killed and brought back, {} writes, all there",
+                told["joins"], told["writes"]
+            ))
+        }),
+        part("java-dirs", "data folders of Apache ZooKeeper, killed, opened here, and back", || {
+            let told = differential("java_dirs.py", &[("--binaries", ".")], Duration::from_mins(40))?;
+            Ok(format!(
+                "{} folders there and back twice behind {} kills; ours killed at {} steps of its work on disk; equal each time",
+                told["folders"], told["kills"], told["steps"]
+            ))
+        }),
         part("judge", "Apache ZooKeeper passes the same kills and cases", || {
             install::debian(ZOOKEEPER)?;
             kazoo("java")?;
@@ -207,6 +225,27 @@ fn hardships() -> Result<String> {
         figure("deaf-watcher", "memory more at most")?,
         figure("noise", "client port: memory more")?
     ))
+}
+
+/// Runs a judge of both makers' servers, and returns what it says. `paths` are options that name something in the folder
+/// of binaries.
+fn differential(script: &str, paths: &[(&str, &str)], patience: Duration) -> Result<Value> {
+    let release = run::release()?;
+    let json = release.join("differential.json");
+    if json.exists() {
+        fs::remove_file(&json)?;
+    }
+    let script = run::root()?.join("conformance/differential").join(script);
+    let script = script.to_str().context("the project's folder has no plain name")?;
+    let mut call = Call::new("python3", &[script]);
+    for apache in install::apaches()? {
+        call = call.args(["--apache", &apache]);
+    }
+    for (option, name) in paths {
+        call = call.args([*option]).args([release.join(name)]);
+    }
+    call.args(["--json"]).args([&json]).within(patience).call()?;
+    Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
 }
 
 fn kazoo(against: &str) -> Result<String> {
