@@ -364,14 +364,13 @@ impl<D: Disk> Log<D> {
         }
         let wanted = FILE_HEADER_BYTES as u64 + length;
         let next = self.next.take().filter(|next| next.length >= wanted);
-        let FilledSpare { file, path, length } = match next {
-            Some(next) => next,
+        let FilledSpare { file, path, length } = if let Some(next) = next {
+            next
+        } else {
             // Behind a start, or a state received, the next file may not be filled yet. A server waits for this one,
             // perhaps a whole ensemble, so it is short.
-            None => {
-                let short = self.store.config().segment_bytes.min(STEP_BYTES);
-                zeroed(&self.store, NEXT_LOG, short.max(wanted))?
-            }
+            let short = self.store.config().segment_bytes.min(STEP_BYTES);
+            zeroed(&self.store, NEXT_LOG, short.max(wanted))?
         };
         let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
         put_file_header(&mut header);
