@@ -110,21 +110,29 @@ pub trait File: Debug + Send + Sync + 'static {
     /// As the system says. Not to be tried again (rule D-15).
     fn sync(&self) -> io::Result<()>;
 
-    /// Writes zeros over `[from, to)`: later writes there change no more than content, which a sync makes durable
-    /// twice as fast as a growing length.
+    /// Has `[from, to)` read as zeros, with room on the disk: later writes there change no length, and a sync makes
+    /// them durable sooner than a file that grows.
     ///
     /// # Errors
     /// As [`Self::write_at`].
-    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
-        static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
-        let mut at = from;
-        while at < to {
-            let length = usize::try_from(to - at).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));
-            self.write_at(&ZEROS[..length], at)?;
-            at += length as u64;
-        }
-        Ok(())
+    fn zero(&self, from: u64, to: u64) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        write_zeros(self, from, to)
     }
+}
+
+/// Writes zeros over `[from, to)`.
+fn write_zeros<F: File>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+    let mut at = from;
+    while at < to {
+        let length = usize::try_from(to - at).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));
+        file.write_at(&ZEROS[..length], at)?;
+        at += length as u64;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
