@@ -184,10 +184,10 @@ impl Server {
         let mut file = self.store.snapshots().begin(label)?;
         file.write(&body(&mut known.tree))?;
         file.commit_received(None)?;
+        // From here on it is what a start finds: nothing of the old log's end may be on top of it.
         known.durable = label;
-        self.log.install(label)?;
         known.states.split_off(&Zxid(label.0 + 1));
-        Ok(())
+        self.log.install(label)
     }
 }
 
