@@ -6,7 +6,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::Barrier,
+    sync::{
+        Barrier,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +33,9 @@ const CLOSELY_EVERY: u64 = 100;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long one wait lasts at most, so that silence and the end are seen.
 const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// How many loads this process has run.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -83,10 +89,11 @@ pub fn run(
 ) -> Result<Measured> {
     let threads = load.threads.min(load.connections).max(1);
     let ready = Barrier::new(threads + 1);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let all = connection::open(addresses, load.connections)?;
     let mut shares: Vec<Vec<Lane>> = (0..threads).map(|_| Vec::new()).collect();
     for (number, connection) in all.into_iter().enumerate() {
-        let lane = Lane::new(connection, Client::new(load.kind, u32::try_from(number)?))?;
+        let lane = Lane::new(connection, Client::new(load.kind, u32::try_from(number)?, run))?;
         // By turns of servers, so that each thread has connections to each.
         shares[number / addresses.len() % threads].push(lane);
     }

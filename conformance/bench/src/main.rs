@@ -109,7 +109,9 @@ fn chosen(words: &[String]) -> Result<Vec<Row>> {
     for word in words {
         ensure!(ROWS.iter().any(|row| row.name.contains(word.as_str())), "no row is named {word}");
     }
-    let wanted = |row: &&Row| words.is_empty() || words.iter().any(|word| row.name.contains(word.as_str()));
+    let whole = |word: &str| ROWS.iter().any(|row| row.name == word);
+    let means = |row: &Row, word: &str| row.name == word || (!whole(word) && row.name.contains(word));
+    let wanted = |row: &&Row| words.is_empty() || words.iter().any(|word| means(row, word));
     Ok(ROWS.iter().filter(wanted).copied().collect())
 }
 

@@ -74,6 +74,8 @@ pub enum Question {
 pub struct Client {
     kind: Kind,
     me: u32,
+    /// Which run it is: what an earlier one has left behind is in nobody's way.
+    run: u32,
     /// What was asked so far.
     asked: u32,
     /// The version of the nodes that only this connection sets, before its first set.
@@ -127,9 +129,9 @@ fn short(path: &mut Vec<u8>, text: &str, mut number: u32) {
 
 impl Client {
     /// The connection of this number.
-    pub fn new(kind: Kind, me: u32) -> Self {
+    pub fn new(kind: Kind, me: u32, run: u32) -> Self {
         let chance = (u64::from(me) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Self { kind, me, asked: 0, base: 0, chance, own: own(me).into_bytes(), path: Vec::new() }
+        Self { kind, me, run, asked: 0, base: 0, chance, own: own(me).into_bytes(), path: Vec::new() }
     }
 
     /// The node whose version must be known before the first question.
@@ -220,7 +222,7 @@ impl Client {
     }
 
     fn passing(&self, number: u32) -> String {
-        format!("{TOP}/passing/{:05}-{number:010}", self.me)
+        format!("{TOP}/passing/{:04}-{:05}-{number:010}", self.run, self.me)
     }
 
     fn create_or_delete(&mut self, count: u32, xid: i32, out: &mut Vec<u8>) -> Question {
