@@ -25,8 +25,8 @@ use crate::{
 const PINGING: usize = 1_500;
 const SILENT: usize = 5;
 /// Their timeout, and how long the server is stopped.
-const TIMEOUT_MS: i32 = 3_000;
-const STOPPED: Duration = Duration::from_secs(9);
+const TIMEOUT_MS: i32 = 5_000;
+const STOPPED: Duration = Duration::from_secs(15);
 const PING_EVERY: Duration = Duration::from_millis(500);
 
 /// A connection that pings, whatever becomes of the answers.
@@ -123,7 +123,7 @@ fn stop_alone(ensemble: &mut Ensemble, address: SocketAddr) -> Result<Figures> {
     }
     ensemble.signal(1, "CONT")?;
     let before: Vec<u64> = crowd.pingers.iter().map(|pinger| pinger.pongs).collect();
-    for _ in 0..12 {
+    for _ in 0..20 {
         crowd.ping_in_time()?;
     }
     for (pinger, before) in crowd.pingers.iter().zip(before) {
@@ -135,7 +135,7 @@ fn stop_alone(ensemble: &mut Ensemble, address: SocketAddr) -> Result<Figures> {
     let mut other = connect(address, TIMEOUT_MS)?;
     ensure!(other.call(&Op::GetData("/silent".to_owned()))?.code == -101, "an ephemeral of the dead stands");
     Ok(vec![
-        ("sessions with a timeout of 3 s that pinged", u64::try_from(PINGING)?, ""),
+        ("sessions with a timeout of 5 s that pinged", u64::try_from(PINGING)?, ""),
         ("stopped for", ms(STOPPED), "ms"),
         ("sessions expired, all of them silent", expired, ""),
         ("longest turn of the loop", told(address, "zk_max_turn_time_us")?, "us"),

@@ -26,7 +26,7 @@ const PUSHED: usize = 24 << 20;
 /// Connections that push at once.
 const PUSHERS: usize = 6;
 /// What all the noise may cost one server at once, in KiB.
-const GROWTH_MAX_KIB: u64 = 64 << 10;
+const GROWTH_MAX_KIB: u64 = 96 << 10;
 /// How many lines a port's noise may leave in the log of one server.
 const LINES_MAX: usize = 40;
 
