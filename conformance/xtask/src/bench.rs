@@ -52,9 +52,13 @@ fn heading(apache: &str) -> Result<String> {
     let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kb: u64 = memory.split_whitespace().nth(1).context("no memory")?.parse()?;
+    // What else ran decides much on a machine that is shared.
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split_whitespace().next().unwrap_or("unknown");
     Ok(format!(
         "# What the bench measured\n\nWritten by `cargo xtask bench --record`: Zabkeeper at commit {} beside {apache}, three \
-         servers each, fsync on, on {cores} cores ({}) with {} GB, the load generator beside them; {}. Medians; the JVMs \
+         servers each, fsync on, on {cores} cores ({}) with {} GB, the load generator beside them; {}, \
+         load average {load} when it began. Medians; the JVMs \
          were warmed, and runs alternate. \"64x16\" is 64 connections with 16 operations under way each; values have \
          100 bytes.\n",
         commit.trim(),
