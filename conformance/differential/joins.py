@@ -177,9 +177,9 @@ def take_over(ensemble, load, old, new, kind):
     if kind == "TRUNC":
         # What nobody but the leader gets: the follower is stopped, and what waits in its sockets dies with it.
         client = ensemble.connect(old)
-        ensemble.servers[new].process.send_signal(signal.SIGSTOP)
+        stop(ensemble.servers[new].process)
         burst(client, 40, 0, foreign)
-        time.sleep(0.7)
+        until("the leader has logged what nobody else has", 20, lambda: is_logged(ensemble.data[old], f"/{foreign}-39"))
         ensemble.kill(old)
         ensemble.kill(new)
         ensemble.start(new)
@@ -209,6 +209,28 @@ def take_over(ensemble, load, old, new, kind):
         file.seek(said)
         sent = file.read().decode(errors="replace")
     return foreign, check_kind(kind, new, old, sent, words(ensemble.servers[old]))
+
+
+def stop(process):
+    """Every thread of it, which takes a moment."""
+    process.send_signal(signal.SIGSTOP)
+
+    def stopped():
+        for task in os.listdir(f"/proc/{process.pid}/task"):
+            with open(f"/proc/{process.pid}/task/{task}/stat") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] != "T":
+                    return False
+        return True
+    until("the follower is stopped", 20, stopped)
+
+
+def is_logged(data, path):
+    folder = os.path.join(data, "version-2")
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as file:
+            if path.encode() in file.read():
+                return True
+    return False
 
 
 def check_kind(kind, leader, learner, sent, taken):
