@@ -3,7 +3,13 @@
 //! A [`Log`] is owned by one thread. After any error it is of no use: what is on disk is known again to the next start
 //! only (rule D-15).
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use protocol::recovery::{BATCH_BYTES_MAX, Mark};
 use spec::Zxid;
@@ -129,6 +135,8 @@ pub struct Log<D: Disk> {
     next: Option<FilledSpare<D>>,
     /// Whether one is being filled.
     filling: bool,
+    /// Whether its filling may end early.
+    given_up: Arc<AtomicBool>,
     /// The last transaction of snapshot and log.
     last: Zxid,
     /// What recovery left to do.
@@ -164,6 +172,7 @@ impl<D: Disk> Log<D> {
             current: None,
             next: None,
             filling: false,
+            given_up: Arc::default(),
             last,
             repairs: Some(repairs),
             mark,
@@ -202,11 +211,17 @@ impl<D: Disk> Log<D> {
     /// The next file, if it is time to fill it: on another thread, for the log goes on meanwhile. To be asked for
     /// behind each sync; what has been filled comes back with [`Self::take_spare`].
     pub fn spare(&mut self) -> Option<Spare<D>> {
-        // The file before may still have the name that the next one begins with.
-        let named = self.current.as_ref().is_none_or(|current| current.named);
+        // The file before may still have the name that the next one begins with. And the first record behind a start
+        // does not have to share the disk with many zeros.
+        let named = self.current.as_ref().is_some_and(|current| current.named);
         let due = named && !self.failed && !self.filling && self.next.is_none() && self.repairs.is_none();
         self.filling |= due;
-        due.then(|| Spare::new(self.store.clone()))
+        due.then(|| Spare::new(self.store.clone(), Arc::clone(&self.given_up)))
+    }
+
+    /// Lets the filling of the next file end early: this log is not written to any more.
+    pub fn give_up_spare(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Takes the next file, or why there is none.

@@ -31,6 +31,7 @@ pub(super) fn run<D: Disk>(
     let mut filler = None;
     carry_out(store, &mut log, queue, events, &mut filler);
     // It holds the lock of the folders.
+    log.give_up_spare();
     if let Some(filler) = filler {
         let _ = filler.join();
     }
