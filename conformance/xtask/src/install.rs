@@ -88,10 +88,8 @@ pub(crate) fn apaches() -> Result<[String; 2]> {
     ];
     debian(&[("default-jre-headless", "/usr/bin/java")])?;
     debian(&jars)?;
-    let version = Path::new(jars[0].1).canonicalize()?;
-    let version =
-        version.file_stem().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("zookeeper-"));
-    let version = version.context("Debian's zookeeper.jar leads to no version")?;
+    let version = Call::new("dpkg-query", &["-W", "-f", "${Version}", jars[0].0]).output()?;
+    let version = version.split('-').next().unwrap_or_default();
     let newest = newest_apache()?;
     let newest = newest.to_str().context("the cache folder has no plain name")?;
     let classpath = jars.map(|(_, jar)| jar).join(":");
