@@ -86,7 +86,8 @@ pub(crate) struct Net<M: Machine> {
     links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
     dials: BTreeSet<(ServerId, ServerId)>,
     broken: VecDeque<(ServerId, ServerId)>,
-    mesh: BTreeMap<(ServerId, ServerId), Notification>,
+    /// Election messages under way: from whom, to whom.
+    pub(crate) mesh: BTreeMap<(ServerId, ServerId), Notification>,
     /// Pairs between which nothing gets through, and nobody knows.
     held: BTreeSet<(ServerId, ServerId)>,
     said: BTreeMap<ClientId, Vec<Said>>,
@@ -309,11 +310,6 @@ impl<M: Subject> Net<M> {
     /// What the client was told since the last call.
     pub(crate) fn take(&mut self, client: ClientId) -> Vec<Said> {
         std::mem::take(self.said.entry(client).or_default())
-    }
-
-    /// The election messages that wait for servers that are down: from whom, to whom.
-    pub(crate) fn undeliverable(&self) -> Vec<(ServerId, ServerId)> {
-        self.mesh.keys().filter(|(_, to)| !self.nodes.contains_key(to)).copied().collect()
     }
 
     /// Delivers everything that can be delivered, until all is quiet.
