@@ -118,7 +118,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "4643",
         flaw: "the current epoch is saved before the history",
-        shown: By(&["slow-crashes", HISTORIES]),
+        shown: By(&["slow-crashes", "--set", "elections=4", HISTORIES]),
     },
     Mutant {
         id: "4646",
