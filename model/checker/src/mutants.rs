@@ -188,7 +188,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "epoch-before-history",
         flaw: "the current epoch is handed to the disk before the append's end",
-        shown: By(&["slow-faults", HISTORIES]),
+        shown: By(&["slow-faults", "--set", "elections=4", HISTORIES]),
     },
     Mutant {
         id: "last-epoch-promised",
