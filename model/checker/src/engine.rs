@@ -151,6 +151,12 @@ pub trait Model: Send + Sync + 'static {
     /// The names of the situations that a search should meet, at most 64.
     fn witnesses(&self) -> &[&'static str];
 
+    /// Whether what a transition broke is a rule about histories: such a transition is never left out
+    /// ([`search::Options::skip_failed_steps`]), for nothing later would show it again.
+    fn is_about_histories(&self, _broken: &Broken) -> bool {
+        false
+    }
+
     /// Whether this state is what every healed run should be able to reach.
     fn is_goal(&self, parts: &[&Self::Part]) -> bool;
 

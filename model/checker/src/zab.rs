@@ -21,6 +21,7 @@ use protocol::{Role, zab::Input};
 use spec::{
     ServerId,
     history::{Record, ServerView},
+    rule,
 };
 use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side};
 
@@ -456,6 +457,10 @@ impl Model for Zab {
 
     fn witnesses(&self) -> &[&'static str] {
         &self.witnesses
+    }
+
+    fn is_about_histories(&self, broken: &Broken) -> bool {
+        rule::all().any(|rule| rule.id == broken.rule && rule.is_about_histories())
     }
 
     /// A leader serves, and the last committed transaction is of its epoch.

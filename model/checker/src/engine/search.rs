@@ -35,7 +35,7 @@ impl Default for Limits {
 pub struct Options {
     /// When to give up.
     pub limits: Limits,
-    /// Leave out transitions that fail, instead of stopping at them: what do the wider rules say then?
+    /// Leave out transitions that fail by themselves, instead of stopping at them: what do the wider rules say then?
     pub skip_failed_steps: bool,
 }
 
@@ -230,7 +230,7 @@ impl<'m, M: Model> Search<'m, M> {
                             self.add(&after, index, number);
                             expander.after = after;
                         }
-                        Err(_) if self.options.skip_failed_steps => {}
+                        Err(broken) if self.leaves_out(&broken) => {}
                         Err(broken) => self.fail(broken, index, Some(action)),
                     }
                     if self.counterexample.is_some() {
@@ -240,6 +240,10 @@ impl<'m, M: Model> Search<'m, M> {
                 number = number.checked_add(1).expect("a state offers fewer than 65536 transitions");
             }
         }
+    }
+
+    fn leaves_out(&self, broken: &Broken) -> bool {
+        self.options.skip_failed_steps && !self.tables.model.is_about_histories(broken)
     }
 
     fn add(&mut self, ids: &[u32], parent: u32, action: u16) {
