@@ -96,7 +96,7 @@ fn seconds(time: Duration) -> u64 {
 }
 
 /// Seconds as minutes with one decimal.
-fn minutes(seconds: u64) -> String {
+pub(crate) fn minutes(seconds: u64) -> String {
     let tenths = (seconds * 10).div_ceil(60);
     format!("{}.{}", tenths / 10, tenths % 10)
 }

@@ -5,9 +5,9 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::run::Call;
+use crate::{gate::minutes, run::Call};
 
-/// The last full run, one object.
+/// The last run of each part of the full gate.
 const FULL: &str = "conformance/results.json";
 
 /// What the checker has exhausted, a section a budget.
@@ -17,15 +17,44 @@ const CHECKER: &str = "model/checker/results.md";
 const BEGIN: &str = "<!-- checked: begin (written by `cargo xtask bless`) -->";
 const END: &str = "<!-- checked: end -->";
 
-/// Records a full run with its commit.
+/// Records parts of the full gate, each with the commit that it was run at. Parts that were not run this time keep
+/// what is recorded of them.
 pub(crate) fn record(parts: &[Value]) -> Result<()> {
     let git = |arguments: &[&str]| Call::new("git", arguments).output().map(|text| text.trim().to_owned());
-    let commit = git(&["rev-parse", "HEAD"])?;
-    let changed = !git(&["status", "--porcelain"])?.is_empty();
-    let date = git(&["log", "-1", "--format=%cs"])?;
-    let record = json!({"commit": commit, "committed": date, "changed_since": changed, "parts": parts});
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = !git(&[
+        "status",
+        "--porcelain",
+        "--",
+        ".",
+        ":!conformance/results.json",
+        ":!model/checker/results.md",
+    ])?
+    .is_empty();
+    let mut record = recorded()?;
+    for part in parts {
+        let mut part = part.clone();
+        part["commit"] = json!(commit);
+        part["changed_since"] = json!(changed);
+        replace(&mut record, part);
+    }
     fs::write(FULL, serde_json::to_string_pretty(&record)? + "\n")
         .with_context(|| format!("cannot write {FULL}"))
+}
+
+/// What is recorded, a part an object; nothing, if there is no record.
+fn recorded() -> Result<Vec<Value>> {
+    match fs::read_to_string(FULL) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("{FULL} is no record")),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+fn replace(record: &mut Vec<Value>, part: Value) {
+    match record.iter_mut().find(|old| old["part"] == part["part"]) {
+        Some(old) => *old = part,
+        None => record.push(part),
+    }
 }
 
 /// Records what the checker said of a budget: `rows` holds one JSON object a line.
@@ -103,14 +132,10 @@ pub(crate) fn check_readme() -> Result<()> {
 
 fn section() -> Result<String> {
     let checker = fs::read_to_string(CHECKER).ok();
-    let full = match fs::read_to_string(FULL) {
-        Ok(text) => Some(serde_json::from_str(&text).with_context(|| format!("{FULL} is no record"))?),
-        Err(_) => None,
-    };
-    Ok(compose(checker.as_deref(), full.as_ref()))
+    Ok(compose(checker.as_deref(), &recorded()?))
 }
 
-fn compose(checker: Option<&str>, full: Option<&Value>) -> String {
+fn compose(checker: Option<&str>, full: &[Value]) -> String {
     let mut lines = Vec::new();
     match checker {
         Some(text) => {
@@ -122,23 +147,25 @@ fn compose(checker: Option<&str>, full: Option<&Value>) -> String {
         }
         None => lines.push("No model has been recorded yet.".to_owned()),
     }
-    match full {
-        Some(full) => lines.push(runs(full)),
-        None => lines.push("No full run of the conformance tests has been recorded yet.".to_owned()),
+    if full.is_empty() {
+        lines.push("No part of the full gate has been recorded yet.".to_owned());
+    } else {
+        lines.push(runs(full));
     }
     lines.iter().map(|text| text.trim().to_owned()).collect::<Vec<_>>().join("\n\n")
 }
 
-fn runs(full: &Value) -> String {
-    let commit: String = full["commit"].as_str().unwrap_or("?").chars().take(12).collect();
-    let changed = if full["changed_since"] == true { ", with changes that were not committed" } else { "" };
+fn runs(full: &[Value]) -> String {
     let mut lines = vec![
-        format!("The last full run (`cargo xtask test --full`), at commit {commit}{changed}:"),
+        "The last run of each part of `cargo xtask test --full`:".to_owned(),
         String::new(),
-        "| part | outcome |".to_owned(),
-        "|---|---|".to_owned(),
+        "| part | outcome | minutes | at commit |".to_owned(),
+        "|---|---|--:|---|".to_owned(),
     ];
-    for part in full["parts"].as_array().into_iter().flatten() {
+    for part in full {
+        let commit = part["commit"].as_str().unwrap_or("?");
+        let changed = if part["changed_since"] == true { " and changes" } else { "" };
+        let minutes = minutes(part["seconds"].as_u64().unwrap_or_default());
         let name = part["part"].as_str().unwrap_or("?");
         let figure = part["figure"].as_str().unwrap_or_default().replace(['|', '\n'], " ");
         let outcome = match (part["passed"] == true, figure.is_empty()) {
@@ -146,7 +173,7 @@ fn runs(full: &Value) -> String {
             (true, false) => figure,
             (false, _) => format!("**failed**: {figure}"),
         };
-        lines.push(format!("| {name} | {outcome} |"));
+        lines.push(format!("| {name} | {outcome} | {minutes} | {commit}{changed} |"));
     }
     lines.join("\n")
 }
@@ -191,13 +218,25 @@ mod tests {
 
     #[test]
     fn a_failed_part_is_shown_as_failed() {
-        let full = json!({"commit": "0123456789abcdef", "changed_since": false, "parts": [
-            {"part": "kills", "passed": true, "figure": "20 kills"},
-            {"part": "strace", "passed": false, "figure": "an ACK | too early"},
-        ]});
-        let text = compose(None, Some(&full));
-        assert!(text.contains("| kills | 20 kills |"), "{text}");
-        assert!(text.contains("| strace | **failed**: an ACK   too early |"), "{text}");
+        let kills =
+            json!({"part": "kills", "passed": true, "figure": "20 kills", "seconds": 90, "commit": "0123"});
+        let strace = json!({"part": "strace", "passed": false, "figure": "an ACK | too early", "seconds": 6,
+            "commit": "4567", "changed_since": true});
+        let text = compose(None, &[kills, strace]);
+        assert!(text.contains("| kills | 20 kills | 1.5 | 0123 |"), "{text}");
+        assert!(
+            text.contains("| strace | **failed**: an ACK   too early | 0.1 | 4567 and changes |"),
+            "{text}"
+        );
         assert!(text.contains("No model has been recorded"), "{text}");
+    }
+
+    #[test]
+    fn a_part_that_is_run_again_replaces_itself_only() {
+        let part = |name: &str, commit: &str| json!({"part": name, "commit": commit});
+        let mut record = vec![part("kills", "1"), part("strace", "1")];
+        replace(&mut record, part("strace", "2"));
+        replace(&mut record, part("deny", "2"));
+        assert_eq!(record, [part("kills", "1"), part("strace", "2"), part("deny", "2")]);
     }
 }
