@@ -189,11 +189,11 @@ fn standard() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
+        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, breaks: 1, ..coarse }, &[]),
-        zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
-        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
+        zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine }, &[]),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
     ]
@@ -209,7 +209,7 @@ fn deep() -> Vec<Row> {
             Bounds { eager: false, elections: 3, txns: 2, crashes: 2, breaks: 1, ..coarse },
             &[],
         ),
-        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
+        zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..fine.clone() }, &[]),
         zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
     ]
