@@ -379,3 +379,54 @@ fn an_acknowledgement_of_nothing_is_none_before_newleader_either() {
     zab.step(Input::Message { from: ServerId(3), message }, &mut around);
     assert!(!around.has_link(ServerId(3)));
 }
+
+/// A server of three that has promised this epoch, and looks for a leader.
+fn looking_behind(accepted: Epoch) -> (Zab<u8>, Around) {
+    let config = Config {
+        me: ServerId(1),
+        quorum: Quorum::majority((1..=3).map(ServerId)),
+        window: 3,
+        log_sync: true,
+        counter_max: 5,
+    };
+    let mut around = Around { accepted, ..Around::default() };
+    let recovered = around.recovered();
+    let mut zab = Zab::boot(config, recovered, &mut around);
+    while let Some(ticket) = around.finish() {
+        zab.step(Input::Done(ticket), &mut around);
+    }
+    (zab, around)
+}
+
+#[test]
+fn the_last_epoch_of_all_is_not_promised() {
+    let from = ServerId(2);
+    for (named, promised) in [(Epoch::LAST, None), (Epoch(u32::MAX - 1), Some(Epoch(u32::MAX - 1)))] {
+        let (mut zab, mut around) = looking_behind(Epoch(3));
+        zab.step(Input::Elected(from), &mut around);
+        around.dialled = around.dialling.take();
+        zab.step(Input::Connected(from), &mut around);
+        let message = Message::LeaderInfo { epoch: named, extended: true };
+        zab.step(Input::Message { from, message }, &mut around);
+        while around.finish().is_some() {}
+        assert_eq!(around.accepted, promised.unwrap_or(Epoch(3)));
+        assert_eq!(around.has_link(from), promised.is_some());
+    }
+}
+
+#[test]
+fn nobody_leads_the_last_epoch_of_all() {
+    for (accepted, led) in
+        [(u32::MAX - 2, true), (u32::MAX - 1, false), (u32::MAX, false)].map(|(n, led)| (Epoch(n), led))
+    {
+        let (mut zab, mut around) = looking_behind(accepted);
+        zab.step(Input::Elected(ServerId(1)), &mut around);
+        let from = ServerId(2);
+        around.accepted_links.insert(from);
+        zab.step(Input::Accepted(from), &mut around);
+        let message = Message::FollowerInfo { accepted: Epoch(0), extended: true };
+        zab.step(Input::Message { from, message }, &mut around);
+        while around.finish().is_some() {}
+        assert_eq!(around.accepted > accepted, led, "{accepted:?}");
+    }
+}

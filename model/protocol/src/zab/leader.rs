@@ -90,7 +90,7 @@ impl Leader {
         out.set_timer(Timer::Establish);
         let mut leader = Self {
             stage: Stage::Gathering,
-            epoch: core.accepted.next(),
+            epoch: core.accepted.checked_next().unwrap_or(Epoch::LAST),
             promises: BTreeSet::from([core.config.me]),
             learners: BTreeMap::new(),
             last_proposed: core.history.last(),
@@ -252,9 +252,10 @@ impl Leader {
     }
 
     /// With a quorum's FOLLOWERINFO the epoch is chosen: greater than every promise seen. It is this server's own
-    /// promise first of all, durable before anybody hears of it (rule Z-3).
+    /// promise first of all, durable before anybody hears of it (rule Z-3). Nobody leads the last epoch of all (Z-4).
     fn gather<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
-        if self.stage == Stage::Gathering && core.config.quorum.decides(&self.promises) {
+        let free = self.epoch != Epoch::LAST;
+        if self.stage == Stage::Gathering && free && core.config.quorum.decides(&self.promises) {
             self.stage = Stage::Promising;
             self.promises.clear();
             core.save_accepted(self.epoch, out);
