@@ -111,20 +111,31 @@ pub trait File: Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
 
     /// Has `[from, to)` read as zeros, with room on the disk: later writes there change no length, and a sync makes
-    /// them durable sooner than a file that grows.
+    /// them durable sooner than in a file that grows.
     ///
     /// # Errors
     /// As [`Self::write_at`].
-    fn zero(&self, from: u64, to: u64) -> io::Result<()>
+    fn reserve(&self, from: u64, to: u64) -> io::Result<Room>
     where
         Self: Sized,
     {
-        write_zeros(self, from, to)
+        write_zeros(self, from, to)?;
+        Ok(Room::Written)
     }
 }
 
+/// How room on the disk was had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Room {
+    /// Zeros were written. Later writes there change content, and nothing that the file system has to note.
+    Written,
+    /// The file system has noted that nothing is written there yet, and notes it again when something is: each sync
+    /// takes longer for that.
+    Taken,
+}
+
 /// Writes zeros over `[from, to)`.
-fn write_zeros<F: File>(file: &F, from: u64, to: u64) -> io::Result<()> {
+pub(crate) fn write_zeros<F: File>(file: &F, from: u64, to: u64) -> io::Result<()> {
     static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
     let mut at = from;
     while at < to {

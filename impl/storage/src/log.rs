@@ -5,10 +5,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use protocol::recovery::{BATCH_BYTES_MAX, Mark};
@@ -24,12 +21,14 @@ use crate::{
     mark::{self, MarkFile},
     recover::Repairs,
     segment::{Entries, Place},
-    spare::{FilledSpare, STEP_BYTES, Spare, zeroed},
+    spare::{FilledSpare, Needs, STEP_BYTES, Spare, zeroed},
     store::Store,
 };
 
 /// The mark is written behind at least this many more synced bytes.
 const MARK_EVERY_BYTES: u64 = 1 << 20;
+/// The next file is wanted as it is when less than this part of the current one is left.
+const HURRY_SHARE: u64 = 8;
 
 /// Encoded records to append together, in the order of their transactions.
 ///
@@ -133,10 +132,10 @@ pub struct Log<D: Disk> {
     current: Option<Current<D>>,
     /// The next file, filled with zeros and synced.
     next: Option<FilledSpare<D>>,
-    /// Whether one is being filled.
-    filling: bool,
-    /// Whether its filling may end early.
-    given_up: Arc<AtomicBool>,
+    /// What the one that is being filled is to know.
+    filling: Option<Arc<Needs>>,
+    /// How many bytes a batch has of late.
+    batch_bytes: u64,
     /// The last transaction of snapshot and log.
     last: Zxid,
     /// What recovery left to do.
@@ -171,8 +170,8 @@ impl<D: Disk> Log<D> {
             store,
             current: None,
             next: None,
-            filling: false,
-            given_up: Arc::default(),
+            filling: None,
+            batch_bytes: 0,
             last,
             repairs: Some(repairs),
             mark,
@@ -214,14 +213,28 @@ impl<D: Disk> Log<D> {
         // The file before may still have the name that the next one begins with. And the first record behind a start
         // does not have to share the disk with many zeros.
         let named = self.current.as_ref().is_some_and(|current| current.named);
-        let due = named && !self.failed && !self.filling && self.next.is_none() && self.repairs.is_none();
-        self.filling |= due;
-        due.then(|| Spare::new(self.store.clone(), Arc::clone(&self.given_up)))
+        let due =
+            named && !self.failed && self.filling.is_none() && self.next.is_none() && self.repairs.is_none();
+        due.then(|| {
+            let needs = Arc::new(Needs::default());
+            needs.batch_bytes.store(self.batch_bytes, Ordering::Relaxed);
+            self.filling = Some(Arc::clone(&needs));
+            Spare::new(self.store.clone(), needs)
+        })
+    }
+
+    /// Whether the next file, which is being filled, will be wanted soon: then the filling ends early, as far as it is.
+    pub fn hurry_spare(&self) -> bool {
+        let near = |current: &Current<D>| current.length - current.end < current.length / HURRY_SHARE;
+        let due = self.filling.as_ref().filter(|_| self.current.as_ref().is_some_and(near));
+        due.is_some_and(|needs| !needs.hurry.swap(true, Ordering::Relaxed))
     }
 
     /// Lets the filling of the next file end early: this log is not written to any more.
     pub fn give_up_spare(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+        if let Some(needs) = &self.filling {
+            needs.hurry.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes the next file, or why there is none.
@@ -230,7 +243,7 @@ impl<D: Disk> Log<D> {
     /// The error given: the process has to end.
     pub fn take_spare(&mut self, spare: Result<FilledSpare<D>, Error>) -> Result<(), Error> {
         self.guarded(|log| {
-            log.filling = false;
+            log.filling = None;
             log.next = Some(spare?);
             Ok(())
         })
@@ -365,8 +378,13 @@ impl<D: Disk> Log<D> {
             current.path = path;
             current.named = true;
         }
-        self.unmarked += current.end - current.synced;
+        let batch = current.end - current.synced;
         current.synced = current.end;
+        self.unmarked += batch;
+        self.batch_bytes = (self.batch_bytes * 15 + batch) / 16;
+        if let Some(needs) = &self.filling {
+            needs.batch_bytes.store(self.batch_bytes, Ordering::Relaxed);
+        }
         if self.unmarked >= MARK_EVERY_BYTES { self.mark_current(false) } else { Ok(()) }
     }
 

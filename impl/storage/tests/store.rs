@@ -12,7 +12,7 @@ use protocol::recovery::Refusal;
 use spec::{Epoch, Machine, Zxid};
 use storage::{
     Batch, Config, Error, Log, Recovery, Store,
-    disk::{Cuttable, Dice, Disk, File, MemoryDisk},
+    disk::{Cuttable, Dice, Disk, File, MemoryDisk, RealDisk, Room},
 };
 use tree::Tree;
 
@@ -134,6 +134,40 @@ fn a_file_that_is_waited_for_is_short() {
         log.sync().expect("synced");
     }
     assert_eq!(length(5), 64 << 20);
+}
+
+/// Zeros are not written while batches are large, and nobody waits for them.
+#[test]
+fn a_file_that_is_being_filled_comes_when_it_is_wanted() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = Config { segment_bytes: 8 << 20, ..Config::new(dir.path().to_owned()) };
+    let store = Store::open(RealDisk::default(), config).expect("a new server");
+    let mut log = store.log(&mut store.recover().expect("nothing yet"));
+    log.sync_recovered().expect("synced");
+    let append = |log: &mut Log<RealDisk>, counter| {
+        let mut batch = Batch::new();
+        batch.push(z(counter), &txn(z(counter), 900 << 10));
+        log.append_batch(&batch).expect("written");
+        log.sync().expect("synced");
+    };
+    append(&mut log, 1);
+    let spare = log.spare().expect("it is time");
+    let filler = std::thread::spawn(|| spare.fill());
+    for counter in 2..=3 {
+        append(&mut log, counter);
+        assert!(!log.hurry_spare(), "there is room for more");
+    }
+    let probe = RealDisk::default().create(&dir.path().join("probe")).expect("created");
+    let takes_room = probe.reserve(0, 4096).expect("room") == Room::Taken;
+    assert!(!takes_room || !filler.is_finished(), "it waits for smaller batches");
+    append(&mut log, 4);
+    assert!(log.hurry_spare(), "less than an eighth is left");
+    assert!(!log.hurry_spare(), "and that is said once");
+    filler.thread().unpark();
+    log.take_spare(filler.join().expect("no panic")).expect("filled");
+    append(&mut log, 5);
+    let file = dir.path().join("version-2").join(format!("log.{:x}", z(5).0));
+    assert_eq!(std::fs::metadata(file).expect("there").len(), 8 << 20);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) fn run<D: Disk>(
     // It holds the lock of the folders.
     log.give_up_spare();
     if let Some(filler) = filler {
+        filler.thread().unpark();
         let _ = filler.join();
     }
 }
@@ -98,6 +99,9 @@ fn ready_next<D: Disk>(log: &mut Log<D>, filler: &mut Option<Filler<D>>) -> Resu
         if let Ok(spare) = filled.join() {
             log.take_spare(spare)?;
         }
+    }
+    if let Some(filler) = filler.as_ref().filter(|_| log.hurry_spare()) {
+        filler.thread().unpark();
     }
     if let Some(spare) = log.spare() {
         *filler = Some(std::thread::spawn(|| spare.fill()));

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Disk, File, write_zeros};
+use super::{Disk, File, Room, write_zeros};
 
 /// The system's file system.
 #[derive(Clone, Debug)]
@@ -131,15 +131,18 @@ impl File for RealFile {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Takes room that reads as zeros where the file system can. Zeros that are written and synced are written twice,
-    /// with the records that take their place: of a disk's throughput that is half, and a batch waits behind them.
-    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
+    /// Takes room without writing to it where the file system can: zeros that are written go to the disk besides the
+    /// records that take their place.
+    fn reserve(&self, from: u64, to: u64) -> io::Result<Room> {
         if from >= to {
-            return Ok(());
+            return Ok(Room::Written);
         }
         match fallocate(&self.file, FallocateFlags::ZERO_RANGE, from, to - from) {
-            Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => write_zeros(self, from, to),
+            Ok(()) => Ok(Room::Taken),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                write_zeros(self, from, to)?;
+                Ok(Room::Written)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -64,7 +64,7 @@ fn a_cut_keeps_any_sectors_of_what_was_not_synced() {
     let found = images(
         |disk| {
             let file = disk.create(&path("a")).expect("created");
-            file.zero(0, 2048).expect("written");
+            file.reserve(0, 2048).expect("written");
             file.sync().expect("synced");
             disk.sync_dir(Path::new(DIR)).expect("synced");
             file.write_at(&[7; 1024], 512).expect("written");
@@ -169,7 +169,7 @@ fn the_system_disk_locks_lists_and_makes_folders() {
     drop(lock);
     assert!(disk.lock(&deep).expect("lockable").is_some());
     let file = disk.create(&deep.join("a")).expect("created");
-    file.zero(3, 5).expect("written");
+    file.reserve(3, 5).expect("written");
     file.write_at(b"abc", 0).expect("written");
     file.sync().expect("synced");
     disk.sync_dir(&deep).expect("synced");
