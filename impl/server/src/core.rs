@@ -22,7 +22,9 @@ use tree::{Tree, Txn};
 
 use crate::{
     Config,
+    batching::{self, Batching},
     client::{Client, Clients, Phase, UNSENT_MAX},
+    linger::Linger,
     link::Links,
     logging::LogPipe,
     mesh::Mesh,
@@ -71,6 +73,8 @@ pub(crate) struct Shell {
     pub(crate) mesh: Mesh,
     pub(crate) timers: Timers,
     pub(crate) store: Store,
+    pub(crate) batching: Batching,
+    pub(crate) linger: Linger,
     pub(crate) snapshots: Snapshots,
     pub(crate) stats: Stats,
     pub(crate) seldom: SeldomLines,
@@ -105,6 +109,8 @@ impl Clock {
 pub(crate) struct Wakes {
     /// The end of the turn is due.
     pub(crate) flush: Rc<Notify>,
+    /// It pays to look for more before the loop sleeps.
+    pub(crate) linger: Rc<Notify>,
     /// A timer is due earlier than was known.
     pub(crate) timer: Rc<Notify>,
     /// The server must end.
@@ -125,6 +131,8 @@ impl Shell {
             mesh: Mesh::new(&config),
             timers: Timers::new(Durations::new(&config)),
             store,
+            batching: Batching::default(),
+            linger: Linger::default(),
             snapshots,
             stats: Stats::new(),
             seldom: SeldomLines::default(),
@@ -143,7 +151,9 @@ impl Shell {
     /// Marks that something is to be done at the end of this turn.
     pub(crate) fn touch(&mut self) {
         if self.turn.is_none() {
-            self.turn = Some(Instant::now());
+            let now = Instant::now();
+            self.turn = Some(now);
+            self.linger.turn_begins(now);
             self.wakes.flush.notify_one();
         }
     }
@@ -247,6 +257,7 @@ impl Core {
     /// Tells the peer something, and then what came of it.
     pub(crate) fn step(&mut self, input: Input<Tree>) {
         self.shell.touch();
+        self.shell.linger.step();
         self.peer.step(&mut self.tree, input, &mut self.shell);
         self.settle();
     }
@@ -266,8 +277,11 @@ impl Core {
     /// Ends a turn: the log's batch goes to its thread, then every buffer out.
     pub(crate) fn end_turn(&mut self) {
         self.begin_due_save();
-        self.shell.store.hand_over();
-        self.flush_links();
+        let waits = self.proposals_wait();
+        if !waits {
+            self.shell.store.hand_over();
+            self.flush_links();
+        }
         for id in std::mem::take(&mut self.shell.clients.dirty) {
             self.shell.flush_client(id);
         }
@@ -276,14 +290,41 @@ impl Core {
             self.shell.clients.resume();
         }
         if let Some(began) = self.shell.turn.take() {
-            self.shell.stats.turn(began.elapsed());
+            let now = Instant::now();
+            self.shell.stats.turn(now.saturating_duration_since(began));
+            if self.shell.linger.turn_ends(now, self.peer.outstanding_requests()) {
+                self.shell.wakes.linger.notify_one();
+            }
         }
-        if self.shell.store.has_batch()
-            || !self.shell.clients.dirty.is_empty()
-            || self.shell.links.any_dirty()
-        {
+        let unsent = self.shell.store.has_batch() || self.shell.links.any_dirty();
+        if (unsent && !waits) || !self.shell.clients.dirty.is_empty() {
             self.shell.touch();
         }
+    }
+
+    /// Whether what this leader has proposed waits for the batch before it. The end of that wait is the commit's turn,
+    /// or a turn of its own.
+    fn proposals_wait(&mut self) -> bool {
+        let (Some(last), Some(Role::Leading)) = (self.shell.store.batch_last(), self.shell.part.role) else {
+            return false;
+        };
+        let now = self.shell.turn.unwrap_or_else(Instant::now);
+        if !self.shell.batching.waits(spec::Machine::last_processed(&self.tree), now) {
+            self.shell.batching.sent(last, now);
+            return false;
+        }
+        if !std::mem::replace(&mut self.shell.batching.wakes, true) {
+            let me = self.shell.me.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(batching::WAIT_MAX).await;
+                if let Some(core) = me.upgrade() {
+                    let shell = &mut core.borrow_mut().shell;
+                    shell.batching.wakes = false;
+                    shell.touch();
+                }
+            });
+        }
+        true
     }
 
     /// Whether a connection's task may read on.

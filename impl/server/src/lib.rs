@@ -3,11 +3,13 @@
 //! One thread owns the peer, the state and every connection. Tasks read sockets and step the peer directly; effects
 //! fill buffers; at the end of a turn the log's batch goes to its thread and every buffer out. Threads beside the loop
 //! own the disk. Start at [`run`](run::run).
+mod batching;
 mod client;
 pub mod config;
 mod core;
 mod effect;
 pub mod ensemble;
+mod linger;
 mod link;
 pub mod logging;
 mod mesh;

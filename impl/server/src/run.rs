@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config,
     core::{Core, Later, Shared, Shell, wall_clock},
-    link,
+    linger, link,
     logging::LogPipe,
     mesh,
     net::BoundPort,
@@ -241,6 +241,7 @@ async fn serve_until<D: Disk>(
 
 fn spawn_tasks(core: &Shared, disk_events: mpsc::UnboundedReceiver<DiskEvent>) {
     spawn_local(end_turns(Rc::clone(core)));
+    spawn_local(linger::linger(Rc::clone(core)));
     spawn_local(fire_timers(Rc::clone(core)));
     spawn_local(take_disk_events(Rc::clone(core), disk_events));
     spawn_local(sweep(Rc::clone(core)));

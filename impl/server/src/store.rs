@@ -188,6 +188,11 @@ impl Store {
         self.batch.len() - before
     }
 
+    /// The last transaction of the batch that has not left.
+    pub(crate) fn batch_last(&self) -> Option<Zxid> {
+        self.batch.last()
+    }
+
     pub(crate) fn has_batch(&self) -> bool {
         !self.tickets.is_empty()
     }
