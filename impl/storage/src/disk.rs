@@ -110,6 +110,9 @@ pub trait File: Debug + Send + Sync + 'static {
     /// As the system says. Not to be tried again (rule D-15).
     fn sync(&self) -> io::Result<()>;
 
+    /// Says that what is synced in `[from, to)` will hardly be read, and need not stay in memory.
+    fn forget(&self, _from: u64, _to: u64) {}
+
     /// Has `[from, to)` read as zeros, with room on the disk: later writes there change no length, and a sync makes
     /// them durable sooner than in a file that grows.
     ///

@@ -27,6 +27,9 @@ use crate::{
 
 /// The mark is written behind at least this many more synced bytes.
 const MARK_EVERY_BYTES: u64 = 1 << 20;
+/// What is synced leaves the system's memory in pieces of so many bytes. Else the log takes all memory that nobody else
+/// has, a new page for each record.
+const FORGET_BYTES: u64 = 256 << 10;
 /// The next file is wanted as it is when less than this part of the current one is left.
 const HURRY_SHARE: u64 = 8;
 
@@ -379,6 +382,11 @@ impl<D: Disk> Log<D> {
             current.named = true;
         }
         let batch = current.end - current.synced;
+        // What is read again is read seldom, and then from the start of a file.
+        let (from, to) = (current.synced / FORGET_BYTES, current.end / FORGET_BYTES);
+        if from < to {
+            current.file.forget(from * FORGET_BYTES, to * FORGET_BYTES);
+        }
         current.synced = current.end;
         self.unmarked += batch;
         self.batch_bytes = (self.batch_bytes * 15 + batch) / 16;

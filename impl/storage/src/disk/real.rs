@@ -2,12 +2,13 @@
 
 use std::{
     fs, io,
+    num::NonZeroU64,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, fdatasync, flock, fsync},
+    fs::{Advice, FallocateFlags, FlockOperation, fadvise, fallocate, fdatasync, flock, fsync},
     io::Errno,
 };
 
@@ -144,6 +145,13 @@ impl File for RealFile {
                 Ok(Room::Written)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    fn forget(&self, from: u64, to: u64) {
+        if let Some(length) = to.checked_sub(from).and_then(NonZeroU64::new) {
+            // It is advice: a file system that does not take it has lost nothing.
+            let _ = fadvise(&self.file, from, Some(length), Advice::DontNeed);
         }
     }
 
