@@ -63,7 +63,12 @@ impl Node {
     /// Replaces its data.
     pub(crate) fn set_data(&mut self, data: Option<&[u8]>) {
         self.has_data = data.is_some();
-        self.bytes = join(self.name(), data);
+        let new = data.unwrap_or_default();
+        // Values of a node often have one length: then its memory is used again.
+        match self.bytes.get_mut(self.name_len as usize..) {
+            Some(old) if old.len() == new.len() => old.copy_from_slice(new),
+            _ => self.bytes = join(self.name(), data),
+        }
     }
 
     pub(crate) fn child_count(&self) -> usize {

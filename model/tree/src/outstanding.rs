@@ -83,10 +83,9 @@ impl Outstanding {
     }
 
     /// Records what becomes of a node, and returns what was to become of it before.
-    pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate) -> Before {
+    pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate) -> Option<(Zxid, Fate)> {
         self.order.push_back((zxid, Subject::Node(path.clone())));
-        let before = self.nodes.insert(path.clone(), (zxid, fate));
-        (path, before)
+        self.nodes.insert(path, (zxid, fate))
     }
 
     /// Takes the last entries back, the latest first.

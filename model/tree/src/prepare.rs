@@ -23,8 +23,10 @@ struct Preparation<'a> {
     outstanding: &'a mut Outstanding,
     author: Author<'a, Identity>,
     zxid: Zxid,
-    /// What to go back to if a later part of a multi fails.
-    entries: Vec<Before>,
+    /// Whether its session will be open. No part of a multi changes that.
+    open: bool,
+    /// What to go back to if a later part of a multi fails; none of it if there is no later part.
+    entries: Option<Vec<Before>>,
 }
 
 /// A node as it will be, with the list to judge by.
@@ -48,7 +50,7 @@ impl Tree {
         zxid: Zxid,
         write: &Write,
     ) -> Txn {
-        let mut preparation = Preparation { tree: self, outstanding, author, zxid, entries: Vec::new() };
+        let mut preparation = Preparation::new(self, outstanding, author, zxid);
         let body = match write {
             Write::Multi(parts) => preparation.multi(parts),
             Write::Check { .. } => Err(ErrorCode::Unimplemented),
@@ -85,7 +87,7 @@ impl Tree {
                 Fate::Will(_) | Fate::Gone => ephemerals.remove(path),
             };
         }
-        let mut preparation = Preparation { tree: self, outstanding, author, zxid, entries: Vec::new() };
+        let mut preparation = Preparation::new(self, outstanding, author, zxid);
         preparation.delete_all(&ephemerals);
         outstanding.record_session(zxid, session, false);
         txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals.into_iter().collect()) })
@@ -118,7 +120,18 @@ fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
     }
 }
 
-impl Preparation<'_> {
+impl<'a> Preparation<'a> {
+    fn new(
+        tree: &'a Tree,
+        outstanding: &'a mut Outstanding,
+        author: Author<'a, Identity>,
+        zxid: Zxid,
+    ) -> Self {
+        let session = author.session;
+        let open = outstanding.session(session).unwrap_or_else(|| tree.sessions.contains_key(&session));
+        Self { tree, outstanding, author, zxid, open, entries: None }
+    }
+
     /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
     ///
     /// A multi that ZooKeeper could not even decode is refused as a whole.
@@ -133,6 +146,7 @@ impl Preparation<'_> {
         }
         let mut bodies = Vec::with_capacity(parts.len());
         let mut failed = None;
+        self.entries = Some(Vec::new());
         for part in parts {
             match self.single(part) {
                 Ok(body) => bodies.push(body),
@@ -143,7 +157,7 @@ impl Preparation<'_> {
             }
         }
         if let Some(code) = failed {
-            self.outstanding.roll_back(core::mem::take(&mut self.entries));
+            self.outstanding.roll_back(self.entries.take().unwrap_or_default());
             bodies.fill(TxnBody::Error { code: 0 });
             bodies.push(error(code));
             bodies.resize(parts.len(), error(ErrorCode::RuntimeInconsistency));
@@ -173,7 +187,7 @@ impl Preparation<'_> {
         stat: bool,
     ) -> Result<TxnBody, ErrorCode> {
         let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
-        self.check_session()?;
+        self.is_open()?;
         let parent_path = path::parent_of_request(path)?;
         let acl = auth::resolve(acl, self.author.identities)?;
         let parent = self.view(&parent_path)?;
@@ -208,7 +222,7 @@ impl Preparation<'_> {
     }
 
     fn delete(&mut self, path: &Text, version: i32) -> Result<TxnBody, ErrorCode> {
-        self.check_session()?;
+        self.is_open()?;
         let parent_path = path::parent_of_request(path)?;
         if path::is_reserved(path.as_str()) {
             return Err(ErrorCode::BadArguments);
@@ -228,7 +242,7 @@ impl Preparation<'_> {
     }
 
     fn set_data(&mut self, path: &Text, data: Option<&Bytes>, version: i32) -> Result<TxnBody, ErrorCode> {
-        self.check_session()?;
+        self.is_open()?;
         path::validate(path.as_str())?;
         let inner = path::inner(path);
         let node = self.view(&inner)?;
@@ -241,7 +255,7 @@ impl Preparation<'_> {
     }
 
     fn set_acl(&mut self, path: &Text, acl: &[Acl], version: i32) -> Result<TxnBody, ErrorCode> {
-        self.check_session()?;
+        self.is_open()?;
         path::validate(path.as_str())?;
         let acl = auth::resolve(acl, self.author.identities)?;
         let inner = path::inner(path);
@@ -256,7 +270,7 @@ impl Preparation<'_> {
     }
 
     fn check(&mut self, path: &Text, version: i32) -> Result<TxnBody, ErrorCode> {
-        self.check_session()?;
+        self.is_open()?;
         path::validate(path.as_str())?;
         let node = self.view(&path::inner(path))?;
         node.permit(READ, self.author.identities)?;
@@ -288,11 +302,8 @@ impl Preparation<'_> {
         }
     }
 
-    fn check_session(&self) -> Result<(), ErrorCode> {
-        let session = self.author.session;
-        let open =
-            self.outstanding.session(session).unwrap_or_else(|| self.tree.sessions.contains_key(&session));
-        if open { Ok(()) } else { Err(ErrorCode::SessionExpired) }
+    fn is_open(&self) -> Result<(), ErrorCode> {
+        if self.open { Ok(()) } else { Err(ErrorCode::SessionExpired) }
     }
 
     /// The node at a path, the root's being empty, as it will be.
@@ -328,7 +339,9 @@ impl Preparation<'_> {
     }
 
     fn record(&mut self, path: Text, fate: Fate) {
-        let before = self.outstanding.record(self.zxid, path, fate);
-        self.entries.push(before);
+        match &mut self.entries {
+            None => drop(self.outstanding.record(self.zxid, path, fate)),
+            Some(entries) => entries.push((path.clone(), self.outstanding.record(self.zxid, path, fate))),
+        }
     }
 }
