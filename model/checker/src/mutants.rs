@@ -4,7 +4,7 @@
 //! `model`, which is built without the second engine and searches the rows where the flaw shows. A flaw in replication
 //! must break a rule about histories, with the rules about single steps off; a flaw of progress must lead into a trap,
 //! or put a situation out of reach that a sound actor gets into. Where no search of a minute reaches so far, a scenario
-//! does, judged in the same way.
+//! does, judged in the same way. One patch is no flaw but what other servers do, beside which every rule must hold.
 
 use std::{
     fs,
@@ -46,9 +46,12 @@ enum Shown {
     In(&'static str),
     /// By a test of `model/protocol`, which fails: where other servers say what no sound one says.
     Under(&'static str),
+    /// It is no flaw: other servers do so, and ours must hold every rule beside them. A search as for [`Shown::By`] is
+    /// exhausted, with the rules about single steps on.
+    Allowed(&'static [&'static str]),
 }
 
-use Shown::{By, In, Under};
+use Shown::{Allowed, By, In, Under};
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
@@ -196,6 +199,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Under("strangers"),
     },
     Mutant {
+        id: "no-flaw-acks-one-by-one",
+        flaw: "none: Apache's learners acknowledge each synchronised proposal, also before NEWLEADER (Z-8)",
+        shown: Allowed(&["slow-joining", "--set", "txns=2", "--set", "elections=2", "--set", "timeouts=2"]),
+    },
+    Mutant {
         id: "no-way-made",
         flaw: "a leader stays for a server that has promised a later epoch (Z-18)",
         shown: In("z18-making-way"),
@@ -209,6 +217,11 @@ const MUTANTS: &[Mutant] = &[
         id: "serve-before-establishment",
         flaw: "a leader serves with the promise of a quorum, before one has joined",
         shown: By(&["crashes", HISTORIES]),
+    },
+    Mutant {
+        id: "stale-epoch-ack",
+        flaw: "an acknowledgement counts in the leader's epoch, whatever its own; learners acknowledge one by one",
+        shown: By(&["slow-faults", "--set", "txns=2", HISTORIES]),
     },
     Mutant {
         id: "vote-before-sync",
@@ -310,6 +323,13 @@ impl Mutant {
                 let depth = caught.and_then(|report| report.steps).unwrap_or_default();
                 let states = reports.iter().map(|report| report.distinct).sum();
                 (caught.and_then(Report::caught), depth, states)
+            }
+            Allowed(search) => {
+                let reports = scratch.search(&scratch.build()?, search)?;
+                let holds = |report: &Report| report.exhausted && report.broken.is_none();
+                let holds = !reports.is_empty() && reports.iter().all(holds);
+                let states = reports.iter().map(|report| report.distinct).sum();
+                (holds.then(|| "none: every rule holds".to_owned()), 0, states)
             }
             In(scenario) => {
                 let Played { steps, broken, unmet } = scratch.play(&scratch.build()?, scenario)?;
