@@ -2,9 +2,10 @@
 //!
 //! A state of a distributed system is a few hosts, links and ledgers. Millions of states are combinations of a few
 //! thousand distinct hosts, so a state here is an array of ids, one for each *slot*, and each id names a *part* in a
-//! table. A transition touches one or two parts, and what it does to a part depends on nothing but that part and the
-//! change: so each distinct change of each distinct part is computed once and remembered, and the real actors run at
-//! the speed of table look-ups.
+//! table. A transition looks at a few parts and changes one or two, and what it does to a part depends on nothing but
+//! that part and the change: so each distinct change of each distinct part is computed once and remembered
+//! ([`tables`]), and so is what each transition came to behind the parts that it looked at (`memo`). The real actors
+//! run at the speed of table look-ups.
 //!
 //! A model is written once, against [`Board`], and runs on three of them: on the interned tables ([`tables`]), on
 //! plain cloned parts ([`plain`], the state of the second opinion), and on plain parts that narrate what
@@ -23,7 +24,9 @@ pub mod tables;
 #[cfg(feature = "stateright")]
 pub mod twin;
 
+mod batch;
 mod guard;
+mod memo;
 
 use std::{fmt::Debug, hash::Hash, rc::Rc};
 

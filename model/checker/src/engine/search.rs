@@ -6,6 +6,8 @@ use rustc_hash::FxHashSet;
 
 use super::{
     Broken, Model, Verdict,
+    batch::{self, Batch, Expanded},
+    memo::Place,
     store::{Chunked, VectorSet},
     tables::{InternedBoard, TableSizes, Tables},
 };
@@ -18,7 +20,7 @@ const STRIDE: u32 = 4096;
 pub struct Limits {
     /// Distinct states.
     pub states: usize,
-    /// Bytes of memory for states and their index (tables of parts are small beside them).
+    /// Bytes of memory for states, their index and what transitions came to (tables of parts are small beside them).
     pub bytes: usize,
     /// Time.
     pub time: Duration,
@@ -50,7 +52,7 @@ pub struct Progress {
     pub queue: usize,
     /// The number of transitions to the states that are expanded now.
     pub depth: u32,
-    /// Bytes for states and their index.
+    /// Bytes for states, their index and what transitions came to.
     pub bytes: usize,
     /// Time since the start.
     pub elapsed: Duration,
@@ -104,11 +106,12 @@ pub struct Search<'m, M: Model> {
     pub(crate) tables: Tables<'m, M>,
     pub(crate) states: VectorSet,
     parents: Chunked<u32>,
-    actions: Chunked<u16>,
     /// The first state of each depth.
     levels: Vec<u32>,
     judge: Judge,
     witnesses: Vec<Option<u32>>,
+    /// The same as bits.
+    seen: u64,
     generated: u64,
     started: Instant,
     options: Options,
@@ -135,10 +138,10 @@ impl<'m, M: Model> Search<'m, M> {
             tables,
             states: VectorSet::keyed(initial.len(), initial.len() - usize::from(model.has_ledger())),
             parents: Chunked::new(),
-            actions: Chunked::new(),
             levels: vec![0],
             judge,
             witnesses: vec![None; model.witnesses().len()],
+            seen: 0,
             generated: 0,
             started: Instant::now(),
             options,
@@ -150,19 +153,29 @@ impl<'m, M: Model> Search<'m, M> {
     pub fn run(&mut self, tell: &mut dyn FnMut(&Progress)) -> Outcome<M::Action> {
         let mut initial = self.tables.initial();
         self.tables.canonicalise(&mut initial, &mut Vec::new());
-        self.add(&initial, 0, 0);
+        self.add(&initial, 0);
         let mut end = self.counterexample.as_ref().map(|_| End::Broken);
-        let mut expander = Expander::new(initial.len());
+        let mut batch = Batch::new(initial.len());
         let mut index = 0;
-        while end.is_none() && (index as usize) < self.states.len() {
-            if index == self.levels[self.levels.len() - 1] {
-                self.levels.push(u32::try_from(self.states.len()).expect("fewer than 2^32 states"));
+        let mut told = 0;
+        while end.is_none() && index < self.count() {
+            let until = self.count().min(index + batch::STATES);
+            let (model, skips) = (self.tables.model, self.options.skip_failed_steps);
+            let leaves_out = |broken: &Broken| skips && !model.is_about_histories(broken);
+            batch.expand(index..until, &mut self.states, &mut self.tables, leaves_out);
+            for expanded in batch.expanded() {
+                if index == self.levels[self.levels.len() - 1] {
+                    self.levels.push(self.count());
+                }
+                self.add_expanded(index, &batch, expanded);
+                index += 1;
+                if self.counterexample.is_some() {
+                    end = Some(End::Broken);
+                    break;
+                }
             }
-            self.expand(index, &mut expander);
-            index += 1;
-            if self.counterexample.is_some() {
-                end = Some(End::Broken);
-            } else if index.is_multiple_of(STRIDE) {
+            if end.is_none() && index >= told + STRIDE {
+                told = index;
                 let progress = self.progress(index);
                 tell(&progress);
                 end = self.over_limit(&progress);
@@ -173,12 +186,16 @@ impl<'m, M: Model> Search<'m, M> {
         Outcome {
             end: end.unwrap_or(End::Exhausted),
             progress,
-            depth: self.depth_of(u32::try_from(self.states.len()).expect("fewer than 2^32 states") - 1),
+            depth: self.depth_of(self.count() - 1),
             counterexample: self.counterexample.clone(),
             witnesses: self.witnesses.clone(),
             judged: self.judge.wholes.len(),
             tables: self.tables.sizes(),
         }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.states.len()).expect("fewer than 2^32 states")
     }
 
     fn progress(&self, expanded: u32) -> Progress {
@@ -187,7 +204,7 @@ impl<'m, M: Model> Search<'m, M> {
             generated: self.generated,
             queue: self.states.len() - expanded as usize,
             depth: self.depth_of(expanded.saturating_sub(1)),
-            bytes: self.states.bytes() + self.parents.bytes() + self.actions.bytes(),
+            bytes: self.states.bytes() + self.parents.bytes() + self.tables.memo.bytes(),
             elapsed: self.started.elapsed(),
         }
     }
@@ -214,46 +231,29 @@ impl<'m, M: Model> Search<'m, M> {
         u32::try_from(level).expect("depths are small")
     }
 
-    fn expand(&mut self, index: u32, expander: &mut Expander) {
-        expander.load(self.states.get(index));
-        let mut number = 0;
-        for slot in 0..expander.here.len() {
-            let offers = self.tables.offers(slot, expander.here[slot]);
-            for action in offers.iter() {
-                if let Some((result, witnesses)) = expander.step(&mut self.tables, action) {
-                    self.generated += 1;
-                    self.see(witnesses, index);
-                    match result {
-                        Ok(()) => {
-                            self.tables.canonicalise(&mut expander.after, &mut expander.scratch);
-                            let after = std::mem::take(&mut expander.after);
-                            self.add(&after, index, number);
-                            expander.after = after;
-                        }
-                        Err(broken) if self.leaves_out(&broken) => {}
-                        Err(broken) => self.fail(broken, index, Some(action)),
-                    }
-                    if self.counterexample.is_some() {
-                        return;
-                    }
-                }
-                number = number.checked_add(1).expect("a state offers fewer than 65536 transitions");
+    /// Adds what the transitions of a state of the batch lead to.
+    fn add_expanded(&mut self, index: u32, batch: &Batch, expanded: &Expanded) {
+        self.generated += expanded.generated;
+        self.see(expanded.witnesses, index);
+        for ids in expanded.after.clone().filter_map(|place| batch.unknown(place)) {
+            self.add(ids, index);
+            if self.counterexample.is_some() {
+                return;
             }
+        }
+        if let Some((number, broken)) = &expanded.failure {
+            let (_, action) = self.tables.offer(*number, self.states.get(index));
+            self.fail(broken.clone(), index, Some(&action));
         }
     }
 
-    fn leaves_out(&self, broken: &Broken) -> bool {
-        self.options.skip_failed_steps && !self.tables.model.is_about_histories(broken)
-    }
-
-    fn add(&mut self, ids: &[u32], parent: u32, action: u16) {
+    fn add(&mut self, ids: &[u32], parent: u32) {
         let tables = &self.tables;
         let (index, new) = self.states.insert_uncovered(ids, |held, rest| tables.allows_all_of(held, rest));
         if !new {
             return;
         }
         self.parents.push(parent);
-        self.actions.push(action);
         let verdict = self.judge.judge(ids, &mut self.tables);
         self.see(verdict.witnesses, index);
         if let Some(broken) = verdict.broken {
@@ -261,13 +261,13 @@ impl<'m, M: Model> Search<'m, M> {
         }
     }
 
-    fn see(&mut self, mut bits: u64, index: u32) {
+    fn see(&mut self, bits: u64, index: u32) {
+        let mut bits = bits & !self.seen;
+        self.seen |= bits;
         while bits != 0 {
             let bit = bits.trailing_zeros() as usize;
             bits &= bits - 1;
-            if self.witnesses[bit].is_none() {
-                self.witnesses[bit] = Some(self.depth_by_parents(index));
-            }
+            self.witnesses[bit] = Some(self.depth_by_parents(index));
         }
     }
 
@@ -284,23 +284,39 @@ impl<'m, M: Model> Search<'m, M> {
 
     /// A shortest path from the initial state, and the symmetries by which its end became the state.
     fn named_path_to(&mut self, mut index: u32) -> (Vec<M::Action>, Vec<usize>) {
-        let mut steps = Vec::new();
+        let mut states = vec![index];
         while index != 0 {
-            let (parent, number) = (self.parents.get(index), self.actions.get(index));
-            steps.push((parent, self.action(parent, number)));
-            index = parent;
+            index = self.parents.get(index);
+            states.push(index);
         }
+        states.reverse();
         let mut expander = Expander::new(self.states.get(0).len());
         let mut start = self.tables.initial();
         let mut names = vec![self.tables.canonicalise(&mut start, &mut expander.scratch)];
         let mut path = Vec::new();
-        for (parent, action) in steps.into_iter().rev() {
-            expander.load(self.states.get(parent));
-            expander.step(&mut self.tables, &action);
+        for pair in states.windows(2) {
+            let (action, symmetry) = self.step_between(pair[0], pair[1], &mut expander);
             path.push(self.tables.undo_names(&names, action));
-            names.push(self.tables.canonicalise(&mut expander.after, &mut expander.scratch));
+            names.push(symmetry);
         }
         (path, names)
+    }
+
+    /// The transition by which a state was found from another one, and the symmetry that it became itself by. Which
+    /// one that was is not kept for each state.
+    fn step_between(&mut self, from: u32, to: u32, expander: &mut Expander) -> (M::Action, usize) {
+        expander.load(self.states.get(from));
+        for slot in 0..expander.here.len() {
+            for action in self.tables.offers(slot, expander.here[slot]).iter() {
+                if let Some((Ok(()), _)) = expander.step(&mut self.tables, action) {
+                    let symmetry = self.tables.canonicalise(&mut expander.after, &mut expander.scratch);
+                    if expander.after == self.states.get(to) {
+                        return (action.clone(), symmetry);
+                    }
+                }
+            }
+        }
+        unreachable!("a state was found from its parent")
     }
 
     fn depth_by_parents(&self, mut index: u32) -> u32 {
@@ -311,18 +327,6 @@ impl<'m, M: Model> Search<'m, M> {
         }
         depth
     }
-
-    fn action(&mut self, index: u32, number: u16) -> M::Action {
-        let mut number = usize::from(number);
-        for slot in 0..self.states.get(index).len() {
-            let offers = self.tables.offers(slot, self.states.get(index)[slot]);
-            match offers.get(number) {
-                Some(action) => return action.clone(),
-                None => number -= offers.len(),
-            }
-        }
-        unreachable!("the number of a transition is one of its state's offers")
-    }
 }
 
 /// Computes the transitions of one state.
@@ -331,11 +335,14 @@ pub(crate) struct Expander {
     pub(crate) here: Vec<u32>,
     pub(crate) after: Vec<u32>,
     pub(crate) scratch: Vec<u32>,
+    /// What the last step has looked at.
+    seen: Vec<(usize, u32)>,
 }
 
 impl Expander {
     pub(crate) fn new(slots: usize) -> Self {
-        Self { here: vec![0; slots], after: vec![0; slots], scratch: Vec::with_capacity(slots) }
+        let scratch = Vec::with_capacity(slots);
+        Self { here: vec![0; slots], after: vec![0; slots], scratch, seen: Vec::new() }
     }
 
     pub(crate) fn load(&mut self, ids: &[u32]) {
@@ -351,11 +358,26 @@ impl Expander {
         let model = tables.model;
         self.after.copy_from_slice(&self.here);
         let mut board = InternedBoard::new(tables, &mut self.after);
-        if !model.enabled(&board, action) {
-            return None;
+        let stepped = model.enabled(&board, action).then(|| model.next(&mut board, action));
+        let witnesses = board.witnesses;
+        self.seen = board.seen();
+        Some((stepped?, witnesses))
+    }
+
+    /// Computes the transition of this number among all offers, which `here` has, and remembers it.
+    pub(crate) fn learn<M: Model>(&mut self, tables: &mut Tables<'_, M>, number: usize) -> Place {
+        // An earlier state may have had it to learn as well.
+        let known = tables.memo.place(number, &self.here);
+        if known != Place::UNKNOWN {
+            return known;
         }
-        let result = model.next(&mut board, action);
-        Some((result, board.witnesses))
+        let (slot, action) = tables.offer(number, &self.here);
+        let stepped = self.step(tables, &action);
+        // The number of the transition stands for what is in this slot.
+        self.seen.retain(|(other, _)| *other != slot);
+        let states = (&*self.here, &*self.after);
+        let outcome = stepped.as_ref().map(|(result, witnesses)| (result.as_ref().err(), *witnesses));
+        tables.memo.record(number, &self.seen, states, outcome)
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::hash::Hasher;
 
-use hashbrown::{HashTable, hash_table::Entry};
 use rustc_hash::FxHasher;
 
 /// Vectors in one allocation.
 const CHUNK_VECTORS: usize = 1 << 14;
+/// Of so many places of an index, [`FILLED_MAX`] are filled before it grows.
+const FILLED_OF: usize = 16;
+/// See [`FILLED_OF`].
+const FILLED_MAX: usize = 13;
+/// How many places the smallest index has.
+const PLACES_MIN: usize = 64;
 
 /// A set of vectors of equal length. Each has an index, from 0 in the order of insertion, and never moves or changes.
 ///
@@ -19,7 +24,62 @@ pub struct VectorSet {
     key: usize,
     chunks: Vec<Vec<u32>>,
     count: usize,
-    table: HashTable<u32>,
+    places: Places,
+    /// Of a look at many: kept for their memory.
+    looks: Vec<Look>,
+}
+
+/// By hash, in open addressing: a byte of the hash (0 where nothing is), and the index.
+#[derive(Debug)]
+struct Places {
+    tags: Vec<u8>,
+    indices: Vec<u32>,
+}
+
+/// A look for one vector among many.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    hash: u64,
+    /// Where it goes on, and what stands there.
+    at: usize,
+    tag: u8,
+    index: u32,
+}
+
+impl Places {
+    fn new(count: usize) -> Self {
+        Self { tags: vec![0; count], indices: vec![0; count] }
+    }
+
+    /// Where a hash is looked for first.
+    fn home(&self, hash: u64) -> usize {
+        let scaled = u128::from(hash) * self.tags.len() as u128;
+        usize::try_from(scaled >> 64).expect("less than the number of places")
+    }
+
+    fn behind(&self, at: usize) -> usize {
+        if at + 1 == self.tags.len() { 0 } else { at + 1 }
+    }
+
+    /// The next place, from this one on, with this tag or with nothing.
+    fn next(&self, mut at: usize, tag: u8) -> usize {
+        while self.tags[at] != tag && self.tags[at] != 0 {
+            at = self.behind(at);
+        }
+        at
+    }
+
+    fn put(&mut self, mut at: usize, hash: u64, index: u32) {
+        while self.tags[at] != 0 {
+            at = self.behind(at);
+        }
+        self.tags[at] = tag(hash);
+        self.indices[at] = index;
+    }
+
+    fn bytes(&self) -> usize {
+        self.tags.capacity() + self.indices.capacity() * size_of::<u32>()
+    }
 }
 
 impl VectorSet {
@@ -38,7 +98,8 @@ impl VectorSet {
     pub fn keyed(length: usize, key: usize) -> Self {
         assert!(length > 0, "a vector has at least one element");
         assert!(key <= length, "a key is part of its vector");
-        Self { length, key, chunks: Vec::new(), count: 0, table: HashTable::new() }
+        let places = Places::new(PLACES_MIN);
+        Self { length, key, chunks: Vec::new(), count: 0, places, looks: Vec::new() }
     }
 
     /// How many vectors there are.
@@ -56,7 +117,9 @@ impl VectorSet {
     /// # Panics
     /// If there is no such index.
     pub fn get(&self, index: u32) -> &[u32] {
-        vector(&self.chunks, self.length, index)
+        let index = index as usize;
+        let start = index % CHUNK_VECTORS * self.length;
+        &self.chunks[index / CHUNK_VECTORS][start..start + self.length]
     }
 
     /// The vector's index, and whether it is new.
@@ -74,38 +137,113 @@ impl VectorSet {
     /// If the length is wrong, or after 2^32 - 1 vectors.
     pub fn insert_uncovered(&mut self, ids: &[u32], covers: impl Fn(&[u32], &[u32]) -> bool) -> (u32, bool) {
         assert_eq!(ids.len(), self.length, "every vector of a set has the same length");
-        let (chunks, length, key) = (&self.chunks, self.length, self.key);
-        let known = |&index: &u32| {
-            let held = vector(chunks, length, index);
-            held[..key] == ids[..key] && covers(&held[key..], &ids[key..])
-        };
-        let entry =
-            self.table.entry(hash(&ids[..key]), known, |&index| hash(&vector(chunks, length, index)[..key]));
-        match entry {
-            Entry::Occupied(found) => (*found.get(), false),
-            Entry::Vacant(place) => {
-                let index = u32::try_from(self.count).expect("fewer than 2^32 vectors");
-                place.insert(index);
-                if self.count.is_multiple_of(CHUNK_VECTORS) {
-                    self.chunks.push(Vec::with_capacity(CHUNK_VECTORS * self.length));
-                }
-                self.chunks.last_mut().expect("a chunk was just made").extend_from_slice(ids);
-                self.count += 1;
-                (index, true)
+        let hash = hash(&ids[..self.key]);
+        match self.find(ids, hash, self.places.home(hash), &covers) {
+            Ok(index) => (index, false),
+            Err(at) => (self.add(ids, hash, at), true),
+        }
+    }
+
+    /// Of vectors that stand one behind the other: whether the set has each, or one that covers it, as
+    /// [`Self::insert_uncovered`] says; appended to `known`.
+    ///
+    /// Each step is made for all of them in a row, with little else in between: a processor waits for memory once for
+    /// many of them, then, and not once for each.
+    pub fn look_up(&mut self, all: &[u32], covers: impl Fn(&[u32], &[u32]) -> bool, known: &mut Vec<bool>) {
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.clear();
+        looks.extend(all.chunks_exact(self.length).map(|ids| {
+            let hash = hash(&ids[..self.key]);
+            Look { hash, at: self.places.home(hash), tag: 0, index: 0 }
+        }));
+        for look in &mut looks {
+            look.tag = self.places.tags[look.at];
+            look.index = self.places.indices[look.at];
+        }
+        for look in &mut looks {
+            let wanted = tag(look.hash);
+            if look.tag != wanted && look.tag != 0 {
+                look.at = self.places.next(look.at, wanted);
+                look.tag = self.places.tags[look.at];
+                look.index = self.places.indices[look.at];
             }
         }
+        let mut touched = 0;
+        for look in &looks {
+            if look.tag != 0 {
+                let held = self.get(look.index);
+                touched ^= held[0] ^ held[self.length - 1];
+            }
+        }
+        std::hint::black_box(touched);
+        for (look, ids) in looks.iter().zip(all.chunks_exact(self.length)) {
+            known.push(look.tag != 0 && self.find(ids, look.hash, look.at, &covers).is_ok());
+        }
+        self.looks = looks;
+    }
+
+    /// The vector, or one that covers it, from this place on; or where there is none.
+    fn find(
+        &self,
+        ids: &[u32],
+        hash: u64,
+        mut at: usize,
+        covers: &impl Fn(&[u32], &[u32]) -> bool,
+    ) -> Result<u32, usize> {
+        let (key, rest) = ids.split_at(self.key);
+        loop {
+            at = self.places.next(at, tag(hash));
+            if self.places.tags[at] == 0 {
+                return Err(at);
+            }
+            let index = self.places.indices[at];
+            let (held, held_rest) = self.get(index).split_at(self.key);
+            if held == key && covers(held_rest, rest) {
+                return Ok(index);
+            }
+            at = self.places.behind(at);
+        }
+    }
+
+    fn add(&mut self, ids: &[u32], hash: u64, at: usize) -> u32 {
+        let index = u32::try_from(self.count).expect("fewer than 2^32 vectors");
+        if self.count.is_multiple_of(CHUNK_VECTORS) {
+            self.chunks.push(Vec::with_capacity(CHUNK_VECTORS * self.length));
+        }
+        self.chunks.last_mut().expect("a chunk was just made").extend_from_slice(ids);
+        self.count += 1;
+        self.places.put(at, hash, index);
+        if self.count > self.places.tags.len() / FILLED_OF * FILLED_MAX {
+            self.grow();
+        }
+        index
+    }
+
+    fn grow(&mut self) {
+        let count = self.places.tags.len() / 2 * 3;
+        // The old ones go first: beside them the new ones would not always have room.
+        self.places = Places::new(0);
+        let mut places = Places::new(count);
+        let mut index = 0;
+        for chunk in &self.chunks {
+            for ids in chunk.chunks_exact(self.length) {
+                let hash = hash(&ids[..self.key]);
+                places.put(places.home(hash), hash, index);
+                index += 1;
+            }
+        }
+        self.places = places;
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_VECTORS * self.length * size_of::<u32>() + self.table.allocation_size()
+        self.chunks.len() * CHUNK_VECTORS * self.length * size_of::<u32>() + self.places.bytes()
     }
 }
 
-fn vector(chunks: &[Vec<u32>], length: usize, index: u32) -> &[u32] {
-    let index = index as usize;
-    let start = index % CHUNK_VECTORS * length;
-    &chunks[index / CHUNK_VECTORS][start..start + length]
+fn tag(hash: u64) -> u8 {
+    let [low, ..] = hash.to_le_bytes();
+    low.max(1)
 }
 
 fn hash(ids: &[u32]) -> u64 {
@@ -117,7 +255,8 @@ fn hash(ids: &[u32]) -> u64 {
     if let [last] = rest {
         hasher.write_u32(*last);
     }
-    hasher.finish()
+    // Its last step leaves the high bits weak, which choose the place here.
+    hasher.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A list that grows without moving what it holds.
@@ -166,6 +305,27 @@ mod tests {
             assert_eq!(set.insert(&[i, i / 7, 1]), (i, false));
         }
         assert_eq!(set.len(), count as usize);
+    }
+
+    #[test]
+    fn a_look_at_many_finds_what_is_there() {
+        let mut set = VectorSet::keyed(3, 2);
+        let covers = |held: &[u32], rest: &[u32]| held <= rest;
+        for i in 0..10_000 {
+            set.insert_uncovered(&[i % 5000, i % 3, 10 - i / 5000], covers);
+            if i % 997 == 0 {
+                let all: Vec<u32> = (0..300).flat_map(|j| [j * 37 % 5000, j % 4, 8 + j % 5]).collect();
+                let mut known = Vec::new();
+                set.look_up(&all, covers, &mut known);
+                for (ids, known) in all.chunks_exact(3).zip(known) {
+                    let held = (0..set.len()).any(|index| {
+                        let held = set.get(u32::try_from(index).expect("small"));
+                        held[..2] == ids[..2] && held[2] <= ids[2]
+                    });
+                    assert_eq!(known, held, "{ids:?} behind {i}");
+                }
+            }
+        }
     }
 
     #[test]

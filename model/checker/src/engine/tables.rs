@@ -1,11 +1,11 @@
 //! Interned parts and remembered changes: the board that searches run on.
 
-use std::{fmt, hash::BuildHasher, rc::Rc};
+use std::{cell::RefCell, cmp::Ordering, fmt, hash::BuildHasher, ops::Range, rc::Rc};
 
 use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
-use super::{Board, Broken, Model, Symmetry, guard::guarded};
+use super::{Board, Broken, Model, Symmetry, guard::guarded, memo::Memo};
 
 /// Not computed yet.
 const UNKNOWN: u32 = u32::MAX;
@@ -72,13 +72,16 @@ pub struct Tables<'m, M: Model> {
     changes: FxHashMap<(u32, M::Change), (u32, u32)>,
     /// By slot, then by part: an index into `offer_lists`.
     offers: Vec<ById>,
-    offer_lists: Vec<Rc<[M::Action]>>,
+    offer_lists: Vec<Offers<M::Action>>,
+    /// How many offers all lists have.
+    offer_count: usize,
     /// By slot, then by part: 0 for no view, else the view's id plus 1.
     view_ids: Vec<ById>,
     views: Interned<M::View>,
     symmetries: Vec<Symmetry>,
-    /// By symmetry, then by part: the renamed part.
-    renamed: Vec<ById>,
+    /// By part, then by symmetry: the renamed part.
+    renamed: Vec<u32>,
+    pub(crate) memo: Memo,
 }
 
 impl<M: Model> fmt::Debug for Tables<'_, M> {
@@ -89,6 +92,9 @@ impl<M: Model> fmt::Debug for Tables<'_, M> {
             .finish_non_exhaustive()
     }
 }
+
+/// What a part offers in a slot, and the numbers of that among the offers of all parts in all slots.
+type Offers<A> = (Rc<[A]>, Range<usize>);
 
 /// How much the tables hold, and how much they have saved.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,10 +119,12 @@ impl<'m, M: Model> Tables<'m, M> {
             changes: FxHashMap::default(),
             offers: Vec::new(),
             offer_lists: Vec::new(),
+            offer_count: 0,
             view_ids: Vec::new(),
             views: Interned::new(),
-            renamed: model.symmetries().iter().map(|_| ById::default()).collect(),
+            renamed: Vec::new(),
             symmetries: model.symmetries(),
+            memo: Memo::default(),
         }
     }
 
@@ -127,30 +135,39 @@ impl<'m, M: Model> Tables<'m, M> {
         scratch.extend_from_slice(ids);
         let mut best = 0;
         for symmetry in 1..self.symmetries.len() {
-            let mut less = false;
-            for (slot, held) in ids.iter_mut().enumerate() {
-                let source = self.symmetries[symmetry].slots[slot];
-                let id = self.renamed(symmetry, scratch[source]);
-                if !less && id > *held {
-                    break;
+            let mut slot = 0;
+            let order = loop {
+                let Some(held) = ids.get(slot) else { break Ordering::Equal };
+                match self.renamed(symmetry, scratch[self.symmetries[symmetry].slots[slot]]).cmp(held) {
+                    Ordering::Equal => slot += 1,
+                    order @ (Ordering::Less | Ordering::Greater) => break order,
                 }
-                if id < *held && !less {
-                    (less, best) = (true, symmetry);
+            };
+            if order == Ordering::Less {
+                best = symmetry;
+                for (place, held) in ids.iter_mut().enumerate().skip(slot) {
+                    *held = self.renamed(symmetry, scratch[self.symmetries[symmetry].slots[place]]);
                 }
-                *held = id;
             }
         }
         best
     }
 
     fn renamed(&mut self, symmetry: usize, id: u32) -> u32 {
-        let known = self.renamed[symmetry].get(id);
-        if known != UNKNOWN {
-            return known;
+        let at = id as usize * self.symmetries.len() + symmetry;
+        match self.renamed.get(at) {
+            Some(known) if *known != UNKNOWN => *known,
+            _ => self.rename(symmetry, id, at),
         }
+    }
+
+    fn rename(&mut self, symmetry: usize, id: u32, at: usize) -> u32 {
         let part = self.model.rename_part(symmetry, self.parts.get(id));
         let renamed = self.parts.id(part);
-        self.renamed[symmetry].set(id, renamed);
+        if self.renamed.len() <= at {
+            self.renamed.resize(at + 1, UNKNOWN);
+        }
+        self.renamed[at] = renamed;
         renamed
     }
 
@@ -193,17 +210,41 @@ impl<'m, M: Model> Tables<'m, M> {
 
     /// What the part offers in this slot.
     pub(crate) fn offers(&mut self, slot: usize, id: u32) -> Rc<[M::Action]> {
+        let at = self.offers_at(slot, id);
+        Rc::clone(&self.offer_lists[at].0)
+    }
+
+    /// The numbers of a list of offers among those of all parts in all slots.
+    pub(crate) fn offered(&self, list: usize) -> Range<usize> {
+        self.offer_lists[list].1.clone()
+    }
+
+    /// The slot and the transition of this number, which the state has.
+    pub(crate) fn offer(&mut self, number: usize, state: &[u32]) -> (usize, M::Action) {
+        for (slot, id) in state.iter().enumerate() {
+            let list = self.offers_at(slot, *id);
+            let (actions, numbers) = &self.offer_lists[list];
+            if numbers.contains(&number) {
+                return (slot, actions[number - numbers.start].clone());
+            }
+        }
+        unreachable!("the state has a part that offers it")
+    }
+
+    /// Which list of offers the part has in this slot.
+    pub(crate) fn offers_at(&mut self, slot: usize, id: u32) -> usize {
         let known = self.offers[slot].get(id);
         if known != UNKNOWN {
-            return Rc::clone(&self.offer_lists[known as usize]);
+            return known as usize;
         }
         let mut list = Vec::new();
         self.model.offers(slot, self.parts.get(id), &mut list);
-        let list: Rc<[M::Action]> = list.into();
-        let place = u32::try_from(self.offer_lists.len()).expect("fewer than 2^32 lists");
-        self.offer_lists.push(Rc::clone(&list));
-        self.offers[slot].set(id, place);
-        list
+        let first = self.offer_count;
+        self.offer_count += list.len();
+        let at = self.offer_lists.len();
+        self.offer_lists.push((list.into(), first..self.offer_count));
+        self.offers[slot].set(id, u32::try_from(at).expect("fewer than 2^32 lists"));
+        at
     }
 
     /// The id of the part's view in this slot, counted from 1, or 0 if it has none; and whether this part was never
@@ -238,27 +279,54 @@ impl<'m, M: Model> Tables<'m, M> {
     }
 }
 
-/// One state on the interned tables.
+/// One state on the interned tables, and what a transition has seen of it.
 #[derive(Debug)]
 pub struct InternedBoard<'t, 'm, M: Model> {
     tables: &'t mut Tables<'m, M>,
     ids: &'t mut [u32],
     pub(crate) witnesses: u64,
+    seen: RefCell<Seen>,
+}
+
+/// What a transition has looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// A bit for each slot.
+    slots: u32,
+    /// The slots with what stood there at the first look, in order.
+    pub(crate) parts: Vec<(usize, u32)>,
+}
+
+impl Seen {
+    fn look(&mut self, slot: usize, part: u32) {
+        let bit = 1 << slot;
+        if self.slots & bit == 0 {
+            self.slots |= bit;
+            self.parts.push((slot, part));
+        }
+    }
 }
 
 impl<'t, 'm, M: Model> InternedBoard<'t, 'm, M> {
     /// A view of the state in `ids`, which transitions change in place.
     pub fn new(tables: &'t mut Tables<'m, M>, ids: &'t mut [u32]) -> Self {
-        Self { tables, ids, witnesses: 0 }
+        Self { tables, ids, witnesses: 0, seen: RefCell::default() }
+    }
+
+    /// What has been looked at.
+    pub(crate) fn seen(self) -> Vec<(usize, u32)> {
+        self.seen.into_inner().parts
     }
 }
 
 impl<M: Model> Board<M> for InternedBoard<'_, '_, M> {
     fn part(&self, slot: usize) -> &M::Part {
+        self.seen.borrow_mut().look(slot, self.ids[slot]);
         self.tables.part(self.ids[slot])
     }
 
     fn change(&mut self, slot: usize, change: M::Change) -> Result<Rc<M::Yield>, Broken> {
+        self.seen.get_mut().look(slot, self.ids[slot]);
         let (after, yields) = self.tables.change(self.ids[slot], change)?;
         self.ids[slot] = after;
         Ok(yields)
