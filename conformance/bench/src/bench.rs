@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use crate::{
-    connection,
+    connection, costs,
     ensemble::{self, Ensemble},
     fan_out, figures,
     figures::Figures,
@@ -99,15 +99,7 @@ impl Side {
     fn run(&mut self, row: &Row, options: &Options) -> Result<Figures> {
         match row.job {
             Job::Load { kind, connections, outstanding } => {
-                let load = Load {
-                    kind,
-                    connections,
-                    outstanding,
-                    threads: options.threads,
-                    warm: WARM,
-                    window: options.window,
-                };
-                self.load(&load)
+                self.load(&load_of(kind, connections, outstanding, options))
             }
             Job::Sessions => {
                 let pids = self.ensemble.pids();
@@ -233,6 +225,47 @@ impl Side {
             seen
         })
     }
+}
+
+fn load_of(kind: Kind, connections: usize, outstanding: usize, options: &Options) -> Load {
+    Load { kind, connections, outstanding, threads: options.threads, warm: WARM, window: options.window }
+}
+
+/// Adds to the rows that are loads what an operation costs beside time, on sides that are up: system calls of each, and
+/// allocations of ours, by a build whose allocator counts.
+///
+/// # Errors
+/// If an answer is wrong, or one of the counters fails.
+pub fn add_costs(
+    outcomes: &mut [Outcome],
+    sides: &[Side],
+    counting: &Path,
+    dir: &Path,
+    options: &Options,
+) -> Result<()> {
+    let mut loads = Vec::new();
+    let mut of = Vec::new();
+    for (place, outcome) in outcomes.iter().enumerate() {
+        if let Job::Load { kind, connections, outstanding } = outcome.row.job {
+            loads.push(load_of(kind, connections, outstanding, options));
+            of.push(place);
+        }
+    }
+    for (load, place) in loads.iter().zip(&of) {
+        let outcome = &mut outcomes[*place];
+        for (side, figures) in sides.iter().zip(&mut outcome.sides) {
+            let told = || format!("the system calls of {} on {}", outcome.row.name, side.name);
+            let calls = costs::calls(&side.ensemble, load, dir).with_context(told)?;
+            figures.extend(costs::figures(Some(calls), None));
+        }
+    }
+    let allocations = costs::allocations(counting, &loads, dir).context("allocations")?;
+    for (count, place) in allocations.into_iter().zip(of) {
+        if let Some(ours) = outcomes[place].sides.last_mut() {
+            ours.extend(costs::figures(None, Some(count)));
+        }
+    }
+    Ok(())
 }
 
 /// What happens while the load runs: ephemerals go, and a follower that has lost its data comes back.

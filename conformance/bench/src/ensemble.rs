@@ -34,6 +34,8 @@ pub enum Kind {
     Zabkeeper {
         /// A release build.
         binary: PathBuf,
+        /// Whether its allocator is to tell at the end what it has counted.
+        counts: bool,
     },
     /// Apache ZooKeeper's.
     Java {
@@ -170,9 +172,12 @@ impl Ensemble {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match &self.kind {
-            Kind::Zabkeeper { binary } => {
+            Kind::Zabkeeper { binary, counts } => {
                 ensure!(binary.exists(), "{} is not built", binary.display());
                 command.arg(binary).arg("serve");
+                if *counts {
+                    command.env("MIMALLOC_SHOW_STATS", "1");
+                }
             }
             Kind::Java { classpath } => {
                 command.args(["java", HEAP, "-Dzookeeper.jmx.log4j.disable=true", "-cp", classpath]);
@@ -227,6 +232,14 @@ impl Ensemble {
             }
         }
         Ok(())
+    }
+
+    /// What each server has written to its output.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub fn outputs(&self) -> Result<Vec<String>> {
+        self.servers.iter().map(|server| Ok(fs::read_to_string(server.dir.join("output"))?)).collect()
     }
 
     /// Sends a signal to a server.

@@ -27,9 +27,14 @@ pub const BYTES: &str = "bytes a znode";
 /// The same, before the restart.
 pub const BYTES_FILLED: &str = "bytes a znode after fill";
 
+/// System calls of all servers together, by operation.
+pub const CALLS: &str = "system calls/op";
+/// Allocations of all servers together, by operation.
+pub const ALLOCATIONS: &str = "allocations/op";
+
 /// All names, in the order in which they are shown.
 pub const NAMES: &[&str] =
-    &[RATE, P50, P99, P999, MAX, ERRORS, CPU, RESIDENT, MS, WORST, BYTES, BYTES_FILLED];
+    &[RATE, P50, P99, P999, MAX, ERRORS, CPU, CALLS, ALLOCATIONS, RESIDENT, MS, WORST, BYTES, BYTES_FILLED];
 
 /// Figures of a run.
 pub type Figures = BTreeMap<&'static str, f64>;

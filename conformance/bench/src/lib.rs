@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod connection;
+pub mod costs;
 pub mod ensemble;
 pub mod fan_out;
 pub mod figures;

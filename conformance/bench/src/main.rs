@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bench::{
-    bench::{Options, Outcome, Side, measure},
+    bench::{Options, Outcome, Side, add_costs, measure},
     ensemble::Kind,
     report,
     rows::{ROWS, Row},
@@ -23,6 +23,10 @@ struct Arguments {
     /// A release build of our server.
     #[arg(long, required_unless_present = "list")]
     binary: Option<PathBuf>,
+    /// A build of our server whose allocator counts (CFLAGS=-DMI_STAT=2); with it, allocations and system calls of an
+    /// operation are counted behind the rows. Needs strace.
+    #[arg(long)]
+    counting: Option<PathBuf>,
     /// Apache ZooKeeper, as `java -cp` takes it; without it ours runs alone.
     #[arg(long)]
     classpath: Option<String>,
@@ -127,7 +131,11 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
         sides.push(Side::start(&arguments.apache, kind, &scratch.path().join("apache"))?);
     }
     let binary = arguments.binary.clone().context("which binary?")?.canonicalize()?;
-    sides.push(Side::start("Zabkeeper", Kind::Zabkeeper { binary }, &scratch.path().join("ours"))?);
+    sides.push(Side::start(
+        "Zabkeeper",
+        Kind::Zabkeeper { binary, counts: false },
+        &scratch.path().join("ours"),
+    )?);
     if big {
         for side in &mut sides {
             side.fill(options.nodes)?;
@@ -136,12 +144,19 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
     let mut outcomes = Vec::new();
     for row in rows {
         let outcome = measure(row, &mut sides, options)?;
-        if arguments.json {
-            println!("{}", report::json(&outcome));
-        } else {
+        if !arguments.json {
             eprintln!("{}", report::line(&outcome));
         }
         outcomes.push(outcome);
+    }
+    if let (Some(counting), false) = (&arguments.counting, big) {
+        eprintln!("counting system calls and allocations");
+        add_costs(&mut outcomes, &sides, counting, scratch.path(), options)?;
+    }
+    if arguments.json {
+        for outcome in &outcomes {
+            println!("{}", report::json(outcome));
+        }
     }
     Ok(outcomes)
 }

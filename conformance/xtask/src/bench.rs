@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds ours, fetches Apache ZooKeeper, and lets the bench pair them.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -16,7 +16,7 @@ const RECORD: &str = "conformance/bench/results.md";
 const PATIENCE: Duration = Duration::from_hours(3);
 
 /// Runs it with these arguments of its own, and returns whether every floor holds.
-pub(crate) fn run(arguments: &[String], record: bool) -> Result<bool> {
+pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<bool> {
     let packages = ["build", "--locked", "--release", "-p", "zabkeeper-server", "-p", "zabkeeper-bench"];
     run::cargo(&packages).call()?;
     let release = run::release()?;
@@ -33,6 +33,9 @@ pub(crate) fn run(arguments: &[String], record: bool) -> Result<bool> {
             apache.name.clone(),
         ]);
     }
+    if costs {
+        words.extend(["--counting".to_owned(), counting_server(&release)?]);
+    }
     if record {
         words.extend([
             "--record".to_owned(),
@@ -42,6 +45,16 @@ pub(crate) fn run(arguments: &[String], record: bool) -> Result<bool> {
         ]);
     }
     Call::new(&plain("bench")?, &[]).args(words).args(arguments).within(PATIENCE).verdict()
+}
+
+/// A build of the server whose allocator counts, in a target folder of its own.
+fn counting_server(release: &Path) -> Result<String> {
+    install::debian(&[("strace", "/usr/bin/strace")])?;
+    let target = release.with_file_name("counting");
+    let target = target.to_str().context("the target folder has no plain name")?;
+    let build = ["build", "--locked", "--release", "-p", "zabkeeper-server", "--target-dir", target];
+    run::cargo(&build).env("CFLAGS", "-DMI_STAT=2").call()?;
+    Ok(format!("{target}/release/zabkeeper"))
 }
 
 fn heading(apache: &str) -> Result<String> {

@@ -41,8 +41,8 @@ enum Command {
     Tidy,
     /// Measure ours and Apache ZooKeeper by turns, and hold the ratios against floors: `bench [ROW…]`.
     ///
-    /// Ends with 0 if every floor holds, with 1 if not. `--record` writes conformance/bench/results.md; `--help` tells
-    /// of the other options.
+    /// Ends with 0 if every floor holds, with 1 if not. `--costs` counts system calls and allocations, too; `--record`
+    /// does all that and writes conformance/bench/results.md; `--help` tells of the other options.
     #[command(disable_help_flag = true)]
     Bench {
         /// Rows, and options of the bench.
@@ -98,9 +98,13 @@ fn run(command: Command) -> Result<bool> {
             Ok(faults.is_empty())
         }
         Command::Bench { mut arguments } => {
-            let all = arguments.len();
-            arguments.retain(|word| word != "--record");
-            bench::run(&arguments, arguments.len() < all)
+            let mut take = |flag: &str| {
+                let all = arguments.len();
+                arguments.retain(|word| word != flag);
+                arguments.len() < all
+            };
+            let (record, costs) = (take("--record"), take("--costs"));
+            bench::run(&arguments, record, costs || record)
         }
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
