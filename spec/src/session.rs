@@ -1,7 +1,7 @@
 //! Sessions, ephemerals and what clients see.
 //!
-//! These rules are about whole runs of clients, so no checker can ask them of one state: they are stated here, and
-//! judged by scenarios and property tests, which record what their clients did.
+//! These rules are about what clients did and were told, which no server can tell. Their predicates take it as it is
+//! recorded: by the `session` model at every transition, and by scenarios and property tests over whole runs.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,18 @@ pub const RULES: &[Rule] = &[
         check: Check::Clients,
     },
     Rule {
+        id: "S-3",
+        statement: "a leader expires a session only after more ticks without a word of it than its timeout spans, and a new leader starts to count anew",
+        source: "ZooKeeper `SessionTrackerImpl`, `LeaderSessionTracker`",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-4",
+        statement: "servers that have applied the same transactions have the same session table",
+        source: "ZooKeeper issues 3144, 3145",
+        check: Check::Clients,
+    },
+    Rule {
         id: "S-5",
         statement: "the writes of a session are committed in the order in which it sent them, whatever servers it was connected to",
         source: "ZooKeeper programmer's guide, consistency guarantees; `checkSession`",
@@ -40,6 +52,36 @@ pub const RULES: &[Rule] = &[
         id: "S-8",
         statement: "an acknowledged write is committed exactly once, any other at most once",
         source: "ZooKeeper programmer's guide, atomicity and reliability",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-9",
+        statement: "a read shows the state behind the transaction that its answer names, and that is not before the session's own last write",
+        source: "ZooKeeper programmer's guide, consistency guarantees; issues 1863, 2684",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-10",
+        statement: "a watch fires for the first change behind its registration, once, before anything that shows the change, and for nothing else",
+        source: "ZooKeeper programmer's guide, what ZooKeeper guarantees about watches",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-11",
+        statement: "a write comes behind every write that was acknowledged to anyone before it was sent",
+        source: "ZooKeeper programmer's guide, linearizable writes",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-12",
+        statement: "a multi leaves all of its changes, or none",
+        source: "ZooKeeper issue 3127",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-13",
+        statement: "what a client is shown is committed",
+        source: "Zab paper, section 4; Remix",
         check: Check::Clients,
     },
     Rule {
@@ -121,4 +163,54 @@ pub fn sync_shows_acknowledged(acknowledged_before: Option<Zxid>, shown_behind: 
         }
         None => Verdict::Silent,
     }
+}
+
+/// S-3, of one session that a leader has expired: the ticks of that leader since it heard of the session, or since it
+/// began to lead, and the ticks that the session's timeout spans.
+pub fn expired_in_silence(silent_ticks: u32, timeout_ticks: u32) -> Verdict {
+    Verdict::of(true, || silent_ticks > timeout_ticks)
+}
+
+/// S-4, of two servers that have applied the same: their session tables.
+pub fn tables_agree(one: &[(SessionId, i32)], other: &[(SessionId, i32)]) -> Verdict {
+    Verdict::of(!one.is_empty() || !other.is_empty(), || one == other)
+}
+
+/// S-9, of one read: the place that its answer names, the place of the session's own last acknowledged write, what it
+/// was told, and what the state at that place has to tell.
+pub fn read_shows_its_place<T: PartialEq + ?Sized>(
+    place: Zxid,
+    own_write: Zxid,
+    told: &T,
+    state: &T,
+) -> Verdict {
+    Verdict::of(true, || place >= own_write && told == state)
+}
+
+/// S-10, of a watch that has not fired when a client is shown the state at `shown`: the first change behind its
+/// registration, if there was one.
+pub fn nothing_was_missed(change: Option<Zxid>, shown: Zxid) -> Verdict {
+    Verdict::of(change.is_some(), || change.is_some_and(|zxid| zxid > shown))
+}
+
+/// S-10, of a watch that fires: the first change behind its registration, if there was one, and the place that the
+/// event names. An event that makes up for one missed while the client was away names a later place.
+pub fn event_has_cause(change: Option<Zxid>, event: Zxid, late: bool) -> Verdict {
+    Verdict::of(true, || change.is_some_and(|zxid| zxid == event || (late && zxid < event)))
+}
+
+/// S-11, of one acknowledged write: the last write that was acknowledged to anyone when it was sent, and its place.
+pub fn write_comes_behind(acknowledged_before: Zxid, place: Zxid) -> Verdict {
+    Verdict::of(acknowledged_before > Zxid::ZERO, || place > acknowledged_before)
+}
+
+/// S-12, of one multi: whether it was carried out, how many of its changes the state behind it shows, and how many it
+/// has.
+pub fn multi_is_whole(done: bool, shown: usize, changes: usize) -> Verdict {
+    Verdict::of(changes > 0, || shown == if done { changes } else { 0 })
+}
+
+/// S-13, of one answer or event: whether the place that it names is committed.
+pub fn shown_is_committed(is_committed: bool) -> Verdict {
+    Verdict::of(true, || is_committed)
 }

@@ -22,7 +22,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Only the rows of this model, `zab` or `election`, or only this row.
+    /// Only the rows of this model, `zab`, `election` or `session`, or only this row.
     model: Option<String>,
     /// The table of rows.
     #[arg(long, value_enum, default_value = "quick")]
@@ -266,7 +266,7 @@ fn grouped(number: u64) -> String {
 #[cfg(feature = "stateright")]
 impl Explore {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
-        use checker::{election::Election, engine::twin::explore, zab::Zab};
+        use checker::{election::Election, engine::twin::explore, session::Session, zab::Zab};
 
         const ADDRESS: &str = "127.0.0.1:3000";
         let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
@@ -275,6 +275,7 @@ impl Explore {
         match rows.remove(0).setup {
             Setup::Zab(bounds) => explore(Zab::new(bounds), ADDRESS),
             Setup::Election(config) => explore(Election::new(config), ADDRESS),
+            Setup::Session(bounds) => explore(Session::new(bounds), ADDRESS),
         }
         Ok(0)
     }

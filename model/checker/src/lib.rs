@@ -2,8 +2,10 @@
 
 pub mod election;
 pub mod engine;
+mod places;
 pub mod recorded;
 pub mod rows;
 pub mod run;
+pub mod session;
 pub mod trace;
 pub mod zab;

@@ -68,6 +68,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
     },
     Mutant {
+        id: "1208",
+        flaw: "a session that is closing is still served",
+        shown: By(&["expiry", "--set", "first=[\"set\"]", "--set", "second=[\"create\"]", HISTORIES]),
+    },
+    Mutant {
         id: "1277",
         flaw: "the counter runs on into the next epoch",
         shown: By(&["crashes", "--set", "counter_max=1", "--set", "txns=2", HISTORIES]),
@@ -77,6 +82,11 @@ const MUTANTS: &[Mutant] = &[
         id: "2099",
         flaw: "history is sent across a hole that a received state has left in the log",
         shown: In("2099-no-history-across-a-hole"),
+    },
+    Mutant {
+        id: "1863",
+        flaw: "an answer is matched with its request by the session alone",
+        shown: By(&["moves", "--set", "first=[\"set_twice\"]", "--set", "second=[\"multi\"]", HISTORIES]),
     },
     Mutant {
         id: "2307",
@@ -97,6 +107,25 @@ const MUTANTS: &[Mutant] = &[
         id: "3104",
         flaw: "NEWLEADER overtakes the snapshot",
         shown: By(&["crashes", "--set", "window=0", "--set", "log_sync=false", HISTORIES]),
+    },
+    Mutant {
+        id: "3127",
+        flaw: "the first change of a multi counts as the whole, and the others as done",
+        shown: By(&["moves", "--set", "first=[\"multi\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "3144",
+        flaw: "a state is sent with another session table than its own",
+        shown: By(&[
+            "leaders",
+            "--set",
+            "first=[\"set\"]",
+            "--set",
+            "second=[\"set\"]",
+            "--set",
+            "window=0",
+            HISTORIES,
+        ]),
     },
     Mutant {
         id: "335",
@@ -169,6 +198,11 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z8-acknowledgements-are-of-a-link"),
     },
     Mutant {
+        id: "close-misses-open-creates",
+        flaw: "a close names the ephemerals of the state, and not those that are being created",
+        shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
         id: "commit-out-of-order",
         flaw: "everything open is committed with the oldest",
         shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
@@ -194,9 +228,24 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["slow-faults", "--set", "elections=4", HISTORIES]),
     },
     Mutant {
+        id: "event-after-data",
+        flaw: "watches fire behind the answers that show why",
+        shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
         id: "last-epoch-promised",
         flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
         shown: Under("strangers"),
+    },
+    Mutant {
+        id: "last-seen-missing",
+        flaw: "a server that is behind takes a client that has seen more",
+        shown: By(&["moves-leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "moved-without-owner-check",
+        flaw: "whoever has a session's id may write for it",
+        shown: By(&["moves", "--set", "first=[\"set\"]", "--set", "second=[\"set_twice\"]", HISTORIES]),
     },
     Mutant {
         id: "no-flaw-acks-one-by-one",
@@ -214,14 +263,34 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["new-link", HISTORIES]),
     },
     Mutant {
+        id: "reply-before-commit",
+        flaw: "a write is answered when it is logged",
+        shown: By(&["leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
         id: "serve-before-establishment",
         flaw: "a leader serves with the promise of a quorum, before one has joined",
         shown: By(&["crashes", HISTORIES]),
     },
     Mutant {
+        id: "set-watches-gap",
+        flaw: "a client that comes back has its watches left again, whatever has changed",
+        shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "stale-deadline",
+        flaw: "a new leader gives sessions what the old one had left them",
+        shown: By(&["expiry-leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
         id: "stale-epoch-ack",
         flaw: "an acknowledgement counts in the leader's epoch, whatever its own; learners acknowledge one by one",
         shown: By(&["slow-faults", "--set", "txns=2", HISTORIES]),
+    },
+    Mutant {
+        id: "sync-at-once",
+        flaw: "a leader answers a sync without asking whether it still leads",
+        shown: By(&["leaders", "--set", "first=[\"sync\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
         id: "vote-before-sync",

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     election,
+    session::{self, Deed},
     zab::{Bounds, Tier},
 };
 
@@ -17,6 +18,8 @@ pub enum Setup {
     Zab(Bounds),
     /// The `election` model.
     Election(election::Config),
+    /// The `session` model.
+    Session(session::Bounds),
 }
 
 /// One search.
@@ -51,6 +54,7 @@ impl Setup {
         match self {
             Self::Zab(_) => "zab",
             Self::Election(_) => "election",
+            Self::Session(_) => "session",
         }
     }
 
@@ -58,6 +62,7 @@ impl Setup {
     pub fn bounds(&self) -> String {
         match self {
             Self::Zab(bounds) => bounds.to_string(),
+            Self::Session(bounds) => bounds.to_string(),
             Self::Election(config) => {
                 let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
                 let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
@@ -125,6 +130,11 @@ fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8
     Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
 
+fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'static [&'static str]) -> Row {
+    let bounds = session::Bounds { moves, ticks, changes, ..session::Bounds::default() };
+    Row { name, setup: Setup::Session(bounds), expects, traps: false }
+}
+
 fn quick() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
@@ -178,8 +188,71 @@ fn quick() -> Vec<Row> {
         ),
         // Dials to servers that do not lead are let through and turned away.
         zab("refusals", Bounds { refusals: true, ..fine }, met),
+        // One fault of each kind, with every script.
+        session("moves", [1, 0, 0], SEEN_MOVING),
+        session("expiry", [0, 1, 0], SEEN_EXPIRING),
+        session("leaders", [0, 0, 1], SEEN_LEADING),
+        of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
+        // Who joins again is sent the whole state.
+        of_scripts(
+            session("snapshots", [0, 0, 1], &["leader-changed", "S-4"]),
+            &[Deed::Create, Deed::Set],
+            0,
+        ),
     ]
 }
+
+/// The same with other scripts, and a leader that keeps so many transactions.
+fn of_scripts(mut row: Row, deeds: &[Deed], window: usize) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        let (first, second) = (deeds.to_vec(), deeds.to_vec());
+        *bounds = session::Bounds { first, second, window, ..bounds.clone() };
+    }
+    row
+}
+
+/// What clients meet that move.
+const SEEN_MOVING: &[&str] = &[
+    "moved",
+    "late-write-refused",
+    "behind-turned-away",
+    "close-with-open-create",
+    "event",
+    "event-after-return",
+    "multi-done",
+    "multi-failed",
+    "S-1",
+    "S-2",
+    "S-4",
+    "S-5",
+    "S-7",
+    "S-8",
+    "S-9",
+    "S-10",
+    "S-11",
+    "S-12",
+    "S-13",
+    "S-14",
+    "C-4",
+    "R-7",
+];
+
+/// What clients meet whose sessions expire.
+const SEEN_EXPIRING: &[&str] = &["refused", "expired", "expired-with-ephemeral", "S-2", "S-3", "S-4", "C-4"];
+
+/// What clients meet when leaders change.
+const SEEN_LEADING: &[&str] = &[
+    "leader-changed",
+    "two-leaders",
+    "sync-at-a-deposed-leader",
+    "open-write-survives",
+    "open-write-vanishes",
+    "event-after-return",
+    "S-8",
+    "S-9",
+    "S-11",
+    "S-14",
+];
 
 fn traps(row: Row) -> Row {
     Row { traps: true, ..row }
@@ -196,6 +269,9 @@ fn standard() -> Vec<Row> {
         zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine }, &[]),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
+        session("moves-leaders", [1, 0, 1], &[]),
+        session("moves-expiry", [1, 1, 0], &[]),
+        session("expiry-leaders", [0, 1, 1], &[]),
     ]
 }
 
@@ -212,6 +288,7 @@ fn deep() -> Vec<Row> {
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..fine.clone() }, &[]),
         zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
+        session("everything", [1, 1, 1], &[]),
     ]
 }
 
@@ -238,5 +315,10 @@ fn mutants() -> Vec<Row> {
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },
         Row { expects: &[], ..election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1) },
+        session("moves", [1, 0, 0], &[]),
+        session("expiry", [0, 1, 0], &[]),
+        session("leaders", [0, 0, 1], &[]),
+        session("expiry-leaders", [0, 1, 1], &[]),
+        session("moves-leaders", [1, 0, 1], &[]),
     ]
 }

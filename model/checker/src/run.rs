@@ -1,6 +1,6 @@
 //! Runs one row and reports.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path, time::Instant};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::{
         search::{Counterexample, End, Limits, Options, Outcome, Progress, Search},
     },
     rows::{Row, Setup},
+    session::{self, Session},
     trace,
     zab::Zab,
 };
@@ -107,7 +108,67 @@ pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress))
             run_model(&Zab::new(bounds), budget, row, mode, tell)
         }
         Setup::Election(config) => run_model(&Election::new(config.clone()), budget, row, mode, tell),
+        Setup::Session(bounds) if mode.engine == Engine::Own => {
+            let started = Instant::now();
+            let mut before = 0;
+            let reports = bounds.scripts().into_iter().map(|script| {
+                let report = run_script(budget, row, script, mode, &mut |progress| {
+                    let (distinct, elapsed) = (before + progress.distinct, started.elapsed());
+                    tell(&Progress { distinct, elapsed, ..*progress });
+                });
+                before += report.distinct;
+                report
+            });
+            let mut sum = sum(row, reports);
+            sum.seconds = started.elapsed().as_secs_f64();
+            sum
+        }
+        Setup::Session(bounds) => run_model(&Session::new(bounds.clone()), budget, row, mode, tell),
     }
+}
+
+/// One script of a row of the `session` model, with a search of its own: scripts have no states in common.
+fn run_script(
+    budget: &str,
+    row: &Row,
+    script: session::Bounds,
+    mode: Mode,
+    tell: &mut dyn FnMut(&Progress),
+) -> Report {
+    let row = Row { setup: Setup::Session(script.clone()), expects: &[], ..row.clone() };
+    run_model(&Session::new(script), budget, &row, mode, tell)
+}
+
+/// The searches of one row taken together, up to the first that breaks a rule or is cut.
+fn sum(row: &Row, reports: impl Iterator<Item = Report>) -> Report {
+    let mut bytes = 0;
+    let mut whole: Option<Report> = None;
+    for report in reports {
+        bytes += report.bytes_per_state * report.distinct;
+        let done = !report.exhausted;
+        match &mut whole {
+            None => whole = Some(report),
+            Some(sum) => {
+                let witnesses =
+                    sum.witnesses.iter().chain(&report.witnesses).copied().collect::<BTreeSet<_>>();
+                *sum = Report {
+                    distinct: sum.distinct + report.distinct,
+                    generated: sum.generated + report.generated,
+                    depth: sum.depth.max(report.depth),
+                    witnesses: witnesses.into_iter().collect(),
+                    ..report
+                };
+            }
+        }
+        if done {
+            break;
+        }
+    }
+    let mut sum = whole.expect("a row has a script");
+    sum.bounds = row.setup.bounds();
+    sum.bytes_per_state = bytes / sum.distinct.max(1);
+    sum.missing = row.expects.iter().copied().filter(|name| !sum.witnesses.contains(name)).collect();
+    sum
 }
 
 fn run_model<M: Model + Clone + fmt::Debug>(
@@ -181,7 +242,7 @@ fn search<M: Model>(
 
 #[cfg(feature = "stateright")]
 fn second_opinion<M: Model + Clone + fmt::Debug>(model: &M) -> (Outcome<M::Action>, usize) {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let opinion = crate::engine::twin::second_opinion(model.clone());
     let progress = Progress {
         distinct: opinion.distinct,

@@ -21,6 +21,7 @@ use crate::{
     election::Election,
     engine::{Broken, Model, plain::Plain, search::Counterexample},
     rows::{Row, Setup},
+    session::Session,
     zab::{Bounds, Zab},
 };
 
@@ -124,6 +125,7 @@ pub fn replay(path: &Path) -> anyhow::Result<String> {
     match &header.setup {
         Setup::Zab(bounds) => tell_again(&Zab::new(bounds.clone()), &header, &lines),
         Setup::Election(config) => tell_again(&Election::new(config.clone()), &header, &lines),
+        Setup::Session(bounds) => tell_again(&Session::new(bounds.clone()), &header, &lines),
     }
 }
 

@@ -30,7 +30,10 @@ pub use self::{
     action::Action,
     settings::{Bounds, Tier},
 };
-use crate::engine::{Board, Broken, Model, Symmetry, Verdict};
+use crate::{
+    engine::{Board, Broken, Model, Symmetry, Verdict},
+    places::Places,
+};
 
 /// A leader whose name the record does not keep.
 const NOBODY: ServerId = ServerId(0);
@@ -151,18 +154,20 @@ impl Zab {
     }
 
     fn slot_of(&self, server: ServerId) -> usize {
-        self.servers.iter().position(|id| *id == server).expect("an action names servers of the ensemble")
+        self.places().server(server)
     }
 
     /// The slot of the connection from a learner to a leader, both by slot.
     fn link(&self, learner: usize, leader: usize) -> usize {
-        let count = self.servers.len();
-        let column = if leader < learner { leader } else { leader - 1 };
-        count + learner * (count - 1) + column
+        self.places().link(learner, leader)
+    }
+
+    fn places(&self) -> Places {
+        Places::of(self.servers.len())
     }
 
     fn record_slot(&self) -> usize {
-        self.servers.len() * self.servers.len()
+        self.places().end()
     }
 
     fn budget_slot(&self) -> usize {
@@ -171,9 +176,7 @@ impl Zab {
 
     /// The two servers of a connection's slot: learner and leader.
     fn ends(&self, slot: usize) -> (usize, usize) {
-        let (count, place) = (self.servers.len(), slot - self.servers.len());
-        let (learner, column) = (place / (count - 1), place % (count - 1));
-        (learner, if column < learner { column } else { column + 1 })
+        self.places().ends(slot)
     }
 
     fn event<B: Board<Self>>(&self, board: &mut B, slot: usize, event: Event) -> Result<bool, Broken> {
@@ -193,42 +196,21 @@ impl Zab {
     }
 
     fn net<B: Board<Self>>(&self, board: &mut B, slot: usize, change: &NetChange) -> Result<(), Broken> {
-        let (place, change) = match change {
-            NetChange::Send(to, frame) => {
-                let (place, side) = self.open_end(board, slot, *to).ok_or_else(|| {
-                    let why = format!("server {} sends to {to} without a link", self.servers[slot]);
-                    Broken::new("world", why)
-                })?;
-                (place, LinkChange::Send(side, frame.clone()))
-            }
-            NetChange::Dial(to) => (self.link(slot, self.slot_of(*to)), LinkChange::Dial),
-            NetChange::Close(peer) => match self.open_end(board, slot, *peer) {
-                Some((place, side)) => (place, LinkChange::Close(side)),
-                None => return Ok(()),
-            },
-            NetChange::Refuse(from) => {
-                (self.link(self.slot_of(*from), slot), LinkChange::Close(Side::Leader))
-            }
-        };
-        board.change(place, Change::Link(change))?;
+        let routed = self.places().route(slot, change, |place| link(board.part(place)));
+        if let Some((place, change)) = routed.map_err(|why| Broken::new("world", why))? {
+            board.change(place, Change::Link(change))?;
+        }
         Ok(())
     }
 
-    /// The end that a server has of a connection with this peer. It is a learner of a peer, or its leader, not both.
-    fn open_end<B: Board<Self>>(&self, board: &B, slot: usize, peer: ServerId) -> Option<(usize, Side)> {
-        let peer = self.slot_of(peer);
-        let (up, down) = (self.link(slot, peer), self.link(peer, slot));
-        let dialled = link(board.part(up));
-        if dialled.is_open(Side::Learner) || dialled.is_dialling() {
-            Some((up, Side::Learner))
-        } else {
-            link(board.part(down)).is_open(Side::Leader).then_some((down, Side::Leader))
-        }
+    /// The end that a server has of a connection with this peer, by slot.
+    fn open_end<B: Board<Self>>(&self, board: &B, slot: usize, peer: usize) -> Option<(usize, Side)> {
+        self.places().open_end(slot, peer, |place| link(board.part(place)))
     }
 
     fn close_all<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
         for peer in (0..self.servers.len()).filter(|peer| *peer != slot) {
-            while let Some((place, side)) = self.open_end(board, slot, self.servers[peer]) {
+            while let Some((place, side)) = self.open_end(board, slot, peer) {
                 board.change(place, Change::Link(LinkChange::Close(side)))?;
             }
         }

@@ -1,12 +1,14 @@
 //! The world that the actors live in when they are checked: disks that forget, links that break, crashes.
 //!
 //! It is cut into the parts that the checker interns: a [`Server`] with its [disk](Disk), and a [`Link`] for each
-//! ordered pair of servers. A part changes by pure functions; what one part asks of another is data, carried out by
+//! ordered pair of servers. Where clients are looked at, a [`Host`] stands for the server: a whole peer. A part changes by pure functions; what one part asks of another is data, carried out by
 //! the model that composes them.
 
 mod disk;
 mod ensemble;
+mod host;
 mod link;
+mod replica;
 pub mod script;
 mod server;
 mod sink;
@@ -18,7 +20,9 @@ use spec::Zxid;
 
 pub use disk::{Disk, Keep};
 pub use ensemble::{Ensemble, Halt};
+pub use host::{Happened, Host, HostEvent, Said, Stretch, Wire};
 pub use link::{End, Frame, Link, LinkChange, Side};
+pub use replica::Replica;
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use step::Step;
 pub use view::entries;

@@ -4,7 +4,7 @@
 //! end may read on as long as it likes, and loses the rest when it notices. Nothing put on a cut connection arrives,
 //! and nothing of it can reach a later connection of the same two servers.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use protocol::Message;
 use serde::{Deserialize, Serialize};
@@ -28,21 +28,21 @@ pub enum Frame {
 
 /// One end of a connection.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub enum End {
+pub enum End<F = Frame> {
     /// No connection.
     #[default]
     Closed,
     /// Being dialled; only at the learner.
     Dialling,
     /// Open, as far as this end knows, with what it has yet to read.
-    Open(VecDeque<Frame>),
+    Open(VecDeque<F>),
 }
 
 /// The connection from one server, as learner, to another, as leader.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Link {
-    learner: End,
-    leader: End,
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Link<F = Frame> {
+    learner: End<F>,
+    leader: End<F>,
     /// Whether what one end sends reaches the other.
     joined: bool,
 }
@@ -58,13 +58,13 @@ pub enum Side {
 
 /// What happens to a connection.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum LinkChange {
+pub enum LinkChange<F = Frame> {
     /// The learner dials.
     Dial,
     /// The dial gets through.
     Open,
     /// This end sends; on a cut connection, into the void.
-    Send(Side, Frame),
+    Send(Side, F),
     /// This end reads the next frame.
     Read(Side),
     /// This end closes, crashes, or notices that it is cut. What it had not read is lost.
@@ -73,9 +73,15 @@ pub enum LinkChange {
     Break,
 }
 
-impl Link {
+impl<F> Default for Link<F> {
+    fn default() -> Self {
+        Self { learner: End::Closed, leader: End::Closed, joined: false }
+    }
+}
+
+impl<F: Clone + fmt::Debug + PartialEq> Link<F> {
     /// This end.
-    pub fn end(&self, side: Side) -> &End {
+    pub fn end(&self, side: Side) -> &End<F> {
         match side {
             Side::Learner => &self.learner,
             Side::Leader => &self.leader,
@@ -83,7 +89,7 @@ impl Link {
     }
 
     /// What this end reads next.
-    pub fn next(&self, side: Side) -> Option<&Frame> {
+    pub fn next(&self, side: Side) -> Option<&F> {
         match self.end(side) {
             End::Open(inbox) => inbox.front(),
             End::Closed | End::Dialling => None,
@@ -114,7 +120,7 @@ impl Link {
     ///
     /// # Panics
     /// If the change is not possible now.
-    pub fn change(&mut self, change: &LinkChange) -> Option<Frame> {
+    pub fn change(&mut self, change: &LinkChange<F>) -> Option<F> {
         match change {
             LinkChange::Dial => {
                 assert_eq!(self.learner, End::Closed, "a server dials once at a time");
@@ -141,7 +147,7 @@ impl Link {
         None
     }
 
-    fn send(&mut self, from: Side, frame: &Frame) {
+    fn send(&mut self, from: Side, frame: &F) {
         assert!(self.is_open(from), "a server sends on an open connection");
         let to = match from {
             Side::Learner => &mut self.leader,
@@ -152,7 +158,7 @@ impl Link {
         }
     }
 
-    fn end_mut(&mut self, side: Side) -> &mut End {
+    fn end_mut(&mut self, side: Side) -> &mut End<F> {
         match side {
             Side::Learner => &mut self.learner,
             Side::Leader => &mut self.leader,

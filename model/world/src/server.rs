@@ -80,9 +80,9 @@ pub enum Event {
 
 /// What a server asks of the network.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum NetChange {
+pub enum NetChange<F = Frame> {
     /// To put a frame on the link with this server.
-    Send(ServerId, Frame),
+    Send(ServerId, F),
     /// To dial.
     Dial(ServerId),
     /// To close the link, or give up dialling.

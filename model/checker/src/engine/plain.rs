@@ -65,6 +65,11 @@ impl<M: Model> Plain<M> {
         story
     }
 
+    /// Lets a model act on this state outside of its transitions, to come to its initial one.
+    pub(crate) fn with_board<R>(&mut self, model: &M, act: impl FnOnce(&mut PlainBoard<'_, M>) -> R) -> R {
+        act(&mut PlainBoard { model, state: self, story: None })
+    }
+
     fn run(&mut self, model: &M, action: &M::Action, story: Option<&mut Vec<String>>) {
         let mut after = self.clone();
         after.witnesses = 0;
@@ -103,8 +108,9 @@ impl<M: Model> Plain<M> {
     }
 }
 
+/// A plain state, as a model sees it.
 #[derive(Debug)]
-struct PlainBoard<'s, M: Model> {
+pub(crate) struct PlainBoard<'s, M: Model> {
     model: &'s M,
     state: &'s mut Plain<M>,
     story: Option<&'s mut Vec<String>>,

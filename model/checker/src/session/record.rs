@@ -1,0 +1,412 @@
+//! What no server and no client can tell alone: the committed order, and who has been told of what.
+
+use std::{collections::BTreeMap, hash::BuildHasher};
+
+use rustc_hash::FxBuildHasher;
+use serde::{Serialize, Serializer};
+use spec::{
+    ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
+    machine::SessionChange,
+    session::{
+        Answered, Attempt, event_has_cause, expired_in_silence, multi_is_whole, nothing_was_missed,
+        read_shows_its_place, sessions_write_in_order, shown_is_committed, write_comes_behind,
+        writes_happen_once,
+    },
+};
+use tree::{CreateTxn, Read, Tree, Txn, TxnBody, Watches};
+use world::{Replica, Stretch};
+
+use super::{
+    client::Watch,
+    rules::{Judged, broken, holds},
+    script::NODE,
+};
+use crate::engine::Broken;
+
+/// Silence beyond this makes no difference.
+const SILENCE_MAX: u32 = 4;
+
+/// The ghost of a run.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Record {
+    /// Behind the state that every run starts from.
+    committed: Vec<(Zxid, Txn)>,
+    /// The last write that anybody was told of.
+    told: Zxid,
+    /// Ticks of each leader since it has heard of a session, or since it leads.
+    silence: BTreeMap<ServerId, BTreeMap<SessionId, u32>>,
+    /// No tick will pass any more.
+    still: bool,
+}
+
+/// Something that a client was told, to be judged by the committed order.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Question {
+    /// It was shown the state at this place.
+    Shown {
+        /// The place.
+        zxid: Zxid,
+    },
+    /// It was shown a state, and this watch has not fired.
+    Missed {
+        /// Which.
+        watch: Watch,
+        /// The place of its registration.
+        since: Zxid,
+        /// The place of the state.
+        shown: Zxid,
+    },
+    /// A watch has fired.
+    Fired {
+        /// Which.
+        watch: Watch,
+        /// The place of its registration.
+        since: Zxid,
+        /// The place that the event names.
+        event: Zxid,
+        /// Whether it makes up for what the client has missed.
+        late: bool,
+    },
+    /// A write, or a close, was answered.
+    Write {
+        /// Who.
+        session: SessionId,
+        /// The client's number.
+        xid: i32,
+        /// The place that the answer names.
+        zxid: Zxid,
+        /// The last write that anybody was told of when it was sent.
+        known: Zxid,
+        /// What was answered.
+        answer: String,
+    },
+    /// A read was answered.
+    Read {
+        /// What was read.
+        read: Read,
+        /// The place that the answer names.
+        zxid: Zxid,
+        /// The place of the session's last write that it knows of.
+        own: Zxid,
+        /// What was answered.
+        told: String,
+    },
+    /// A client was told that its session is not to be had.
+    Refused {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// What happens to the record.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum RecordChange {
+    /// A leader holds this for committed.
+    Commit(Stretch<Txn>),
+    /// Something was told.
+    Ask(Question),
+    /// This leader has heard of these sessions.
+    Hear(ServerId, Vec<SessionId>),
+    /// A tick of this leader, which has these sessions.
+    Tick(ServerId, Vec<SessionId>),
+    /// This leader has found these sessions expired.
+    Expire(ServerId, Vec<SessionId>),
+    /// A server begins to lead, or ends.
+    Reign(ServerId),
+    /// No tick will pass any more.
+    LastTick,
+}
+
+/// What rules about servers see of the record.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct RecordView {
+    /// The state behind each transaction, the one before the first included.
+    pub states: Vec<StateView>,
+    /// The sessions that were closed, and where.
+    pub closed: Vec<(SessionId, Zxid)>,
+}
+
+/// What rules see of a state.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct StateView {
+    /// Its last transaction.
+    pub last: Zxid,
+    /// Its session table.
+    pub sessions: Vec<(SessionId, i32)>,
+    /// Tells states apart.
+    pub digest: u64,
+}
+
+impl StateView {
+    /// Of this state.
+    pub fn of(state: &Tree) -> Self {
+        let digest = FxBuildHasher.hash_one(state);
+        Self { last: state.last_processed(), sessions: state.sessions(), digest }
+    }
+}
+
+impl Record {
+    /// The committed transactions.
+    pub fn committed(&self) -> &[(Zxid, Txn)] {
+        &self.committed
+    }
+
+    /// The last write that anybody was told of.
+    pub fn told(&self) -> Zxid {
+        self.told
+    }
+
+    /// Whether this place is committed, or is no place of a transaction.
+    pub fn holds(&self, start: &Tree, zxid: Zxid) -> bool {
+        zxid.counter() == 0
+            || zxid == start.last_processed()
+            || self.committed.iter().any(|(place, _)| *place == zxid)
+    }
+
+    /// What happens to it; every run starts from `start`.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn change(&mut self, start: &Tree, change: &RecordChange) -> Result<Judged, Broken> {
+        let mut judged = Judged::default();
+        match change {
+            RecordChange::Commit(held) => self.commit(start, held, &mut judged)?,
+            RecordChange::Ask(question) => self.ask(start, question, &mut judged)?,
+            RecordChange::Hear(leader, sessions) => {
+                if let Some(silence) = self.silence.get_mut(leader) {
+                    silence.retain(|session, _| !sessions.contains(session));
+                }
+            }
+            RecordChange::Tick(leader, sessions) => {
+                let mut silence = self.silence.remove(leader).unwrap_or_default();
+                assert!(!self.still, "that was the last tick");
+                for session in sessions {
+                    let ticks = silence.entry(*session).or_default();
+                    *ticks = (*ticks + 1).min(SILENCE_MAX);
+                }
+                self.silence.insert(*leader, silence);
+            }
+            RecordChange::Expire(leader, sessions) => {
+                for session in sessions {
+                    let silent = self.silence.get(leader).and_then(|silence| silence.get(session));
+                    let silent = silent.copied().unwrap_or_default();
+                    let verdict = expired_in_silence(silent, super::TIMEOUT_TICKS);
+                    holds("S-3", verdict, &mut judged, || {
+                        format!("server {leader} expires {session:?} after {silent} ticks without a word")
+                    })?;
+                    judged.met("expired");
+                }
+            }
+            RecordChange::Reign(leader) => {
+                self.silence.remove(leader);
+            }
+            RecordChange::LastTick => {
+                self.silence.clear();
+                self.still = true;
+            }
+        }
+        Ok(judged)
+    }
+
+    fn commit(&mut self, start: &Tree, held: &Stretch<Txn>, judged: &mut Judged) -> Result<(), Broken> {
+        let Stretch { after, txns: held } = held;
+        let begins = match self.committed.iter().position(|(place, _)| place == after) {
+            Some(place) => place + 1,
+            None if *after == start.last_processed() => 0,
+            None => return Err(broken("CommittedLog", format!("a leader's history begins at {after}"))),
+        };
+        let known = self.committed.get(begins..).unwrap_or_default();
+        let common = known.len().min(held.len());
+        if known[..common] != held[..common] {
+            return Err(broken(
+                "CommittedLog",
+                format!("committed is {known:?}, and a leader holds {held:?}"),
+            ));
+        }
+        for (zxid, txn) in held.get(common..).unwrap_or_default() {
+            self.append(start, *zxid, txn, judged)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, start: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
+        let mut state = self.last_state(start);
+        state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {});
+        if let TxnBody::Multi(parts) = &txn.body {
+            let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
+            judged.met(if done { "multi-done" } else { "multi-failed" });
+            let at = i64::try_from(zxid.0).expect("epochs are small");
+            let changes: Vec<_> = parts.iter().filter_map(path_of).collect();
+            let shown = if done {
+                changes.iter().filter(|path| state.stat(path).is_some_and(|stat| stat.mzxid == at)).count()
+            } else {
+                let node = state.stat(NODE).expect("nobody deletes the node");
+                usize::from(node.mzxid == at) + usize::from(node.pzxid == at)
+            };
+            let count = if done { changes.len() } else { parts.len() };
+            holds("S-12", multi_is_whole(done, shown, count), judged, || {
+                format!("behind the multi at {zxid} the state shows {shown} of its changes: {parts:?}")
+            })?;
+        }
+        match &txn.body {
+            TxnBody::CloseSession { ephemerals: Some(found) } if txn.cxid == 0 && !found.is_empty() => {
+                judged.met("expired-with-ephemeral");
+            }
+            TxnBody::Error { code } if *code == ErrorCode::SessionMoved.number() => {
+                judged.met("late-write-refused");
+            }
+            TxnBody::Create(_)
+            | TxnBody::Delete { .. }
+            | TxnBody::SetData { .. }
+            | TxnBody::SetAcl { .. }
+            | TxnBody::Check { .. }
+            | TxnBody::Multi(_)
+            | TxnBody::CreateSession { .. }
+            | TxnBody::CloseSession { .. }
+            | TxnBody::Error { .. } => {}
+        }
+        self.committed.push((zxid, txn.clone()));
+        let carried_out = |(zxid, txn): &(Zxid, Txn)| {
+            let origin = Tree::origin(txn);
+            let done = origin.xid > 0 && !matches!(txn.body, TxnBody::Error { .. });
+            done.then_some(Answered { zxid: *zxid, session: origin.session, xid: origin.xid })
+        };
+        let writes: Vec<_> = self.committed.iter().filter_map(carried_out).collect();
+        holds("S-5", sessions_write_in_order(&writes), judged, || format!("{zxid} in {writes:?}"))
+    }
+
+    fn ask(&mut self, start: &Tree, question: &Question, judged: &mut Judged) -> Result<(), Broken> {
+        let why = |record: &Self| {
+            let places: Vec<_> = record.committed.iter().map(|(zxid, _)| zxid.to_string()).collect();
+            format!("{question:?}, and committed is {}", places.join(" "))
+        };
+        match question {
+            Question::Shown { zxid } => {
+                let verdict = shown_is_committed(self.holds(start, *zxid));
+                holds("S-13", verdict, judged, || why(self))
+            }
+            Question::Missed { watch, since, shown } => {
+                let change = self.first_change(start, *watch, *since);
+                holds("S-10", nothing_was_missed(change, *shown), judged, || why(self))
+            }
+            Question::Fired { watch, since, event, late } => {
+                let change = self.first_change(start, *watch, *since);
+                holds("S-10", event_has_cause(change, *event, *late), judged, || why(self))
+            }
+            Question::Write { session, xid, zxid, known, answer } => {
+                let placed = |(zxid, txn): &(Zxid, Txn)| {
+                    let origin = Tree::origin(txn);
+                    Answered { zxid: *zxid, session: origin.session, xid: origin.xid }
+                };
+                let is_own = |write: &Answered| write.session == *session && write.xid == *xid;
+                let writes: Vec<_> = self.committed.iter().map(placed).filter(is_own).collect();
+                let attempt = Attempt { session: *session, xid: *xid, acknowledged: Some(*zxid) };
+                holds("S-8", writes_happen_once(&writes, &[attempt]), judged, || why(self))?;
+                holds("S-11", write_comes_behind(*known, *zxid), judged, || why(self))?;
+                let expected = self.outcome(start, *zxid);
+                let verdict = read_shows_its_place(*zxid, Zxid::ZERO, answer, &expected);
+                holds("S-9", verdict, judged, || format!("{}; it came to {expected}", why(self)))?;
+                self.told = self.told.max(*zxid);
+                Ok(())
+            }
+            Question::Read { read, zxid, own, told } => {
+                let state = self.state_at(start, *zxid);
+                let mut watches = Watches::default();
+                let answer = state.read(read, ClientId(0), &[], &mut watches, &mut |_, _| {});
+                let shows = answer.map_or_else(|code| format!("{code:?}"), |answer| Tree::tell(&answer));
+                let verdict = read_shows_its_place(*zxid, *own, told, &shows);
+                holds("S-9", verdict, judged, || format!("{}; the state has {shows}", why(self)))
+            }
+            Question::Refused { session } => {
+                if self.closed().any(|(closed, _)| closed == *session) {
+                    judged.tested("C-4");
+                    Ok(())
+                } else {
+                    Err(broken("C-4", why(self)))
+                }
+            }
+        }
+    }
+
+    /// The first transaction behind this place that changes what is watched.
+    fn first_change(&self, start: &Tree, watch: Watch, since: Zxid) -> Option<Zxid> {
+        let shown = |tree: &Tree| {
+            let node = tree.stat(NODE).expect("nobody deletes the node");
+            match watch {
+                Watch::Data => (node.mzxid, 0),
+                Watch::Children => (node.pzxid, node.num_children),
+            }
+        };
+        let mut state = self.state_at(start, since);
+        let before = shown(&state);
+        for (zxid, txn) in self.committed.iter().filter(|(zxid, _)| *zxid > since) {
+            state.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
+            if shown(&state) != before {
+                return Some(*zxid);
+            }
+        }
+        None
+    }
+
+    /// What the transaction at this place came to, as its client is to be told.
+    fn outcome(&self, start: &Tree, zxid: Zxid) -> String {
+        let mut state = start.clone();
+        for (place, txn) in &self.committed {
+            let outcome = state.apply(*place, txn, &mut Watches::default(), &mut |_, _| {});
+            if *place == zxid {
+                let closes = Tree::origin(txn).change == SessionChange::Close;
+                return match Tree::refusal(&outcome) {
+                    Some(code) => format!("{code:?}"),
+                    None if closes => String::new(),
+                    None => format!("{outcome:?}"),
+                };
+            }
+        }
+        "nothing".to_owned()
+    }
+
+    fn closed(&self) -> impl Iterator<Item = (SessionId, Zxid)> + '_ {
+        let origins = self.committed.iter().map(|(zxid, txn)| (*zxid, Tree::origin(txn)));
+        let closes = origins.filter(|(_, origin)| origin.change == SessionChange::Close);
+        closes.map(|(zxid, origin)| (origin.session, zxid))
+    }
+
+    fn state_at(&self, start: &Tree, zxid: Zxid) -> Tree {
+        let mut state = start.clone();
+        for (place, txn) in self.committed.iter().take_while(|(place, _)| *place <= zxid) {
+            state.apply(*place, txn, &mut Watches::default(), &mut |_, _| {});
+        }
+        state
+    }
+
+    fn last_state(&self, start: &Tree) -> Tree {
+        self.state_at(start, Zxid(u64::MAX))
+    }
+
+    /// What rules about servers see.
+    pub fn view(&self, start: &Tree) -> RecordView {
+        let mut state = start.clone();
+        let mut states = vec![StateView::of(&state)];
+        for (zxid, txn) in &self.committed {
+            state.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
+            states.push(StateView::of(&state));
+        }
+        RecordView { states, closed: self.closed().collect() }
+    }
+}
+
+/// The node that a part of a multi changes.
+fn path_of(part: &TxnBody) -> Option<&str> {
+    if let TxnBody::Create(CreateTxn { path, .. }) | TxnBody::SetData { path, .. } = part {
+        Some(path.as_str())
+    } else {
+        None
+    }
+}
+
+/// As it is printed.
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
+}
