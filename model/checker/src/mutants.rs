@@ -198,6 +198,16 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z8-acknowledgements-are-of-a-link"),
     },
     Mutant {
+        id: "answer-names-an-older-state",
+        flaw: "a read names the state before the one that it shows",
+        shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"watch\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "close-by-halves",
+        flaw: "a close leaves a session alone that has ephemerals",
+        shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
         id: "close-misses-open-creates",
         flaw: "a close names the ephemerals of the state, and not those that are being created",
         shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"set\"]", HISTORIES]),

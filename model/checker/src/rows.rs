@@ -202,6 +202,14 @@ fn quick() -> Vec<Row> {
     ]
 }
 
+/// The same with so many PINGs.
+fn with_pings(mut row: Row, pings: u8) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        bounds.pings = pings;
+    }
+    row
+}
+
 /// The same with other scripts, and a leader that keeps so many transactions.
 fn of_scripts(mut row: Row, deeds: &[Deed], window: usize) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
@@ -272,6 +280,8 @@ fn standard() -> Vec<Row> {
         session("moves-leaders", [1, 0, 1], &[]),
         session("moves-expiry", [1, 1, 0], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
+        // What a leader hears of sessions through its followers.
+        with_pings(session("pings", [0, 1, 0], SEEN_EXPIRING), 1),
     ]
 }
 

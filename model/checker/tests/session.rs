@@ -1,26 +1,14 @@
 //! The `session` model at bounds that take a moment: against the second opinion, and with nothing left out.
 
+mod common;
+
 use std::collections::BTreeSet;
 
 use checker::{
-    engine::{
-        Model,
-        search::{End, Options, Outcome, Search},
-        twin::second_opinion,
-    },
-    session::{Action, Bounds, Deed, Session},
-    trace,
+    engine::Model,
+    session::{Bounds, Deed, Session},
 };
-
-fn run(bounds: &Bounds) -> Outcome<Action> {
-    let model = Session::new(bounds.clone());
-    let outcome = Search::new(&model, Options::default()).run(&mut |_| {});
-    if let Some(found) = &outcome.counterexample {
-        panic!("{}", trace::tell(&model, found));
-    }
-    assert_eq!(outcome.end, End::Exhausted);
-    outcome
-}
+use common::{agree, exhaust};
 
 /// Bounds with one kind of fault each, small enough for a checker that clones whole states.
 fn small() -> Vec<Bounds> {
@@ -36,19 +24,15 @@ fn small() -> Vec<Bounds> {
 #[test]
 fn the_second_opinion_counts_the_same() {
     for bounds in small() {
-        let own = run(&bounds);
-        let other = second_opinion(Session::new(bounds.clone()));
-        assert!(other.counterexample.is_none(), "{bounds:?}");
-        assert_eq!(own.progress.distinct, other.distinct, "{bounds:?}");
-        assert_eq!(own.progress.generated, other.generated as u64, "{bounds:?}");
+        agree(Session::new(bounds));
     }
 }
 
 #[test]
 fn what_clients_cannot_see_may_be_taken_together() {
     let met = |bounds: &Bounds| -> BTreeSet<&'static str> {
-        let outcome = run(bounds);
-        let names = Session::new(bounds.clone()).witnesses().to_vec();
+        let model = Session::new(bounds.clone());
+        let (outcome, names) = (exhaust(&model), model.witnesses().to_vec());
         names
             .into_iter()
             .zip(outcome.witnesses)

@@ -1,5 +1,7 @@
 //! The `zab` model at bounds that take a moment: against the second opinion, and as a trace.
 
+mod common;
+
 use std::fs;
 
 use checker::{
@@ -7,21 +9,15 @@ use checker::{
         Broken,
         plain::Plain,
         search::{Counterexample, End, Limits, Options, Outcome, Search},
-        twin::second_opinion,
     },
     rows::{Row, Setup},
     trace,
     zab::{Action, Bounds, Tier, Zab},
 };
+use common::{agree, exhaust};
 
 fn run(bounds: &Bounds) -> Outcome<Action> {
-    let model = Zab::new(bounds.clone());
-    let outcome = Search::new(&model, Options::default()).run(&mut |_| {});
-    if let Some(found) = &outcome.counterexample {
-        panic!("{}", trace::tell(&model, found));
-    }
-    assert_eq!(outcome.end, End::Exhausted);
-    outcome
+    exhaust(&Zab::new(bounds.clone()))
 }
 
 /// Bounds that differ in all that shapes a model, each small enough for a checker that clones whole states.
@@ -40,11 +36,7 @@ fn small() -> Vec<Bounds> {
 #[test]
 fn the_second_opinion_counts_the_same() {
     for bounds in small() {
-        let own = run(&bounds);
-        let other = second_opinion(Zab::new(bounds.clone()));
-        assert!(other.counterexample.is_none(), "{bounds:?}");
-        assert_eq!(own.progress.distinct, other.distinct, "{bounds:?}");
-        assert_eq!(own.progress.generated, other.generated as u64, "{bounds:?}");
+        agree(Zab::new(bounds));
     }
 }
 

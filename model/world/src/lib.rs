@@ -1,8 +1,8 @@
 //! The world that the actors live in when they are checked: disks that forget, links that break, crashes.
 //!
 //! It is cut into the parts that the checker interns: a [`Server`] with its [disk](Disk), and a [`Link`] for each
-//! ordered pair of servers. Where clients are looked at, a [`Host`] stands for the server: a whole peer. A part changes by pure functions; what one part asks of another is data, carried out by
-//! the model that composes them.
+//! ordered pair of servers. Where clients are looked at, a [`Host`] stands for the server: a whole peer. A part changes
+//! by pure functions; what one part asks of another is data, carried out by the model that composes them.
 
 mod disk;
 mod ensemble;

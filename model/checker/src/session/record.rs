@@ -13,7 +13,7 @@ use spec::{
         writes_happen_once,
     },
 };
-use tree::{CreateTxn, Read, Tree, Txn, TxnBody, Watches};
+use tree::{CreateTxn, Outcome, Read, Tree, Txn, TxnBody, Watches};
 use world::{Replica, Stretch};
 
 use super::{
@@ -213,13 +213,18 @@ impl Record {
         let begins = match self.committed.iter().position(|(place, _)| place == after) {
             Some(place) => place + 1,
             None if *after == start.last_processed() => 0,
-            None => return Err(broken("CommittedLog", format!("a leader's history begins at {after}"))),
+            None => {
+                return Err(broken(
+                    "CommittedLogMonotonicity",
+                    format!("a leader's history begins at {after}"),
+                ));
+            }
         };
         let known = self.committed.get(begins..).unwrap_or_default();
         let common = known.len().min(held.len());
         if known[..common] != held[..common] {
             return Err(broken(
-                "CommittedLog",
+                "CommittedLogMonotonicity",
                 format!("committed is {known:?}, and a leader holds {held:?}"),
             ));
         }
@@ -231,7 +236,7 @@ impl Record {
 
     fn append(&mut self, start: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
         let mut state = self.last_state(start);
-        state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {});
+        apply(&mut state, zxid, txn);
         if let TxnBody::Multi(parts) = &txn.body {
             let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
             judged.met(if done { "multi-done" } else { "multi-failed" });
@@ -248,22 +253,14 @@ impl Record {
                 format!("behind the multi at {zxid} the state shows {shown} of its changes: {parts:?}")
             })?;
         }
-        match &txn.body {
-            TxnBody::CloseSession { ephemerals: Some(found) } if txn.cxid == 0 && !found.is_empty() => {
-                judged.met("expired-with-ephemeral");
-            }
-            TxnBody::Error { code } if *code == ErrorCode::SessionMoved.number() => {
-                judged.met("late-write-refused");
-            }
-            TxnBody::Create(_)
-            | TxnBody::Delete { .. }
-            | TxnBody::SetData { .. }
-            | TxnBody::SetAcl { .. }
-            | TxnBody::Check { .. }
-            | TxnBody::Multi(_)
-            | TxnBody::CreateSession { .. }
-            | TxnBody::CloseSession { .. }
-            | TxnBody::Error { .. } => {}
+        if let TxnBody::CloseSession { ephemerals: Some(found) } = &txn.body
+            && txn.cxid == 0
+            && !found.is_empty()
+        {
+            judged.met("expired-with-ephemeral");
+        }
+        if txn.body == (TxnBody::Error { code: ErrorCode::SessionMoved.number() }) {
+            judged.met("late-write-refused");
         }
         self.committed.push((zxid, txn.clone()));
         let carried_out = |(zxid, txn): &(Zxid, Txn)| {
@@ -340,7 +337,7 @@ impl Record {
         let mut state = self.state_at(start, since);
         let before = shown(&state);
         for (zxid, txn) in self.committed.iter().filter(|(zxid, _)| *zxid > since) {
-            state.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
+            apply(&mut state, *zxid, txn);
             if shown(&state) != before {
                 return Some(*zxid);
             }
@@ -352,7 +349,7 @@ impl Record {
     fn outcome(&self, start: &Tree, zxid: Zxid) -> String {
         let mut state = start.clone();
         for (place, txn) in &self.committed {
-            let outcome = state.apply(*place, txn, &mut Watches::default(), &mut |_, _| {});
+            let outcome = apply(&mut state, *place, txn);
             if *place == zxid {
                 let closes = Tree::origin(txn).change == SessionChange::Close;
                 return match Tree::refusal(&outcome) {
@@ -374,7 +371,7 @@ impl Record {
     fn state_at(&self, start: &Tree, zxid: Zxid) -> Tree {
         let mut state = start.clone();
         for (place, txn) in self.committed.iter().take_while(|(place, _)| *place <= zxid) {
-            state.apply(*place, txn, &mut Watches::default(), &mut |_, _| {});
+            apply(&mut state, *place, txn);
         }
         state
     }
@@ -388,11 +385,16 @@ impl Record {
         let mut state = start.clone();
         let mut states = vec![StateView::of(&state)];
         for (zxid, txn) in &self.committed {
-            state.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
+            apply(&mut state, *zxid, txn);
             states.push(StateView::of(&state));
         }
         RecordView { states, closed: self.closed().collect() }
     }
+}
+
+/// Applies a transaction where nobody watches.
+fn apply(state: &mut Tree, zxid: Zxid, txn: &Txn) -> Outcome {
+    state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {})
 }
 
 /// The node that a part of a multi changes.
