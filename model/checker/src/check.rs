@@ -167,7 +167,7 @@ fn print_json(report: &Report) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-fn line(now: &Progress, before: &Progress) -> String {
+pub(crate) fn line(now: &Progress, before: &Progress) -> String {
     let millis = now.elapsed.saturating_sub(before.elapsed).as_millis().max(1);
     let new = (now.distinct - before.distinct) as u128;
     format!(
@@ -251,7 +251,7 @@ fn tell_failure(report: &Report) {
 }
 
 /// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

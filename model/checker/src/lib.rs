@@ -2,6 +2,7 @@
 
 pub mod election;
 pub mod engine;
+pub mod joins;
 mod places;
 pub mod recorded;
 pub mod rows;

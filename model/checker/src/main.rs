@@ -4,6 +4,7 @@
 //! witness missing or a count changed.
 
 mod check;
+mod compare;
 mod mutants;
 mod play;
 
@@ -25,6 +26,8 @@ enum Command {
     Check(check::Check),
     /// Searches every row of a budget and records its counts in the source.
     Bless(check::Check),
+    /// Compares what one model comes to with what the next one takes for granted.
+    Joins(compare::Compare),
     /// Executes a saved counterexample again, and tells it.
     Replay {
         /// The file.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(false),
         Command::Bless(check) => check.run(true),
+        Command::Joins(joins) => joins.run(),
         Command::Replay { file, as_script } => {
             let tell = if as_script { checker::trace::as_script } else { checker::trace::replay };
             tell(&file).map(|text| {

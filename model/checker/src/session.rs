@@ -132,6 +132,12 @@ impl Session {
         }
     }
 
+    /// The slots of the servers that clients connect to.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = usize> + use<> {
+        let places = self.places();
+        [SERVERS - 1, SERVERS].into_iter().map(move |id| places.server(ServerId(id)))
+    }
+
     fn client_slots(&self) -> impl Iterator<Item = usize> + use<> {
         let first = self.places().end();
         first..first + usize::from(CLIENTS)

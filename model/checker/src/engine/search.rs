@@ -224,6 +224,27 @@ impl<'m, M: Model> Search<'m, M> {
         }
     }
 
+    /// How many states were found.
+    pub fn distinct(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Every state found, as the ids of its parts, slot by slot.
+    pub fn states(&self) -> impl Iterator<Item = &[u32]> {
+        let count = u32::try_from(self.states.len()).expect("fewer than 2^32 states");
+        (0..count).map(|index| self.states.get(index))
+    }
+
+    /// The part with this id.
+    pub fn part(&self, id: u32) -> &M::Part {
+        self.tables.part(id)
+    }
+
+    /// Every distinct change of a part that was computed: the part before, and the part behind. In no order.
+    pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
+        self.tables.changes()
+    }
+
     /// The number of transitions on a shortest path to a state.
     pub fn depth_of(&self, index: u32) -> u32 {
         // `levels[d + 1]` is the first state behind depth `d`; the first entry marks the initial state's own level.

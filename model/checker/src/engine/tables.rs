@@ -191,6 +191,11 @@ impl<'m, M: Model> Tables<'m, M> {
         self.parts.get(id)
     }
 
+    /// Every distinct change that was computed: the part before, and the part behind. In no order.
+    pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
+        self.changes.iter().map(|((before, _), (after, _))| (self.part(*before), self.part(*after)))
+    }
+
     /// Whether one ledger allows all that another one does; without ledgers there is nothing to compare.
     pub(crate) fn allows_all_of(&self, this: &[u32], other: &[u32]) -> bool {
         this.iter().zip(other).all(|(this, other)| {
