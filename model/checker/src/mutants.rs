@@ -268,6 +268,20 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z18-making-way"),
     },
     Mutant {
+        id: "refused-at-once",
+        flaw: "a leader refuses a session without asking whether it still leads",
+        shown: By(&[
+            "expiry-leaders",
+            "--set",
+            "moves=1",
+            "--set",
+            "first=[\"set\"]",
+            "--set",
+            "second=[\"sync\"]",
+            HISTORIES,
+        ]),
+    },
+    Mutant {
         id: "rejoin-without-quorum",
         flaw: "a learner's new link takes the place of the old one, and the quorum is not counted again",
         shown: By(&["new-link", HISTORIES]),
