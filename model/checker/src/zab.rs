@@ -354,7 +354,7 @@ impl Model for Zab {
         match (part, change) {
             (Part::Server(server), Change::Server(event)) => {
                 let outcome = server.step(&self.settings, event);
-                outcome.map(Yield::Server).map_err(|fault| Broken::new(fault.rule, fault.why))
+                outcome.map(Yield::Server).map_err(Broken::from)
             }
             (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
             (Part::Record(record), Change::Record(change)) => {
