@@ -2,7 +2,9 @@
 
 pub mod election;
 pub mod engine;
+mod histories;
 pub mod joins;
+pub mod peer;
 mod places;
 pub mod recorded;
 pub mod rows;

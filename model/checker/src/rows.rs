@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    election,
+    election, peer,
     session::{self, Deed},
     zab::{Bounds, Tier},
 };
@@ -20,6 +20,8 @@ pub enum Setup {
     Election(election::Config),
     /// The `session` model.
     Session(session::Bounds),
+    /// The `peer` model.
+    Peer(peer::Bounds),
 }
 
 /// One search.
@@ -55,6 +57,7 @@ impl Setup {
             Self::Zab(_) => "zab",
             Self::Election(_) => "election",
             Self::Session(_) => "session",
+            Self::Peer(_) => "peer",
         }
     }
 
@@ -63,6 +66,7 @@ impl Setup {
         match self {
             Self::Zab(bounds) => bounds.to_string(),
             Self::Session(bounds) => bounds.to_string(),
+            Self::Peer(bounds) => bounds.to_string(),
             Self::Election(config) => {
                 let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
                 let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
@@ -120,6 +124,10 @@ impl Budget {
 
 fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> Row {
     Row { name, setup: Setup::Zab(bounds), expects, traps: false }
+}
+
+fn whole_peers(name: &'static str, bounds: peer::Bounds, expects: &'static [&'static str]) -> Row {
+    Row { name, setup: Setup::Peer(bounds), expects, traps: false }
 }
 
 /// Three servers, two rounds.
@@ -270,6 +278,7 @@ fn standard() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
+        whole_peers("cold", peer::Bounds::default(), &[]),
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
