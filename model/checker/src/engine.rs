@@ -23,6 +23,7 @@ pub mod store;
 pub mod tables;
 #[cfg(feature = "stateright")]
 pub mod twin;
+pub mod walk;
 
 mod batch;
 mod guard;

@@ -11,4 +11,5 @@ pub mod rows;
 pub mod run;
 pub mod session;
 pub mod trace;
+pub mod walks;
 pub mod zab;

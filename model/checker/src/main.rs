@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod mutants;
 mod play;
+mod walk;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Plays a scenario script over the actors, and tells what happens.
     Play(play::Play),
+    /// Walks through a model at random, with all faults, and judges every state on the way.
+    Walk(walk::Walk),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
     Mutants(mutants::Mutants),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
             })
         }
         Command::Play(play) => play.run(),
+        Command::Walk(walk) => walk.run(),
         Command::Mutants(mutants) => mutants.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),

@@ -81,6 +81,11 @@ impl Peer {
         &self.bounds
     }
 
+    /// The names of the situations that a search should meet.
+    pub fn names(&self) -> &[&'static str] {
+        self.rules.witnesses()
+    }
+
     fn places(&self) -> Places {
         Places::of(self.servers.len())
     }

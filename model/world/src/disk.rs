@@ -248,13 +248,14 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     /// Every way in which a crash may treat what is not synced, one for each different outcome.
     pub fn crash_images(&self, torn: bool) -> Vec<Keep> {
         let (mut images, mut left) = (Vec::new(), FxHashSet::default());
+        let unsynced = self.without_synced();
         for log in self.log_images(torn) {
             for accepted in 0..=self.accepted.unsynced.len() {
                 for current in 0..=self.current.unsynced.len() {
                     for snapshot in [false, true] {
                         let small = |n: usize| u8::try_from(n).expect("few operations are under way");
                         let keep = Keep { log, accepted: small(accepted), current: small(current), snapshot };
-                        let mut disk = self.clone();
+                        let mut disk = unsynced.clone();
                         disk.crash(keep);
                         if left.insert(disk) {
                             images.push(keep);
@@ -264,6 +265,17 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
             }
         }
         images
+    }
+
+    /// As much as a crash changes.
+    fn without_synced(&self) -> Self {
+        Self {
+            log: Log { durable: Vec::new(), unsynced: self.log.unsynced.clone() },
+            accepted: self.accepted.clone(),
+            current: self.current.clone(),
+            snapshot: SnapshotFile { durable: None, unsynced: self.snapshot.unsynced.clone() },
+            searches: Vec::new(),
+        }
     }
 
     /// Prefixes; with torn batches, all subsets. A hole at the end is no hole: only the last bit that is set tells
@@ -336,6 +348,16 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     pub fn durable(&self) -> Result<S, Refusal> {
         let plan = recover(recovery_config(), &self.found(false))?;
         Ok(self.state_of(&plan, false))
+    }
+
+    /// The same as the snapshot that it stands on, if there is one, and the transactions behind that.
+    ///
+    /// # Errors
+    /// The start would be refused.
+    pub(crate) fn durable_log(&self) -> Result<(Option<&S>, Vec<(Zxid, T)>), Refusal> {
+        let plan = recover(recovery_config(), &self.found(false))?;
+        let snapshot = self.snapshot().filter(|(label, _)| Some(*label) == plan.snapshot);
+        Ok((snapshot.map(|(_, state)| state), plan.replay))
     }
 
     /// The snapshot that is durable, with its label.

@@ -19,7 +19,10 @@ impl Peer {
             .iter()
             .map(|id| {
                 let start = Host::new(self.bounds.config(*id), self.bounds.pace(), Subject::default());
-                let (host, happened) = start.expect("an empty disk is a good start");
+                let (mut host, happened) = start.expect("an empty disk is a good start");
+                if !self.bounds.local_rules {
+                    host.without_local_rules();
+                }
                 all.push(happened);
                 Part::Host(Box::new(host))
             })

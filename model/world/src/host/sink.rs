@@ -50,12 +50,9 @@ impl<'a, M: Replica> Sink<'a, M> {
         }
     }
 
-    /// What was heard, and whether the state is to be loaded anew.
-    ///
-    /// # Errors
-    /// What is wrong with the step itself.
-    pub(super) fn end(self) -> Result<(Watcher<'a>, bool), Fault> {
-        self.fault.map_or(Ok((self.watch, self.reload)), Err)
+    /// What was heard, whether the state is to be loaded anew, and what is wrong with the step itself.
+    pub(super) fn end(self) -> (Watcher<'a>, bool, Option<Fault>) {
+        (self.watch, self.reload, self.fault)
     }
 
     fn tell(&mut self, client: ClientId, said: Said<M::Event>) {
