@@ -41,6 +41,7 @@ use crate::{
 /// What a search should meet beside what all models of histories do: situations, then rules of other scopes.
 const WITNESSES: &[&str] = &[
     "elected",
+    "established",
     "given-up-in-vain",
     "second-election",
     "second-reign",
@@ -199,27 +200,30 @@ impl Peer {
         }
     }
 
-    fn judge_server(&self, view: &HostView) -> Verdict {
-        let mut verdict = self.rules.server(&view.server);
-        if let Some(word) = view.word.filter(|word| word.state != ServerState::Looking) {
+    fn judge_server(&self, host: &Host<Subject>) -> Verdict {
+        let server = host.view().expect("its state remembers");
+        let mut verdict = self.rules.server(&server);
+        if let Some(word) = host.peer().election().word().filter(|word| word.state != ServerState::Looking) {
             verdict = verdict.and(self.holds("F-3", leader_votes(word.vote.leader, &self.voters()), || {
-                format!("server {} has {} for a leader, which has no vote", view.server.id, word.vote.leader)
+                format!("server {} has {} for a leader, which has no vote", server.id, word.vote.leader)
             }));
             verdict.witnesses |= self.rules.bit("elected");
         }
         verdict
     }
 
-    fn judge_record(&self, record: &RecordView) -> Verdict {
+    fn judge_record(&self, record: &Record) -> Verdict {
         let votes: Vec<_> = record.offered.iter().copied().collect();
         let ordered = is_strict_total_order(&votes, |one, other| outranks(self.rules.quorum(), one, other));
         let mut verdict = self.rules.record(&record.history);
         if votes.len() > 1 {
             verdict = verdict.and(self.holds("F-1", ordered, || format!("the votes {votes:?} have no best")));
         }
-        if record.history.reigns().len() > 1 {
-            verdict.witnesses |= self.rules.bit("second-reign");
-        }
+        let met = |met: bool, name: &str| if met { self.rules.bit(name) } else { 0 };
+        let reigns = record.history.reigns().len();
+        verdict.witnesses |= met(reigns > 0, "established")
+            | met(reigns > 1, "second-reign")
+            | met(record.acknowledged_before_a_reign(), "acknowledged-before-a-reign");
         verdict
     }
 
@@ -334,17 +338,11 @@ impl Model for Peer {
         }
     }
 
-    fn judge_part(&self, slot: usize, part: &Part) -> Verdict {
-        match (part, self.view(slot, part)) {
-            (Part::Record(record), Some(View::Record(view))) => {
-                let mut verdict = self.judge_record(&view);
-                if record.acknowledged_before_a_reign() {
-                    verdict.witnesses |= self.rules.bit("acknowledged-before-a-reign");
-                }
-                verdict
-            }
-            (_, Some(View::Server(view))) => self.judge_server(&view),
-            (_, Some(View::Client(_) | View::Record(_)) | None) => Verdict::default(),
+    fn judge_part(&self, _: usize, part: &Part) -> Verdict {
+        match part {
+            Part::Host(host) => self.judge_server(host),
+            Part::Record(record) => self.judge_record(record),
+            Part::Link(_) | Part::Mesh(_) | Part::Client(_) | Part::Budget(_) => Verdict::default(),
         }
     }
 

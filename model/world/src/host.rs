@@ -6,7 +6,7 @@
 
 mod sink;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use protocol::{
     Note, Notification, Peer, Role, ServerState, Ticket, Timer,
@@ -161,18 +161,18 @@ impl<M: Machine> Default for Happened<M> {
     }
 }
 
-impl<M: Replica> Image<M::Txn> for Box<M> {
+impl<M: Replica> Image<M::Txn> for Arc<M> {
     fn empty() -> Self {
         Self::default()
     }
 
     fn replay(&mut self, zxid: Zxid, txn: &M::Txn) {
-        self.apply(zxid, txn, &mut M::Watches::default(), &mut |_, _| {});
+        Self::make_mut(self).apply(zxid, txn, &mut M::Watches::default(), &mut |_, _| {});
     }
 }
 
-/// What outlives the process.
-pub type HostDisk<M> = Disk<<M as Machine>::Txn, Box<M>>;
+/// What outlives the process. Copies of a disk share their snapshots.
+pub type HostDisk<M> = Disk<<M as Machine>::Txn, Arc<M>>;
 
 /// One server.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -197,7 +197,7 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// The rule that its start breaks.
     pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
-        let disk = Disk::holding(Some((state.last_processed(), Box::new(state))));
+        let disk = Disk::holding(Some((state.last_processed(), Arc::new(state))));
         let mut happened = Happened::default();
         let mut host = Self::start(config, pace, 0, disk, &mut happened)?;
         host.settle(&mut happened)?;
@@ -251,8 +251,19 @@ impl<M: Replica> Host<M> {
 
     /// This server as the rules see it; none if its state does not remember.
     pub fn view(&self) -> Option<ServerView> {
+        let mut view = self.view_of_order()?;
+        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
+        if !self.booting && !self.disk.in_flux() {
+            let replayed = self.disk.replayed(self.state.last_processed());
+            (view.state, view.replayed) = (view::hash_of(&self.state), view::hash_of(&replayed));
+        }
+        Some(view)
+    }
+
+    /// The same without the digests of its state, which a rule about one server compares.
+    pub fn view_of_order(&self) -> Option<ServerView> {
         let state = self.state.history()?.to_vec();
-        let history = |image: Option<&Box<M>>| {
+        let history = |image: Option<&Arc<M>>| {
             image.and_then(|image| image.history()).map(<[Entry]>::to_vec).unwrap_or_default()
         };
         let entry = |(zxid, txn): &(Zxid, M::Txn)| Entry { zxid: *zxid, digest: view::hash_of(txn) };
@@ -267,11 +278,7 @@ impl<M: Replica> Host<M> {
         }
         let mut logged = history(self.disk.snapshot().map(|(_, image)| image));
         logged.extend(self.disk.appended().map(entry));
-        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
-        let states = (!self.disk.in_flux()).then(|| {
-            let replayed = self.disk.replayed(self.state.last_processed());
-            (view::hash_of(&self.state), view::hash_of(&replayed))
-        });
+        let states = (!self.disk.in_flux()).then_some((0, 0));
         Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
     }
 
@@ -281,7 +288,7 @@ impl<M: Replica> Host<M> {
     /// The rule that the step breaks.
     pub fn step(&mut self, event: &HostEvent<M>) -> Result<Happened<M>, Fault> {
         let mut happened = Happened::default();
-        let (held, before) = (self.held(), self.view());
+        let (held, before) = (self.held(), self.view_of_order());
         match event {
             HostEvent::Input(input) => self.input(input.clone(), &mut happened)?,
             HostEvent::Read(from, Wire::Packet(packet)) => {
@@ -300,7 +307,7 @@ impl<M: Replica> Host<M> {
             HostEvent::Crash(keep) => self.crash(*keep, &mut happened)?,
         }
         self.settle(&mut happened)?;
-        if let (Some(before), Some(after)) = (before, self.view()) {
+        if let (Some(before), Some(after)) = (before, self.view_of_order()) {
             if self.local_rules {
                 judge::step(&before, &after, &mut happened.tested)?;
             }
@@ -332,7 +339,8 @@ impl<M: Replica> Host<M> {
         mut disk: HostDisk<M>,
         happened: &mut Happened<M>,
     ) -> Result<Self, Fault> {
-        let Start { recovered, mut state, cut } = disk.start(config.zab.window).map_err(refused)?;
+        let Start { recovered, state, cut } = disk.start(config.zab.window).map_err(refused)?;
+        let mut state = Box::new(Arc::unwrap_or_clone(state));
         if cut {
             happened.sights.insert(Sight::TornTailKept);
         }
@@ -393,11 +401,14 @@ impl<M: Replica> Host<M> {
         let Watcher { claims, breaches, established, looked, .. } = watch;
         self.booting &= !looked;
         self.judge(claims, &breaches, votes, happened)?;
-        if let Some(view) = self.view() {
+        let delivered = led && self.peer.zab().committed() != committed;
+        if (established.is_some() || delivered)
+            && let Some(view) = self.view_of_order()
+        {
             if let Some(epoch) = established {
                 happened.ghost.push(GhostChange::Establish(epoch, self.id(), view.logged.clone()));
             }
-            if led && self.peer.zab().committed() != committed {
+            if delivered {
                 happened.ghost.push(GhostChange::Commit(self.id(), view.delivered));
             }
         }
@@ -406,7 +417,7 @@ impl<M: Replica> Host<M> {
         }
         if reload {
             let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
-            self.state = state;
+            *self.state = Arc::unwrap_or_clone(state);
             self.input(Input::Reloaded(recovered), happened)?;
         }
         Ok(())
@@ -431,7 +442,8 @@ impl<M: Replica> Host<M> {
         if !self.local_rules || (claims.is_empty() && breaches.is_empty()) {
             return Ok(());
         }
-        self.view().map_or(Ok(()), |view| judge::words(&view, &claims, breaches, &mut happened.tested))
+        self.view_of_order()
+            .map_or(Ok(()), |view| judge::words(&view, &claims, breaches, &mut happened.tested))
     }
 
     /// A server that comes to rest holds what a start would load.
@@ -440,7 +452,7 @@ impl<M: Replica> Host<M> {
             return Ok(());
         }
         let start = self.disk.reload(self.config.zab.window).map_err(refused)?;
-        if start.state == self.state {
+        if *start.state == *self.state {
             return Ok(());
         }
         let (held, loaded) = (self.state.last_processed(), start.state.last_processed());

@@ -310,9 +310,9 @@ pub struct RecordView {
 }
 
 impl HostView {
-    /// Of this server.
+    /// Of this server, without the digests of its state.
     pub fn of(host: &Host<Subject>) -> Self {
-        let server = host.view().expect("its state remembers");
+        let server = host.view_of_order().expect("its state remembers");
         Self { server, word: host.peer().election().word() }
     }
 

@@ -1,6 +1,6 @@
 //! Takes what a peer asks for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer,
@@ -131,7 +131,7 @@ impl<M: Replica> Effects<M> for Sink<'_, M> {
     }
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M) {
-        self.disk.save_snapshot(ticket, label, Box::new(machine.reloaded()));
+        self.disk.save_snapshot(ticket, label, Arc::new(machine.reloaded()));
     }
 
     fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
