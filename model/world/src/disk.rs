@@ -350,12 +350,15 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         Ok(self.state_of(&plan, false))
     }
 
-    /// The same as the snapshot that it stands on, if there is one, and the transactions behind that.
+    /// The same as the snapshot that it stands on, if there is one, and what `tell` makes of the transactions behind it.
     ///
     /// # Errors
     /// The start would be refused.
-    pub(crate) fn durable_log(&self) -> Result<(Option<&S>, Vec<(Zxid, T)>), Refusal> {
-        let plan = recover(recovery_config(), &self.found(false))?;
+    pub(crate) fn durable_log<U: Clone>(
+        &self,
+        tell: impl Fn(&T) -> U,
+    ) -> Result<(Option<&S>, Vec<(Zxid, U)>), Refusal> {
+        let plan = recover(recovery_config(), &self.found_as(false, tell))?;
         let snapshot = self.snapshot().filter(|(label, _)| Some(*label) == plan.snapshot);
         Ok((snapshot.map(|(_, state)| state), plan.replay))
     }
@@ -415,14 +418,19 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     }
 
     fn found(&self, with_unsynced: bool) -> Found<T> {
-        let mut records: Vec<_> = self.log.durable.iter().cloned().map(Some).collect();
+        self.found_as(with_unsynced, T::clone)
+    }
+
+    fn found_as<U: Clone>(&self, with_unsynced: bool, tell: impl Fn(&T) -> U) -> Found<U> {
+        let entry = |(zxid, txn): &(Zxid, T)| Some((*zxid, tell(txn)));
+        let mut records: Vec<_> = self.log.durable.iter().map(entry).collect();
         let mut synced = records.len();
         let mut label = self.reach();
         let (mut accepted, mut current) = (self.accepted.durable, self.current.durable);
         if with_unsynced {
             for op in &self.log.unsynced {
                 match op {
-                    LogOp::Append(_, entry) => records.push(Some(entry.clone())),
+                    LogOp::Append(_, logged) => records.push(entry(logged)),
                     LogOp::Hole => records.push(None),
                     LogOp::Truncate(_, last) => {
                         records.retain(|record| record.as_ref().is_some_and(|(zxid, _)| zxid <= last));
@@ -441,7 +449,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
             current = self.current.visible();
         }
         let segment = segment(&records);
-        let mark = |segment: &Segment<T>| Mark { segment: segment.first, offset: offset(synced) };
+        let mark = |segment: &Segment<U>| Mark { segment: segment.first, offset: offset(synced) };
         Found {
             snapshots: vec![Snapshot { label, verdict: SnapshotVerdict::Valid }],
             synced: segment.as_ref().filter(|_| synced > 0).map(mark),
