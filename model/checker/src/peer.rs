@@ -227,16 +227,13 @@ impl Peer {
         verdict
     }
 
-    /// F-4: what a vote says of the proposed leader, that server has said of itself.
+    /// F-4: what a vote says of the proposed leader was on that leader's disk when it came to look for one.
     fn judge_vote(&self, view: &HostView, record: &RecordView) -> Verdict {
         let Some(word) = view.word.filter(|word| word.state == ServerState::Looking) else {
             return Verdict::default();
         };
-        if word.vote.leader == view.server.id {
-            return Verdict::default();
-        }
         self.holds("F-4", record.offered.contains(&word.vote), || {
-            format!("server {} votes for {:?}, which nobody offered", view.server.id, word.vote)
+            format!("server {} votes for {:?}; offered were {:?}", view.server.id, word.vote, record.offered)
         })
     }
 

@@ -130,6 +130,11 @@ fn whole_peers(name: &'static str, bounds: peer::Bounds, expects: &'static [&'st
     Row { name, setup: Setup::Peer(bounds), expects, traps: false }
 }
 
+/// Two whole peers whose disks take their time.
+fn pair() -> peer::Bounds {
+    peer::Bounds { servers: 2, eager: false, connections: 2, writes: 2, ..peer::Bounds::default() }
+}
+
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
     let config = election::Config { votes: votes.to_vec(), rounds: 2, relooks, crashes, breaks: 0, epochs };
@@ -210,6 +215,28 @@ fn quick() -> Vec<Row> {
     ]
 }
 
+/// What a cold start meets, up to a write that its client was told of.
+const COLD: &[&str] = &[
+    "diff",
+    "joiner-with-outstanding",
+    "elected",
+    "established",
+    "given-up-in-vain",
+    "second-election",
+    "session-opened",
+    "acknowledged",
+    "acknowledged-at-a-follower",
+    "R-2",
+    "R-3",
+    "R-6",
+    "S-7",
+    "S-8",
+    "S-13",
+    "F-1",
+    "F-3",
+    "F-4",
+];
+
 /// The same with so many PINGs.
 fn with_pings(mut row: Row, pings: u8) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
@@ -278,7 +305,8 @@ fn standard() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
-        whole_peers("cold", peer::Bounds::default(), &[]),
+        whole_peers("cold", peer::Bounds { looks: 4, ..peer::Bounds::default() }, COLD),
+        whole_peers("cold-async", peer::Bounds { eager: false, ..peer::Bounds::default() }, COLD),
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
@@ -339,5 +367,10 @@ fn mutants() -> Vec<Row> {
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
         session("moves-leaders", [1, 0, 1], &[]),
+        whole_peers(
+            "peer-pair",
+            peer::Bounds { looks: 4, crashes: 1, connections: 1, writes: 1, ..pair() },
+            &[],
+        ),
     ]
 }

@@ -1,7 +1,7 @@
 //! How transitions are carried out: what happens to one part, and what that asks of others.
 
-use protocol::{Note, Notification, ServerState, Timer, peer::Input};
-use spec::ServerId;
+use protocol::{Note, Timer, Vote, peer::Input};
+use spec::{ServerId, Zxid};
 use world::{Happened, Host, HostEvent, Link, LinkChange, Side, Step};
 
 use super::{
@@ -187,9 +187,8 @@ impl Peer {
             let record = super::record(board.part(self.record_slot()));
             self.rules.forgetting(&views.0, &views.1, &record.history)?;
         }
-        self.count_looks(board, &happened.notes)?;
+        self.count_looks(board, slot, &happened.notes)?;
         for (to, said) in &happened.votes {
-            self.offer(board, me, said)?;
             board.change(self.mesh_slot(me, *to), Change::Mesh(MeshChange::Send(*said)))?;
         }
         for wish in &happened.net {
@@ -213,11 +212,12 @@ impl Peer {
         notes.iter().map(named).fold(0, |bits, bit| bits | bit)
     }
 
-    fn count_looks<B: Board<Self>>(&self, board: &mut B, notes: &[Note]) -> Result<(), Broken> {
+    fn count_looks<B: Board<Self>>(&self, board: &mut B, slot: usize, notes: &[Note]) -> Result<(), Broken> {
         let looks = notes.iter().filter(|note| matches!(note, Note::Looking { .. })).count();
         if looks == 0 {
             return Ok(());
         }
+        self.offer(board, slot)?;
         let looks = u8::try_from(looks).expect("a step is short");
         self.spend(board, Spend::Looks(looks))?;
         let used = super::budget(board.part(self.budget_slot())).looks;
@@ -227,12 +227,15 @@ impl Peer {
         Ok(())
     }
 
-    fn offer<B: Board<Self>>(&self, board: &mut B, me: ServerId, said: &Notification) -> Result<(), Broken> {
-        let own = said.state == ServerState::Looking && said.vote.leader == me;
-        if own && !super::record(board.part(self.record_slot())).offered.contains(&said.vote) {
-            self.note(board, RecordChange::Offer(said.vote))?;
+    /// What a server that comes to look for a leader has to offer: what is on its disk.
+    fn offer<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
+        let server = host(board.part(slot)).view_of_order().expect("its state remembers");
+        let zxid = server.durable.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+        let vote = Vote { epoch: server.current.durable, zxid: Some(zxid), leader: server.id };
+        if super::record(board.part(self.record_slot())).offered.contains(&vote) {
+            return Ok(());
         }
-        Ok(())
+        self.note(board, RecordChange::Offer(vote))
     }
 
     fn note<B: Board<Self>>(&self, board: &mut B, change: RecordChange) -> Result<(), Broken> {

@@ -140,7 +140,7 @@ pub struct Record {
     pub history: history::Record,
     /// Whose requests the committed writes were.
     writes: Vec<Answered>,
-    /// Every vote that a server ever gave for itself.
+    /// What servers had to offer, each time that one came to look for a leader.
     pub offered: BTreeSet<Vote>,
     /// How many epochs were established when the first write was acknowledged.
     acknowledged_in: Option<usize>,
@@ -160,7 +160,7 @@ pub enum RecordChange {
     Ghost(GhostChange),
     /// What a leader holds for committed, in full.
     Commit(Stretch<Txn>),
-    /// A server votes for itself.
+    /// A server comes to look for a leader, with this on its disk.
     Offer(Vote),
     /// A client is told of this place.
     Show(Zxid),
@@ -305,7 +305,7 @@ pub struct HostView {
 pub struct RecordView {
     /// Established epochs, and what is committed.
     pub history: history::Record,
-    /// Every vote that a server ever gave for itself.
+    /// What servers had to offer, each time that one came to look for a leader.
     pub offered: BTreeSet<Vote>,
 }
 
