@@ -206,6 +206,37 @@ fn quick() -> Vec<Row> {
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
         session("leaders", [0, 0, 1], SEEN_LEADING),
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
+        // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
+        whole_peers(
+            "cold-election",
+            peer::Bounds { connections: 0, writes: 0, ..peer::Bounds::default() },
+            &["elected", "established", "given-up-in-vain", "second-election", "R-6", "F-1", "F-3", "F-4"],
+        ),
+        whole_peers(
+            "pair",
+            peer::Bounds { looks: 4, crashes: 1, ..pair() },
+            &[
+                "torn-tail-kept-in-part",
+                "crash-image-recovered",
+                "second-reign",
+                "session-opened",
+                "session-moved",
+                "acknowledged",
+                "acknowledged-at-a-follower",
+                "acknowledged-before-a-reign",
+                "R-2",
+                "R-3",
+                "S-5",
+                "S-7",
+                "S-8",
+                "S-13",
+            ],
+        ),
+        whole_peers(
+            "pair-expiry",
+            peer::Bounds { eager: true, looks: 2, ticks: 4, writes: 1, ..pair() },
+            &["expired", "session-refused"],
+        ),
         // Who joins again is sent the whole state.
         of_scripts(
             session("snapshots", [0, 0, 1], &["leader-changed", "S-4"]),
@@ -307,6 +338,13 @@ fn standard() -> Vec<Row> {
     vec![
         whole_peers("cold", peer::Bounds { looks: 4, ..peer::Bounds::default() }, COLD),
         whole_peers("cold-async", peer::Bounds { eager: false, ..peer::Bounds::default() }, COLD),
+        // The second election behind a crash, without a client.
+        whole_peers(
+            "cold-crash",
+            peer::Bounds { looks: 4, crashes: 1, connections: 0, writes: 0, ..peer::Bounds::default() },
+            &["second-reign", "ackepoch-again", "two-live-leaders"],
+        ),
+        whole_peers("pair-faults", peer::Bounds { looks: 5, crashes: 1, breaks: 1, ..pair() }, &[]),
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
@@ -325,6 +363,19 @@ fn standard() -> Vec<Row> {
 fn deep() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    let calm = peer::Bounds::default();
+    let everything = peer::Bounds {
+        eager: false,
+        looks: 6,
+        resends: 1,
+        timeouts: 1,
+        pings: 1,
+        crashes: 1,
+        breaks: 1,
+        connections: 2,
+        writes: 2,
+        ..calm.clone()
+    };
     vec![
         zab("coarse-eager", Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab(
@@ -336,6 +387,8 @@ fn deep() -> Vec<Row> {
         zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
         session("everything", [1, 1, 1], &[]),
+        whole_peers("crash", peer::Bounds { looks: 6, crashes: 1, connections: 2, writes: 2, ..calm }, &[]),
+        whole_peers("everything", everything, &[]),
     ]
 }
 

@@ -138,7 +138,7 @@ impl Budget {
 pub struct Record {
     /// Established epochs, and what is committed.
     pub history: history::Record,
-    /// Whose requests the committed writes were.
+    /// Whose requests the committed writes were, by place.
     writes: Vec<Answered>,
     /// What servers had to offer, each time that one came to look for a leader.
     pub offered: BTreeSet<Vote>,
@@ -223,9 +223,11 @@ impl Record {
 
     fn write(&mut self, zxid: Zxid, txn: &Txn) {
         let origin = Tree::origin(txn);
-        let known = self.writes.iter().any(|write| write.zxid == zxid);
+        // A leader may have been sent the older ones as a whole state, and then it is another one that tells of them.
+        let place = self.writes.partition_point(|write| write.zxid < zxid);
+        let known = self.writes.get(place).is_some_and(|write| write.zxid == zxid);
         if origin.xid > 0 && !matches!(txn.body, TxnBody::Error { .. }) && !known {
-            self.writes.push(Answered { zxid, session: origin.session, xid: origin.xid });
+            self.writes.insert(place, Answered { zxid, session: origin.session, xid: origin.xid });
         }
     }
 }
