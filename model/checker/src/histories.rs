@@ -49,16 +49,16 @@ pub(crate) fn sequence(entries: &[Entry]) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     quorum: Quorum,
-    local_rules: bool,
+    local: bool,
     witnesses: Vec<&'static str>,
 }
 
 impl Rules {
-    /// Without `local_rules`, only those about histories are asked.
-    pub(crate) fn new(quorum: Quorum, local_rules: bool, also: &[&'static str]) -> Self {
+    /// Without `local`, only those about histories are asked.
+    pub(crate) fn new(quorum: Quorum, local: bool, also: &[&'static str]) -> Self {
         let named = SIGHTS.iter().map(|(name, _)| *name);
         let tested = tested_rules().map(|rule| rule.id);
-        Self { quorum, local_rules, witnesses: named.chain(tested).chain(also.iter().copied()).collect() }
+        Self { quorum, local, witnesses: named.chain(tested).chain(also.iter().copied()).collect() }
     }
 
     pub(crate) fn witnesses(&self) -> &[&'static str] {
@@ -85,7 +85,7 @@ impl Rules {
 
     fn judge(&self, ask: impl Fn(&Rule) -> Ruling, found: impl Fn() -> String) -> Verdict {
         let mut verdict = Verdict::default();
-        for rule in rule::all().filter(|rule| self.local_rules || rule.is_about_histories()) {
+        for rule in rule::all().filter(|rule| self.local || rule.is_about_histories()) {
             match ask(rule) {
                 Ruling::Holds => verdict.witnesses |= self.bit(rule.id),
                 Ruling::Broken if verdict.broken.is_none() => {

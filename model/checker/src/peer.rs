@@ -132,7 +132,9 @@ impl Peer {
         host.disk().may_finish().into_iter().for_each(|ticket| offer(Step::Finish { server, ticket }));
         if self.bounds.crashes > 0 {
             let images = host.disk().crash_images(self.bounds.torn);
-            images.into_iter().for_each(|keep| offer(Step::Crash { server, keep }));
+            for keep in images {
+                offer(Step::Crash { server, keep });
+            }
         }
     }
 
@@ -175,7 +177,7 @@ impl Peer {
     }
 
     /// Whether the bounds allow a step of the world.
-    fn allows<B: Board<Self>>(&self, board: &B, used: &Budget, step: &Step) -> bool {
+    fn allows<B: Board<Self>>(&self, board: &B, used: Budget, step: &Step) -> bool {
         match step {
             Step::Connect { leader, .. } => {
                 self.bounds.refusals || host(board.part(self.slot_of(*leader))).leads()
@@ -279,7 +281,7 @@ impl Model for Peer {
     }
 
     fn enabled<B: Board<Self>>(&self, board: &B, action: &Action) -> bool {
-        let used = budget(board.part(self.budget_slot()));
+        let used = *budget(board.part(self.budget_slot()));
         if used.looks > self.bounds.looks {
             return false;
         }
@@ -381,7 +383,7 @@ impl Model for Peer {
 
     /// Every bound is only ever compared with what is used of it.
     fn allows_all_of(&self, this: &Part, other: &Part) -> bool {
-        budget(this).allows_all_of(budget(other))
+        budget(this).allows_all_of(*budget(other))
     }
 
     fn witnesses(&self) -> &[&'static str] {

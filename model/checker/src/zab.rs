@@ -146,7 +146,7 @@ impl Zab {
         let settings = bounds.settings(&servers);
         let renamings = symmetry::renamings(servers.len(), bounds.symmetric);
         let rules = Rules::new(settings.quorum.clone(), bounds.local_rules, &[]);
-        Self { settings, servers, rules, renamings, bounds }
+        Self { bounds, settings, servers, rules, renamings }
     }
 
     /// The bounds.

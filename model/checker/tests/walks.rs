@@ -162,7 +162,7 @@ fn walk_elections(servers: usize, walks: u64) {
             }
             assert!(place < 3_000, "seed {seed} comes to no leader\n{}", walk.transcript());
             let choices = walk.state.possible(&model);
-            let action = chance.pick(&choices, weight).cloned().expect("a timer can always fire");
+            let action = chance.pick(&choices, weight).copied().expect("a timer can always fire");
             walk.step(action, seed);
         }
         met |= walk.witnesses;

@@ -103,6 +103,9 @@ pub(crate) enum Finished {
     Located(Option<Zxid>),
 }
 
+/// A snapshot, if there is one, and what stands behind it.
+type OnSnapshot<'a, S, U> = (Option<&'a S>, Vec<(Zxid, U)>);
+
 /// What a start reads.
 #[derive(Clone, Debug)]
 pub(crate) struct Start<T, S> {
@@ -357,7 +360,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     pub(crate) fn durable_log<U: Clone>(
         &self,
         tell: impl Fn(&T) -> U,
-    ) -> Result<(Option<&S>, Vec<(Zxid, U)>), Refusal> {
+    ) -> Result<OnSnapshot<'_, S, U>, Refusal> {
         let plan = recover(recovery_config(), &self.found_as(false, tell))?;
         let snapshot = self.snapshot().filter(|(label, _)| Some(*label) == plan.snapshot);
         Ok((snapshot.map(|(_, state)| state), plan.replay))

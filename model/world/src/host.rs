@@ -267,7 +267,7 @@ impl<M: Replica> Host<M> {
             image.and_then(|image| image.history()).map(<[Entry]>::to_vec).unwrap_or_default()
         };
         let entry = |(zxid, txn): &(Zxid, M::Txn)| Entry { zxid: *zxid, digest: view::hash_of(txn) };
-        let durable = self.disk.durable_log(|txn| view::hash_of(txn)).ok().map(|(image, log)| {
+        let durable = self.disk.durable_log(view::hash_of).ok().map(|(image, log)| {
             let mut durable = history(image);
             durable.extend(log.into_iter().map(|(zxid, digest)| Entry { zxid, digest }));
             durable

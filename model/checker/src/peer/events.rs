@@ -203,6 +203,7 @@ impl Peer {
         Ok(())
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a note that is no situation is only told")]
     fn noted(&self, notes: &[Note]) -> u64 {
         let named = |note: &Note| match note {
             Note::InVain { .. } => self.rules.bit("given-up-in-vain"),

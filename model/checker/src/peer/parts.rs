@@ -122,7 +122,7 @@ impl Budget {
     }
 
     /// Whether no more is used of anything.
-    pub(super) fn allows_all_of(&self, other: &Self) -> bool {
+    pub(super) fn allows_all_of(self, other: Self) -> bool {
         self.looks <= other.looks
             && self.resends <= other.resends
             && self.timeouts <= other.timeouts
