@@ -8,4 +8,5 @@ pub mod rows;
 pub mod run;
 pub mod session;
 pub mod trace;
+mod voters;
 pub mod zab;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     election,
     session::{self, Deed},
+    voters,
     zab::{Bounds, Tier},
 };
 
@@ -64,11 +65,13 @@ impl Setup {
             Self::Zab(bounds) => bounds.to_string(),
             Self::Session(bounds) => bounds.to_string(),
             Self::Election(config) => {
-                let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
+                let election::Config { votes, rounds, relooks, crashes, breaks, epochs, observers, groups } =
+                    config;
                 let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
                 format!(
-                    "votes {}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
-                    votes.join(" ")
+                    "votes {}{}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
+                    votes.join(" "),
+                    voters::text(*observers, groups)
                 )
             }
         }
@@ -124,9 +127,18 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
 
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
-    let config = election::Config { votes: votes.to_vec(), rounds: 2, relooks, crashes, breaks: 0, epochs };
+    let config = election::Config {
+        votes: votes.to_vec(),
+        rounds: 2,
+        relooks,
+        crashes,
+        breaks: 0,
+        epochs,
+        observers: 0,
+        groups: Vec::new(),
+    };
     // Nobody can hear of an epoch that is not established.
-    let known = election::WITNESSES.len() - usize::from(epochs == 0);
+    let known = election::PLAIN - usize::from(epochs == 0);
     Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
 

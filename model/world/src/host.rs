@@ -319,6 +319,7 @@ impl<M: Replica> fmt::Display for Host<M> {
         match self.peer.zab().role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
             Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
+            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
             None => f.write_str("looking")?,
         }
         if self.peer.is_serving() {

@@ -39,6 +39,7 @@ impl Server {
         let down = |durable: Epoch| Stored { memory: durable, durable };
         ServerView {
             id: self.id,
+            votes: !self.zab().is_observer(),
             part: Part::Down,
             serving: false,
             accepted: down(accepted),
@@ -84,7 +85,7 @@ impl Process {
     /// The promise that the process works with.
     fn accepted(&self) -> Epoch {
         match self.zab.role() {
-            Some((Role::Following(_), epoch)) => epoch.max(self.zab.accepted()),
+            Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(self.zab.accepted()),
             Some((Role::Leading, _)) | None => self.zab.accepted(),
         }
     }
@@ -98,7 +99,7 @@ impl Process {
         match self.zab.role() {
             None => Part::Looking,
             Some((Role::Leading, _)) => Part::Leading(phase),
-            Some((Role::Following(leader), _)) => Part::Following(leader, phase),
+            Some((Role::Following(leader) | Role::Observing(leader), _)) => Part::Following(leader, phase),
         }
     }
 }
