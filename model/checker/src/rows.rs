@@ -142,6 +142,42 @@ fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8
     Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
 
+/// Two voters and an observer, which has the most and may crash.
+fn election_observed(name: &'static str, votes: [(u32, u32); 3], crashes: u8) -> Row {
+    with_voters(election(name, votes, 1, crashes, 1), 1, Vec::new(), &["observer-joins", "observer-told"])
+}
+
+/// Three voters of these weights.
+fn election_weighed(name: &'static str, votes: [(u32, u32); 3], groups: Vec<Vec<u32>>) -> Row {
+    with_voters(election(name, votes, 1, 0, 1), 0, groups, &["weight-decides"])
+}
+
+/// The same with other voters.
+fn with_voters(row: Row, observers: u8, groups: Vec<Vec<u32>>, expects: &'static [&'static str]) -> Row {
+    match row.setup {
+        Setup::Election(config) => {
+            let config = election::Config { observers, groups, ..config };
+            Row { setup: Setup::Election(config), expects, ..row }
+        }
+        Setup::Zab(_) | Setup::Session(_) => row,
+    }
+}
+
+/// The same with so many voters and one observer.
+fn observed(bounds: Bounds, voters: u8) -> Bounds {
+    Bounds { servers: voters + 1, observers: 1, ..bounds }
+}
+
+/// What an observer meets.
+const OBSERVING: &[&str] = &[
+    "diff",
+    "joined-behind",
+    "observer-informed",
+    "inform-while-joining",
+    "ObserverNeverLeads",
+    "ObserverLogsCommitted",
+];
+
 fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'static [&'static str]) -> Row {
     let bounds = session::Bounds { moves, ticks, changes, ..session::Bounds::default() };
     Row { name, setup: Setup::Session(bounds), expects, traps: false }
@@ -199,7 +235,46 @@ fn quick() -> Vec<Row> {
             ],
         ),
         // Dials to servers that do not lead are let through and turned away.
-        zab("refusals", Bounds { refusals: true, ..fine }, met),
+        zab("refusals", Bounds { refusals: true, ..fine.clone() }, met),
+        // Two voters and an observer; then three, where a leader is deposed while the observer learns from it.
+        zab(
+            "observer-eager",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-async",
+            Bounds { eager: false, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-of-three",
+            Bounds { crashes: 1, timeouts: 1, ..observed(coarse.clone(), 3) },
+            &["observer-informed", "two-live-leaders", "ObserverNeverLeads", "ObserverLogsCommitted"],
+        ),
+        zab(
+            "observer-snap",
+            Bounds {
+                window: 0,
+                log_sync: false,
+                txns: 2,
+                breaks: 1,
+                crashes: 1,
+                timeouts: 0,
+                ..observed(coarse.clone(), 2)
+            },
+            &["snap", "observer-informed"],
+        ),
+        election_observed("observer", [(1, 1), (1, 1), (2, 9)], 1),
+        // One voter that decides alone; then two groups, which must agree.
+        zab("weights", Bounds { crashes: 1, groups: vec![vec![3, 1, 1]], ..fine }, &["trunc", "snap"]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 1, groups: vec![vec![2, 1], vec![1]], ..coarse },
+            &["trunc", "snap"],
+        ),
+        // The one with the most may not lead, and another one outweighs half of the voters.
+        election_weighed("weights", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]),
         // One fault of each kind, with every script.
         session("moves", [1, 0, 0], SEEN_MOVING),
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
@@ -287,6 +362,30 @@ fn standard() -> Vec<Row> {
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, breaks: 1, ..coarse }, &[]),
         zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine }, &[]),
+        zab(
+            "observer-of-three",
+            Bounds {
+                elections: 3,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 0,
+                ..observed(Bounds { tier: Tier::Coarse, ..Bounds::default() }, 3)
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
+        zab(
+            "two-observers",
+            Bounds {
+                servers: 4,
+                observers: 2,
+                tier: Tier::Coarse,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 1,
+                ..Bounds::default()
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
         session("moves-leaders", [1, 0, 1], &[]),
@@ -333,6 +432,19 @@ fn mutants() -> Vec<Row> {
         zab("crashes", Bounds { elections: 3, crashes: 2, ..calm.clone() }, &[]),
         zab("slow-faults", Bounds { elections: 3, crashes: 1, breaks: 1, timeouts: 1, ..slow.clone() }, &[]),
         zab("slow-crashes", Bounds { elections: 3, crashes: 2, ..slow }, &[]),
+        zab(
+            "observing",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(calm.clone(), 2) },
+            &["observer-informed"],
+        ),
+        zab("weights", Bounds { elections: 3, crashes: 2, groups: vec![vec![3, 1, 1]], ..calm.clone() }, &[]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 2, groups: vec![vec![2, 1], vec![1]], ..calm.clone() },
+            &[],
+        ),
+        Row { expects: &[], ..election_observed("observer", [(1, 1), (1, 1), (2, 9)], 0) },
+        Row { expects: &[], ..election_weighed("weightless", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]) },
         zab("new-link", Bounds { elections: 1, breaks: 1, ..calm }, &["step-down-for-new-link"]),
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },

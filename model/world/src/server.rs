@@ -123,8 +123,6 @@ pub enum Sight {
     Informed,
     /// An observer is told what is decided between NEWLEADER and UPTODATE.
     InformWhileJoining,
-    /// An observer learns from a leader that is deposed by the epoch that it has promised itself.
-    ObserverWentBack,
     /// A follower serves that was brought up to date by transactions of the synchronisation.
     JoinedBehind,
     /// A truncation removes something.
@@ -345,12 +343,6 @@ impl<'a> Run<'a> {
                 self.input(server, Input::Message { from, message: message.clone() })?;
                 if matches!(message, Message::Inform { .. }) {
                     self.sight_inform(server.zab());
-                }
-                if server.zab().is_observer()
-                    && server.zab().is_past_discovery()
-                    && server.zab().role().is_some_and(|(_, epoch)| epoch < server.zab().accepted())
-                {
-                    self.outcome.sights.insert(Sight::ObserverWentBack);
                 }
                 let joining = server.zab().joined().is_some() && !server.zab().is_serving();
                 if joining && server.process.outstanding && matches!(message, Message::Commit { .. }) {

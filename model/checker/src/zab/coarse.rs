@@ -48,10 +48,7 @@ impl Zab {
 
     pub(super) fn may_join<B: Board<Self>>(&self, board: &B, learner: ServerId, leader: ServerId) -> bool {
         let (slot, leader) = (self.slot_of(learner), server(board.part(self.slot_of(leader))));
-        let learner = server(board.part(slot)).zab();
-        // An observer goes back to a leader that it has not left (rule Z-20).
-        let bound = if learner.is_observer() { learner.current() } else { learner.accepted() };
-        let behind = bound <= leader.zab().accepted();
+        let behind = server(board.part(slot)).zab().accepted() <= leader.zab().accepted();
         behind && leader.leads()
     }
 

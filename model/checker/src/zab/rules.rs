@@ -17,7 +17,7 @@ use super::{View, Zab};
 use crate::engine::{Broken, Verdict};
 
 /// What a search of `zab` should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 17] = [
+const SIGHTS: [(&str, Option<Sight>); 16] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -34,7 +34,6 @@ const SIGHTS: [(&str, Option<Sight>); 17] = [
     ("two-live-leaders", None),
     ("observer-informed", Some(Sight::Informed)),
     ("inform-while-joining", Some(Sight::InformWhileJoining)),
-    ("observer-went-back", Some(Sight::ObserverWentBack)),
 ];
 
 /// The named situations, then every rule that a model can test: its premise was given.

@@ -227,7 +227,9 @@ impl Leader {
     }
 
     /// FOLLOWERINFO or OBSERVERINFO. The epoch is chosen above every promise that is heard of, that of an observer too,
-    /// or it could not join; only those of voters are counted (rule Z-20).
+    /// or it could not join; only those of voters are counted. An observer is told of the epoch when it is established:
+    /// so nothing reaches it that is not decided, it unseats nobody by what it has, and it promises no epoch that comes
+    /// to nothing and would keep it from the leader that there is (rule Z-20).
     fn on_introduction<T: Clone>(
         &mut self,
         core: &mut Core<T>,
@@ -242,11 +244,11 @@ impl Leader {
             }
             _ => return Err(Violation::BadState),
         }
+        let votes = core.config.quorum.is_voter(from);
         match self.stage {
             Stage::Gathering => {
                 // A server that names an epoch at the end of all has not come to it by elections.
                 // Nor is an observer to use the last epoch up, which nobody leads (Z-4).
-                let votes = core.config.quorum.is_voter(from);
                 let above = accepted.checked_next().filter(|above| votes || *above != Epoch::LAST);
                 self.epoch = self.epoch.max(above.ok_or(Violation::BadState)?);
                 if votes {
@@ -255,6 +257,7 @@ impl Leader {
                 }
             }
             Stage::Promising => {}
+            Stage::Electing | Stage::SavingCurrent | Stage::Synchronising if !votes => {}
             Stage::Electing | Stage::SavingCurrent | Stage::Synchronising | Stage::Broadcasting => {
                 self.tell(from, out);
             }
@@ -294,11 +297,7 @@ impl Leader {
             }
             _ => return self.judge(core, from, Err(Violation::BadState), out),
         }
-        let votes = core.config.quorum.is_voter(from);
         match (self.stage, current) {
-            // Whatever it has, an observer unseats nobody, and its promise is not counted. It is brought up to date
-            // when the epoch is established, so that nothing reaches it that is not decided (rule Z-20).
-            (Stage::Electing | Stage::SavingCurrent | Stage::Synchronising, _) if !votes => {}
             (Stage::Electing, Some(current)) => {
                 if (current, log.last) > (core.current, core.history.last()) {
                     out.note(Note::Outranked { by: from });
@@ -414,29 +413,15 @@ impl Leader {
             }
         }
         out.serve(Role::Leading, self.epoch);
-        self.synchronise_waiting(core, out);
+        self.tell_waiting(|id| !core.config.quorum.is_voter(id), out);
     }
 
-    /// Brings those up to date that have promised and wait for it: the voters once this server has saved the epoch,
-    /// the observers once it is established.
-    fn synchronise_waiting<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
-        let established = self.stage == Stage::Broadcasting;
-        let waiting: Vec<_> = self
-            .learners
-            .iter()
-            .filter(|(id, _)| established || core.config.quorum.is_voter(**id))
-            .filter_map(|(id, learner)| match learner.stage {
-                LearnerStage::Promised(log) => Some((*id, log)),
-                LearnerStage::Connected
-                | LearnerStage::Introduced
-                | LearnerStage::Told
-                | LearnerStage::Locating(_)
-                | LearnerStage::Synchronising(_)
-                | LearnerStage::Joined(_) => None,
-            })
-            .collect();
-        for (to, log) in waiting {
-            self.synchronise(core, to, log, out);
+    /// Tells those of the epoch that have introduced themselves and wait for it.
+    fn tell_waiting<T>(&mut self, whom: impl Fn(ServerId) -> bool, out: &mut impl Effects<T>) {
+        let waiting = self.learners.iter().filter(|(_, learner)| learner.stage == LearnerStage::Introduced);
+        let waiting: Vec<_> = waiting.map(|(id, _)| *id).filter(|id| whom(*id)).collect();
+        for to in waiting {
+            self.tell(to, out);
         }
     }
 
@@ -600,20 +585,27 @@ impl Leader {
             Pending::Accepted(_) => {
                 self.stage = Stage::Electing;
                 self.promises.insert(core.config.me);
-                let waiting: Vec<_> = self
-                    .learners
-                    .iter()
-                    .filter(|(_, learner)| learner.stage == LearnerStage::Introduced)
-                    .map(|(id, _)| *id)
-                    .collect();
-                for to in waiting {
-                    self.tell(to, out);
-                }
+                self.tell_waiting(|id| core.config.quorum.is_voter(id), out);
                 self.elect(core, out);
             }
             Pending::Current(_) => {
                 self.stage = Stage::Synchronising;
-                self.synchronise_waiting(core, out);
+                let waiting: Vec<_> = self
+                    .learners
+                    .iter()
+                    .filter_map(|(id, learner)| match learner.stage {
+                        LearnerStage::Promised(log) => Some((*id, log)),
+                        LearnerStage::Connected
+                        | LearnerStage::Introduced
+                        | LearnerStage::Told
+                        | LearnerStage::Locating(_)
+                        | LearnerStage::Synchronising(_)
+                        | LearnerStage::Joined(_) => None,
+                    })
+                    .collect();
+                for (to, log) in waiting {
+                    self.synchronise(core, to, log, out);
+                }
                 self.establish(core, out);
             }
             Pending::Recovered | Pending::Truncate(_) | Pending::Snapshot(_) | Pending::Locate(_) => {

@@ -157,9 +157,6 @@ impl<T: Clone> Learner<T> {
 
     /// A promise is kept once. Acknowledging an epoch that was promised before says so with no current epoch, for
     /// the first acknowledgement may have been counted by another leader of the same epoch number (rule Z-4).
-    ///
-    /// No quorum rests on what an observer has promised. So it goes back to a leader that it has promised to leave,
-    /// if it has not left it: nobody makes way for it, and it would stay away until the next election (rule Z-20).
     fn on_leader_info(
         &mut self,
         core: &mut Core<T>,
@@ -169,12 +166,11 @@ impl<T: Clone> Learner<T> {
         if self.stage != Stage::Introduced || epoch == Epoch::LAST {
             return Err(Violation::BadState);
         }
-        let bound = if core.config.is_observer() { core.current } else { core.accepted };
-        if epoch < bound {
+        if epoch < core.accepted {
             return Err(Violation::OldEpoch { found: epoch, accepted: core.accepted });
         }
         self.epoch = epoch;
-        if epoch <= core.accepted {
+        if epoch == core.accepted {
             self.stage = Stage::Promised;
             core.send_ack_epoch(self.leader, None, out);
         } else {
