@@ -284,7 +284,7 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         id: "observer-acks-count",
-        flaw: "an observer acknowledges what it is told, and its acknowledgement counts",
+        flaw: "an observer is sent proposals and acknowledges them, and that counts",
         shown: By(&["observing", HISTORIES]),
     },
     Mutant {
