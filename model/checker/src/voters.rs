@@ -12,9 +12,9 @@ pub(crate) fn quorum(voters: &[ServerId], groups: &[Vec<u32>]) -> Quorum {
     assert!(named == voters.len(), "{named} weights are given, for {} voters", voters.len());
     let mut rest = voters;
     let mut name = |weights: &Vec<u32>| {
-        let (names, behind) = rest.split_at(weights.len());
+        let (group, behind) = rest.split_at(weights.len());
         rest = behind;
-        names.iter().copied().zip(weights.iter().copied()).collect::<Vec<_>>()
+        group.iter().copied().zip(weights.iter().copied()).collect::<Vec<_>>()
     };
     let groups: Vec<_> = groups.iter().map(&mut name).collect();
     Quorum::hierarchical(groups).expect("bounds give some voter a weight")
