@@ -44,6 +44,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             done(run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call())
         }),
         part("quick", "every model within its quick budget", check_quick),
+        part("oracles", "what one model comes to, the next one allows", check_joins),
     ];
     if full {
         parts.extend(full_parts());
@@ -138,6 +139,14 @@ fn zabcheck(arguments: &[&str]) -> Result<Call> {
 
 fn check_quick() -> Result<String> {
     done(zabcheck(&["check", "--budget", "quick"])?.within(Duration::from_mins(8)).call())
+}
+
+fn check_joins() -> Result<String> {
+    let told = zabcheck(&["joins", "--json"])?.within(Duration::from_mins(8)).output()?;
+    let joins = told.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let count = |join: &Value| join["reached"].as_array().map_or(0, Vec::len);
+    let texts: Vec<_> = joins.iter().map(|join| format!("{} of {}", count(join), join["name"])).collect();
+    Ok(format!("outcomes: {}; each is allowed", texts.join(", ")))
 }
 
 /// Runs these mutants, or all.

@@ -2,6 +2,9 @@
 
 pub mod election;
 pub mod engine;
+mod histories;
+pub mod joins;
+pub mod peer;
 mod places;
 pub mod recorded;
 pub mod rows;
@@ -9,4 +12,5 @@ pub mod run;
 pub mod session;
 pub mod trace;
 mod voters;
+pub mod walks;
 pub mod zab;

@@ -4,8 +4,10 @@
 //! witness missing or a count changed.
 
 mod check;
+mod compare;
 mod mutants;
 mod play;
+mod walk;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -25,6 +27,8 @@ enum Command {
     Check(check::Check),
     /// Searches every row of a budget and records its counts in the source.
     Bless(check::Check),
+    /// Compares what one model comes to with what the next one takes for granted.
+    Joins(compare::Compare),
     /// Executes a saved counterexample again, and tells it.
     Replay {
         /// The file.
@@ -35,6 +39,8 @@ enum Command {
     },
     /// Plays a scenario script over the actors, and tells what happens.
     Play(play::Play),
+    /// Walks through a model at random, with all faults, and judges every state on the way.
+    Walk(walk::Walk),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
     Mutants(mutants::Mutants),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(false),
         Command::Bless(check) => check.run(true),
+        Command::Joins(joins) => joins.run(),
         Command::Replay { file, as_script } => {
             let tell = if as_script { checker::trace::as_script } else { checker::trace::replay };
             tell(&file).map(|text| {
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
             })
         }
         Command::Play(play) => play.run(),
+        Command::Walk(walk) => walk.run(),
         Command::Mutants(mutants) => mutants.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),

@@ -41,6 +41,8 @@ struct Mutant {
 enum Shown {
     /// By searching a row of the budget `mutants`, with these changes to it, as for `zabcheck check`.
     By(&'static [&'static str]),
+    /// By two such searches, each of them.
+    Twice(&'static [&'static str], &'static [&'static str]),
     /// By a scenario of `model/world/tests/scripts`: a rule about histories breaks, or a server that a sound actor
     /// brings to serve does not come to. For flaws that no search of a minute reaches.
     In(&'static str),
@@ -51,7 +53,7 @@ enum Shown {
     Allowed(&'static [&'static str]),
 }
 
-use Shown::{Allowed, By, In, Under};
+use Shown::{Allowed, By, In, Twice, Under};
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
@@ -180,7 +182,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "ack-before-fsync",
         flaw: "a proposal is acknowledged when it is logged",
-        shown: By(&["slow-crashes", HISTORIES]),
+        shown: Twice(&["slow-crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
         id: "ack-current-again",
@@ -230,7 +232,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "commit-without-quorum",
         flaw: "a proposal is committed on its leader's word alone",
-        shown: By(&["crashes", HISTORIES]),
+        shown: Twice(&["crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
         id: "cut-below-the-floor",
@@ -298,6 +300,20 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["observing", HISTORIES]),
     },
     Mutant {
+        id: "refused-at-once",
+        flaw: "a leader refuses a session without asking whether it still leads",
+        shown: By(&[
+            "expiry-leaders",
+            "--set",
+            "moves=1",
+            "--set",
+            "first=[\"set\"]",
+            "--set",
+            "second=[\"sync\"]",
+            HISTORIES,
+        ]),
+    },
+    Mutant {
         id: "rejoin-without-quorum",
         flaw: "a learner's new link takes the place of the old one, and the quorum is not counted again",
         shown: By(&["new-link", HISTORIES]),
@@ -336,6 +352,11 @@ const MUTANTS: &[Mutant] = &[
         id: "vote-before-sync",
         flaw: "a vote is given before what recovery read is synced",
         shown: By(&["slow-crashes", HISTORIES]),
+    },
+    Mutant {
+        id: "vote-of-the-promise",
+        flaw: "between Zab and the election, a vote comes to name the epoch promised, not the one joined",
+        shown: By(&["peer-pair", HISTORIES]),
     },
     Mutant {
         id: "weightless-leads",
@@ -431,12 +452,11 @@ impl Mutant {
         let scratch = Scratch::of(root)?;
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         let (rule, depth, states) = match self.shown {
-            By(search) => {
-                let reports = scratch.search(&scratch.build()?, search)?;
-                let caught = reports.iter().find(|report| report.caught().is_some());
-                let depth = caught.and_then(|report| report.steps).unwrap_or_default();
-                let states = reports.iter().map(|report| report.distinct).sum();
-                (caught.and_then(Report::caught), depth, states)
+            By(search) => scratch.catch(search)?,
+            Twice(first, second) => {
+                let (first, second) = (scratch.catch(first)?, scratch.catch(second)?);
+                let both = first.0.zip(second.0).map(|(one, other)| format!("{one}; {other}"));
+                (both, first.1, first.2 + second.2)
             }
             Allowed(search) => {
                 let reports = scratch.search(&scratch.build()?, search)?;
@@ -513,6 +533,15 @@ impl Scratch {
             bail!("the mutant does not build:\n{}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(target.join("mutant/zabcheck"))
+    }
+
+    /// By which rule a search catches the flaw, how deep, and within how many states.
+    fn catch(&self, search: &[&str]) -> anyhow::Result<(Option<String>, usize, usize)> {
+        let reports = self.search(&self.build()?, search)?;
+        let caught = reports.iter().find(|report| report.caught().is_some());
+        let depth = caught.and_then(|report| report.steps).unwrap_or_default();
+        let states = reports.iter().map(|report| report.distinct).sum();
+        Ok((caught.and_then(Report::caught), depth, states))
     }
 
     fn search(&self, program: &Path, search: &[&str]) -> anyhow::Result<Vec<Report>> {

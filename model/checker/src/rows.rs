@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    election,
+    election, peer,
     session::{self, Deed},
     voters,
     zab::{Bounds, Tier},
@@ -21,6 +21,8 @@ pub enum Setup {
     Election(election::Config),
     /// The `session` model.
     Session(session::Bounds),
+    /// The `peer` model.
+    Peer(peer::Bounds),
 }
 
 /// One search.
@@ -56,6 +58,7 @@ impl Setup {
             Self::Zab(_) => "zab",
             Self::Election(_) => "election",
             Self::Session(_) => "session",
+            Self::Peer(_) => "peer",
         }
     }
 
@@ -64,6 +67,7 @@ impl Setup {
         match self {
             Self::Zab(bounds) => bounds.to_string(),
             Self::Session(bounds) => bounds.to_string(),
+            Self::Peer(bounds) => bounds.to_string(),
             Self::Election(config) => {
                 let election::Config { votes, rounds, relooks, crashes, breaks, epochs, observers, groups } =
                     config;
@@ -125,6 +129,15 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
     Row { name, setup: Setup::Zab(bounds), expects, traps: false }
 }
 
+fn whole_peers(name: &'static str, bounds: peer::Bounds, expects: &'static [&'static str]) -> Row {
+    Row { name, setup: Setup::Peer(bounds), expects, traps: false }
+}
+
+/// Two whole peers whose disks take their time.
+fn pair() -> peer::Bounds {
+    peer::Bounds { servers: 2, eager: false, connections: 2, writes: 2, ..peer::Bounds::default() }
+}
+
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
     let config = election::Config {
@@ -159,7 +172,7 @@ fn with_voters(row: Row, observers: u8, groups: Vec<Vec<u32>>, expects: &'static
             let config = election::Config { observers, groups, ..config };
             Row { setup: Setup::Election(config), expects, ..row }
         }
-        Setup::Zab(_) | Setup::Session(_) => row,
+        Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => row,
     }
 }
 
@@ -296,6 +309,27 @@ fn of_other_voters() -> Vec<Row> {
         election_weighed("weights", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]),
     ]
 }
+/// What a cold start meets, up to a write that its client was told of.
+const COLD: &[&str] = &[
+    "diff",
+    "joiner-with-outstanding",
+    "elected",
+    "established",
+    "given-up-in-vain",
+    "second-election",
+    "session-opened",
+    "acknowledged",
+    "acknowledged-at-a-follower",
+    "R-2",
+    "R-3",
+    "R-6",
+    "S-7",
+    "S-8",
+    "S-13",
+    "F-1",
+    "F-3",
+    "F-4",
+];
 
 /// The same with so many PINGs.
 fn with_pings(mut row: Row, pings: u8) -> Row {
@@ -365,6 +399,8 @@ fn standard() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
+        whole_peers("cold", peer::Bounds { looks: 4, ..peer::Bounds::default() }, COLD),
+        whole_peers("cold-async", peer::Bounds { eager: false, ..peer::Bounds::default() }, COLD),
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
@@ -462,5 +498,10 @@ fn mutants() -> Vec<Row> {
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
         session("moves-leaders", [1, 0, 1], &[]),
+        whole_peers(
+            "peer-pair",
+            peer::Bounds { looks: 4, crashes: 1, connections: 1, writes: 1, ..pair() },
+            &[],
+        ),
     ]
 }

@@ -18,6 +18,7 @@ use world::script;
 use crate::{
     election::Election,
     engine::{Broken, Model, plain::Plain, search::Counterexample},
+    peer::Peer,
     rows::{Row, Setup},
     session::Session,
     zab::Zab,
@@ -124,6 +125,7 @@ pub fn replay(path: &Path) -> anyhow::Result<String> {
         Setup::Zab(bounds) => tell_again(&Zab::new(bounds.clone()), &header, &lines),
         Setup::Election(config) => tell_again(&Election::new(config.clone()), &header, &lines),
         Setup::Session(bounds) => tell_again(&Session::new(bounds.clone()), &header, &lines),
+        Setup::Peer(bounds) => tell_again(&Peer::new(bounds.clone()), &header, &lines),
     }
 }
 

@@ -7,34 +7,10 @@ use std::fmt::Write;
 
 use checker::{
     election::{self, Election},
-    engine::{Broken, Model, plain::Plain},
+    engine::{Broken, Model, plain::Plain, walk::Chance},
+    walks::{Plan, walk},
     zab::{Action, Bounds, Zab},
 };
-
-/// Marsaglia's xorshift; the seed must not be 0.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    /// One of the choices, each as likely as its weight says; none if all weigh nothing.
-    fn pick<A: Clone>(&mut self, choices: &[A], weight: impl Fn(&A) -> u64) -> Option<A> {
-        let total: u64 = choices.iter().map(&weight).sum();
-        let mut left = if total == 0 { return None } else { self.below(total) };
-        let fits = |choice: &&A| {
-            let weight = weight(choice);
-            let here = left < weight;
-            left = left.saturating_sub(weight);
-            here
-        };
-        choices.iter().find(fits).cloned()
-    }
-}
 
 struct Walk<'m, M: Model> {
     model: &'m M,
@@ -99,7 +75,7 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
     });
     let mut met = 0;
     for seed in 1..=walks {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut chance = Chance::new(seed);
         let (fault, disk) = (1 + chance.below(40), 30 + 90 * chance.below(4));
         let mut fashion = 1 + chance.below(servers);
         let mut walk = Walk::new(&model);
@@ -121,7 +97,7 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
                 | Action::Join { .. }
                 | Action::Read { .. } => 300,
             };
-            let Some(action) = chance.pick(&walk.state.possible(&model), weight) else { break };
+            let Some(action) = chance.pick(&walk.state.possible(&model), weight).cloned() else { break };
             walk.step(action, seed);
         }
         met |= walk.witnesses;
@@ -170,7 +146,7 @@ fn five_servers() {
 fn walk_elections(servers: usize, observers: u8, walks: u64) {
     let mut met = 0;
     for seed in 1..=walks {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut chance = Chance::new(seed);
         let mut level = || 1 + u32::from(chance.below(2) == 0);
         let votes = (0..servers).map(|_| (level(), level())).collect();
         let model = Election::new(election::Config {
@@ -209,7 +185,7 @@ fn walk_elections(servers: usize, observers: u8, walks: u64) {
             }
             assert!(place < 3_000, "seed {seed} comes to no leader\n{}", walk.transcript());
             let choices = walk.state.possible(&model);
-            let action = chance.pick(&choices, weight).expect("a timer can always fire");
+            let action = chance.pick(&choices, weight).cloned().expect("a timer can always fire");
             walk.step(action, seed);
         }
         met |= walk.witnesses;
@@ -240,4 +216,27 @@ fn elections_of_five_servers_heal() {
 #[test]
 fn elections_before_two_observers_heal() {
     walk_elections(5, 2, 500);
+}
+
+/// The short form of `zabcheck walk peer`.
+#[test]
+fn whole_peers() {
+    let plan = Plan { seed: 1, steps: 200_000, length: 1_000, jobs: 2 };
+    let walked = walk(plan, &|_| {});
+    if let Some(found) = walked.found {
+        panic!("walk {} with {} breaks {:?}", found.walk, found.bounds, found.path.broken);
+    }
+    assert!(walked.missing.is_empty(), "never met: {:?}", walked.missing);
+    assert!(walked.steps >= plan.steps, "{} steps", walked.steps);
+}
+
+/// A seed is a run, however many walk at once.
+#[test]
+fn a_seed_takes_the_same_walks() {
+    let walked = |jobs| {
+        let plan = Plan { seed: 5, steps: 20_000, length: 500, jobs };
+        let walked = walk(plan, &|_| {});
+        (walked.walks, walked.steps, walked.witnesses)
+    };
+    assert_eq!(walked(1), walked(2));
 }

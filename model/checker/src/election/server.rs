@@ -112,14 +112,21 @@ impl Server {
         self.word().is_some_and(|word| word.state == ServerState::Looking)
     }
 
-    pub(super) fn leads(&self) -> bool {
+    /// Whether it leads.
+    pub fn leads(&self) -> bool {
         self.word().is_some_and(|word| word.state == ServerState::Leading)
     }
 
-    pub(super) fn follows(&self) -> Option<ServerId> {
+    /// Whom it follows.
+    pub fn follows(&self) -> Option<ServerId> {
         let learns =
             |word: &Notification| matches!(word.state, ServerState::Following | ServerState::Observing);
         self.word().filter(learns).map(|word| word.vote.leader)
+    }
+
+    /// What it has to offer; it is on disk.
+    pub fn own(&self) -> Vote {
+        self.own
     }
 
     /// The epoch that it tells others who ask.

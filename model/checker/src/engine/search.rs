@@ -224,6 +224,27 @@ impl<'m, M: Model> Search<'m, M> {
         }
     }
 
+    /// How many states were found.
+    pub fn distinct(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Every state found, as the ids of its parts, slot by slot.
+    pub fn states(&self) -> impl Iterator<Item = &[u32]> {
+        let count = u32::try_from(self.states.len()).expect("fewer than 2^32 states");
+        (0..count).map(|index| self.states.get(index))
+    }
+
+    /// The part with this id.
+    pub fn part(&self, id: u32) -> &M::Part {
+        self.tables.part(id)
+    }
+
+    /// Every distinct change of a part that was computed: the part before, and the part behind. In no order.
+    pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
+        self.tables.changes()
+    }
+
     /// The number of transitions on a shortest path to a state.
     pub fn depth_of(&self, index: u32) -> u32 {
         // `levels[d + 1]` is the first state behind depth `d`; the first entry marks the initial state's own level.
@@ -349,6 +370,12 @@ impl Expander {
         self.here.copy_from_slice(ids);
     }
 
+    /// Whether the transition is enabled in `here`.
+    pub(crate) fn allows<M: Model>(&mut self, tables: &mut Tables<'_, M>, action: &M::Action) -> bool {
+        let model = tables.model;
+        model.enabled(&InternedBoard::new(tables, &mut self.here), action)
+    }
+
     /// Takes a transition from `here` to `after`, if it is enabled; also returns the witnesses met.
     pub(crate) fn step<M: Model>(
         &mut self,
@@ -383,7 +410,7 @@ impl Expander {
 
 /// Judges states, each distinct part, pair and combination of views once.
 #[derive(Debug)]
-struct Judge {
+pub(crate) struct Judge {
     /// The slots that have a view.
     slots: Vec<usize>,
     wholes: VectorSet,
@@ -392,7 +419,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new<M: Model>(initial: &[u32], tables: &mut Tables<'_, M>) -> Self {
+    pub(crate) fn new<M: Model>(initial: &[u32], tables: &mut Tables<'_, M>) -> Self {
         let slots: Vec<_> = (0..initial.len())
             .filter(|&slot| tables.model.view(slot, tables.part(initial[slot])).is_some())
             .collect();
@@ -400,7 +427,7 @@ impl Judge {
         Self { slots, wholes: VectorSet::new(length), pairs: FxHashSet::default(), views: vec![0; length] }
     }
 
-    fn judge<M: Model>(&mut self, ids: &[u32], tables: &mut Tables<'_, M>) -> Verdict {
+    pub(crate) fn judge<M: Model>(&mut self, ids: &[u32], tables: &mut Tables<'_, M>) -> Verdict {
         let mut verdict = Verdict::default();
         let mut viewed = 0;
         for (slot, &id) in ids.iter().enumerate() {

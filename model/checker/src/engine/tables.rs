@@ -191,6 +191,11 @@ impl<'m, M: Model> Tables<'m, M> {
         self.parts.get(id)
     }
 
+    /// Every distinct change that was computed: the part before, and the part behind. In no order.
+    pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
+        self.changes.iter().map(|((before, _), (after, _))| (self.part(*before), self.part(*after)))
+    }
+
     /// Whether one ledger allows all that another one does; without ledgers there is nothing to compare.
     pub(crate) fn allows_all_of(&self, this: &[u32], other: &[u32]) -> bool {
         this.iter().zip(other).all(|(this, other)| {
@@ -257,6 +262,11 @@ impl<'m, M: Model> Tables<'m, M> {
         let view = self.model.view(slot, self.parts.get(id)).map_or(0, |view| self.views.id(view) + 1);
         self.view_ids[slot].set(id, view);
         (view, true)
+    }
+
+    /// Lets every part count as never seen in any slot.
+    pub(crate) fn forget_views(&mut self) {
+        self.view_ids.iter_mut().for_each(|ids| *ids = ById::default());
     }
 
     /// The view with this id, as counted by [`Tables::view_id`].

@@ -1,0 +1,218 @@
+//! The joins: what one model takes for granted of another is what the other one comes to.
+//!
+//! The models are small because each replaces what the others search by an oracle: `zab` lets servers decide on their
+//! own whom to follow, and `session` lets an election with all that follows be one transition. Such an oracle must
+//! allow whatever the replaced model reaches, or a run of the whole could leave what was searched. Here both sides are
+//! searched, what they come to is brought into one form, and every outcome of the one is looked for among those of the
+//! other. The argument as a whole is in `spec/architecture.md`.
+
+mod delivered;
+mod elected;
+mod shown;
+
+use std::{collections::BTreeSet, fmt::Display};
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+
+pub use self::{delivered::Delivery, elected::Elected, shown::Shown};
+use crate::{
+    election::Election,
+    engine::{
+        Model,
+        search::{End, Limits, Options, Progress, Search},
+    },
+    rows::{Budget, Row, Setup},
+    session::Session,
+    zab::{Bounds, Zab},
+};
+
+/// What came of a join. Written as JSON, one object a join.
+#[derive(Clone, Debug, Serialize)]
+pub struct Join {
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold.
+    pub claim: &'static str,
+    /// The searches of the model that is replaced, and their distinct states.
+    pub reaching: Vec<(String, usize)>,
+    /// The searches of the model with the oracle, and their distinct states.
+    pub allowing: Vec<(String, usize)>,
+    /// The outcomes that the replaced model reaches.
+    pub reached: Vec<String>,
+    /// How many outcomes the oracle allows, as far as it was searched.
+    pub allowed: usize,
+    /// The outcomes that are reached and not allowed.
+    pub missing: Vec<String>,
+}
+
+/// What the searches of one side have come to.
+#[derive(Clone, Debug)]
+struct Side<O> {
+    searches: Vec<(String, usize)>,
+    outcomes: BTreeSet<O>,
+}
+
+impl<O: Ord> Side<O> {
+    fn new() -> Self {
+        Self { searches: Vec::new(), outcomes: BTreeSet::new() }
+    }
+}
+
+/// What the searches of a budget come to, for every join.
+#[derive(Debug)]
+pub struct Joins {
+    elections: Side<Elected>,
+    allowed_elections: Side<Elected>,
+    deliveries: Side<Delivery>,
+    allowed_deliveries: Side<Delivery>,
+    shown: Side<Shown>,
+    allowed_shown: Side<Shown>,
+}
+
+/// The oracle for elections at its widest: whoever looks may follow whomever it likes, also one that does not lead,
+/// and a server may be told to lead as often as there are servers.
+fn any_election() -> Row {
+    let bounds = Bounds { elections: 3, refusals: true, waiting: true, ..Bounds::default() };
+    Row { name: "any-election", setup: Setup::Zab(bounds), expects: &[], traps: false }
+}
+
+impl Joins {
+    /// Searches the rows of a budget, and the election oracle at its widest.
+    ///
+    /// # Errors
+    /// A search that breaks a rule or is cut: its outcomes are not all there are.
+    pub fn search(budget: Budget, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<Self> {
+        Self::of(&budget.rows(), &any_election(), tell)
+    }
+
+    /// The same of these rows, with this oracle for elections.
+    ///
+    /// # Errors
+    /// As [`Joins::search`].
+    pub fn of(rows: &[Row], oracle: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<Self> {
+        let mut joins = Self {
+            elections: Side::new(),
+            allowed_elections: Side::new(),
+            deliveries: Side::new(),
+            allowed_deliveries: Side::new(),
+            shown: Side::new(),
+            allowed_shown: Side::new(),
+        };
+        for row in rows {
+            joins.add(row, tell)?;
+        }
+        let Setup::Zab(bounds) = &oracle.setup else { anyhow::bail!("{} is no row of zab", oracle.name) };
+        let model = Zab::new(bounds.clone());
+        let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
+        joins.allowed_elections.searches.push((label(oracle), found.distinct()));
+        elected::of_zab(&found, &mut joins.allowed_elections.outcomes);
+        Ok(joins)
+    }
+
+    fn add(&mut self, row: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<()> {
+        let mut tell = |progress: &Progress| tell(row.name, progress);
+        match &row.setup {
+            Setup::Election(config) => {
+                let model = Election::new(config.clone());
+                let found = exhaust(&model, row, &mut tell)?;
+                self.elections.searches.push((label(row), found.distinct()));
+                elected::of_election(&found, &mut self.elections.outcomes);
+            }
+            Setup::Zab(bounds) => {
+                let model = Zab::new(bounds.clone());
+                let found = exhaust(&model, row, &mut tell)?;
+                let search = (label(row), found.distinct());
+                self.deliveries.searches.push(search.clone());
+                self.shown.searches.push(search);
+                delivered::of_zab(&found, &mut self.deliveries.outcomes);
+                shown::of_zab(&found, &mut self.shown.outcomes);
+            }
+            Setup::Session(bounds) => {
+                let mut states = 0;
+                for script in bounds.scripts() {
+                    let model = Session::new(script);
+                    let found = exhaust(&model, row, &mut tell)?;
+                    states += found.distinct();
+                    delivered::of_session(&found, &mut self.allowed_deliveries.outcomes);
+                    shown::of_session(&model, &found, &mut self.allowed_shown.outcomes);
+                }
+                self.allowed_deliveries.searches.push((label(row), states));
+                self.allowed_shown.searches.push((label(row), states));
+            }
+            // Nothing is replaced in it.
+            Setup::Peer(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Compares.
+    pub fn compare(&self) -> Vec<Join> {
+        vec![
+            join(
+                "election-zab",
+                "how servers stand to each other in `election`, `zab` lets them stand",
+                &self.elections,
+                &self.allowed_elections,
+                |one, allowed| allowed.contains(one),
+            ),
+            join(
+                "zab-session",
+                "every step of a server of which clients can tell in `zab` is a step of a server in `session`",
+                &self.deliveries,
+                &self.allowed_deliveries,
+                |one, allowed| allowed.contains(one),
+            ),
+            join(
+                "zab-clients",
+                "what two clients can be shown at once in `zab`, they can be shown in `session`",
+                &self.shown,
+                &self.allowed_shown,
+                |one, allowed| allowed.iter().any(|other| other.covers(one)),
+            ),
+        ]
+    }
+}
+
+fn label(row: &Row) -> String {
+    format!("{} {}", row.setup.model(), row.name)
+}
+
+fn join<O: Ord + Display>(
+    name: &'static str,
+    claim: &'static str,
+    reached: &Side<O>,
+    allowed: &Side<O>,
+    is_allowed: impl Fn(&O, &BTreeSet<O>) -> bool,
+) -> Join {
+    let missing = reached.outcomes.iter().filter(|outcome| !is_allowed(outcome, &allowed.outcomes));
+    Join {
+        name,
+        claim,
+        reaching: reached.searches.clone(),
+        allowing: allowed.searches.clone(),
+        reached: reached.outcomes.iter().map(ToString::to_string).collect(),
+        allowed: allowed.outcomes.len(),
+        missing: missing.map(ToString::to_string).collect(),
+    }
+}
+
+/// Every state of a model.
+fn exhaust<'m, M: Model>(
+    model: &'m M,
+    row: &Row,
+    tell: &mut dyn FnMut(&Progress),
+) -> anyhow::Result<Search<'m, M>> {
+    let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
+    let outcome = search.run(tell);
+    if let Some(found) = &outcome.counterexample {
+        return Err(anyhow::anyhow!("{}: {}", found.broken.rule, found.broken.why))
+            .with_context(|| format!("{} breaks a rule; look at it with `zabcheck check`", label(row)));
+    }
+    ensure!(
+        outcome.end == End::Exhausted,
+        "{} was cut before its end, so not all that it comes to is known",
+        label(row)
+    );
+    Ok(search)
+}

@@ -1,0 +1,153 @@
+//! What elections come to: how servers stand to each other, and whose history is ahead of whose.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+};
+
+use spec::{
+    Epoch, ServerId, Zxid,
+    history::{Part as Doing, ServerView},
+};
+
+use crate::{
+    election::{self, Election},
+    engine::search::Search,
+    zab::{self, Zab},
+};
+
+/// How a server stands to the others.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Stand {
+    /// Without a leader, or down.
+    Looks,
+    /// Leads.
+    Leads,
+    /// Follows the server at this place.
+    Follows(usize),
+}
+
+/// What a server is to an election: how it stands, and what its vote for itself would be.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+struct Candidate {
+    stand: Stand,
+    epoch: Epoch,
+    last: Zxid,
+}
+
+/// How all servers stand to each other: for each its stand, and how many histories are behind its own. Under the names
+/// that make it the least.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Elected(Vec<(Stand, usize)>);
+
+impl Elected {
+    fn of(candidates: &[Candidate]) -> Self {
+        let key = |one: &Candidate| (one.epoch, one.last);
+        let behind = |one: &Candidate| {
+            let lower: BTreeSet<_> = candidates.iter().map(key).filter(|other| *other < key(one)).collect();
+            lower.len()
+        };
+        let plain: Vec<_> = candidates.iter().map(|one| (one.stand, behind(one))).collect();
+        let least = orders(plain.len()).into_iter().map(|order| renamed(&plain, &order)).min();
+        Self(least.unwrap_or_default())
+    }
+}
+
+/// The same servers in another order: `order` names who comes to stand at each place.
+fn renamed(servers: &[(Stand, usize)], order: &[usize]) -> Vec<(Stand, usize)> {
+    let place = |of: usize| order.iter().position(|at| *at == of).unwrap_or(of);
+    let rename = |stand| match stand {
+        Stand::Follows(leader) => Stand::Follows(place(leader)),
+        Stand::Looks | Stand::Leads => stand,
+    };
+    order.iter().map(|at| servers[*at]).map(|(stand, behind)| (rename(stand), behind)).collect()
+}
+
+/// Every order of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let Some(last) = count.checked_sub(1) else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for order in orders(last) {
+        for at in 0..count {
+            let mut longer = order.clone();
+            longer.insert(at, last);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+impl fmt::Display for Elected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (stand, behind)) in self.0.iter().enumerate() {
+            let name = |place: usize| char::from(b"ABCDEFG"[place.min(6)]);
+            if place > 0 {
+                f.write_str(", ")?;
+            }
+            match stand {
+                Stand::Looks => write!(f, "{} looks", name(place))?,
+                Stand::Leads => write!(f, "{} leads", name(place))?,
+                Stand::Follows(leader) => write!(f, "{} follows {}", name(place), name(*leader))?,
+            }
+            write!(f, " ({behind} histories behind it)")?;
+        }
+        Ok(())
+    }
+}
+
+fn place(id: ServerId) -> usize {
+    usize::try_from(id.0).map_or(usize::MAX, |id| id - 1)
+}
+
+pub(super) fn of_election(search: &Search<'_, Election>, out: &mut BTreeSet<Elected>) {
+    collect(search.states(), out, |_, id| match search.part(id) {
+        election::Part::Server(server) => {
+            let stand = match (server.leads(), server.follows()) {
+                (true, _) => Stand::Leads,
+                (false, Some(leader)) => Stand::Follows(place(leader)),
+                (false, None) => Stand::Looks,
+            };
+            let own = server.own();
+            Some(Candidate { stand, epoch: own.epoch, last: own.zxid.unwrap_or(Zxid::ZERO) })
+        }
+        election::Part::Mesh(_) | election::Part::Budget(_) => None,
+    });
+}
+
+pub(super) fn of_zab(search: &Search<'_, Zab>, out: &mut BTreeSet<Elected>) {
+    collect(search.states(), out, |_, id| match search.part(id) {
+        zab::Part::Server(server) => Some(candidate(&server.view())),
+        zab::Part::Link(_) | zab::Part::Record(_) | zab::Part::Budget(_) => None,
+    });
+}
+
+fn candidate(view: &ServerView) -> Candidate {
+    let stand = match view.part {
+        Doing::Down | Doing::Looking => Stand::Looks,
+        Doing::Leading(_) => Stand::Leads,
+        Doing::Following(leader, _) => Stand::Follows(place(leader)),
+    };
+    let last = view.logged.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+    Candidate { stand, epoch: view.current.memory, last }
+}
+
+/// Looks at each distinct part once, and at each distinct combination of what that gives once.
+fn collect<'s>(
+    states: impl Iterator<Item = &'s [u32]>,
+    out: &mut BTreeSet<Elected>,
+    look: impl Fn(usize, u32) -> Option<Candidate>,
+) {
+    let mut known = HashMap::new();
+    let mut met = HashSet::new();
+    for ids in states {
+        let candidates = ids
+            .iter()
+            .enumerate()
+            .map_while(|(slot, id)| *known.entry(*id).or_insert_with(|| look(slot, *id)));
+        let candidates: Vec<_> = candidates.collect();
+        if !met.contains(&candidates) {
+            out.insert(Elected::of(&candidates));
+            met.insert(candidates);
+        }
+    }
+}
