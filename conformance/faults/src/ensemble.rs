@@ -81,6 +81,8 @@ pub enum Role {
     Leader,
     /// It follows.
     Follower,
+    /// It follows without a vote.
+    Observer,
 }
 
 impl Ensemble {
@@ -89,6 +91,15 @@ impl Ensemble {
     /// # Errors
     /// If the folder cannot be written, or no ports are free.
     pub fn new(kind: Servers, count: usize, dir: &Path) -> Result<Self> {
+        Self::with_observers(kind, count, 0, dir)
+    }
+
+    /// The same with observers, whose numbers are behind those of the voters.
+    ///
+    /// # Errors
+    /// As [`Ensemble::new`].
+    pub fn with_observers(kind: Servers, voters: usize, observers: usize, dir: &Path) -> Result<Self> {
+        let count = voters + observers;
         let (claim, first) = claim_ports(3 * count)?;
         let port = |index: usize| -> Result<u16> { Ok(first + u16::try_from(index)?) };
         let mut members = Vec::new();
@@ -96,7 +107,8 @@ impl Ensemble {
         for id in 1..=count {
             let (quorum, election) = (port(count + 2 * id - 1)?, port(count + 2 * id)?);
             between.push((quorum, election));
-            members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}"));
+            let role = if id > voters { ":observer" } else { "" };
+            members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}{role}"));
         }
         let members = members.join("\n");
         let more = match &kind {
@@ -300,6 +312,7 @@ impl Ensemble {
         match mode.trim() {
             "leader" | "standalone" => Some(Role::Leader),
             "follower" => Some(Role::Follower),
+            "observer" => Some(Role::Observer),
             _ => None,
         }
     }

@@ -17,7 +17,7 @@ use world::Sight;
 use crate::engine::{Broken, Verdict};
 
 /// What a search should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 14] = [
+const SIGHTS: [(&str, Option<Sight>); 16] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -32,6 +32,8 @@ const SIGHTS: [(&str, Option<Sight>); 14] = [
     ("torn-tail-kept-in-part", Some(Sight::TornTailKept)),
     ("crash-image-recovered", Some(Sight::CrashImageRecovered)),
     ("two-live-leaders", None),
+    ("observer-informed", Some(Sight::Informed)),
+    ("inform-while-joining", Some(Sight::InformWhileJoining)),
 ];
 
 fn tested_rules() -> impl Iterator<Item = &'static Rule> {

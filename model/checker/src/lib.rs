@@ -11,5 +11,6 @@ pub mod rows;
 pub mod run;
 pub mod session;
 pub mod trace;
+mod voters;
 pub mod walks;
 pub mod zab;

@@ -215,6 +215,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "commit-by-heads",
+        flaw: "servers that hold a proposal are counted where they have weights",
+        shown: By(&["weights", HISTORIES]),
+    },
+    Mutant {
         id: "commit-out-of-order",
         flaw: "everything open is committed with the oldest",
         shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
@@ -245,6 +250,16 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "half-of-the-groups",
+        flaw: "half of the groups are enough, so that two quorums need not meet",
+        shown: By(&["groups", HISTORIES]),
+    },
+    Mutant {
+        id: "inform-before-commit",
+        flaw: "an observer is told of a proposal, and not of its commit",
+        shown: By(&["observing", HISTORIES]),
+    },
+    Mutant {
         id: "last-epoch-promised",
         flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
         shown: Under("strangers"),
@@ -268,6 +283,21 @@ const MUTANTS: &[Mutant] = &[
         id: "no-way-made",
         flaw: "a leader stays for a server that has promised a later epoch (Z-18)",
         shown: In("z18-making-way"),
+    },
+    Mutant {
+        id: "observer-acks-count",
+        flaw: "an observer is sent proposals and acknowledges them, and that counts",
+        shown: By(&["observing", HISTORIES]),
+    },
+    Mutant {
+        id: "observer-elected",
+        flaw: "the vote of an observer, and for it, counts like any other",
+        shown: By(&["observer"]),
+    },
+    Mutant {
+        id: "observer-told-early",
+        flaw: "an observer is told of an epoch that is not established (Z-20)",
+        shown: By(&["observing", HISTORIES]),
     },
     Mutant {
         id: "refused-at-once",
@@ -327,6 +357,11 @@ const MUTANTS: &[Mutant] = &[
         id: "vote-of-the-promise",
         flaw: "between Zab and the election, a vote comes to name the epoch promised, not the one joined",
         shown: By(&["peer-pair", HISTORIES]),
+    },
+    Mutant {
+        id: "weightless-leads",
+        flaw: "the vote for a server whose vote has no weight ranks like any other",
+        shown: By(&["weightless"]),
     },
 ];
 

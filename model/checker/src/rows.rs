@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     election, peer,
     session::{self, Deed},
+    voters,
     zab::{Bounds, Tier},
 };
 
@@ -68,11 +69,13 @@ impl Setup {
             Self::Session(bounds) => bounds.to_string(),
             Self::Peer(bounds) => bounds.to_string(),
             Self::Election(config) => {
-                let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
+                let election::Config { votes, rounds, relooks, crashes, breaks, epochs, observers, groups } =
+                    config;
                 let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
                 format!(
-                    "votes {}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
-                    votes.join(" ")
+                    "votes {}{}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
+                    votes.join(" "),
+                    voters::text(*observers, groups)
                 )
             }
         }
@@ -114,7 +117,7 @@ impl Budget {
     /// The rows, the longest searches first.
     pub fn rows(self) -> Vec<Row> {
         match self {
-            Self::Quick => quick(),
+            Self::Quick => quick().into_iter().chain(of_other_voters()).collect(),
             Self::Standard => standard(),
             Self::Deep => deep(),
             Self::Mutants => mutants(),
@@ -137,11 +140,56 @@ fn pair() -> peer::Bounds {
 
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
-    let config = election::Config { votes: votes.to_vec(), rounds: 2, relooks, crashes, breaks: 0, epochs };
+    let config = election::Config {
+        votes: votes.to_vec(),
+        rounds: 2,
+        relooks,
+        crashes,
+        breaks: 0,
+        epochs,
+        observers: 0,
+        groups: Vec::new(),
+    };
     // Nobody can hear of an epoch that is not established.
-    let known = election::WITNESSES.len() - usize::from(epochs == 0);
+    let known = election::PLAIN - usize::from(epochs == 0);
     Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
+
+/// Two voters and an observer, which has the most and may crash.
+fn election_observed(name: &'static str, votes: [(u32, u32); 3], crashes: u8) -> Row {
+    with_voters(election(name, votes, 1, crashes, 1), 1, Vec::new(), &["observer-joins", "observer-told"])
+}
+
+/// Three voters of these weights.
+fn election_weighed(name: &'static str, votes: [(u32, u32); 3], groups: Vec<Vec<u32>>) -> Row {
+    with_voters(election(name, votes, 1, 0, 1), 0, groups, &["weight-decides"])
+}
+
+/// The same with other voters.
+fn with_voters(row: Row, observers: u8, groups: Vec<Vec<u32>>, expects: &'static [&'static str]) -> Row {
+    match row.setup {
+        Setup::Election(config) => {
+            let config = election::Config { observers, groups, ..config };
+            Row { setup: Setup::Election(config), expects, ..row }
+        }
+        Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => row,
+    }
+}
+
+/// The same with so many voters and one observer.
+fn observed(bounds: Bounds, voters: u8) -> Bounds {
+    Bounds { servers: voters + 1, observers: 1, ..bounds }
+}
+
+/// What an observer meets.
+const OBSERVING: &[&str] = &[
+    "diff",
+    "joined-behind",
+    "observer-informed",
+    "inform-while-joining",
+    "ObserverNeverLeads",
+    "ObserverLogsCommitted",
+];
 
 fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'static [&'static str]) -> Row {
     let bounds = session::Bounds { moves, ticks, changes, ..session::Bounds::default() };
@@ -246,6 +294,52 @@ fn quick() -> Vec<Row> {
     ]
 }
 
+/// Part of quick: with observers, and with voters that do not weigh the same.
+fn of_other_voters() -> Vec<Row> {
+    let fine = Bounds::default();
+    let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    vec![
+        // Two voters and an observer; then three, where a leader is deposed while the observer learns from it.
+        zab(
+            "observer-eager",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-async",
+            Bounds { eager: false, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-of-three",
+            Bounds { crashes: 1, timeouts: 1, ..observed(coarse.clone(), 3) },
+            &["observer-informed", "two-live-leaders", "ObserverNeverLeads", "ObserverLogsCommitted"],
+        ),
+        zab(
+            "observer-snap",
+            Bounds {
+                window: 0,
+                log_sync: false,
+                txns: 2,
+                breaks: 1,
+                crashes: 1,
+                timeouts: 0,
+                ..observed(coarse.clone(), 2)
+            },
+            &["snap", "observer-informed"],
+        ),
+        election_observed("observer", [(1, 1), (1, 1), (2, 9)], 1),
+        // One voter that decides alone; then two groups, which must agree.
+        zab("weights", Bounds { crashes: 1, groups: vec![vec![3, 1, 1]], ..fine }, &["trunc", "snap"]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 1, groups: vec![vec![2, 1], vec![1]], ..coarse },
+            &["trunc", "snap"],
+        ),
+        // The one with the most may not lead, and another one outweighs half of the voters.
+        election_weighed("weights", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]),
+    ]
+}
 /// What a cold start meets, up to a write that its client was told of.
 const COLD: &[&str] = &[
     "diff",
@@ -350,6 +444,30 @@ fn standard() -> Vec<Row> {
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, breaks: 1, ..coarse }, &[]),
         zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine }, &[]),
+        zab(
+            "observer-of-three",
+            Bounds {
+                elections: 3,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 0,
+                ..observed(Bounds { tier: Tier::Coarse, ..Bounds::default() }, 3)
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
+        zab(
+            "two-observers",
+            Bounds {
+                servers: 4,
+                observers: 2,
+                tier: Tier::Coarse,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 1,
+                ..Bounds::default()
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
         session("moves-leaders", [1, 0, 1], &[]),
@@ -411,6 +529,19 @@ fn mutants() -> Vec<Row> {
         zab("crashes", Bounds { elections: 3, crashes: 2, ..calm.clone() }, &[]),
         zab("slow-faults", Bounds { elections: 3, crashes: 1, breaks: 1, timeouts: 1, ..slow.clone() }, &[]),
         zab("slow-crashes", Bounds { elections: 3, crashes: 2, ..slow }, &[]),
+        zab(
+            "observing",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(calm.clone(), 2) },
+            &["observer-informed"],
+        ),
+        zab("weights", Bounds { elections: 3, crashes: 2, groups: vec![vec![3, 1, 1]], ..calm.clone() }, &[]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 2, groups: vec![vec![2, 1], vec![1]], ..calm.clone() },
+            &[],
+        ),
+        Row { expects: &[], ..election_observed("observer", [(1, 1), (1, 1), (2, 9)], 0) },
+        Row { expects: &[], ..election_weighed("weightless", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]) },
         zab("new-link", Bounds { elections: 1, breaks: 1, ..calm }, &["step-down-for-new-link"]),
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },

@@ -12,10 +12,8 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use protocol::Quorum;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use spec::ServerId;
-use world::{Settings, script};
+use world::script;
 
 use crate::{
     election::Election,
@@ -23,7 +21,7 @@ use crate::{
     peer::Peer,
     rows::{Row, Setup},
     session::Session,
-    zab::{Bounds, Zab},
+    zab::Zab,
 };
 
 /// The format's name and version.
@@ -143,22 +141,11 @@ pub fn as_script(path: &Path) -> anyhow::Result<String> {
     let found = replay_with(&Zab::new(bounds.clone()), &header, &lines)?;
     let mut text =
         format!("# Found in row {} of {}: {} is broken.\n", header.row, header.budget, header.rule);
-    let _ = writeln!(text, "{}", script::header_line(&settings(bounds)));
+    let _ = writeln!(text, "{}", script::header_line(&bounds.settings()));
     for action in &found.path {
         let _ = writeln!(text, "{}", script::step_line(action));
     }
     Ok(text)
-}
-
-fn settings(bounds: &Bounds) -> Settings {
-    Settings {
-        quorum: Quorum::majority((1..=u64::from(bounds.servers)).map(ServerId)),
-        window: bounds.window,
-        log_sync: bounds.log_sync,
-        counter_max: bounds.counter_max,
-        eager: bounds.eager,
-        local_rules: bounds.local_rules,
-    }
 }
 
 fn read(path: &Path) -> anyhow::Result<(Header, Vec<String>)> {

@@ -142,9 +142,9 @@ pub struct Zab {
 impl Zab {
     /// The model at these bounds.
     pub fn new(bounds: Bounds) -> Self {
-        let servers: Vec<_> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
-        let settings = bounds.settings(&servers);
-        let renamings = symmetry::renamings(servers.len(), bounds.symmetric);
+        let (servers, settings) = (bounds.servers(), bounds.settings());
+        let alike = |slot: usize| bounds.symmetric && settings.quorum.alike(servers[slot], servers[slot + 1]);
+        let renamings = symmetry::renamings(servers.len(), alike);
         let rules = Rules::new(settings.quorum.clone(), bounds.local_rules, &[]);
         Self { bounds, settings, servers, rules, renamings }
     }

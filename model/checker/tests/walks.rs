@@ -48,7 +48,8 @@ impl<'m, M: Model> Walk<'m, M> {
 }
 
 /// Every witness was met, and every rule tested, but for those that cannot be, or hardly.
-fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
+fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&[&str]]) {
+    let left_out = left_out.concat();
     let names = model.witnesses().iter().enumerate();
     let missing: Vec<_> =
         names.filter(|(bit, name)| met >> bit & 1 == 0 && !left_out.contains(name)).collect();
@@ -57,7 +58,8 @@ fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
 
 /// Walks through `zab`: of the leaders that a server may be told, one is in fashion for a while.
 fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
-    let servers = u64::from(bounds.servers);
+    let servers = u64::from(bounds.servers - bounds.observers);
+    let observing: &[&str] = if bounds.observers == 0 { &OBSERVING } else { &[] };
     let model = Zab::new(Bounds {
         elections: 24,
         txns: 6,
@@ -100,8 +102,16 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
         }
         met |= walk.witnesses;
     }
-    assert_met(&model, met, left_out);
+    assert_met(&model, met, &[left_out, observing]);
 }
+
+/// What needs an observer: in `zab`, then in `election`.
+const OBSERVING: [&str; 4] =
+    ["observer-informed", "inform-while-joining", "ObserverNeverLeads", "ObserverLogsCommitted"];
+const OBSERVED: [&str; 2] = ["observer-joins", "observer-told"];
+
+/// What needs weights.
+const LIGHT: &str = "weight-decides";
 
 /// What needs a disk that lags.
 const CRASH_IMAGES: [&str; 2] = ["torn-tail-kept-in-part", "crash-image-recovered"];
@@ -117,12 +127,23 @@ fn three_servers_with_disks_that_lag() {
 }
 
 #[test]
+fn three_voters_and_an_observer() {
+    walk_zab(Bounds { servers: 4, observers: 1, eager: false, ..Bounds::default() }, 400, &[]);
+}
+
+#[test]
+fn voters_of_different_weight() {
+    let groups = vec![vec![2, 1, 0], vec![1], vec![1]];
+    walk_zab(Bounds { servers: 5, groups, eager: false, ..Bounds::default() }, 200, &[]);
+}
+
+#[test]
 fn five_servers() {
     walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &[]);
 }
 
 /// Walks through `election`, then heals the world and waits for the leader whom all others follow.
-fn walk_elections(servers: usize, walks: u64) {
+fn walk_elections(servers: usize, observers: u8, walks: u64) {
     let mut met = 0;
     for seed in 1..=walks {
         let mut chance = Chance::new(seed);
@@ -135,6 +156,8 @@ fn walk_elections(servers: usize, walks: u64) {
             crashes: 4,
             breaks: 4,
             epochs: 6,
+            observers,
+            ..election::Config::default()
         });
         let fault = 1 + chance.below(40);
         let mut walk = Walk::new(&model);
@@ -174,18 +197,25 @@ fn walk_elections(servers: usize, walks: u64) {
         crashes: 0,
         breaks: 0,
         epochs: 0,
+        ..election::Config::default()
     });
-    assert_met(&model, met, &[]);
+    let observed: &[&str] = if observers == 0 { &OBSERVED } else { &[] };
+    assert_met(&model, met, &[&[LIGHT], observed]);
 }
 
 #[test]
 fn elections_of_three_servers_heal() {
-    walk_elections(3, 1_000);
+    walk_elections(3, 0, 1_000);
 }
 
 #[test]
 fn elections_of_five_servers_heal() {
-    walk_elections(5, 500);
+    walk_elections(5, 0, 500);
+}
+
+#[test]
+fn elections_before_two_observers_heal() {
+    walk_elections(5, 2, 500);
 }
 
 /// The short form of `zabcheck walk peer`.

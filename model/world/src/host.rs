@@ -272,7 +272,7 @@ impl<M: Replica> Host<M> {
             durable.extend(log.into_iter().map(|(zxid, digest)| Entry { zxid, digest }));
             durable
         });
-        let view = view::down(self.id(), self.disk.epochs(), durable);
+        let view = view::down(self.id(), !self.config.zab.is_observer(), self.disk.epochs(), durable);
         if self.booting {
             return Some(view);
         }
@@ -481,6 +481,7 @@ impl<M: Replica> fmt::Display for Host<M> {
         match self.peer.zab().role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
             Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
+            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
             None => f.write_str("looking")?,
         }
         if self.peer.is_serving() {

@@ -28,6 +28,8 @@ use crate::{
 pub struct Settings {
     /// Who votes.
     pub quorum: Quorum,
+    /// The servers without a vote, whose names are above those of the voters.
+    pub observers: Vec<ServerId>,
     /// As in [`zab::Config`].
     pub window: usize,
     /// As in [`zab::Config`].
@@ -117,6 +119,10 @@ pub enum Sight {
     JoinerWithOutstanding,
     /// A follower takes the COMMIT of a proposal that was open when it joined, between NEWLEADER and UPTODATE.
     CommitWhileJoining,
+    /// An observer serves, and is told what is decided.
+    Informed,
+    /// An observer is told what is decided between NEWLEADER and UPTODATE.
+    InformWhileJoining,
     /// A follower serves that was brought up to date by transactions of the synchronisation.
     JoinedBehind,
     /// A truncation removes something.
@@ -156,6 +162,13 @@ pub struct Fault {
     pub rule: String,
     /// What was found.
     pub why: String,
+}
+
+impl Settings {
+    /// All servers, voters first.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.quorum.voters().chain(self.observers.iter().copied())
+    }
 }
 
 impl Server {
@@ -328,6 +341,9 @@ impl<'a> Run<'a> {
                     server.process.outstanding = server.zab().queued() > 0;
                 }
                 self.input(server, Input::Message { from, message: message.clone() })?;
+                if matches!(message, Message::Inform { .. }) {
+                    self.sight_inform(server.zab());
+                }
                 let joining = server.zab().joined().is_some() && !server.zab().is_serving();
                 if joining && server.process.outstanding && matches!(message, Message::Commit { .. }) {
                     self.outcome.sights.insert(Sight::CommitWhileJoining);
@@ -348,6 +364,15 @@ impl<'a> Run<'a> {
                 self.input(server, Input::Snapshot { from, zxid: *last })
             }
         }
+    }
+
+    fn sight_inform(&mut self, zab: &Zab<Txn>) {
+        let sight = match (zab.joined(), zab.is_serving()) {
+            (Some(_), true) => Sight::Informed,
+            (Some(_), false) => Sight::InformWhileJoining,
+            (None, _) => return,
+        };
+        self.outcome.sights.insert(sight);
     }
 
     fn finish(&mut self, server: &mut Server, ticket: Ticket) -> Result<(), Fault> {

@@ -181,6 +181,7 @@ impl Effects<Txn> for Sink<'_> {
         self.tell(|| match role {
             Role::Leading => format!("serves as leader of epoch {epoch}"),
             Role::Following(leader) => format!("serves as follower of {leader} in epoch {epoch}"),
+            Role::Observing(leader) => format!("serves as observer of {leader} in epoch {epoch}"),
         });
     }
 
@@ -204,6 +205,7 @@ pub(crate) fn frame_text(frame: &Frame) -> String {
         Frame::Snapshot { last, state } => format!("SNAP up to {last}: {state:?}"),
         Frame::Packet(message) => match message {
             Message::FollowerInfo { accepted, .. } => format!("FOLLOWERINFO accepted {accepted}"),
+            Message::ObserverInfo { accepted, .. } => format!("OBSERVERINFO accepted {accepted}"),
             Message::LeaderInfo { epoch, .. } => format!("LEADERINFO epoch {epoch}"),
             Message::AckEpoch { current: Some(current), last, .. } => {
                 format!("ACKEPOCH current {current}, last {last}")
@@ -213,6 +215,7 @@ pub(crate) fn frame_text(frame: &Frame) -> String {
             Message::Trunc { last } => format!("TRUNC {last}"),
             Message::Proposal { zxid, txn } => format!("PROPOSAL {zxid} = {txn}"),
             Message::Commit { zxid } => format!("COMMIT {zxid}"),
+            Message::Inform { zxid, txn } => format!("INFORM {zxid} = {txn}"),
             Message::NewLeader { epoch } => format!("NEWLEADER {epoch}"),
             Message::Ack { zxid } => format!("ACK {zxid}"),
             Message::UpToDate => "UPTODATE".to_owned(),

@@ -32,7 +32,7 @@ impl Server {
     /// This server as it stands.
     pub fn view(&self) -> ServerView {
         let durable = self.disk.durable().ok().map(|durable| entries(&durable));
-        let view = down(self.id, self.disk.epochs(), durable);
+        let view = down(self.id, !self.zab().is_observer(), self.disk.epochs(), durable);
         if self.process.booting {
             return view;
         }
@@ -50,6 +50,7 @@ impl Server {
 /// What is to be seen of a server that has not finished its start; nothing durable if its disk would be refused.
 pub(crate) fn down(
     id: ServerId,
+    votes: bool,
     (accepted, current): (Epoch, Epoch),
     durable: Option<Vec<Entry>>,
 ) -> ServerView {
@@ -58,6 +59,7 @@ pub(crate) fn down(
     let durable = durable.unwrap_or_default();
     ServerView {
         id,
+        votes,
         part: Part::Down,
         serving: false,
         accepted: stored(accepted),
@@ -105,7 +107,7 @@ pub(crate) fn up<T: Clone>(
 /// The promise that the process works with.
 fn accepted<T: Clone>(zab: &Zab<T>) -> Epoch {
     match zab.role() {
-        Some((Role::Following(_), epoch)) => epoch.max(zab.accepted()),
+        Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(zab.accepted()),
         Some((Role::Leading, _)) | None => zab.accepted(),
     }
 }
@@ -119,6 +121,6 @@ fn part<T: Clone>(zab: &Zab<T>) -> Part {
     match zab.role() {
         None => Part::Looking,
         Some((Role::Leading, _)) => Part::Leading(phase),
-        Some((Role::Following(leader), _)) => Part::Following(leader, phase),
+        Some((Role::Following(leader) | Role::Observing(leader), _)) => Part::Following(leader, phase),
     }
 }

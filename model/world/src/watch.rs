@@ -54,7 +54,10 @@ impl<'a> Watcher<'a> {
             Message::Trunc { .. } => self.open = 0,
             Message::Proposal { .. } => self.open += 1,
             Message::Commit { .. } => self.open = self.open.saturating_sub(1),
-            Message::FollowerInfo { .. } | Message::UpToDate => {}
+            Message::FollowerInfo { .. }
+            | Message::ObserverInfo { .. }
+            | Message::Inform { .. }
+            | Message::UpToDate => {}
         }
     }
 
@@ -98,7 +101,7 @@ impl<'a> Watcher<'a> {
 
 fn breach(violation: Violation) -> Breach {
     match violation {
-        Violation::BadState => Breach::State,
+        Violation::BadState | Violation::NotItsPart => Breach::State,
         Violation::BadAck { .. } => Breach::Ack,
         Violation::BadProposal { .. } => Breach::Proposal,
         Violation::BadCommit { .. } => Breach::Commit,
