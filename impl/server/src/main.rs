@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A coordination service that speaks ZooKeeper's protocols and keeps its files.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "zabkeeper", version, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
