@@ -56,6 +56,11 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
+            part(
+                "migration",
+                "Apache ZooKeeper moved in place to Zabkeeper and back, one server, two, three",
+                || migration(&install::newest()?, 1),
+            ),
         ]);
     }
     parts
@@ -81,11 +86,16 @@ fn full_parts() -> Vec<Part> {
             "stopped servers, deaf clients, full disks and pipes, wrong names and clocks, noise",
             hardships,
         ),
-        part("moves", "Apache ZooKeeper moved in place to Zabkeeper and back, server by server", || {
-            install::debian(ZOOKEEPER)?;
-            let told = faults(&["moves"], Duration::from_mins(20))?;
-            Ok(format!("{} moves under {} writes; nothing acknowledged lost", told["moves"], told["writes"]))
-        }),
+        part(
+            "migration",
+            "two versions of Apache ZooKeeper moved in place to Zabkeeper and back, in any order",
+            || {
+                let [debians, newest] = install::apaches()?;
+                let told = [migration(&newest, 4)?, migration(&debians, 2)?];
+                let harms = faults(&["migration", "--harms"], Duration::from_mins(10))?;
+                Ok(format!("{}; {}; {} harms seen", told[0], told[1], harms["harms"]))
+            },
+        ),
         part("mixed", "ensembles of both, in each mix, with equal trees throughout", || {
             let told = differential("mixed.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
             Ok(format!("{} ensembles, {} nodes equal on all", told["ensembles"], told["nodes"]))
@@ -186,6 +196,26 @@ fn kills(against: &str, leader: usize, all: usize) -> Result<String> {
         median.unwrap_or_default(),
         worst.unwrap_or_default(),
         told["repeated"]
+    ))
+}
+
+/// Moves this Apache ZooKeeper to ours and back; says what it was like.
+fn migration(apache: &str, rounds: usize) -> Result<String> {
+    let arguments = ["migration", "--apache", apache, "--rounds", &rounds.to_string()];
+    let told = faults(&arguments, Duration::from_mins(10) * u32::try_from(rounds)?)?;
+    Ok(format!(
+        "{}: {} moves under {} writes; {} sessions moved {} times, {} ephemerals, {} watches fired, {} while their \
+         clients were away; longest gap {} ms, with the leader {} ms",
+        told["from"].as_str().unwrap_or("?"),
+        told["moves"],
+        told["writes"],
+        told["sessions"],
+        told["session_moves"],
+        told["ephemerals"],
+        told["watches_fired"],
+        told["watches_fired_on_return"],
+        told["gap_of_followers_ms"],
+        told["gap_of_leaders_ms"]
     ))
 }
 

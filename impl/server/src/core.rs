@@ -345,9 +345,11 @@ impl Core {
             zxid: self.last_zxid(),
             outstanding: number(self.peer.outstanding_requests()),
             clients: shell.clients.views(),
+            // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
+            // makers are to show the same.
             tree: TreeView {
-                nodes: number(self.tree.node_count()),
-                data_bytes: self.tree.data_bytes(),
+                nodes: number(self.tree.node_count()) + 1,
+                data_bytes: self.tree.data_bytes() + 1,
                 ephemerals: number(self.tree.ephemeral_count()),
                 watches: number(self.peer.watches().len()),
                 sessions: number(spec::Machine::sessions(&self.tree).len()),
