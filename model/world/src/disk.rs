@@ -86,8 +86,8 @@ struct SnapshotFile<S> {
 /// What a crash leaves of what was not synced.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Keep {
-    /// Bit `i`: the `i`th operation on the log.
-    pub log: u16,
+    /// Bit `i`: the `i`th operation on the log; what is behind them all is lost.
+    pub log: u64,
     /// How many of the accepted epochs.
     pub accepted: u8,
     /// How many of the current epochs.
@@ -283,7 +283,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
 
     /// Prefixes; with torn batches, all subsets. A hole at the end is no hole: only the last bit that is set tells
     /// where the log ends.
-    fn log_images(&self, torn: bool) -> Vec<u16> {
+    fn log_images(&self, torn: bool) -> Vec<u64> {
         let count = self.log.unsynced.iter().filter(|op| !matches!(op, LogOp::Sync(_))).count();
         assert!(count < 12, "a model keeps few operations under way");
         if torn { (0..1 << count).collect() } else { (0..=count).map(|kept| (1 << kept) - 1).collect() }
@@ -296,7 +296,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         let ops = ops.into_iter().filter(|op| !matches!(op, LogOp::Sync(_)));
         let mut left = Vec::new();
         for (place, op) in ops.enumerate() {
-            let kept = keep.log >> place & 1 == 1;
+            let kept = keep.log.unbounded_shr(u32::try_from(place).unwrap_or(u32::MAX)) & 1 == 1;
             match op {
                 LogOp::Append(_, entry) if kept => left.push(LogOp::Append(None, entry)),
                 LogOp::Append(..) | LogOp::Hole => left.push(LogOp::Hole),

@@ -251,11 +251,21 @@ impl<M: Replica> Host<M> {
 
     /// This server as the rules see it; none if its state does not remember.
     pub fn view(&self) -> Option<ServerView> {
+        self.view_after(None)
+    }
+
+    /// The same, sparing the work that went into an earlier view of this server.
+    pub fn view_after(&self, earlier: Option<&ServerView>) -> Option<ServerView> {
         let mut view = self.view_of_order()?;
         // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
         if !self.booting && !self.disk.in_flux() {
-            let replayed = self.disk.replayed(self.state.last_processed());
-            (view.state, view.replayed) = (view::hash_of(&self.state), view::hash_of(&replayed));
+            let processed = self.state.last_processed();
+            let same = |earlier: &&ServerView| {
+                earlier.state != 0 && earlier.processed == processed && earlier.logged == view.logged
+            };
+            let known = earlier.filter(same).map(|earlier| earlier.replayed);
+            let replayed = known.unwrap_or_else(|| view::hash_of(&self.disk.replayed(processed)));
+            (view.state, view.replayed) = (view::hash_of(&self.state), replayed);
         }
         Some(view)
     }
@@ -280,6 +290,34 @@ impl<M: Replica> Host<M> {
         logged.extend(self.disk.appended().map(entry));
         let states = (!self.disk.in_flux()).then_some((0, 0));
         Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
+    }
+
+    /// What rules about steps and messages see of it: its state is not compared with its log.
+    fn sketch(&self) -> Option<ServerView> {
+        let (view, state) = self.outline()?;
+        if self.booting {
+            return Some(view);
+        }
+        let logged = view.logged.clone();
+        Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, None))
+    }
+
+    /// What is on disk and handed to the log, and what was applied to the state.
+    fn outline(&self) -> Option<(ServerView, Vec<Entry>)> {
+        let state = self.state.history()?.to_vec();
+        let history = |image: &M| image.history().map(<[Entry]>::to_vec).unwrap_or_default();
+        let entry = |zxid: Zxid, txn: &M::Txn| Entry { zxid, digest: view::hash_of(txn) };
+        let durable = self.disk.durable_parts().ok().map(|(snapshot, replay)| {
+            let mut durable = snapshot.map(|image| history(image)).unwrap_or_default();
+            durable.extend(replay.iter().map(|(zxid, txn)| entry(*zxid, txn)));
+            durable
+        });
+        let mut view = view::down(self.id(), self.disk.epochs(), durable);
+        if !self.booting {
+            view.logged = self.disk.snapshot().map_or_else(Vec::new, |(_, image)| history(image));
+            view.logged.extend(self.disk.appended().map(|(zxid, txn)| entry(*zxid, txn)));
+        }
+        Some((view, state))
     }
 
     /// What happens to it.

@@ -205,7 +205,7 @@ fn crash(mut words: Words<'_>) -> Result<Command, String> {
             ("log", places) => {
                 for place in places.split(',') {
                     let place: u32 = number(place)?;
-                    keep.log |= 1_u16.checked_shl(place).ok_or("a log has fewer operations under way")?;
+                    keep.log |= 1_u64.checked_shl(place).ok_or("a log has fewer operations under way")?;
                 }
             }
             ("accepted", kept) => keep.accepted = number(kept)?,
@@ -338,7 +338,7 @@ fn timer_words(timer: Timer) -> String {
 fn keep_words(keep: Keep) -> String {
     let Keep { log, accepted, current, snapshot } = keep;
     let places: Vec<_> =
-        (0..16).filter(|place| log >> place & 1 == 1).map(|place| place.to_string()).collect();
+        (0..64).filter(|place| log >> place & 1 == 1).map(|place| place.to_string()).collect();
     let log = if places.is_empty() { String::new() } else { format!(" log={}", places.join(",")) };
     let epoch = |name: &str, kept: u8| if kept == 0 { String::new() } else { format!(" {name}={kept}") };
     let snapshot = if snapshot { " snapshot" } else { "" };
