@@ -26,7 +26,7 @@ pub mod twin;
 pub mod walk;
 
 mod batch;
-mod guard;
+pub(crate) mod guard;
 mod memo;
 
 use std::{fmt::Debug, hash::Hash, rc::Rc};

@@ -10,6 +10,7 @@ pub mod recorded;
 pub mod rows;
 pub mod run;
 pub mod session;
+pub mod simulation;
 pub mod trace;
 mod voters;
 pub mod walks;

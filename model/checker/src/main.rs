@@ -7,6 +7,7 @@ mod check;
 mod compare;
 mod mutants;
 mod play;
+mod simulate;
 mod walk;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -43,6 +44,8 @@ enum Command {
     Walk(walk::Walk),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
     Mutants(mutants::Mutants),
+    /// Plays whole ensembles through faults and back, a plan of chance for each seed.
+    Simulate(simulate::Simulate),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
     #[cfg(feature = "stateright")]
     Explore(check::Explore),
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Play(play) => play.run(),
         Command::Walk(walk) => walk.run(),
         Command::Mutants(mutants) => mutants.run(),
+        Command::Simulate(simulate) => simulate.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),
     };

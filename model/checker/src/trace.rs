@@ -21,11 +21,12 @@ use crate::{
     peer::Peer,
     rows::{Row, Setup},
     session::Session,
+    simulation,
     zab::Zab,
 };
 
 /// The format's name and version.
-const FORMAT: &str = "zabkeeper-trace-1";
+pub(crate) const FORMAT: &str = "zabkeeper-trace-1";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -39,11 +40,11 @@ struct Header {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Step<A> {
-    action: A,
-    effects: Vec<String>,
+pub(crate) struct Step<A> {
+    pub(crate) action: A,
+    pub(crate) effects: Vec<String>,
     /// Changed parts and their digests, in slot order.
-    parts: Vec<(String, String)>,
+    pub(crate) parts: Vec<(String, String)>,
 }
 
 /// A counterexample for a reader: numbered transitions, what happened in each, and the rule that broke.
@@ -95,7 +96,7 @@ pub fn save<M: Model>(
     Ok(())
 }
 
-fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {
+pub(crate) fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut *file, line)?;
     file.write_all(b"\n")?;
     Ok(())
@@ -120,6 +121,9 @@ pub fn digest(part: &impl Serialize) -> String {
 /// # Errors
 /// The file does not read, or the run differs from it: in which step, and how.
 pub fn replay(path: &Path) -> anyhow::Result<String> {
+    if simulation::is_of_the_simulator(path)? {
+        return simulation::replay(path);
+    }
     let (header, lines) = read(path)?;
     match &header.setup {
         Setup::Zab(bounds) => tell_again(&Zab::new(bounds.clone()), &header, &lines),
@@ -205,7 +209,7 @@ where
     }
 }
 
-fn differ<'a>(saved: &'a [String], now: &'a [String]) -> Option<(&'a str, &'a str)> {
+pub(crate) fn differ<'a>(saved: &'a [String], now: &'a [String]) -> Option<(&'a str, &'a str)> {
     let place = (0..saved.len().max(now.len())).find(|place| saved.get(*place) != now.get(*place))?;
     let at = |lines: &'a [String]| lines.get(place).map_or("nothing", String::as_str);
     Some((at(saved), at(now)))

@@ -8,7 +8,7 @@ use world::Sight;
 use crate::plan::Trouble;
 
 /// The situations that many seeds together should meet.
-pub const SITUATIONS: [&str; 32] = [
+pub const SITUATIONS: [&str; 31] = [
     "diff",
     "trunc",
     "snap",
@@ -28,7 +28,6 @@ pub const SITUATIONS: [&str; 32] = [
     "refused",
     "expired",
     "expired-with-ephemeral",
-    "session-id-taken",
     "event",
     "event-after-return",
     "multi-done",

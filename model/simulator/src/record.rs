@@ -58,8 +58,10 @@ pub(crate) struct Order {
     /// The last write that anybody was told of.
     pub(crate) told: Zxid,
     acknowledged: Vec<Attempt>,
-    /// Ticks of each leader since it has heard of a session, or since it leads.
-    silence: BTreeMap<ServerId, BTreeMap<SessionId, u32>>,
+    /// Ticks of each leader since it leads.
+    ticks: BTreeMap<ServerId, u32>,
+    /// At which of them it has last heard of a session.
+    heard: BTreeMap<(ServerId, SessionId), u32>,
 }
 
 fn digest(state: &Tree) -> u64 {
@@ -95,7 +97,8 @@ impl Order {
             closed: BTreeMap::new(),
             told: Zxid::ZERO,
             acknowledged: Vec::new(),
-            silence: BTreeMap::new(),
+            ticks: BTreeMap::new(),
+            heard: BTreeMap::new(),
         }
     }
 
@@ -296,22 +299,24 @@ impl Order {
         })
     }
 
-    /// This leader has heard of a session.
-    pub(crate) fn heard_of(&mut self, leader: ServerId, session: SessionId) {
-        self.silence.entry(leader).or_default().remove(&session);
+    fn ticks(&self, leader: ServerId) -> u32 {
+        self.ticks.get(&leader).copied().unwrap_or_default()
     }
 
-    /// A tick of this leader, which has these sessions.
-    pub(crate) fn tick(&mut self, leader: ServerId, sessions: impl Iterator<Item = SessionId>) {
-        let silence = self.silence.entry(leader).or_default();
-        for session in sessions {
-            *silence.entry(session).or_default() += 1;
-        }
+    /// This leader has heard of a session.
+    pub(crate) fn heard_of(&mut self, leader: ServerId, session: SessionId) {
+        self.heard.insert((leader, session), self.ticks(leader));
+    }
+
+    /// A tick of this leader.
+    pub(crate) fn tick(&mut self, leader: ServerId) {
+        *self.ticks.entry(leader).or_default() += 1;
     }
 
     /// A server begins to lead, or ends.
     pub(crate) fn reign(&mut self, server: ServerId) {
-        self.silence.remove(&server);
+        self.ticks.remove(&server);
+        self.heard.retain(|(leader, _), _| *leader != server);
     }
 
     /// This leader has found a session expired, whose timeout is so long.
@@ -322,8 +327,8 @@ impl Order {
         timeout_ms: i32,
         coverage: &mut Coverage,
     ) -> Result<(), Fault> {
-        let silence = self.silence.get(&leader).and_then(|silence| silence.get(&session));
-        let silent = silence.copied().unwrap_or_default();
+        let heard = self.heard.get(&(leader, session)).copied().unwrap_or_default();
+        let silent = self.ticks(leader) - heard;
         let spans = u32::try_from(timeout_ms).unwrap_or_default().div_ceil(TICK_MS);
         coverage.met("expired");
         holds("S-3", expired_in_silence(silent, spans), coverage, || {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::{
-    Note, Quorum, Timer,
+    Quorum, Timer,
     peer::{Input, Packet},
 };
 use spec::{Machine, ServerId, SessionId, history::Record};
@@ -244,8 +244,7 @@ impl<'a> Run<'a> {
         }
         let me = server_id(server);
         if timer == Timer::Expiry && self.nodes[server].host.leads() {
-            let sessions = self.nodes[server].host.state().sessions();
-            self.order.tick(me, sessions.into_iter().map(|(session, _)| session));
+            self.order.tick(me);
         }
         self.tell(|| format!("server {me}: {timer:?}"));
         let outcome = self.step(server, HostEvent::Timer(timer));
@@ -440,13 +439,20 @@ impl<'a> Run<'a> {
         } = happened;
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
-            if matches!(note, Note::SessionIdTaken { .. }) {
-                self.coverage.met("session-id-taken");
-            }
         }
         sights.into_iter().for_each(|sight| self.coverage.sight(sight));
         tested.into_iter().for_each(|rule| self.coverage.tested(rule));
         let record_is_new = !ghost.is_empty();
+        // A leader that gives up in the step that commits does not lead any more when it is asked.
+        let late = ghost.iter().rev().find_map(|change| match change {
+            GhostChange::Commit(_, held) if committed.is_none() => held.last().map(|entry| entry.zxid),
+            GhostChange::Commit(..) | GhostChange::Establish(..) => None,
+        });
+        if let Some(last) = late {
+            let mut held = self.nodes[server].host.stretch();
+            held.txns.retain(|(zxid, _)| *zxid <= last);
+            self.order.commit(&held, &mut self.coverage)?;
+        }
         for change in ghost {
             match change {
                 GhostChange::Establish(epoch, leader, initial) => {
@@ -459,8 +465,10 @@ impl<'a> Run<'a> {
             self.order.commit(&held, &mut self.coverage)?;
         }
         for session in expired {
-            let timeout = self.nodes[server].host.state().session_timeout(session);
-            self.order.expired(me, session, timeout.unwrap_or_default(), &mut self.coverage)?;
+            // One whose opening is not applied yet is nobody's loss.
+            if let Some(timeout_ms) = self.nodes[server].host.state().session_timeout(session) {
+                self.order.expired(me, session, timeout_ms, &mut self.coverage)?;
+            }
         }
         if let Some(pair) = forgets {
             judge::forgetting(&pair.0, &pair.1, &self.record, &mut self.coverage)?;

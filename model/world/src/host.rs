@@ -364,7 +364,7 @@ impl<M: Replica> Host<M> {
     }
 
     /// What it has applied behind its snapshot.
-    fn stretch(&self) -> Stretch<M::Txn> {
+    pub fn stretch(&self) -> Stretch<M::Txn> {
         let last = self.state.last_processed();
         let after = self.disk.snapshot().map_or(Zxid::ZERO, |(label, _)| *label);
         Stretch { after, txns: self.disk.appended().filter(|(zxid, _)| *zxid <= last).cloned().collect() }
