@@ -45,6 +45,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         }),
         part("quick", "every model within its quick budget", check_quick),
         part("oracles", "what one model comes to, the next one allows", check_joins),
+        part("simulate", "whole ensembles through faults and back, a few hundred seeds", || simulate(300)),
     ];
     if full {
         parts.extend(full_parts());
@@ -157,6 +158,17 @@ fn check_joins() -> Result<String> {
     let count = |join: &Value| join["reached"].as_array().map_or(0, Vec::len);
     let texts: Vec<_> = joins.iter().map(|join| format!("{} of {}", count(join), join["name"])).collect();
     Ok(format!("outcomes: {}; each is allowed", texts.join(", ")))
+}
+
+/// Plays seeds of whole ensembles.
+fn simulate(seeds: u64) -> Result<String> {
+    let count = seeds.to_string();
+    let call = zabcheck(&["simulate", "--json", "--seeds", &count])?.within(Duration::from_mins(8));
+    let told: Value = serde_json::from_str(&call.output()?)?;
+    Ok(format!(
+        "{} seeds, {} steps of servers; every ensemble heals",
+        told["seeds"], told["met"]["server_steps"]
+    ))
 }
 
 /// Runs these mutants, or all.

@@ -24,6 +24,9 @@ use crate::play::Played;
 pub(crate) struct Mutants {
     /// Only these.
     ids: Vec<String>,
+    /// Catches those that the simulator is known to catch by its seeds instead of by a search.
+    #[arg(long)]
+    simulate: bool,
     /// One JSON object a mutant on standard output, instead of a table.
     #[arg(long)]
     json: bool,
@@ -54,6 +57,14 @@ enum Shown {
 }
 
 use Shown::{Allowed, By, In, Twice, Under};
+
+/// What the simulator catches, within so many seeds from the first one on.
+const SIMULATED: &[(&str, u64)] = &[
+    ("ack-before-fsync", 300),
+    ("commit-without-quorum", 100),
+    ("moved-without-owner-check", 300),
+    ("335", 300),
+];
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
@@ -387,6 +398,14 @@ struct Report {
     missing: Vec<String>,
 }
 
+/// What the mutant's own `zabcheck simulate` reports.
+#[derive(Debug, Deserialize)]
+struct Simulated {
+    broken: Option<String>,
+    #[serde(rename = "seeds")]
+    played: u64,
+}
+
 impl Report {
     /// What the flaw was caught by: a broken rule, or a situation that can no longer be reached.
     fn caught(&self) -> Option<String> {
@@ -403,14 +422,20 @@ impl Mutants {
         for id in &self.ids {
             ensure!(MUTANTS.iter().any(|mutant| mutant.id == id), "there is no mutant {id}");
         }
-        let chosen = |mutant: &&Mutant| self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
+        let seeds = |mutant: &Mutant| {
+            SIMULATED.iter().find(|(id, _)| *id == mutant.id && self.simulate).map(|(_, seeds)| *seeds)
+        };
+        let chosen = |mutant: &&Mutant| {
+            let named = self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
+            named && (!self.simulate || seeds(mutant).is_some())
+        };
         let mut survivors = 0;
         let mut table = Table::new();
         table
             .load_preset(UTF8_BORDERS_ONLY)
             .set_header(["mutant", "flaw", "rule", "depth", "states", "seconds"]);
         for mutant in MUTANTS.iter().filter(chosen) {
-            let verdict = mutant.judge(&root)?;
+            let verdict = mutant.judge(&root, seeds(mutant))?;
             survivors += usize::from(!verdict.caught);
             if self.json {
                 println!("{}", serde_json::to_string(&verdict)?);
@@ -447,10 +472,24 @@ fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 impl Mutant {
-    fn judge(&self, root: &Path) -> anyhow::Result<Verdict> {
+    /// Whether it is caught: by so many seeds of the simulator, or else as its entry says.
+    fn judge(&self, root: &Path, seeds: Option<u64>) -> anyhow::Result<Verdict> {
         let started = Instant::now();
         let scratch = Scratch::of(root)?;
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
+        if let Some(seeds) = seeds {
+            let Simulated { broken, played } = scratch.simulate(&scratch.build()?, seeds)?;
+            let seconds = started.elapsed().as_secs_f64();
+            let played = usize::try_from(played)?;
+            return Ok(Verdict {
+                id: self.id,
+                caught: broken.is_some(),
+                rule: broken,
+                depth: 0,
+                states: played,
+                seconds,
+            });
+        }
         let (rule, depth, states) = match self.shown {
             By(search) => scratch.catch(search)?,
             Twice(first, second) => {
@@ -554,6 +593,16 @@ impl Scratch {
             .with_context(|| format!("running {}", program.display()))?;
         let lines = String::from_utf8(output.stdout)?;
         lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    fn simulate(&self, program: &Path, seeds: u64) -> anyhow::Result<Simulated> {
+        let output = Command::new(program)
+            .args(["simulate", "--json", "--seeds", &seeds.to_string()])
+            .current_dir(&self.folder)
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("running {}", program.display()))?;
+        serde_json::from_slice(&output.stdout).context("the simulator's report does not read")
     }
 
     fn play(&self, program: &Path, scenario: &str) -> anyhow::Result<Played> {

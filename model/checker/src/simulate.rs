@@ -31,10 +31,12 @@ const ALL_MET_SEEDS: u64 = 2_000;
 
 /// Which seeds to play.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
+#[command(
+    after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
     3 cut by --minutes; 4 a named situation was not met by 2,000 seeds or more.\n\n\
     Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5\n  \
-    zabcheck simulate --seeds 10000 --minutes 60 --record")]
+    zabcheck simulate --seeds 10000 --minutes 60 --record"
+)]
 pub(crate) struct Simulate {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
@@ -141,7 +143,8 @@ impl Simulate {
 
     fn play(&self, shared: &Shared, count: u64, started: Instant) {
         let bar = if self.seeds.is_some() { ProgressBar::new(count) } else { ProgressBar::new_spinner() };
-        let style = ProgressStyle::with_template("{spinner} {bar:30} {pos} of {len} seeds, {elapsed}, {eta} left");
+        let style =
+            ProgressStyle::with_template("{spinner} {bar:30} {pos} of {len} seeds, {elapsed}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
         let limit = self.minutes.map(|minutes| Duration::from_secs(minutes * 60));
@@ -187,7 +190,10 @@ impl Simulate {
     /// Makes a failure small, saves it, and says how to see it again.
     fn tell_failure(&self, plan: &Plan, broken: &Broken, summary: &mut Summary) -> anyhow::Result<()> {
         let servers = self.servers.map_or_else(String::new, |servers| format!(" --servers {servers}"));
-        eprintln!("seed {} breaks {}; it is made smaller, in {SHRINKING_MAX} runs at most", plan.seed, broken.rule);
+        eprintln!(
+            "seed {} breaks {}; it is made smaller, in {SHRINKING_MAX} runs at most",
+            plan.seed, broken.rule
+        );
         let (small, found) = smallest(plan, broken);
         let path = save(&small, &found)?;
         if !self.json {
@@ -253,7 +259,8 @@ fn record(summary: &Summary) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join("model/simulator/results.md");
     let git = |arguments: &[&str]| -> anyhow::Result<String> {
-        let output = Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
+        let output =
+            Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
@@ -268,8 +275,11 @@ fn record(summary: &Summary) -> anyhow::Result<()> {
         let _ = writeln!(text, "| {name} | {value} |");
     }
     let met = &summary.met;
-    let tables =
-        [("fault", "how often", &met.faults), ("situation", "seeds", &met.situations), ("rule put to the test", "seeds", &met.rules)];
+    let tables = [
+        ("fault", "how often", &met.faults),
+        ("situation", "seeds", &met.situations),
+        ("rule put to the test", "seeds", &met.rules),
+    ];
     for (title, unit, table) in tables {
         let _ = write!(text, "\n| {title} | {unit} |\n|---|--:|\n");
         for (name, count) in table {

@@ -78,12 +78,7 @@ impl<W: Write> Tracer for Writer<W> {
     }
 }
 
-fn line(
-    at_us: u64,
-    due: &Due,
-    effects: Vec<String>,
-    servers: &[(ServerId, &Host<Subject>)],
-) -> Step<Action> {
+fn line(at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host<Subject>)]) -> Step<Action> {
     let parts = servers.iter().map(|(id, host)| (format!("server {id}"), digest(host))).collect();
     Step { action: Action { at_us, due: due.clone() }, effects, parts }
 }
@@ -109,8 +104,7 @@ pub fn save(plan: &Plan, broken: &Broken) -> anyhow::Result<PathBuf> {
     };
     write_line(&mut file, &header)?;
     let mut writer = Writer { file, failed: None };
-    let outcome =
-        guarded(|| play(plan, &mut Coverage::default(), Some(&mut writer)).map_err(Broken::from));
+    let outcome = guarded(|| play(plan, &mut Coverage::default(), Some(&mut writer)).map_err(Broken::from));
     ensure!(outcome.is_err_and(|again| again.rule == broken.rule), "the run does not break the rule again");
     if let Some(error) = writer.failed {
         return Err(error);
@@ -187,9 +181,8 @@ pub(crate) fn replay(path: &Path) -> anyhow::Result<String> {
     let saved: Vec<_> = lines.map(str::to_owned).collect();
     let count = saved.len();
     let mut reader = Reader { saved: saved.into_iter(), number: 0, text: String::new(), differs: None };
-    let outcome = guarded(|| {
-        play(&header.setup, &mut Coverage::default(), Some(&mut reader)).map_err(Broken::from)
-    });
+    let outcome =
+        guarded(|| play(&header.setup, &mut Coverage::default(), Some(&mut reader)).map_err(Broken::from));
     if let Some(how) = reader.differs {
         bail!("{how}");
     }

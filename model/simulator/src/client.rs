@@ -164,8 +164,13 @@ impl Client {
     /// The request for something that is done by asking.
     pub(crate) fn request(&mut self, act: Act, number: usize, known: Zxid, now: Time) -> Option<Letter> {
         let data = || Some(Bytes::from(format!("{number}.{}", self.xid + 1)));
-        let create =
-            |path: String, flags| Write::Create { path: Text::from(&*path), data: data(), acl: anyone(), flags, stat: false };
+        let create = |path: String, flags| Write::Create {
+            path: Text::from(&*path),
+            data: data(),
+            acl: anyone(),
+            flags,
+            stat: false,
+        };
         let set = |node: u8| Write::SetData { path: Text::from(&*path(node)), data: data(), version: -1 };
         let request: ClientRequest<Subject> = match act {
             Act::Set { node } => ClientRequest::Write(set(node)),
@@ -224,7 +229,14 @@ impl Client {
         self.ask(self.xid, request, what, known, now)
     }
 
-    fn ask(&mut self, xid: i32, request: ClientRequest<Subject>, what: What, known: Zxid, now: Time) -> Letter {
+    fn ask(
+        &mut self,
+        xid: i32,
+        request: ClientRequest<Subject>,
+        what: What,
+        known: Zxid,
+        now: Time,
+    ) -> Letter {
         self.asked.push_back(Asked { xid, what, known, at: now });
         self.spoke = now;
         Letter::Request(xid, request)
@@ -427,7 +439,6 @@ impl Client {
         self.session
     }
 }
-
 
 #[cfg(test)]
 mod tests {

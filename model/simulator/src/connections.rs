@@ -247,9 +247,7 @@ impl Run<'_> {
                 let (identities, last_seen) = (Vec::new(), seen);
                 Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time }
             }
-            Letter::Request(xid, request) => {
-                Input::ClientRequest { client, xid, request, time }
-            }
+            Letter::Request(xid, request) => Input::ClientRequest { client, xid, request, time },
         };
         self.step(server, HostEvent::Input(input))?;
         // One that was turned away at once was not heard of.

@@ -37,7 +37,12 @@ impl Run<'_> {
             }
             Trouble::CrashAll { ms: down, keep } => {
                 for server in 0..self.nodes.len() {
-                    self.crash(server, ms(down), keep.rotate_left(u32::try_from(server * 7).unwrap_or(0)), false)?;
+                    self.crash(
+                        server,
+                        ms(down),
+                        keep.rotate_left(u32::try_from(server * 7).unwrap_or(0)),
+                        false,
+                    )?;
                 }
                 self.coverage.met("all-down");
             }

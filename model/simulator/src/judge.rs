@@ -85,9 +85,8 @@ pub(crate) fn step(
             }
         }
     }
-    let leads = |server: &ServerView| {
-        matches!(server.part, Part::Leading(Phase::Synchronisation | Phase::Broadcast))
-    };
+    let leads =
+        |server: &ServerView| matches!(server.part, Part::Leading(Phase::Synchronisation | Phase::Broadcast));
     if leads(changed) && others.iter().any(|other| leads(other)) {
         coverage.met("two-live-leaders");
         if changed.serving && others.iter().any(|other| leads(other) && other.serving) {

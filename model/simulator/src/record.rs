@@ -20,11 +20,7 @@ use spec::{
 use tree::{CreateTxn, Outcome, Read, Tree, Txn, TxnBody, Watches};
 use world::{Fault, Host, Replica, Stretch};
 
-use crate::{
-    coverage::Coverage,
-    node::Subject,
-    plan::TICK_MS,
-};
+use crate::{coverage::Coverage, node::Subject, plan::TICK_MS};
 
 /// What a watch waits for, and where.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -424,19 +424,8 @@ impl<'a> Run<'a> {
     fn carry_out(&mut self, server: usize, happened: Happened<Subject>) -> Result<(), Fault> {
         let me = server_id(server);
         self.touched.push(server);
-        let Happened {
-            net,
-            votes,
-            told,
-            expired,
-            committed,
-            timers,
-            notes,
-            sights,
-            ghost,
-            tested,
-            forgets,
-        } = happened;
+        let Happened { net, votes, told, expired, committed, timers, notes, sights, ghost, tested, forgets } =
+            happened;
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
         }
@@ -521,8 +510,12 @@ impl<'a> Run<'a> {
         };
         node.view = view;
         let Some(view) = &self.nodes[server].view else { return Ok(()) };
-        let others: Vec<_> =
-            self.nodes.iter().filter_map(|node| node.view.as_ref()).filter(|other| other.id != view.id).collect();
+        let others: Vec<_> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.view.as_ref())
+            .filter(|other| other.id != view.id)
+            .collect();
         judge::step(view, &others, &self.record, record_is_new, &self.quorum, &mut self.coverage)?;
         if serves_anew {
             self.order.judge_state(&self.nodes[server].host, &mut self.coverage)?;
@@ -599,4 +592,3 @@ fn heard_of(frame: &Wire<Subject>) -> Vec<SessionId> {
         | Wire::Snapshot { .. } => Vec::new(),
     }
 }
-

@@ -79,8 +79,9 @@ mod tests {
         let plan = (1..).map(|seed| Plan::draw(seed, Some(3))).find(|plan| plan.faults.len() > 20);
         let plan = plan.expect("some plan has many faults");
         let (one, other) = (plan.faults[3].clone(), plan.faults[17].clone());
-        let needs_both =
-            |plan: &Plan| plan.faults.contains(&one) && plan.faults.contains(&other) && !plan.deeds.is_empty();
+        let needs_both = |plan: &Plan| {
+            plan.faults.contains(&one) && plan.faults.contains(&other) && !plan.deeds.is_empty()
+        };
         let small = shrink(&plan, 1_000, needs_both);
         assert_eq!((small.faults, small.deeds.len()), (vec![one.clone(), other.clone()], 1));
     }

@@ -292,34 +292,6 @@ impl<M: Replica> Host<M> {
         Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
     }
 
-    /// What rules about steps and messages see of it: its state is not compared with its log.
-    fn sketch(&self) -> Option<ServerView> {
-        let (view, state) = self.outline()?;
-        if self.booting {
-            return Some(view);
-        }
-        let logged = view.logged.clone();
-        Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, None))
-    }
-
-    /// What is on disk and handed to the log, and what was applied to the state.
-    fn outline(&self) -> Option<(ServerView, Vec<Entry>)> {
-        let state = self.state.history()?.to_vec();
-        let history = |image: &M| image.history().map(<[Entry]>::to_vec).unwrap_or_default();
-        let entry = |zxid: Zxid, txn: &M::Txn| Entry { zxid, digest: view::hash_of(txn) };
-        let durable = self.disk.durable_parts().ok().map(|(snapshot, replay)| {
-            let mut durable = snapshot.map(|image| history(image)).unwrap_or_default();
-            durable.extend(replay.iter().map(|(zxid, txn)| entry(*zxid, txn)));
-            durable
-        });
-        let mut view = view::down(self.id(), self.disk.epochs(), durable);
-        if !self.booting {
-            view.logged = self.disk.snapshot().map_or_else(Vec::new, |(_, image)| history(image));
-            view.logged.extend(self.disk.appended().map(|(zxid, txn)| entry(*zxid, txn)));
-        }
-        Some((view, state))
-    }
-
     /// What happens to it.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Where servers and the connections between them stand among the slots of a state: the servers first, then the
 //! connections in the order of learner, then leader.
 
-use spec::ServerId;
 use crate::{Link, LinkChange, NetChange, Side};
+use spec::ServerId;
 
 /// The slots of some servers, which are called 1, 2, …
 #[derive(Clone, Copy, Debug)]
