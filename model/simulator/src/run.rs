@@ -396,10 +396,6 @@ impl<'a> Run<'a> {
         if is_crash {
             self.elections.forget(server);
         }
-        if self.nodes[server].host.leads() != led {
-            self.order.reign(server_id(server));
-            self.note_leader(server);
-        }
         let occasion = if is_crash { Occasion::Other } else { occasion };
         let (before, after) = if is_crash {
             let after = moment(&self.nodes[server].host);
@@ -408,7 +404,13 @@ impl<'a> Run<'a> {
             (before, moment(&self.nodes[server].host))
         };
         self.elections.stepped(server, occasion, before, after, &mut self.coverage)?;
-        self.carry_out(server, happened)
+        self.carry_out(server, happened)?;
+        // Not before: a leader that expires sessions may give up in the same step.
+        if self.nodes[server].host.leads() != led {
+            self.order.reign(server_id(server));
+            self.note_leader(server);
+        }
+        Ok(())
     }
 
     fn note_leader(&mut self, server: usize) {
