@@ -214,7 +214,10 @@ impl<'a> Run<'a> {
                 self.on_deed(place);
                 Ok(())
             }
-            Due::Heal => self.heal(),
+            Due::Heal => {
+                self.heal();
+                Ok(())
+            }
             Due::Look => self.look(),
         }
     }
@@ -384,7 +387,11 @@ impl<'a> Run<'a> {
                 Occasion::Heard(*from, *notification)
             }
             HostEvent::Input(Input::ElectionLinkDown(peer)) => Occasion::Lost(*peer),
-            _ => Occasion::Other,
+            HostEvent::Input(_)
+            | HostEvent::Read(..)
+            | HostEvent::Timer(_)
+            | HostEvent::Disk(_)
+            | HostEvent::Crash(_) => Occasion::Other,
         };
         let is_crash = matches!(event, HostEvent::Crash(_));
         let now = self.agenda.now;
@@ -431,8 +438,12 @@ impl<'a> Run<'a> {
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
         }
-        sights.into_iter().for_each(|sight| self.coverage.sight(sight));
-        tested.into_iter().for_each(|rule| self.coverage.tested(rule));
+        for sight in sights {
+            self.coverage.sight(sight);
+        }
+        for rule in tested {
+            self.coverage.tested(rule);
+        }
         let record_is_new = !ghost.is_empty();
         // A leader that gives up in the step that commits does not lead any more when it is asked.
         let late = ghost.iter().rev().find_map(|change| match change {
