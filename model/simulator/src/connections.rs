@@ -72,6 +72,7 @@ impl Run<'_> {
                 self.act(client);
                 if now - self.clients[client].spoke > ms(self.session_ms() / 3)
                     && self.clients[client].is_open()
+                    && !self.clients[client].is_closing()
                 {
                     let letter = self.clients[client].ping(now);
                     self.send_up(home.connection, letter);
