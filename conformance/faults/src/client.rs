@@ -39,6 +39,17 @@ pub enum Kind {
     Sequential,
 }
 
+/// The watches that a client had when its connection broke, by what they wait for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Watches {
+    /// Of nodes that were there.
+    pub data: Vec<String>,
+    /// Of nodes that were not.
+    pub exist: Vec<String>,
+    /// Of the names below nodes.
+    pub child: Vec<String>,
+}
+
 /// A request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Op {
@@ -64,8 +75,33 @@ pub enum Op {
     GetData(String),
     /// Reads a node, and asks to be told of its next change.
     WatchData(String),
+    /// Replaces what a node holds, if this is its version.
+    CheckAndSet {
+        /// Where.
+        path: String,
+        /// With what.
+        data: Vec<u8>,
+        /// What its version must be.
+        version: i32,
+    },
+    /// Asks whether a node is there, and to be told of its next change.
+    WatchExists(String),
     /// Lists the names below a node.
     GetChildren(String),
+    /// Lists the names below a node with its Stat; if so asked, the next change is to be told.
+    GetChildren2 {
+        /// Where.
+        path: String,
+        /// Whether to be told of the next change.
+        watch: bool,
+    },
+    /// Leaves the watches of an earlier connection, and asks to be told of what they missed.
+    SetWatches {
+        /// The last transaction that the client has seen.
+        relative: i64,
+        /// Which.
+        watches: Watches,
+    },
     /// Brings this server up to date.
     Sync(String),
     /// Keeps the session alive.
@@ -91,7 +127,16 @@ impl Op {
             Self::SetData { path, data } => head(5).bytes(path.as_bytes()).bytes(data).int(-1),
             Self::GetData(path) => head(4).bytes(path.as_bytes()).bool(false),
             Self::WatchData(path) => head(4).bytes(path.as_bytes()).bool(true),
+            Self::CheckAndSet { path, data, version } => {
+                head(5).bytes(path.as_bytes()).bytes(data).int(*version)
+            }
+            Self::WatchExists(path) => head(3).bytes(path.as_bytes()).bool(true),
             Self::GetChildren(path) => head(8).bytes(path.as_bytes()).bool(false),
+            Self::GetChildren2 { path, watch } => head(12).bytes(path.as_bytes()).bool(*watch),
+            Self::SetWatches { relative, watches } => {
+                let head = Encoder::new().int(SET_WATCHES_XID).int(101).long(*relative);
+                [&watches.data, &watches.exist, &watches.child].into_iter().fold(head, Encoder::strings)
+            }
             Self::Sync(path) => head(9).bytes(path.as_bytes()),
             Self::Ping => Encoder::new().int(PING_XID).int(11),
             Self::Close => head(-11),
@@ -103,30 +148,45 @@ impl Op {
 /// The request number of every ping.
 const PING_XID: i32 = -2;
 
+/// The request number of every request to set watches again.
+const SET_WATCHES_XID: i32 = -8;
+
+/// The number in the place of a request's, of an event.
+pub const EVENT_XID: i32 = -1;
+
 /// The part of a node's Stat that is judged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stat {
+    /// The transaction that made the node.
+    pub czxid: i64,
     /// The transaction that changed the data last.
     pub mzxid: i64,
     /// When the node was made, in milliseconds since 1970 by the leader's clock.
     pub ctime: i64,
     /// How often the data was set.
     pub version: i32,
+    /// How often names below it came or went.
+    pub cversion: i32,
     /// The session that it goes with, or 0.
     pub owner: i64,
+    /// The transaction that changed the names below it last.
+    pub pzxid: i64,
 }
 
 impl Stat {
     fn decode(read: &mut Decoder<'_>) -> Result<Self> {
-        let _czxid = read.long()?;
+        let czxid = read.long()?;
         let mzxid = read.long()?;
         let ctime = read.long()?;
         let _mtime = read.long()?;
         let version = read.int()?;
-        let _cversion = read.int()?;
+        let cversion = read.int()?;
         let _aversion = read.int()?;
         let owner = read.long()?;
-        Ok(Self { mzxid, ctime, version, owner })
+        let _bytes = read.int()?;
+        let _names = read.int()?;
+        let pzxid = read.long()?;
+        Ok(Self { czxid, mzxid, ctime, version, cversion, owner, pzxid })
     }
 }
 
@@ -180,6 +240,27 @@ impl Reply {
     /// If the body is no such answer.
     pub fn children(&self) -> Result<Vec<String>> {
         Decoder::new(&self.body).strings()
+    }
+
+    /// The names that a list answers with, and the Stat behind them.
+    ///
+    /// # Errors
+    /// If the body is no such answer.
+    pub fn children_and_stat(&self) -> Result<(Vec<String>, Stat)> {
+        let mut read = Decoder::new(&self.body);
+        let names = read.strings()?;
+        Ok((names, Stat::decode(&mut read)?))
+    }
+
+    /// What happened, as its number in the protocol, and where, if this is no reply but an event.
+    ///
+    /// # Errors
+    /// If the body is no event.
+    pub fn event(&self) -> Result<(i32, String)> {
+        let mut read = Decoder::new(&self.body);
+        let kind = read.int()?;
+        let _state = read.int()?;
+        Ok((kind, read.string()?))
     }
 }
 
@@ -264,10 +345,33 @@ impl Client {
     /// # Errors
     /// If the connection is gone.
     pub fn send(&mut self, op: &Op) -> io::Result<i32> {
-        let xid = if *op == Op::Ping { PING_XID } else { self.next_xid };
+        let xid = match op {
+            Op::Ping => PING_XID,
+            Op::SetWatches { .. } => SET_WATCHES_XID,
+            _ => self.next_xid,
+        };
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         self.stream.write_all(&op.encode(xid))?;
         Ok(xid)
+    }
+
+    /// Whether something has come to be received, or comes within `patience`.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn stirs(&mut self, patience: Duration) -> io::Result<bool> {
+        let usual = self.stream.read_timeout()?;
+        self.stream.set_read_timeout(Some(patience))?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(usual)?;
+        match peeked {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The next reply, in the order of the requests.

@@ -336,7 +336,7 @@ mod tests {
         let mut ledger = Ledger::new(1, 10);
         let mut reading = Reading {
             register: 0,
-            stat: Stat { mzxid: 10, ctime: 5, version: 0, owner: 0 },
+            stat: Stat { czxid: 10, mzxid: 10, ctime: 5, version: 0, cversion: 0, owner: 0, pzxid: 10 },
             names: BTreeSet::new(),
         };
         for number in 1..=writes {

@@ -1,0 +1,1 @@
+//! Hand-made histories, well and broken.
