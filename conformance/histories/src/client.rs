@@ -23,6 +23,9 @@ pub const TIMEOUT_MS: i32 = 3_000;
 /// How long a reply may take before a client goes elsewhere.
 const REPLY_PATIENCE: Duration = Duration::from_millis(1_500);
 
+/// Of a hundred times, how often a client hangs up on its own requests: what comes of them is unknown.
+const RASH: u64 = 1;
+
 /// The error of a node that is not there.
 pub const NO_NODE: i32 = -101;
 
@@ -159,7 +162,8 @@ impl<'a> Logged<'a> {
         }
     }
 
-    /// Sends these requests one behind the other, and receives until each has its reply or the connection breaks.
+    /// Sends these requests one behind the other, and receives until each has its reply or the connection breaks. Now
+    /// and then the client breaks it itself and does not wait.
     pub fn batch(&mut self, requests: Vec<Request>) -> Vec<Option<Reply>> {
         let mut replies: Vec<Option<Reply>> = Vec::new();
         let mut sent: Vec<(u64, i32, Request)> = Vec::new();
@@ -173,6 +177,7 @@ impl<'a> Logged<'a> {
             whole = outcome.is_ok();
             sent.push((at, xid, request));
         }
+        whole = whole && !self.dice.percent(RASH);
         for (at, xid, request) in sent {
             let reply = if whole { self.await_reply(xid, &request) } else { None };
             whole = whole && reply.is_some();

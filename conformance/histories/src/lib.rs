@@ -12,6 +12,7 @@ pub mod judge;
 pub mod mutants;
 pub mod nemesis;
 pub mod network;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod workload;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,6 +16,7 @@ use histories::{
     mutants::{self, MUTANTS},
     nemesis::Nemesis,
     network,
+    record::{Record, Run},
     report::Table,
     run::{self, Plan},
     workload::Workload,
@@ -65,6 +66,15 @@ struct Arguments {
     /// Where the servers keep their data and output; else a fresh folder, which goes when all is well.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Enter the run in this page, and in the JSON beside it.
+    #[arg(long, value_name = "PAGE")]
+    record: Option<PathBuf>,
+    /// For the record: what was built.
+    #[arg(long, default_value = "unknown", hide = true)]
+    commit: String,
+    /// For the record: where this is.
+    #[arg(long, default_value = "unknown", hide = true)]
+    machine: String,
     /// Where to write the counts as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -150,11 +160,32 @@ fn fresh_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs())
 }
 
+fn utc() -> Result<String> {
+    let date = Command::new("date").args(["-u", "+%F %H:%M UTC"]).output()?;
+    Ok(String::from_utf8_lossy(&date.stdout).trim().to_owned())
+}
+
 fn once(arguments: &Arguments) -> Result<u8> {
     let (plan, keep) = plan(arguments)?;
     println!("seed {}; data and output: {}", plan.seed, plan.dir.display());
+    let began = utc()?;
+    let enter = |table: &Table| {
+        let Some(page) = &arguments.record else { return Ok(()) };
+        let servers = match arguments.against {
+            Against::Zabkeeper => "Zabkeeper",
+            Against::Java => "Apache ZooKeeper",
+        };
+        Record::new(page).enter(&Run {
+            servers: servers.to_owned(),
+            commit: arguments.commit.clone(),
+            began: began.clone(),
+            machine: arguments.machine.clone(),
+            seed: plan.seed,
+            table: table.clone(),
+        })
+    };
     let (table, failure) =
-        run::run(&plan).with_context(|| format!("data and output: {}", plan.dir.display()))?;
+        run::run(&plan, &enter).with_context(|| format!("data and output: {}", plan.dir.display()))?;
     println!("{}", table.text());
     if let Some(path) = &arguments.json {
         fs::write(path, serde_json::to_string_pretty(&table)? + "\n")?;
@@ -198,7 +229,7 @@ fn catch(arguments: &Arguments) -> Result<u8> {
 
 /// How a flaw is seen: by a promise that is broken, and nothing else.
 fn caught(plan: &Plan) -> Option<String> {
-    let outcome: Result<(Table, Option<PathBuf>)> = run::run(plan);
+    let outcome: Result<(Table, Option<PathBuf>)> = run::run(plan, &|_| Ok(()));
     let (table, kept) = outcome.inspect_err(|error| eprintln!("error: {error:#}")).ok()?;
     let broken = fs::read_to_string(kept?.with_file_name("broken.txt")).unwrap_or_default();
     Some(format!("after {} s: {}", table.seconds, broken.lines().next().unwrap_or_default()))

@@ -67,10 +67,9 @@ pub fn build(root: &Path, mutant: &Mutant) -> Result<PathBuf> {
     let folder = root.join("target/histories-mutants");
     let source = folder.join("source");
     fs::create_dir_all(&source)?;
-    // Times are kept, so that only what a patch touched is built anew.
-    run(Command::new("rsync").args(["-rc", "--delete"]).args(
-        ["spec", "model", "impl"].map(|name| root.join(name)),
-    ).arg(&source), "copying the source")?;
+    for name in ["spec", "model", "impl"] {
+        mirror(&root.join(name), &source.join(name))?;
+    }
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let manifest = manifest.replace(", \"conformance/*\"", "");
     let held = fs::read_to_string(source.join("Cargo.toml")).unwrap_or_default();
@@ -92,6 +91,35 @@ pub fn build(root: &Path, mutant: &Mutant) -> Result<PathBuf> {
     cargo.args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-server"]);
     run(cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target), "building the mutant")?;
     Ok(target.join("mutant/zabkeeper"))
+}
+
+/// Makes `to` hold the files of `from`, and no others. Files that are as they should be are not touched, so that only
+/// what a patch changed is built anew.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        if !from.join(entry.file_name()).exists() {
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            mirror(&entry.path(), &target)?;
+            continue;
+        }
+        let content = fs::read(entry.path())?;
+        if !fs::read(&target).is_ok_and(|held| held == content) {
+            fs::write(&target, content).with_context(|| format!("writing {}", target.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn run(command: &mut Command, what: &str) -> Result<()> {

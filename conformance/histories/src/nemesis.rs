@@ -151,11 +151,17 @@ impl Victims<'_> {
                         self.network.cut(End::Server(victim), *end)?;
                     }
                 }
-                let way = if both { "between" } else if into { "to" } else { "from" };
+                let way = if both {
+                    "between"
+                } else if into {
+                    "to"
+                } else {
+                    "from"
+                };
                 self.told.push(format!("cut {way} {victim} and {ends:?}"));
             }
             Nemesis::Slow => {
-                let kbit = dice.between(60, 1_500);
+                let kbit = dice.between(16, 400);
                 self.network.slow(victim, kbit)?;
                 self.told.push(format!("slow {victim} {kbit} kbit/s"));
             }

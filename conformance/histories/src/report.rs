@@ -88,7 +88,9 @@ impl Table {
         let mut rows: Vec<_> = self
             .rows
             .iter()
-            .flat_map(|(workload, nemeses)| nemeses.iter().map(move |(nemesis, row)| (workload, nemesis, row)))
+            .flat_map(|(workload, nemeses)| {
+                nemeses.iter().map(move |(nemesis, row)| (workload, nemesis, row))
+            })
             .collect();
         rows.sort_by_key(|(workload, nemesis, _)| {
             let place = Nemesis::ALL.iter().position(|known| known.name() == *nemesis);
@@ -116,31 +118,54 @@ impl Table {
             table.add_row(row);
         }
         let mut lines = vec![table.to_string(), "faults:".to_owned()];
-        lines.extend(self.faults.iter().map(|(nemesis, (rounds, faults))| {
-            format!("  {nemesis:<10} {faults:>6} in {rounds} rounds")
-        }));
+        lines.extend(
+            self.faults
+                .iter()
+                .map(|(nemesis, (rounds, faults))| format!("  {nemesis:<10} {faults:>6} in {rounds} rounds")),
+        );
         lines.push("checks:".to_owned());
         lines.extend(self.checks.iter().map(|(rule, count)| format!("  {rule:<40} {count:>10}")));
         lines.extend(self.told.iter().map(|(what, count)| format!("told, and no promise: {what}: {count}")));
         lines.join("\n")
     }
 
-    /// As a section of the page of results.
-    pub fn section(&self, heading: &str) -> String {
-        let mut lines = vec![heading.to_owned(), String::new()];
-        lines.push(format!(
-            "{} seconds, {} operations, {} checks, {} broken.",
-            self.seconds,
-            self.operations(),
-            self.all_checks(),
-            self.broken
-        ));
+    /// Adds the counts of another run.
+    pub fn join(&mut self, other: &Self) {
+        self.seconds += other.seconds;
+        self.broken += other.broken;
+        for (workload, nemeses) in &other.rows {
+            for (nemesis, row) in nemeses {
+                let sum = self.rows.entry(workload.clone()).or_default().entry(nemesis.clone()).or_default();
+                sum.operations += row.operations;
+                sum.unknown += row.unknown;
+                sum.events += row.events;
+                sum.broken_connections += row.broken_connections;
+                sum.expired += row.expired;
+            }
+        }
+        for (nemesis, (rounds, faults)) in &other.faults {
+            let sum = self.faults.entry(nemesis.clone()).or_default();
+            *sum = (sum.0 + rounds, sum.1 + faults);
+        }
+        let counts = [(&mut self.checks, &other.checks), (&mut self.told, &other.told)];
+        for (sums, counts) in counts {
+            for (what, count) in counts {
+                *sums.entry(what.clone()).or_default() += count;
+            }
+        }
+    }
+
+    /// As a section of the page of results, without its heading.
+    pub fn section(&self) -> String {
+        let mut lines = Vec::new();
         lines.extend([String::new(), format!("| {} |", COLUMNS.join(" | "))]);
         lines.push("|---|---|--:|--:|--:|--:|--:|".to_owned());
         lines.extend(self.rows().map(|row| format!("| {} |", row.join(" | "))));
         lines.extend([String::new(), "| nemesis | rounds | faults |".to_owned(), "|---|--:|--:|".to_owned()]);
         lines.extend(
-            self.faults.iter().map(|(nemesis, (rounds, faults))| format!("| {nemesis} | {rounds} | {faults} |")),
+            self.faults
+                .iter()
+                .map(|(nemesis, (rounds, faults))| format!("| {nemesis} | {rounds} | {faults} |")),
         );
         lines.extend([String::new(), "| promise | checks |".to_owned(), "|---|--:|".to_owned()]);
         lines.extend(self.checks.iter().map(|(rule, count)| format!("| {rule} | {count} |")));

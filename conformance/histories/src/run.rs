@@ -58,13 +58,13 @@ pub struct Plan {
     pub dir: PathBuf,
 }
 
-/// Runs the plan until its time is over or a promise is broken; says so, round by round.
+/// Runs the plan until its time is over or a promise is broken; says so, round by round, and tells the counts so far.
 ///
 /// Returns the counts, and where the failure is kept if there is one.
 ///
 /// # Errors
 /// If servers do not serve, or end by themselves.
-pub fn run(plan: &Plan) -> Result<(Table, Option<PathBuf>)> {
+pub fn run(plan: &Plan, told: &dyn Fn(&Table) -> Result<()>) -> Result<(Table, Option<PathBuf>)> {
     let network = Network::new(SERVERS)?;
     let clock = hardships::own_clock()?;
     let with_clock = |host: Host| Host { enter: [host.enter, clock.clone()].concat(), ..host };
@@ -74,14 +74,19 @@ pub fn run(plan: &Plan) -> Result<(Table, Option<PathBuf>)> {
         hardships::set_clock(&ensemble, id, 0)?;
     }
     ensemble.start_all()?;
-    let outcome = rounds(plan, &mut ensemble, &network);
+    let outcome = rounds(plan, &mut ensemble, &network, told);
     if outcome.is_err() {
         eprintln!("{}", ensemble.last_words());
     }
     outcome
 }
 
-fn rounds(plan: &Plan, ensemble: &mut Ensemble, network: &Network) -> Result<(Table, Option<PathBuf>)> {
+fn rounds(
+    plan: &Plan,
+    ensemble: &mut Ensemble,
+    network: &Network,
+    told: &dyn Fn(&Table) -> Result<()>,
+) -> Result<(Table, Option<PathBuf>)> {
     let began = Instant::now();
     let mut table = Table::default();
     for number in 1.. {
@@ -96,6 +101,7 @@ fn rounds(plan: &Plan, ensemble: &mut Ensemble, network: &Network) -> Result<(Ta
         table.add(nemesis, &history, &faults, &verdict);
         table.seconds = began.elapsed().as_secs();
         println!("{}", round.line(&history, &faults, &verdict, began.elapsed()));
+        told(&table)?;
         if !verdict.broken.is_empty() {
             let kept = keep(plan, ensemble, &history, &faults, &verdict)?;
             return Ok((table, Some(kept)));
@@ -177,7 +183,8 @@ impl Round<'_> {
             let request = Request::Create { value: format!("first of {path}"), path: path.clone() };
             loop {
                 ensure!(Instant::now() < deadline, "{path} cannot be made");
-                if client.connect() && client.call(request.clone()).is_some_and(|reply| matches!(reply.code, 0 | -110))
+                if client.connect()
+                    && client.call(request.clone()).is_some_and(|reply| matches!(reply.code, 0 | -110))
                 {
                     break;
                 }

@@ -71,10 +71,20 @@ impl Workload {
 
 /// Does what a client of this workload does until it is told to stop; then the session is closed.
 pub fn run(workload: Workload, number: usize, home: &str, client: &mut Logged<'_>, stop: &AtomicBool) {
-    let mut worker = Worker { home, number, client, written: 0, versions: vec![-1; 2], held: Vec::new() };
+    let mut worker = Worker {
+        home,
+        name: format!("{}-{number}", workload.name()),
+        client,
+        written: 0,
+        versions: vec![-1; 2],
+        held: Vec::new(),
+    };
     while !stop.load(Ordering::Relaxed) {
-        let think = worker.client.dice().between(5, 60);
-        worker.client.idle(Duration::from_millis(think));
+        // Some do not think.
+        if worker.client.dice().percent(70) {
+            let think = worker.client.dice().between(5, 60);
+            worker.client.idle(Duration::from_millis(think));
+        }
         if !worker.client.connect() {
             continue;
         }
@@ -99,7 +109,8 @@ pub fn run(workload: Workload, number: usize, home: &str, client: &mut Logged<'_
 
 struct Worker<'a, 'l> {
     home: &'a str,
-    number: usize,
+    /// No two of a round have the same.
+    name: String,
     client: &'a mut Logged<'l>,
     /// How many values it wrote.
     written: u64,
@@ -112,7 +123,7 @@ struct Worker<'a, 'l> {
 impl Worker<'_, '_> {
     fn value(&mut self) -> String {
         self.written += 1;
-        format!("{}-{}-{}", self.home.trim_start_matches('/'), self.number, self.written)
+        format!("{}-{}-{}", self.home.trim_start_matches('/'), self.name, self.written)
     }
 
     fn register(&mut self) {

@@ -89,13 +89,7 @@ fn judge_list(path: &str, shown: &[Shown<'_>], changes: &[i64], verdict: &mut Ve
 }
 
 /// Names that no acknowledged write made are no more than writes of unknown outcome.
-fn judge_births(
-    path: &str,
-    shown: &[Shown<'_>],
-    facts: &Facts<'_>,
-    unknown: usize,
-    verdict: &mut Verdict,
-) {
+fn judge_births(path: &str, shown: &[Shown<'_>], facts: &Facts<'_>, unknown: usize, verdict: &mut Verdict) {
     let made = facts.ops.iter().filter_map(|placed| match (&placed.op.request, placed.well()) {
         (Request::Create { path, .. } | Request::Lock { path, .. }, Some(_)) => Some(path.as_str()),
         (Request::Append { .. }, Some(Reply { answer: Answer::Path(path), .. })) => Some(path.as_str()),

@@ -42,12 +42,7 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
-fn enter(
-    placed: &Placed<'_>,
-    paths: &BTreeMap<String, BTreeSet<String>>,
-    strict: bool,
-    known: &mut Known,
-) {
+fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict: bool, known: &mut Known) {
     let Some(reply) = placed.told() else { return };
     let at = placed.state(reply, strict);
     let mut add = |path: &str, fact| known.entry(path.to_owned()).or_default().push((at, fact));

@@ -95,9 +95,8 @@ fn judge_sessions(history: &History, verdict: &mut Verdict) {
                     )
                 });
             }
-            What::Wrong(what) => verdict.check("answers in the order of asking", false, || {
-                format!("{} saw {what}", entry.client)
-            }),
+            What::Wrong(what) => verdict
+                .check("answers in the order of asking", false, || format!("{} saw {what}", entry.client)),
             What::Event { .. } | What::Broken => {}
         }
     }

@@ -161,7 +161,8 @@ fn judge_unknown(
     let values: Vec<&str> = versions.values().filter_map(|(_, value)| *value).collect();
     let distinct: BTreeSet<&str> = values.iter().copied().collect();
     verdict.check(RULE, distinct.len() == values.len(), || format!("{path}: one set made two versions"));
-    let of_path = |placed: &&Placed<'_>| matches!(&placed.op.request, Request::Set { path: of, .. } if of == path);
+    let of_path =
+        |placed: &&Placed<'_>| matches!(&placed.op.request, Request::Set { path: of, .. } if of == path);
     let acked = facts.ops.iter().filter(of_path).filter(|placed| placed.well().is_some()).count();
     let unknown = facts.ops.iter().filter(of_path).filter(|placed| placed.unknown()).count();
     let highest = versions.keys().next_back().copied().unwrap_or(0);

@@ -137,6 +137,13 @@ impl Changes {
         zxids.get(zxids.partition_point(|zxid| *zxid <= after)).copied().filter(|zxid| *zxid <= until)
     }
 
+    /// The last change that is known to have happened behind `after` and not behind `until`.
+    fn last(&self, armed: &Armed, after: i64, until: i64) -> Option<i64> {
+        let zxids = self.known.get(armed)?;
+        let last = zxids.partition_point(|zxid| *zxid <= until).checked_sub(1)?;
+        Some(zxids[last]).filter(|zxid| *zxid > after)
+    }
+
     fn possible_behind(&self, armed: &Armed, after: i64) -> bool {
         self.unknown.contains_key(armed) || self.between(armed, after, i64::MAX).is_some()
     }
@@ -186,6 +193,9 @@ impl Session {
         changes: &Changes,
         verdict: &mut Verdict,
     ) {
+        if let Request::SetWatches { .. } = request {
+            self.forgive(reply, changes);
+        }
         let mut missed = Vec::new();
         for (armed, since) in &self.armed {
             let change = changes.between(armed, since.named, reply.zxid);
@@ -216,6 +226,19 @@ impl Session {
             self.armed.entry(armed).or_insert(Since { named: reply.zxid, shown });
         }
         self.last = self.last.max(reply.zxid);
+    }
+
+    /// A node that came and went between two connections leaves nothing by which a server could tell: that the watch
+    /// for its coming is told nothing of it is ZooKeeper's protocol.
+    fn forgive(&mut self, reply: &Reply, changes: &Changes) {
+        for (armed, since) in self.armed.iter_mut().filter(|(armed, _)| armed.kind == Kind::Exist) {
+            let gone = Armed { kind: Kind::Data, path: armed.path.clone() };
+            if let Some(came) = changes.last(armed, since.named, reply.zxid)
+                && (changes.unknown.contains_key(&gone) || changes.last(&gone, came, reply.zxid).is_some())
+            {
+                since.named = reply.zxid;
+            }
+        }
     }
 
     fn on_event(
