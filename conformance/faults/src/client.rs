@@ -330,6 +330,17 @@ impl Client {
         Ok(Some(Self { stream, session: Session { id, password, timeout_ms }, next_xid: 1 }))
     }
 
+    /// Numbers requests on from here. A server knows a request by session and number: a session that goes on over
+    /// another connection must not use a number again while the first use may be under way.
+    pub fn number_from(&mut self, next_xid: i32) {
+        self.next_xid = next_xid;
+    }
+
+    /// The number of the next request.
+    pub fn next_number(&self) -> i32 {
+        self.next_xid
+    }
+
     /// The session of this connection.
     pub fn session(&self) -> &Session {
         &self.session

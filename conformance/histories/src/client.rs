@@ -72,6 +72,8 @@ pub struct Logged<'a> {
     dice: Dice,
     connection: Option<Client>,
     session: Option<Session>,
+    /// The number of the next request, once the connection is gone.
+    next_number: i32,
     last_zxid: i64,
     armed: BTreeSet<Armed>,
 }
@@ -86,6 +88,7 @@ impl<'a> Logged<'a> {
             dice,
             connection: None,
             session: None,
+            next_number: 1,
             last_zxid: 0,
             armed: BTreeSet::new(),
         }
@@ -114,7 +117,8 @@ impl<'a> Logged<'a> {
         let Some(&(server, address)) = self.dice.pick(&self.servers) else { return false };
         let patience = REPLY_PATIENCE;
         match Client::connect(address, self.session.as_ref(), TIMEOUT_MS, self.last_zxid, patience) {
-            Ok(client) => {
+            Ok(mut client) => {
+                client.number_from(self.next_number);
                 self.session = Some(client.session().clone());
                 let timeout_ms = client.session().timeout_ms;
                 self.connection = Some(client);
@@ -157,7 +161,8 @@ impl<'a> Logged<'a> {
 
     /// Breaks the connection; the session lives on.
     pub fn hang_up(&mut self) {
-        if self.connection.take().is_some() {
+        if let Some(client) = self.connection.take() {
+            self.next_number = client.next_number();
             self.enter(What::Broken);
         }
     }
