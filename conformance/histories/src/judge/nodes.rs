@@ -173,13 +173,14 @@ impl Sweep<'_> {
     ) -> bool {
         let made = czxid.unwrap_or(since);
         if made == since || (!exact && made < since) {
+            let another = exact && of.is_some_and(|of| of != owner);
             let owner = of.unwrap_or(owner);
             self.state = State::There { since: made, owner, exact: exact || czxid.is_some() };
             let closed = self.facts.lives.get(&owner).and_then(|life| life.closed);
             // Without its czxid it may be another one, if somebody may have made that.
             let same = czxid.is_some() || !self.unknown.creates;
             let beyond = owner != 0 && same && closed.is_some_and(|closed| since < closed && closed <= at);
-            return !beyond && of.is_none_or(|of| of == owner);
+            return !beyond && !another;
         }
         self.state = State::There { since: made, owner: of.unwrap_or(0), exact: true };
         since < made && made <= at && self.unknown.creates && self.may_be_gone(since, owner, made)
