@@ -19,7 +19,7 @@ use faults::{
 use crate::{
     client::{Log, Logged},
     dice::Dice,
-    history::{FORMAT, Header, History, Request},
+    history::{FORMAT, Header, History, Reply, Request},
     judge::{self, Verdict},
     nemesis::{self, Nemesis, Victims},
     network::Network,
@@ -180,12 +180,13 @@ impl Round<'_> {
         paths.dedup();
         let deadline = Instant::now() + conductor::SERVING_PATIENCE;
         for path in paths {
-            let request = Request::Create { value: format!("first of {path}"), path: path.clone() };
-            loop {
+            for attempt in 1.. {
                 ensure!(Instant::now() < deadline, "{path} cannot be made");
-                if client.connect()
-                    && client.call(request.clone()).is_some_and(|reply| matches!(reply.code, 0 | -110))
-                {
+                // Each attempt writes a value of its own: who wrote what is read is to be known.
+                let value = format!("first of {path}, attempt {attempt}");
+                let request = Request::Create { value, path: path.clone() };
+                let made = |reply: &Reply| matches!(reply.code, 0 | -110);
+                if client.connect() && client.call(request).as_ref().is_some_and(made) {
                     break;
                 }
             }
