@@ -33,8 +33,9 @@ const SERVERS: usize = 3;
 /// Short ticks: a leader steps down, and a follower leaves it, after a second and a half of silence.
 const LIMITS: &str = "tickTime=250\ninitLimit=40\nsyncLimit=6\n";
 
-/// How long one nemesis goes on.
+/// How long one nemesis goes on, at most and at least.
 const ROUND: Duration = Duration::from_secs(12);
+const ROUND_MIN: Duration = Duration::from_secs(4);
 
 /// How long all may take to be read back once all is well.
 const QUIET_PATIENCE: Duration = Duration::from_secs(60);
@@ -89,13 +90,16 @@ fn rounds(
 ) -> Result<(Table, Option<PathBuf>)> {
     let began = Instant::now();
     let mut table = Table::default();
+    // Every nemesis has its turn, if there is time for that.
+    let turns = u32::try_from(plan.nemeses.len())?.max(1);
+    let length = (plan.time / turns).clamp(ROUND_MIN, ROUND);
     for number in 1.. {
         let left = plan.time.saturating_sub(began.elapsed());
         if number > 1 && left < Duration::from_secs(3) {
             break;
         }
         let nemesis = plan.nemeses[(number - 1) % plan.nemeses.len()];
-        let round = Round { plan, number, nemesis, time: ROUND.min(left) };
+        let round = Round { plan, number, nemesis, time: length.min(left) };
         let (history, faults) = round.play(ensemble, network)?;
         let verdict = judge::judge(&history);
         table.add(nemesis, &history, &faults, &verdict);
