@@ -135,7 +135,8 @@ impl Op {
             Self::GetChildren2 { path, watch } => head(12).bytes(path.as_bytes()).bool(*watch),
             Self::SetWatches { relative, watches } => {
                 let head = Encoder::new().int(SET_WATCHES_XID).int(101).long(*relative);
-                [&watches.data, &watches.exist, &watches.child].into_iter().fold(head, Encoder::strings)
+                let lists = [&watches.data, &watches.exist, &watches.child];
+                lists.into_iter().fold(head, |head, list| head.strings(list))
             }
             Self::Sync(path) => head(9).bytes(path.as_bytes()),
             Self::Ping => Encoder::new().int(PING_XID).int(11),
@@ -356,10 +357,12 @@ impl Client {
     /// # Errors
     /// If the connection is gone.
     pub fn send(&mut self, op: &Op) -> io::Result<i32> {
-        let xid = match op {
-            Op::Ping => PING_XID,
-            Op::SetWatches { .. } => SET_WATCHES_XID,
-            _ => self.next_xid,
+        let xid = if *op == Op::Ping {
+            PING_XID
+        } else if matches!(op, Op::SetWatches { .. }) {
+            SET_WATCHES_XID
+        } else {
+            self.next_xid
         };
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         self.stream.write_all(&op.encode(xid))?;

@@ -111,9 +111,8 @@ impl Ensemble {
         };
         let places: Vec<Ports> = (1..=count).map(ports).collect::<Result<_>>()?;
         let limits = format!("tickTime={TICK_MS}\ninitLimit=20\nsyncLimit=20\n");
-        let mut this = Self::lay_out(kind, dir, &limits, &places, &vec![Vec::new(); count])?;
-        this._claim = Some(claim);
-        Ok(this)
+        let servers = Self::lay_out(kind, dir, &limits, &places, &vec![Vec::new(); count])?;
+        Ok(Self { servers, _claim: Some(claim) })
     }
 
     /// Lays out one server a host under `dir`; none runs yet. `limits` is the lines of configuration that say how long
@@ -125,7 +124,7 @@ impl Ensemble {
         let ports = |host: &Host| (SocketAddr::from((host.address, 2181)), 2888, 3888);
         let places: Vec<Ports> = hosts.iter().map(ports).collect();
         let before: Vec<Vec<String>> = hosts.iter().map(|host| host.enter.clone()).collect();
-        Self::lay_out(kind, dir, limits, &places, &before)
+        Ok(Self { servers: Self::lay_out(kind, dir, limits, &places, &before)?, _claim: None })
     }
 
     fn lay_out(
@@ -134,7 +133,7 @@ impl Ensemble {
         limits: &str,
         places: &[Ports],
         before: &[Vec<String>],
-    ) -> Result<Self> {
+    ) -> Result<Vec<Server>> {
         let member = |(index, (client, quorum, election)): (usize, &Ports)| {
             format!("server.{}={}:{quorum}:{election}", index + 1, client.ip())
         };
@@ -171,7 +170,7 @@ impl Ensemble {
                 starts: 0,
             });
         }
-        Ok(Self { servers, _claim: None })
+        Ok(servers)
     }
 
     /// The numbers of the servers, from 1.

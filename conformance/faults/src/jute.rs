@@ -47,7 +47,7 @@ impl Encoder {
 
     /// A list of strings behind its count.
     #[must_use]
-    pub fn strings(self, values: &Vec<String>) -> Self {
+    pub fn strings(self, values: &[String]) -> Self {
         let this = self.int(i32::try_from(values.len()).unwrap_or(i32::MAX));
         values.iter().fold(this, |this, value| this.bytes(value.as_bytes()))
     }

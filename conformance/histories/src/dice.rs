@@ -1,6 +1,6 @@
 //! Chance that can be had again: a run's choices come from one seed.
 
-/// A generator of pseudo-random numbers (SplitMix64).
+/// A generator of pseudo-random numbers (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 

@@ -244,6 +244,37 @@ impl Request {
         )
     }
 
+    /// Where a node is made or its data replaced, and what it is to hold.
+    pub fn written(&self) -> Option<(&str, &str)> {
+        if let Self::Create { path, value }
+        | Self::Append { path, value }
+        | Self::Lock { path, value }
+        | Self::Set { path, value, .. } = self
+        {
+            Some((path, value))
+        } else {
+            None
+        }
+    }
+
+    /// The node that is made or removed.
+    pub fn changed(&self) -> Option<&str> {
+        if let Self::Create { path, .. }
+        | Self::Append { path, .. }
+        | Self::Lock { path, .. }
+        | Self::Delete { path } = self
+        {
+            Some(path)
+        } else {
+            None
+        }
+    }
+
+    /// The register that is set.
+    pub fn set(&self) -> Option<&str> {
+        if let Self::Set { path, .. } = self { Some(path) } else { None }
+    }
+
     /// As the client sends it.
     pub fn op(&self) -> faults::client::Op {
         use faults::client::{Kind, Op};

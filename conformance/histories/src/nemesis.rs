@@ -86,13 +86,11 @@ impl Victims<'_> {
     pub fn suffer(&mut self, nemesis: Nemesis, time: Duration, dice: &mut Dice) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            let kinds = match nemesis {
-                Nemesis::Mixed => {
-                    let some = &Nemesis::ALL[1..7];
-                    let two = [dice.pick(some).copied(), dice.pick(some).copied()];
-                    two.into_iter().flatten().collect()
-                }
-                one => vec![one],
+            let some = &Nemesis::ALL[1..7];
+            let kinds = if nemesis == Nemesis::Mixed {
+                [dice.pick(some).copied(), dice.pick(some).copied()].into_iter().flatten().collect()
+            } else {
+                vec![nemesis]
             };
             for kind in kinds {
                 self.strike(kind, dice)?;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -76,8 +77,9 @@ fn page(runs: &[Run]) -> String {
     text.push_str("|---|---|---|---|--:|--:|--:|--:|--:|\n");
     let mut sums: BTreeMap<&str, Table> = BTreeMap::new();
     for run in runs {
-        text.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             run.servers,
             run.commit,
             run.began,
@@ -87,11 +89,11 @@ fn page(runs: &[Run]) -> String {
             run.table.operations(),
             run.table.all_checks(),
             run.table.broken
-        ));
+        );
         sums.entry(&run.servers).or_default().join(&run.table);
     }
     for (servers, sum) in sums {
-        text.push_str(&format!("\n## {servers}, {} seconds in all\n\n{}", sum.seconds, sum.section()));
+        let _ = write!(text, "\n## {servers}, {} seconds in all\n\n{}", sum.seconds, sum.section());
     }
     text
 }

@@ -38,7 +38,7 @@ const ROUND: Duration = Duration::from_secs(12);
 const ROUND_MIN: Duration = Duration::from_secs(4);
 
 /// How long all may take to be read back once all is well.
-const QUIET_PATIENCE: Duration = Duration::from_secs(60);
+const QUIET_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What to do.
 #[derive(Clone, Debug)]

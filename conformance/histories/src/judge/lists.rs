@@ -19,7 +19,7 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut changes: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
     for placed in &facts.ops {
-        let Some(path) = changed(&placed.op.request) else {
+        let Some(path) = placed.op.request.changed() else {
             if let (Request::List { path, .. }, Some(reply)) = (&placed.op.request, placed.well())
                 && let Answer::Names { names, stat } = &reply.answer
             {
@@ -42,17 +42,6 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
         shown.sort_by_key(|shown| shown.at);
         judge_list(path, &shown, &changes, verdict);
         judge_births(path, &shown, facts, unknown.get(path).copied().unwrap_or(0), verdict);
-    }
-}
-
-/// The node that a request makes or removes.
-fn changed(request: &Request) -> Option<&str> {
-    match request {
-        Request::Create { path, .. }
-        | Request::Append { path, .. }
-        | Request::Lock { path, .. }
-        | Request::Delete { path } => Some(path),
-        _ => None,
     }
 }
 
@@ -91,8 +80,9 @@ fn judge_list(path: &str, shown: &[Shown<'_>], changes: &[i64], verdict: &mut Ve
 /// Names that no acknowledged write made are no more than writes of unknown outcome.
 fn judge_births(path: &str, shown: &[Shown<'_>], facts: &Facts<'_>, unknown: usize, verdict: &mut Verdict) {
     let made = facts.ops.iter().filter_map(|placed| match (&placed.op.request, placed.well()) {
-        (Request::Create { path, .. } | Request::Lock { path, .. }, Some(_)) => Some(path.as_str()),
-        (Request::Append { .. }, Some(Reply { answer: Answer::Path(path), .. })) => Some(path.as_str()),
+        (request, Some(Reply { answer: Answer::Path(path), .. })) if request.changed().is_some() => {
+            Some(path.as_str())
+        }
         _ => None,
     });
     let made: BTreeSet<&str> =

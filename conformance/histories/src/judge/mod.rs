@@ -166,7 +166,9 @@ pub fn known_paths(facts: &Facts<'_>) -> BTreeMap<String, BTreeSet<String>> {
             }
             Request::List { path, .. } => {
                 if let Some(Reply { answer: Answer::Names { names, .. }, .. }) = placed.well() {
-                    names.iter().for_each(|name| enter(&format!("{path}/{name}")));
+                    for name in names {
+                        enter(&format!("{path}/{name}"));
+                    }
                 }
             }
             Request::Set { .. }

@@ -48,9 +48,10 @@ fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict
     let mut add = |path: &str, fact| known.entry(path.to_owned()).or_default().push((at, fact));
     let there = Fact::There { czxid: None, owner: None };
     match (&placed.op.request, &reply.answer, reply.code) {
-        (Request::Create { path, .. }, _, 0) => add(path, Fact::Born { owner: 0 }),
         (Request::Lock { path, .. }, _, 0) => add(path, Fact::Born { owner: placed.entry.session }),
-        (Request::Append { .. }, Answer::Path(path), 0) => add(path, Fact::Born { owner: 0 }),
+        (Request::Create { .. } | Request::Append { .. }, Answer::Path(path), 0) => {
+            add(path, Fact::Born { owner: 0 });
+        }
         (Request::Create { path, .. } | Request::Lock { path, .. }, _, -110) => add(path, there),
         (Request::Delete { path }, _, 0) => add(path, Fact::Died),
         (
@@ -89,13 +90,13 @@ impl Unknown {
     fn of(path: &str, facts: &Facts<'_>) -> Self {
         let mut unknown = Self::default();
         for placed in facts.ops.iter().filter(|placed| placed.unknown()) {
-            match &placed.op.request {
-                Request::Create { path: of, .. } | Request::Lock { path: of, .. } if of == path => {
-                    unknown.creates = true;
-                }
-                Request::Delete { path: of } if of == path => unknown.deletes = true,
-                Request::Append { path: of, .. } if folder(of) == folder(path) => unknown.appends = true,
-                _ => {}
+            let request = &placed.op.request;
+            if let Request::Create { path: of, .. } | Request::Lock { path: of, .. } = request {
+                unknown.creates |= of == path;
+            } else if let Request::Delete { path: of } = request {
+                unknown.deletes |= of == path;
+            } else if let Request::Append { path: of, .. } = request {
+                unknown.appends |= folder(of) == folder(path);
             }
         }
         unknown
@@ -129,7 +130,7 @@ impl Sweep<'_> {
 
     fn step(&mut self, at: i64, fact: Fact) -> bool {
         match (self.state, fact) {
-            (State::Never, Fact::Gone) | (State::Gone, Fact::Gone) => true,
+            (State::Never | State::Gone, Fact::Gone) => true,
             (State::Never | State::Gone, Fact::Born { owner }) => {
                 self.state = State::There { since: at, owner, exact: true };
                 true

@@ -13,36 +13,22 @@ const BAD_VERSION: i32 = -103;
 
 pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     judge_values(facts, verdict);
-    let sets = facts.ops.iter().filter_map(|placed| match &placed.op.request {
-        Request::Set { path, .. } => Some(path.as_str()),
-        _ => None,
-    });
+    let sets = facts.ops.iter().filter_map(|placed| placed.op.request.set());
     for path in sets.collect::<BTreeSet<_>>() {
         judge_register(path, facts, verdict);
-    }
-}
-
-/// The value that a request writes.
-fn written(request: &Request) -> Option<(&str, &str)> {
-    match request {
-        Request::Create { path, value }
-        | Request::Append { path, value }
-        | Request::Lock { path, value }
-        | Request::Set { path, value, .. } => Some((path, value)),
-        _ => None,
     }
 }
 
 /// Every value that is read was written there, by a write that did not fail, in the transaction that its reply names.
 fn judge_values(facts: &Facts<'_>, verdict: &mut Verdict) {
     let writers: BTreeMap<&str, &Placed<'_>> =
-        facts.ops.iter().filter_map(|placed| Some((written(&placed.op.request)?.1, placed))).collect();
+        facts.ops.iter().filter_map(|placed| Some((placed.op.request.written()?.1, placed))).collect();
     for reader in &facts.ops {
         let (Request::Get { path, .. }, Some(reply)) = (&reader.op.request, reader.well()) else { continue };
         let Answer::Data { value, stat } = &reply.answer else { continue };
         let writer = writers.get(value.as_str());
         let holds = writer.is_some_and(|writer| {
-            let at = written(&writer.op.request).map_or("", |(at, _)| at);
+            let at = writer.op.request.written().map_or("", |(at, _)| at);
             let sequential = matches!(writer.op.request, Request::Append { .. });
             let there = if sequential { path.starts_with(at) } else { path == at };
             let as_told = writer.told().is_none_or(|told| told.code == 0 && told.zxid == stat.mzxid);
@@ -161,8 +147,7 @@ fn judge_unknown(
     let values: Vec<&str> = versions.values().filter_map(|(_, value)| *value).collect();
     let distinct: BTreeSet<&str> = values.iter().copied().collect();
     verdict.check(RULE, distinct.len() == values.len(), || format!("{path}: one set made two versions"));
-    let of_path =
-        |placed: &&Placed<'_>| matches!(&placed.op.request, Request::Set { path: of, .. } if of == path);
+    let of_path = |placed: &&Placed<'_>| placed.op.request.set() == Some(path);
     let acked = facts.ops.iter().filter(of_path).filter(|placed| placed.well().is_some()).count();
     let unknown = facts.ops.iter().filter(of_path).filter(|placed| placed.unknown()).count();
     let highest = versions.keys().next_back().copied().unwrap_or(0);

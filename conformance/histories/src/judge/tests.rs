@@ -135,7 +135,7 @@ impl Made {
     }
 
     #[track_caller]
-    fn is_well(self) -> Verdict {
+    fn well(self) -> Verdict {
         let verdict = self.judge();
         assert!(verdict.broken.is_empty(), "{:#?}", verdict.broken);
         verdict
@@ -165,7 +165,7 @@ fn what_is_well_is_found_well_and_every_promise_is_held_against_it() {
         .op(91, get("/r", false), 9, data("a", seen(1, 3, 1)));
     let mut made = made;
     made.now += 5_000_000;
-    let verdict = made.enter(1, What::Expired).is_well();
+    let verdict = made.enter(1, What::Expired).well();
     let checked: Vec<&str> = verdict.checks.keys().copied().collect();
     let mut all = RULES.to_vec();
     all.sort_unstable();
@@ -175,11 +175,11 @@ fn what_is_well_is_found_well_and_every_promise_is_held_against_it() {
 #[test]
 fn a_write_of_unknown_outcome_may_stand_or_not() {
     let lost = || Made::new().lost(1, set("/r", "a")).lost(1, append("x")).lost(1, delete("/l/n-1"));
-    lost().sync(2, 2).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).is_well();
+    lost().sync(2, 2).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).well();
     lost()
         .op(2, get("/r", false), 3, data("a", seen(1, 3, 1)))
         .op(2, list(false), 4, names(&["n-0"], 4, 1))
-        .is_well();
+        .well();
     // A name that nobody can have made.
     lost().op(2, list(false), 5, names(&["n-0", "n-2"], 5, 2)).judge();
     Made::new().op(2, list(false), 5, names(&["n-0"], 5, 1)).judge().broken.first().expect("a stranger");
@@ -205,7 +205,7 @@ fn a_write_behind_one_that_came_later_is_seen() {
     let sent = made.now;
     made.reply(1, sent, append("x"), 9, 0, path("/l/n-0"))
         .reply(2, sent, append("y"), 8, 0, path("/l/n-1"))
-        .is_well();
+        .well();
 }
 
 #[test]
@@ -214,9 +214,9 @@ fn a_sync_that_shows_an_old_state_is_seen_where_it_is_promised() {
     made().breaks("sync reads the latest");
     let mut apache = made();
     apache.strict = false;
-    assert_eq!(apache.is_well().told["syncs that showed an old state"], 1);
+    assert_eq!(apache.well().told["syncs that showed an old state"], 1);
     // A read without sync may be old.
-    Made::new().set(1, "a", 3, 1).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).is_well();
+    Made::new().set(1, "a", 3, 1).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).well();
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn a_session_that_dies_of_short_silence_is_seen() {
         made.enter(1, What::Expired)
     };
     made(1_000_000).breaks("sessions outlive short silence");
-    made(4_000_000).is_well();
+    made(4_000_000).well();
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn an_answer_against_the_protocol_is_seen() {
 fn registers_that_lose_repeat_or_mix_up_sets_are_seen() {
     let rule = "registers are linearizable";
     let two = || Made::new().set(1, "a", 3, 1).set(1, "b", 4, 2);
-    two().is_well();
+    two().well();
     // A read at 4 that shows the state of 3.
     two().op(2, get("/r", false), 4, data("a", seen(1, 3, 1))).breaks(rule);
     // Two sets of one version, and a version that nobody made.
@@ -274,10 +274,10 @@ fn conditions_that_are_not_heeded_are_seen() {
     let rule = "registers are linearizable";
     let cas = |version| Request::Set { path: "/r".to_owned(), value: "c".to_owned(), version: Some(version) };
     let base = || Made::new().set(1, "a", 3, 1);
-    base().op(2, cas(1), 4, Answer::Stat(seen(1, 4, 2))).is_well();
+    base().op(2, cas(1), 4, Answer::Stat(seen(1, 4, 2))).well();
     base().op(2, cas(0), 4, Answer::Stat(seen(1, 4, 2))).breaks(rule);
     let after = |made: Made| made.op(1, get("/r", false), 4, data("a", seen(1, 3, 1)));
-    after(base().fails(2, cas(0), 4, -103)).is_well();
+    after(base().fails(2, cas(0), 4, -103)).well();
     after(base().fails(2, cas(1), 4, -103)).breaks(rule);
 }
 
@@ -286,7 +286,7 @@ fn values_of_nobody_and_of_writes_that_failed_are_seen() {
     let rule = "values come from writes";
     let read = |made: Made, value: &str| made.op(2, get("/l/n-0", false), 9, data(value, seen(3, 3, 0)));
     let made = || Made::new().op(1, append("x"), 3, path("/l/n-0"));
-    read(made(), "x").is_well();
+    read(made(), "x").well();
     read(made(), "y").breaks(rule);
     read(made().fails(1, lock("z"), 4, -101), "z").breaks(rule);
 }
@@ -297,10 +297,10 @@ fn nodes_that_are_lost_or_come_back_are_seen() {
     let made = || Made::new().op(1, append("x"), 3, path("/l/n-0"));
     made().fails(2, get("/l/n-0", false), 4, -101).breaks(rule);
     let gone = || made().op(1, delete("/l/n-0"), 4, Answer::Empty);
-    gone().fails(2, get("/l/n-0", false), 4, -101).is_well();
+    gone().fails(2, get("/l/n-0", false), 4, -101).well();
     gone().op(2, get("/l/n-0", false), 4, data("x", seen(3, 3, 0))).breaks(rule);
     gone().op(2, delete("/l/n-0"), 5, Answer::Empty).breaks(rule);
-    made().lost(2, delete("/l/n-0")).fails(2, get("/l/n-0", false), 4, -101).is_well();
+    made().lost(2, delete("/l/n-0")).fails(2, get("/l/n-0", false), 4, -101).well();
 }
 
 #[test]
@@ -310,12 +310,12 @@ fn locks_of_two_holders_and_ephemerals_beside_their_sessions_are_seen() {
     let owned = |czxid, owner| Seen { owner, ..seen(czxid, czxid, 0) };
     // Two holders, the first of which is heard of later.
     held().op(2, lock("y"), 4, path("/lock")).op(1, append("z"), 5, path("/l/n-0")).breaks(rule);
-    held().op(2, lock("y"), 4, path("/lock")).is_well();
+    held().op(2, lock("y"), 4, path("/lock")).well();
     // Gone while its session lives.
     held().fails(2, get("/lock", false), 4, -101).op(1, append("z"), 5, path("/l/n-0")).breaks(rule);
     // There beyond its session.
     let closed = || held().op(1, Request::Close, 4, Answer::Empty);
-    closed().fails(2, get("/lock", false), 4, -101).is_well();
+    closed().fails(2, get("/lock", false), 4, -101).well();
     closed().op(2, get("/lock", false), 4, data("x", owned(3, 1))).breaks(rule);
     // Of another session than the one that made it.
     held().op(2, get("/lock", false), 4, data("x", owned(3, 2))).breaks(rule);
@@ -326,7 +326,7 @@ fn lists_that_miss_changes_or_mix_them_up_are_seen() {
     let rule = "lists are linearizable";
     let made =
         || Made::new().op(1, append("x"), 3, path("/l/n-0")).op(2, list(false), 3, names(&["n-0"], 3, 1));
-    made().is_well();
+    made().well();
     // The counter does not move with an acknowledged change, or moves without a change.
     let verdict = made()
         .op(1, append("y"), 4, path("/l/n-1"))
@@ -345,7 +345,7 @@ fn events_that_come_late_or_never_are_seen() {
     let armed =
         || Made::new().op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0))).set(2, "a", 3, 1);
     let read = |made: Made| made.op(1, get("/r", false), 3, data("a", seen(1, 3, 1)));
-    read(armed().event(1, 3, "/r", 3)).is_well();
+    read(armed().event(1, 3, "/r", 3)).well();
     read(armed()).breaks(rule);
     // Any reply behind the change will do, and another connection is no excuse.
     armed().enter(1, What::Broken).sync(1, 3).breaks(rule);
@@ -370,15 +370,15 @@ fn watches_that_are_left_again_tell_what_was_missed() {
         made.enter(1, What::Broken).set(2, "a", 3, 1)
     };
     broken().op(1, again(false), 3, Answer::Empty).breaks(rule);
-    broken().event(1, 3, "/r", 3).op(1, again(false), 3, Answer::Empty).is_well();
+    broken().event(1, 3, "/r", 3).op(1, again(false), 3, Answer::Empty).well();
     // What came and went meanwhile leaves no trace; what came and stayed does.
-    let make = Request::Create { path: "/f".to_owned(), value: "f".to_owned() };
+    let raise = Request::Create { path: "/f".to_owned(), value: "f".to_owned() };
     let flag = || {
         let made = Made::new().fails(1, Request::Exists { path: "/f".to_owned() }, 2, -101);
-        made.enter(1, What::Broken).op(2, make.clone(), 3, path("/f"))
+        made.enter(1, What::Broken).op(2, raise.clone(), 3, path("/f"))
     };
     flag().op(1, again(true), 3, Answer::Empty).breaks(rule);
-    flag().op(2, delete("/f"), 4, Answer::Empty).op(1, again(true), 4, Answer::Empty).is_well();
+    flag().op(2, delete("/f"), 4, Answer::Empty).op(1, again(true), 4, Answer::Empty).well();
 }
 
 #[test]
@@ -421,7 +421,7 @@ fn reads_that_race_with_commits_are_well_where_servers_let_them() {
     race().breaks("registers are linearizable");
     let mut apache = race();
     apache.strict = false;
-    apache.is_well();
+    apache.well();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Watches: one event for each that was left and whose node changed, ahead of every reply that could show the change,
 //! over any number of connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Facts, Placed, Verdict, folder};
 use crate::history::{Answer, Entry, History, Reply, Request, What};
@@ -58,7 +58,7 @@ struct Changes {
     /// Zxids at which what a watch waits for happened.
     known: BTreeMap<Armed, Vec<i64>>,
     /// Watches for which more may have happened than is known.
-    unknown: BTreeMap<Armed, ()>,
+    unknown: BTreeSet<Armed>,
 }
 
 impl Changes {
@@ -108,26 +108,25 @@ impl Changes {
             }
         }
         let mut may = |kind, path: &str| {
-            self.unknown.insert(Armed { kind, path: path.to_owned() }, ());
+            self.unknown.insert(Armed { kind, path: path.to_owned() });
         };
-        match request {
-            // An ephemeral may go at any time, with its session.
-            Request::Lock { path, .. } => {
-                may(Kind::Data, path);
-                may(Kind::Child, folder(path));
-                if placed.unknown() {
-                    may(Kind::Exist, path);
-                }
-            }
-            Request::Set { path, .. } | Request::Delete { path } if placed.unknown() => {
-                may(Kind::Data, path);
-                may(Kind::Child, folder(path));
-            }
-            Request::Create { path, .. } | Request::Append { path, .. } if placed.unknown() => {
-                may(Kind::Exist, path);
-                may(Kind::Child, folder(path));
-            }
-            _ => {}
+        // An ephemeral may go at any time, with its session.
+        if let Request::Lock { path, .. } = request {
+            may(Kind::Data, path);
+            may(Kind::Child, folder(path));
+        }
+        if !placed.unknown() {
+            return;
+        }
+        if let Request::Set { path, .. } | Request::Delete { path } = request {
+            may(Kind::Data, path);
+            may(Kind::Child, folder(path));
+        }
+        if let Request::Create { path, .. } | Request::Append { path, .. } | Request::Lock { path, .. } =
+            request
+        {
+            may(Kind::Exist, path);
+            may(Kind::Child, folder(path));
         }
     }
 
@@ -145,7 +144,7 @@ impl Changes {
     }
 
     fn possible_behind(&self, armed: &Armed, after: i64) -> bool {
-        self.unknown.contains_key(armed) || self.between(armed, after, i64::MAX).is_some()
+        self.unknown.contains(armed) || self.between(armed, after, i64::MAX).is_some()
     }
 }
 
@@ -234,7 +233,7 @@ impl Session {
         for (armed, since) in self.armed.iter_mut().filter(|(armed, _)| armed.kind == Kind::Exist) {
             let gone = Armed { kind: Kind::Data, path: armed.path.clone() };
             if let Some(came) = changes.last(armed, since.named, reply.zxid)
-                && (changes.unknown.contains_key(&gone) || changes.last(&gone, came, reply.zxid).is_some())
+                && (changes.unknown.contains(&gone) || changes.last(&gone, came, reply.zxid).is_some())
             {
                 since.named = reply.zxid;
             }
