@@ -143,12 +143,20 @@ fn plan(arguments: &Arguments) -> Result<(Plan, bool)> {
         None => (std::env::temp_dir().join(format!("zabkeeper-histories-{}", std::process::id())), false),
     };
     fs::create_dir_all(&dir)?;
+    let ours = arguments.against == Against::Zabkeeper;
+    ensure!(
+        ours || !arguments.nemesis.contains(&Nemesis::Clock),
+        "the clocks of Apache ZooKeeper's servers cannot be set: a JVM does not come up under faketime"
+    );
+    let mut nemeses = or_all(&arguments.nemesis, &Nemesis::ALL);
+    nemeses.retain(|nemesis| ours || *nemesis != Nemesis::Clock);
     let plan = Plan {
         servers,
-        strict: arguments.against == Against::Zabkeeper,
+        strict: ours,
+        clocks: ours,
         time: Duration::from_secs(arguments.seconds),
         seed: arguments.seed.unwrap_or_else(fresh_seed),
-        nemeses: or_all(&arguments.nemesis, &Nemesis::ALL),
+        nemeses,
         workloads: or_all(&arguments.workload, &Workload::ALL),
         dir: dir.canonicalize()?,
     };

@@ -74,7 +74,9 @@ pub struct Victims<'a> {
     pub ensemble: &'a mut Ensemble,
     /// What is between them.
     pub network: &'a Network,
-    /// Each fault with its time, told to whoever reads the outcome.
+    /// Whether their wall clocks can be set.
+    pub clocks: bool,
+    /// Each fault, told to whoever reads the outcome.
     pub told: Vec<String>,
 }
 
@@ -86,7 +88,7 @@ impl Victims<'_> {
     pub fn suffer(&mut self, nemesis: Nemesis, time: Duration, dice: &mut Dice) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            let some = &Nemesis::ALL[1..7];
+            let some = if self.clocks { &Nemesis::ALL[1..7] } else { &Nemesis::ALL[1..6] };
             let kinds = if nemesis == Nemesis::Mixed {
                 [dice.pick(some).copied(), dice.pick(some).copied()].into_iter().flatten().collect()
             } else {

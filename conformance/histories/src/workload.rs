@@ -45,7 +45,8 @@ impl Workload {
     /// How many clients it takes.
     pub fn clients(self) -> usize {
         match self {
-            Self::Register | Self::Lock | Self::Watch => 3,
+            Self::Register => 5,
+            Self::Lock | Self::Watch => 3,
             Self::List | Self::Queue => 2,
         }
     }
@@ -89,6 +90,7 @@ pub fn run(workload: Workload, number: usize, home: &str, client: &mut Logged<'_
             continue;
         }
         match workload {
+            Workload::Register if number > 2 => worker.dream(),
             Workload::Register => worker.register(),
             Workload::List => worker.list("list"),
             Workload::Lock => worker.lock(),
@@ -146,6 +148,15 @@ impl Worker<'_, '_> {
                 self.versions[which] = stat.version;
             }
         }
+    }
+
+    /// Asks rarely, and for the latest: by then the server that it is connected to may have been deposed unawares.
+    fn dream(&mut self) {
+        let time = self.client.dice().between(100, 2_000);
+        self.client.idle(Duration::from_millis(time));
+        let which = self.client.dice().between(0, 1);
+        let path = format!("{}/register/{which}", self.home);
+        self.client.batch(vec![Request::Sync, Request::Get { path, watch: false }]);
     }
 
     fn append(&mut self, folder: &str) -> Request {
