@@ -221,7 +221,7 @@ fn catch(arguments: &Arguments) -> Result<u8> {
             ..base.clone()
         };
         ensure!(plan.strict, "mutants are ours");
-        match caught(&plan) {
+        match caught(&plan)? {
             Some(how) => println!("{}: caught: {how}", mutant.id),
             None => survivors.push(mutant.id),
         }
@@ -236,9 +236,10 @@ fn catch(arguments: &Arguments) -> Result<u8> {
 }
 
 /// How a flaw is seen: by a promise that is broken, and nothing else.
-fn caught(plan: &Plan) -> Option<String> {
-    let outcome: Result<(Table, Option<PathBuf>)> = run::run(plan, &|_| Ok(()));
-    let (table, kept) = outcome.inspect_err(|error| eprintln!("error: {error:#}")).ok()?;
-    let broken = fs::read_to_string(kept?.with_file_name("broken.txt")).unwrap_or_default();
-    Some(format!("after {} s: {}", table.seconds, broken.lines().next().unwrap_or_default()))
+fn caught(plan: &Plan) -> Result<Option<String>> {
+    let (table, kept) = run::run(plan, &|_| Ok(()))?;
+    let Some(kept) = kept else { return Ok(None) };
+    let broken = fs::read_to_string(kept.with_file_name("broken.txt"))?;
+    let first = broken.lines().next().context("a failure without a word")?;
+    Ok(Some(format!("after {} s: {first}", table.seconds)))
 }

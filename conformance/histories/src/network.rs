@@ -174,6 +174,10 @@ impl Drop for Network {
             let _ = holder.kill();
             let _ = holder.wait();
         }
+        for link in (1..=self.holders.len()).map(|host| format!("v{host}")).chain([BRIDGE.to_owned()]) {
+            // The links of a host may have gone with its namespace already.
+            let _ = Command::new("ip").args(["link", "del", &link]).stderr(Stdio::null()).status();
+        }
     }
 }
 

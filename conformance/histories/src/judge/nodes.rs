@@ -34,7 +34,11 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     for placed in &facts.ops {
         enter(placed, &paths, facts.strict, &mut known);
     }
+    let mut vague = vague(facts);
     for (path, mut known) in known {
+        for (from, to) in vague.remove(&path).unwrap_or_default() {
+            known.push((absent_at(&known, from, to), Fact::Gone));
+        }
         // A write first, then what is seen of the state behind it.
         known.sort_by_key(|(at, fact)| (*at, matches!(fact, Fact::There { .. } | Fact::Gone), *fact));
         let unknown = Unknown::of(&path, facts);
@@ -47,6 +51,9 @@ fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict
     let at = placed.state(reply, strict);
     let mut add = |path: &str, fact| known.entry(path.to_owned()).or_default().push((at, fact));
     let there = Fact::There { czxid: None, owner: None };
+    if !strict && !placed.op.request.writes() && reply.code == -101 {
+        return;
+    }
     match (&placed.op.request, &reply.answer, reply.code) {
         (Request::Lock { path, .. }, _, 0) => add(path, Fact::Born { owner: placed.entry.session }),
         (Request::Create { .. } | Request::Append { .. }, Answer::Path(path), 0) => {

@@ -419,6 +419,14 @@ fn reads_that_race_with_commits_are_well_where_servers_let_them() {
         )
     };
     race().breaks("registers are linearizable");
+    let gone = || {
+        let made = Made::new().op(1, lock("x"), 3, path("/lock"));
+        let made = made.op(2, get("/lock", false), 3, data("x", Seen { owner: 1, ..seen(3, 3, 0) }));
+        made.op(1, delete("/lock"), 4, Answer::Empty).fails(2, get("/lock", false), 5, -101)
+    };
+    let mut apache = gone();
+    apache.strict = false;
+    apache.well();
     let mut apache = race();
     apache.strict = false;
     apache.well();
