@@ -46,6 +46,28 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     }
 }
 
+/// Reads of nodes that were not there, where reads race with commits: the state that was read is one from the zxid that
+/// the session had seen to the one that the reply names.
+fn vague(facts: &Facts<'_>) -> BTreeMap<String, Vec<(i64, i64)>> {
+    let mut vague: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
+    for placed in facts.ops.iter().filter(|_| !facts.strict) {
+        if let Request::Get { path, .. } | Request::Exists { path } = &placed.op.request
+            && let Some(reply) = placed.told().filter(|reply| reply.code == -101)
+        {
+            vague.entry(path.clone()).or_default().push((placed.prior, reply.zxid));
+        }
+    }
+    vague
+}
+
+/// The state in this range in which a node may have been absent.
+fn absent_at(known: &[(i64, Fact)], from: i64, to: i64) -> i64 {
+    let within = || known.iter().filter(|(at, _)| from < *at && *at <= to);
+    let died = within().filter(|(_, fact)| *fact == Fact::Died).map(|(at, _)| *at).min();
+    let born = within().any(|(_, fact)| matches!(fact, Fact::Born { .. }));
+    died.unwrap_or(if born { from } else { to })
+}
+
 fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict: bool, known: &mut Known) {
     let Some(reply) = placed.told() else { return };
     let at = placed.state(reply, strict);
