@@ -60,15 +60,18 @@ struct Arguments {
     /// Judge this history, and run nothing.
     #[arg(long, value_name = "FILE")]
     judge: Option<PathBuf>,
-    /// Build servers with a flaw, and see that each is caught.
-    #[arg(long)]
-    mutants: bool,
+    /// Build servers with a flaw, these or all, and see that each is caught.
+    #[arg(long, value_name = "FLAW", num_args = 0.., value_delimiter = ',')]
+    mutants: Option<Vec<String>>,
     /// Where the servers keep their data and output; else a fresh folder, which goes when all is well.
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Enter the run in this page, and in the JSON beside it.
     #[arg(long, value_name = "PAGE")]
     record: Option<PathBuf>,
+    /// Enter the runs of these pages, recorded elsewhere, in the page of `--record`, and run nothing.
+    #[arg(long, value_name = "PAGE", requires = "record")]
+    take_in: Vec<PathBuf>,
     /// For the record: what was built.
     #[arg(long, default_value = "unknown", hide = true)]
     commit: String,
@@ -102,6 +105,13 @@ fn run(arguments: &Arguments) -> Result<u8> {
     if let Some(file) = &arguments.judge {
         return judge_again(file);
     }
+    if let (Some(page), [_, ..]) = (&arguments.record, arguments.take_in.as_slice()) {
+        for other in &arguments.take_in {
+            let count = Record::new(page).take_in(other)?;
+            println!("{count} runs of {}", other.display());
+        }
+        return Ok(0);
+    }
     if let Some(reason) = network::refused() {
         println!("skipped: {reason}");
         return Ok(SKIPPED);
@@ -109,7 +119,10 @@ fn run(arguments: &Arguments) -> Result<u8> {
     if let Some(status) = network::within()? {
         return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2));
     }
-    if arguments.mutants { catch(arguments) } else { once(arguments) }
+    match &arguments.mutants {
+        Some(ids) => catch(arguments, ids),
+        None => once(arguments),
+    }
 }
 
 fn judge_again(file: &Path) -> Result<u8> {
@@ -204,12 +217,17 @@ fn once(arguments: &Arguments) -> Result<u8> {
     Ok(u8::from(failure.is_some()))
 }
 
-fn catch(arguments: &Arguments) -> Result<u8> {
+fn catch(arguments: &Arguments, ids: &[String]) -> Result<u8> {
+    for id in ids {
+        let known: Vec<_> = MUTANTS.iter().map(|mutant| mutant.id).collect();
+        ensure!(known.contains(&id.as_str()), "there is no mutant {id}, but {}", known.join(", "));
+    }
+    let chosen = |mutant: &&mutants::Mutant| ids.is_empty() || ids.iter().any(|id| id == mutant.id);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let (base, _) = plan(arguments)?;
     println!("seed {}; data and output: {}", base.seed, base.dir.display());
     let mut survivors = Vec::new();
-    for mutant in MUTANTS {
+    for mutant in MUTANTS.iter().filter(chosen) {
         println!("{}: {}", mutant.id, mutant.flaw);
         let dir = base.dir.join(mutant.id);
         fs::create_dir_all(&dir)?;
@@ -227,7 +245,7 @@ fn catch(arguments: &Arguments) -> Result<u8> {
         }
     }
     if survivors.is_empty() {
-        println!("{} mutants, each caught", MUTANTS.len());
+        println!("{} mutants, each caught", MUTANTS.iter().filter(chosen).count());
         fs::remove_dir_all(&base.dir)?;
     } else {
         println!("not caught: {}", survivors.join(", "));

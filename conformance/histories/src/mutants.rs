@@ -30,13 +30,13 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "sync-at-once",
         flaw: "sync is answered by a leader that does not ask whether it still leads",
-        nemeses: &[Nemesis::Pause],
+        nemeses: &[Nemesis::Deposed],
         workloads: &[Workload::Register],
     },
     Mutant {
-        id: "reply-before-commit",
-        flaw: "writes are answered once they are logged",
-        nemeses: &[Nemesis::Kill, Nemesis::Partition],
+        id: "commit-without-quorum",
+        flaw: "the leader commits what it alone has",
+        nemeses: &[Nemesis::Partition, Nemesis::Kill],
         workloads: &[Workload::Register, Workload::List],
     },
     Mutant {

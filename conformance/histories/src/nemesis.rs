@@ -31,6 +31,8 @@ pub enum Nemesis {
     Partition,
     /// Packets are lost in one direction.
     OneWay,
+    /// The leader is stopped and cut off from the others, and goes on unawares when they have another one.
+    Deposed,
     /// A server's packets wait.
     Slow,
     /// Wall clocks jump by up to an hour.
@@ -41,12 +43,13 @@ pub enum Nemesis {
 
 impl Nemesis {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Calm,
         Self::Kill,
         Self::Pause,
         Self::Partition,
         Self::OneWay,
+        Self::Deposed,
         Self::Slow,
         Self::Clock,
         Self::Mixed,
@@ -60,12 +63,16 @@ impl Nemesis {
             Self::Pause => "pause",
             Self::Partition => "partition",
             Self::OneWay => "one-way",
+            Self::Deposed => "deposed",
             Self::Slow => "slow",
             Self::Clock => "clock",
             Self::Mixed => "mixed",
         }
     }
 }
+
+/// How long the others may take to have another leader.
+const DEPOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a nemesis works on.
 #[derive(Debug)]
@@ -88,7 +95,7 @@ impl Victims<'_> {
     pub fn suffer(&mut self, nemesis: Nemesis, time: Duration, dice: &mut Dice) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            let some = if self.clocks { &Nemesis::ALL[1..7] } else { &Nemesis::ALL[1..6] };
+            let some = if self.clocks { &Nemesis::ALL[1..8] } else { &Nemesis::ALL[1..7] };
             let kinds = if nemesis == Nemesis::Mixed {
                 [dice.pick(some).copied(), dice.pick(some).copied()].into_iter().flatten().collect()
             } else {
@@ -160,6 +167,7 @@ impl Victims<'_> {
                 };
                 self.told.push(format!("cut {way} {victim} and {ends:?}"));
             }
+            Nemesis::Deposed => self.depose(victim, &others, dice)?,
             Nemesis::Slow => {
                 let kbit = dice.between(16, 400);
                 self.network.slow(victim, kbit)?;
@@ -171,6 +179,28 @@ impl Victims<'_> {
                 self.told.push(format!("clock {victim} {by:+} s"));
             }
         }
+        Ok(())
+    }
+
+    /// Nothing tells the leader that it is no more: not its clock, which it has not read, and no end of a connection.
+    fn depose(&mut self, leader: usize, others: &[usize], dice: &mut Dice) -> Result<()> {
+        if self.ensemble.role(leader) != Some(Role::Leader) {
+            return Ok(());
+        }
+        for other in others {
+            self.network.cut(End::Server(*other), End::Server(leader))?;
+            self.network.cut(End::Server(leader), End::Server(*other))?;
+        }
+        self.ensemble.signal(leader, "STOP")?;
+        let deadline = Instant::now() + DEPOSED_WITHIN;
+        let led = |ensemble: &Ensemble| others.iter().any(|id| ensemble.role(*id) == Some(Role::Leader));
+        while !led(self.ensemble) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+        // Time to write behind its back.
+        thread::sleep(Duration::from_millis(dice.between(200, 1_000)));
+        self.ensemble.signal(leader, "CONT")?;
+        self.told.push(format!("depose {leader}"));
         Ok(())
     }
 

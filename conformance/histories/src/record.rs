@@ -42,6 +42,18 @@ impl Record {
         Self { page: page.to_owned() }
     }
 
+    /// Enters the runs of another record.
+    ///
+    /// # Errors
+    /// If one of the two is no record, or this one cannot be written.
+    pub fn take_in(&self, other: &Path) -> Result<usize> {
+        let runs = Self::new(other).runs()?;
+        for run in &runs {
+            self.enter(run)?;
+        }
+        Ok(runs.len())
+    }
+
     fn runs(&self) -> Result<Vec<Run>> {
         let file = self.page.with_extension("json");
         match fs::read_to_string(&file) {
@@ -122,6 +134,14 @@ mod tests {
         let text = fs::read_to_string(folder.join("results.md")).expect("a page");
         assert!(text.contains("## ours, 30 seconds in all"), "{text}");
         assert!(text.contains("## theirs, 40 seconds in all"), "{text}");
+        let other = Record::new(&folder.join("other.md"));
+        other.enter(&run("ours", 9, 100)).expect("written");
+        assert_eq!(record.take_in(&folder.join("other.md")).expect("taken in"), 1);
+        assert!(
+            fs::read_to_string(folder.join("results.md"))
+                .expect("a page")
+                .contains("ours, 130 seconds in all")
+        );
         fs::remove_dir_all(folder).expect("gone");
     }
 }

@@ -152,7 +152,7 @@ impl Worker<'_, '_> {
 
     /// Asks rarely, and for the latest: by then the server that it is connected to may have been deposed unawares.
     fn dream(&mut self) {
-        let time = self.client.dice().between(100, 2_000);
+        let time = self.client.dice().between(100, 3_000);
         self.client.idle(Duration::from_millis(time));
         let which = self.client.dice().between(0, 1);
         let path = format!("{}/register/{which}", self.home);
