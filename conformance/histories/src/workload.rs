@@ -45,7 +45,7 @@ impl Workload {
     /// How many clients it takes.
     pub fn clients(self) -> usize {
         match self {
-            Self::Register => 5,
+            Self::Register => 8,
             Self::Lock | Self::Watch => 3,
             Self::List | Self::Queue => 2,
         }
@@ -152,7 +152,8 @@ impl Worker<'_, '_> {
 
     /// Asks rarely, and for the latest: by then the server that it is connected to may have been deposed unawares.
     fn dream(&mut self) {
-        let time = self.client.dice().between(100, 3_000);
+        let long = self.client.dice().percent(60);
+        let time = self.client.dice().between(if long { 1_500 } else { 100 }, 2_800);
         self.client.idle(Duration::from_millis(time));
         let which = self.client.dice().between(0, 1);
         let path = format!("{}/register/{which}", self.home);
