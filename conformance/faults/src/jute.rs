@@ -45,13 +45,6 @@ impl Encoder {
         this
     }
 
-    /// A list of strings behind its count.
-    #[must_use]
-    pub fn strings(self, values: &[String]) -> Self {
-        let this = self.int(i32::try_from(values.len()).unwrap_or(i32::MAX));
-        values.iter().fold(this, |this, value| this.bytes(value.as_bytes()))
-    }
-
     /// The body without its frame.
     pub fn body(self) -> Vec<u8> {
         self.0

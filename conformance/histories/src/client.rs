@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use faults::client::{Client, ConnectError, EVENT_XID, Reply as Raw, Session};
+use faults::client::{Client, ConnectError, Event, Reply as Raw, Session};
 
 use crate::{
     dice::Dice,
@@ -204,8 +204,7 @@ impl<'a> Logged<'a> {
     fn await_reply(&mut self, xid: i32, request: &Request) -> Option<Reply> {
         loop {
             let raw = self.connection.as_mut()?.receive().ok()?;
-            if raw.xid == EVENT_XID {
-                self.on_event(&raw);
+            if self.takes_event(&raw) {
                 continue;
             }
             if raw.xid != xid {
@@ -229,14 +228,17 @@ impl<'a> Logged<'a> {
         }
     }
 
-    fn on_event(&mut self, raw: &Raw) {
+    /// Enters an event, if this is one.
+    fn takes_event(&mut self, raw: &Raw) -> bool {
         match raw.event() {
-            Ok((kind, path)) => {
+            Ok(None) => return false,
+            Ok(Some(Event { kind, path })) => {
                 self.armed.retain(|armed| armed.path != path || !ended_by(kind).contains(&armed.kind));
                 self.enter(What::Event { zxid: raw.zxid, kind, path });
             }
             Err(error) => self.enter(What::Wrong(format!("an event that cannot be read: {error:#}"))),
         }
+        true
     }
 
     /// Does nothing for a while but to take events.
@@ -251,7 +253,7 @@ impl<'a> Logged<'a> {
             match connection.stirs(left) {
                 Ok(false) => {}
                 Ok(true) => match connection.receive() {
-                    Ok(raw) if raw.xid == EVENT_XID => self.on_event(&raw),
+                    Ok(raw) if self.takes_event(&raw) => {}
                     Ok(raw) => {
                         self.enter(What::Wrong(format!("a reply to request {} that nobody sent", raw.xid)));
                         self.hang_up();
@@ -284,7 +286,7 @@ fn answer(request: &Request, raw: &Raw) -> Result<Answer> {
             Answer::Data { value, stat: stat.into() }
         }
         Request::List { .. } => {
-            let (names, stat) = raw.children_and_stat()?;
+            let (names, stat) = raw.children_with_stat()?;
             Answer::Names { names, stat: stat.into() }
         }
         Request::Delete { .. } | Request::Sync | Request::SetWatches { .. } | Request::Close => Answer::Empty,

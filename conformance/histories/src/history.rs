@@ -298,12 +298,15 @@ impl Request {
             Self::Get { path, watch: false } => Op::GetData(path.clone()),
             Self::Get { path, watch: true } => Op::WatchData(path.clone()),
             Self::Exists { path } => Op::WatchExists(path.clone()),
-            Self::List { path, watch } => Op::GetChildren2 { path: path.clone(), watch: *watch },
+            Self::List { path, watch: false } => Op::ListChildren(path.clone()),
+            Self::List { path, watch: true } => Op::WatchChildren(path.clone()),
             Self::Sync => Op::Sync("/".to_owned()),
-            Self::SetWatches { relative, data, exist, child } => Op::SetWatches {
-                relative: *relative,
-                watches: Watches { data: data.clone(), exist: exist.clone(), child: child.clone() },
-            },
+            Self::SetWatches { relative, data, exist, child } => Op::SetWatches(Watches {
+                seen: *relative,
+                data: data.clone(),
+                exists: exist.clone(),
+                children: child.clone(),
+            }),
             Self::Close => Op::Close,
         }
     }

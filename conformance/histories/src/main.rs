@@ -149,7 +149,7 @@ fn plan(arguments: &Arguments) -> Result<(Plan, bool)> {
     let beside = here.parent().context("this program is in no folder")?.join("zabkeeper");
     let servers = match arguments.against {
         Against::Zabkeeper => zabkeeper(arguments.binary.clone().unwrap_or(beside)),
-        Against::Java => Servers::Java { jar: PathBuf::from("/usr/share/java/zookeeper.jar") },
+        Against::Java => Servers::Java { classpath: "/usr/share/java/zookeeper.jar".to_owned() },
     };
     let (dir, keep) = match &arguments.dir {
         Some(dir) => (dir.clone(), true),

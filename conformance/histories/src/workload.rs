@@ -266,8 +266,14 @@ impl Worker<'_, '_> {
 
     fn watch(&mut self) {
         let register = Request::Get { path: format!("{}/watch/register", self.home), watch: true };
-        let mut requests = match self.client.dice().between(0, 3) {
+        let mut requests = match self.client.dice().between(0, 4) {
             0 => vec![register],
+            // Of its own write, too, it must be told ahead of the reply.
+            4 => {
+                let path = format!("{}/watch/register", self.home);
+                let set = Request::Set { path: path.clone(), value: self.value(), version: None };
+                vec![register, set, Request::Get { path, watch: false }]
+            }
             1 => self.read_list("watch/names", true),
             2 => vec![Request::Exists { path: format!("{}/watch/flag/up", self.home) }],
             _ => {
