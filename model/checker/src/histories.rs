@@ -56,11 +56,12 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Without `local`, only those about histories are asked.
-    pub(crate) fn new(quorum: Quorum, local: bool, also: &[&'static str]) -> Self {
+    /// Without `local`, only those about histories are asked. What the model can never meet is no witness.
+    pub(crate) fn new(quorum: Quorum, local: bool, never: &[&'static str], also: &[&'static str]) -> Self {
         let named = SIGHTS.iter().map(|(name, _)| *name);
         let tested = tested_rules().map(|rule| rule.id);
-        Self { quorum, local, witnesses: named.chain(tested).chain(also.iter().copied()).collect() }
+        let all = named.chain(tested).filter(|name| !never.contains(name));
+        Self { quorum, local, witnesses: all.chain(also.iter().copied()).collect() }
     }
 
     pub(crate) fn witnesses(&self) -> &[&'static str] {
@@ -79,9 +80,8 @@ impl Rules {
 
     /// The bits of what was met in a step, and of the rules that it tested.
     pub(crate) fn met(&self, sights: &BTreeSet<Sight>, tested: &BTreeSet<&'static str>) -> u64 {
-        let named = SIGHTS.iter().enumerate();
-        let seen = named.filter(|(_, (_, sight))| sight.is_some_and(|sight| sights.contains(&sight)));
-        let bits = seen.map(|(place, _)| 1 << place).fold(0, |bits, bit: u64| bits | bit);
+        let seen = SIGHTS.iter().filter(|(_, sight)| sight.is_some_and(|sight| sights.contains(&sight)));
+        let bits = seen.fold(0, |bits, (name, _)| bits | self.bit(name));
         tested.iter().fold(bits, |bits, id| bits | self.bit(id))
     }
 

@@ -145,7 +145,7 @@ impl Zab {
         let (servers, settings) = (bounds.servers(), bounds.settings());
         let alike = |slot: usize| bounds.symmetric && settings.quorum.alike(servers[slot], servers[slot + 1]);
         let renamings = symmetry::renamings(servers.len(), alike);
-        let rules = Rules::new(settings.quorum.clone(), bounds.local_rules, &[]);
+        let rules = Rules::new(settings.quorum.clone(), bounds.local_rules, &[], &[]);
         Self { bounds, settings, servers, rules, renamings }
     }
 

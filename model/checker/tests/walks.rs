@@ -134,7 +134,7 @@ fn three_voters_and_an_observer() {
 #[test]
 fn voters_of_different_weight() {
     let groups = vec![vec![2, 1, 0], vec![1], vec![1]];
-    walk_zab(Bounds { servers: 5, groups, eager: false, ..Bounds::default() }, 200, &[]);
+    walk_zab(Bounds { servers: 5, groups, eager: false, ..Bounds::default() }, 600, &[]);
 }
 
 #[test]

@@ -440,6 +440,19 @@ impl Client {
     }
 }
 
+fn anyone() -> Vec<Acl> {
+    vec![Acl::world(ALL)]
+}
+
+fn path(node: u8) -> String {
+    format!("{ROOT}/{node}")
+}
+
+/// The place before this one, in its epoch.
+fn before(zxid: Zxid) -> Zxid {
+    Zxid::new(zxid.epoch(), zxid.counter().saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use spec::Zxid;
@@ -452,17 +465,4 @@ mod tests {
         assert_eq!(before(second), Zxid::new(spec::Epoch(3), 1));
         assert_eq!(before(before(before(second))), Zxid::new(spec::Epoch(3), 0));
     }
-}
-
-fn anyone() -> Vec<Acl> {
-    vec![Acl::world(ALL)]
-}
-
-fn path(node: u8) -> String {
-    format!("{ROOT}/{node}")
-}
-
-/// The place before this one, in its epoch.
-fn before(zxid: Zxid) -> Zxid {
-    Zxid::new(zxid.epoch(), zxid.counter().saturating_sub(1))
 }

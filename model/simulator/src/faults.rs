@@ -210,7 +210,7 @@ impl Run<'_> {
     }
 
     /// Everything is repaired, and clients only keep their sessions. A probe is sent to each server.
-    pub(crate) fn heal(&mut self) -> Result<(), Fault> {
+    pub(crate) fn heal(&mut self) {
         self.healed = Some(self.agenda.now);
         self.tell(|| "everything is repaired".to_owned());
         let opened = self.network.repair();
@@ -231,7 +231,6 @@ impl Run<'_> {
             self.agenda.after(0, Due::Wake { client });
         }
         self.agenda.after(ms(LOOK_MS), Due::Look);
-        Ok(())
     }
 
     /// Whether all is well: every server serves, a write was acknowledged at each, and their states are the same.

@@ -5,7 +5,7 @@
 //! and with the commit it is the run: [`play`] carries it out in simulated time, one event after the other, and asks
 //! every rule of `spec` after each of them. When the last fault is over everything is repaired, and the ensemble has
 //! to come back: within a bounded time all servers serve, a write is acknowledged at each, and their trees are equal.
-//! A plan that fails is made smaller by leaving things out of it ([`shrink`]).
+//! A plan that fails is made smaller by leaving things out of it ([`shrink()`]).
 //!
 //! The `zab`, `session` and `peer` models search all runs within small bounds. Here there are no bounds but time:
 //! five servers, hundreds of transactions, many faults at once, and real durations of timers.

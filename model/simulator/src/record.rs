@@ -8,6 +8,7 @@ use std::{
 use rustc_hash::FxBuildHasher;
 use spec::{
     ClientId, Machine, ServerId, SessionId, Zxid,
+    history::Entry,
     machine::SessionChange,
     rule::Verdict,
     session::{
@@ -114,6 +115,23 @@ impl Order {
 
     fn last_state(&self) -> &Tree {
         self.state_at(Zxid(u64::MAX))
+    }
+
+    /// All of this is committed; what is new is looked up among all that was proposed.
+    pub(crate) fn follow(
+        &mut self,
+        committed: &[Entry],
+        proposed: &BTreeMap<Entry, Txn>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Fault> {
+        for entry in committed.get(self.places.len()..).unwrap_or_default() {
+            let Some(txn) = proposed.get(entry) else {
+                let why = format!("{} is committed, and nobody has ever proposed it", entry.zxid);
+                return Err(Fault { rule: "I-2".to_owned(), why });
+            };
+            self.append(entry.zxid, txn, coverage)?;
+        }
+        Ok(())
     }
 
     /// A leader holds this for committed.

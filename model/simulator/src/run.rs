@@ -1,13 +1,17 @@
 //! A run: what is due is carried out, one thing after the other, and judged.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, hash::BuildHasher};
 
 use protocol::{
-    Quorum, Timer,
+    Message, Quorum, Timer,
     peer::{Input, Packet},
 };
-use spec::{Machine, ServerId, SessionId, history::Record};
-use tree::Event;
+use rustc_hash::FxBuildHasher;
+use spec::{
+    Machine, ServerId, SessionId,
+    history::{Entry, Record},
+};
+use tree::{Event, Txn};
 use world::{
     Fault, GhostChange, Happened, Host, HostEvent, LinkChange, NetChange, Said, Side, TimerChange, Wire,
 };
@@ -48,6 +52,8 @@ pub(crate) struct Run<'a> {
     pub(crate) connected: u64,
     pub(crate) order: Order,
     record: Record,
+    /// All transactions that were ever sent to a learner.
+    proposed: BTreeMap<Entry, Txn>,
     elections: Elections,
     quorum: Quorum,
     pub(crate) coverage: Coverage,
@@ -97,6 +103,7 @@ impl<'a> Run<'a> {
             connected: 0,
             order: Order::new(Subject::default().machine),
             record: Record::default(),
+            proposed: BTreeMap::new(),
             elections: Elections::new(servers, quorum.clone()),
             quorum,
             coverage: Coverage::default(),
@@ -214,7 +221,10 @@ impl<'a> Run<'a> {
                 self.on_deed(place);
                 Ok(())
             }
-            Due::Heal => self.heal(),
+            Due::Heal => {
+                self.heal();
+                Ok(())
+            }
             Due::Look => self.look(),
         }
     }
@@ -384,7 +394,11 @@ impl<'a> Run<'a> {
                 Occasion::Heard(*from, *notification)
             }
             HostEvent::Input(Input::ElectionLinkDown(peer)) => Occasion::Lost(*peer),
-            _ => Occasion::Other,
+            HostEvent::Input(_)
+            | HostEvent::Read(..)
+            | HostEvent::Timer(_)
+            | HostEvent::Disk(_)
+            | HostEvent::Crash(_) => Occasion::Other,
         };
         let is_crash = matches!(event, HostEvent::Crash(_));
         let now = self.agenda.now;
@@ -431,19 +445,14 @@ impl<'a> Run<'a> {
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
         }
-        sights.into_iter().for_each(|sight| self.coverage.sight(sight));
-        tested.into_iter().for_each(|rule| self.coverage.tested(rule));
-        let record_is_new = !ghost.is_empty();
-        // A leader that gives up in the step that commits does not lead any more when it is asked.
-        let late = ghost.iter().rev().find_map(|change| match change {
-            GhostChange::Commit(_, held) if committed.is_none() => held.last().map(|entry| entry.zxid),
-            GhostChange::Commit(..) | GhostChange::Establish(..) => None,
-        });
-        if let Some(last) = late {
-            let mut held = self.nodes[server].host.stretch();
-            held.txns.retain(|(zxid, _)| *zxid <= last);
-            self.order.commit(&held, &mut self.coverage)?;
+        for sight in sights {
+            self.coverage.sight(sight);
         }
+        for rule in tested {
+            self.coverage.tested(rule);
+        }
+        let record_is_new = !ghost.is_empty();
+        self.take_down(&net);
         for change in ghost {
             match change {
                 GhostChange::Establish(epoch, leader, initial) => {
@@ -451,6 +460,9 @@ impl<'a> Run<'a> {
                 }
                 GhostChange::Commit(leader, held) => self.record.commit(leader, &held),
             }
+        }
+        if record_is_new {
+            self.order.follow(self.record.committed(), &self.proposed, &mut self.coverage)?;
         }
         if let Some(held) = committed {
             self.order.commit(&held, &mut self.coverage)?;
@@ -495,6 +507,16 @@ impl<'a> Run<'a> {
             self.agenda.after(wait, Due::Disk { server, ticket, process });
         }
         Ok(())
+    }
+
+    /// Keeps what is proposed, by place and digest: the record of a run has no more of a transaction than those.
+    fn take_down(&mut self, net: &[NetChange<Wire<Subject>>]) {
+        for change in net {
+            if let NetChange::Send(_, Wire::Packet(Packet::Zab(Message::Proposal { zxid, txn }))) = change {
+                let entry = Entry { zxid: *zxid, digest: FxBuildHasher.hash_one(txn) };
+                self.proposed.entry(entry).or_insert_with(|| txn.clone());
+            }
+        }
     }
 
     /// All rules over what a step has changed.

@@ -336,7 +336,7 @@ impl<M: Replica> Host<M> {
     }
 
     /// What it has applied behind its snapshot.
-    pub fn stretch(&self) -> Stretch<M::Txn> {
+    fn stretch(&self) -> Stretch<M::Txn> {
         let last = self.state.last_processed();
         let after = self.disk.snapshot().map_or(Zxid::ZERO, |(label, _)| *label);
         Stretch { after, txns: self.disk.appended().filter(|(zxid, _)| *zxid <= last).cloned().collect() }
