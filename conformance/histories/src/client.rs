@@ -99,7 +99,8 @@ impl<'a> Logged<'a> {
         &mut self.dice
     }
 
-    fn enter(&self, what: What) {
+    /// Enters what was seen.
+    pub fn enter(&self, what: What) {
         let session = self.session.as_ref().map_or(0, |session| session.id);
         let mut entries = self.log.entries();
         let at = self.log.now();

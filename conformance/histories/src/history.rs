@@ -204,6 +204,8 @@ pub enum What {
     Broken,
     /// The session is over, says a server.
     Expired,
+    /// A node of a session that must be over does not go, though all has been well for long.
+    Stays(String),
     /// Something came that is against the protocol whatever else was seen.
     Wrong(String),
 }

@@ -53,7 +53,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         id: "close-misses-open-creates",
-        flaw: "a session is closed without its ephemerals",
+        flaw: "a session is closed without the ephemerals that are being made",
         nemeses: &[Nemesis::Calm],
         workloads: &[Workload::Lock],
     },

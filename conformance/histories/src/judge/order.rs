@@ -95,6 +95,9 @@ fn judge_sessions(history: &History, verdict: &mut Verdict) {
                     )
                 });
             }
+            What::Stays(path) => verdict.check("ephemerals live as their sessions do", false, || {
+                format!("{} saw {path} stay, long after every session was closed or left", entry.client)
+            }),
             What::Wrong(what) => verdict
                 .check("answers in the order of asking", false, || format!("{} saw {what}", entry.client)),
             What::Event { .. } | What::Broken => {}

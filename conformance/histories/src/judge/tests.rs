@@ -317,6 +317,7 @@ fn locks_of_two_holders_and_ephemerals_beside_their_sessions_are_seen() {
     let closed = || held().op(1, Request::Close, 4, Answer::Empty);
     closed().fails(2, get("/lock", false), 4, -101).well();
     closed().op(2, get("/lock", false), 4, data("x", owned(3, 1))).breaks(rule);
+    closed().enter(2, What::Stays("/lock".to_owned())).breaks(rule);
     // Of another session than the one that made it.
     held().op(2, get("/lock", false), 4, data("x", owned(3, 2))).breaks(rule);
 }

@@ -178,7 +178,7 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
             What::Event { zxid, kind, path } => {
                 session.on_event(entry, (*zxid, *kind, path), &changes, verdict);
             }
-            What::Connected { .. } | What::Broken | What::Expired | What::Wrong(_) => {}
+            What::Connected { .. } | What::Broken | What::Expired | What::Stays(_) | What::Wrong(_) => {}
         }
     }
 }
