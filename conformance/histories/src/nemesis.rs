@@ -114,15 +114,16 @@ impl Victims<'_> {
     }
 
     /// The leader more often than chance would have it.
-    fn victim(&self, dice: &mut Dice) -> Option<usize> {
+    fn victim(&self, kind: Nemesis, dice: &mut Dice) -> Option<usize> {
         let ids = self.ensemble.ids();
         let leader = ids.iter().find(|id| self.ensemble.role(**id) == Some(Role::Leader)).copied();
-        leader.filter(|_| dice.percent(50)).or_else(|| dice.pick(&ids).copied())
+        let it = kind == Nemesis::Deposed || dice.percent(50);
+        leader.filter(|_| it).or_else(|| dice.pick(&ids).copied())
     }
 
     fn strike(&mut self, kind: Nemesis, dice: &mut Dice) -> Result<()> {
         let ids = self.ensemble.ids();
-        let Some(victim) = self.victim(dice) else { return Ok(()) };
+        let Some(victim) = self.victim(kind, dice) else { return Ok(()) };
         let others: Vec<usize> = ids.iter().copied().filter(|id| *id != victim).collect();
         match kind {
             Nemesis::Calm | Nemesis::Mixed => return Ok(()),

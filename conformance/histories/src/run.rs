@@ -35,7 +35,10 @@ const LIMITS: &str = "tickTime=250\ninitLimit=40\nsyncLimit=6\n";
 
 /// How long one nemesis goes on, at most and at least.
 const ROUND: Duration = Duration::from_secs(12);
-const ROUND_MIN: Duration = Duration::from_secs(4);
+const ROUND_MIN: Duration = Duration::from_secs(3);
+
+/// What a round takes beside: to begin, to end, to be read back from each server and to be judged.
+const BESIDE: Duration = Duration::from_millis(2_800);
 
 /// How long all may take to be read back once all is well.
 const QUIET_PATIENCE: Duration = Duration::from_mins(1);
@@ -94,7 +97,7 @@ fn rounds(
     let mut table = Table::default();
     // Every nemesis has its turn, if there is time for that.
     let turns = u32::try_from(plan.nemeses.len())?.max(1);
-    let length = (plan.time / turns).clamp(ROUND_MIN, ROUND);
+    let length = (plan.time / turns).saturating_sub(BESIDE).clamp(ROUND_MIN, ROUND);
     for number in 1.. {
         let left = plan.time.saturating_sub(began.elapsed());
         if number > 1 && left < Duration::from_secs(3) {

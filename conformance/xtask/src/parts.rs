@@ -58,7 +58,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
             part("histories", "clients under each nemesis for some seconds, judged", || {
-                histories::part(&["--seconds", "48"])
+                histories::part(&["--seconds", "54"])
             }),
             part(
                 "migration",
