@@ -68,30 +68,52 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
     judge_sessions(history, verdict);
 }
 
+/// When a session was heard of through the leader.
+#[derive(Default)]
+struct Contacts {
+    timeout_us: u64,
+    sent: Vec<u64>,
+}
+
+/// A server tells its leader of the sessions that it heard with each PING, a few times a tick. A contact that is older
+/// than this has been told, if another one went through the leader since.
+const TOLD_WITHIN_US: u64 = 500_000;
+
+impl Contacts {
+    /// How long the session had been silent when it was declared dead, if that can be held against the servers: only
+    /// the contact before the last is sure to have been told to the leader, and the session may have died of the
+    /// silence between the two.
+    fn silence(&self, dead: u64) -> Option<u64> {
+        let last = *self.sent.last()?;
+        let told = self.sent.iter().rfind(|sent| **sent + TOLD_WITHIN_US <= last)?;
+        (last - told <= self.timeout_us / 2).then(|| dead.saturating_sub(last))
+    }
+}
+
 /// What else a session may not see: answers against the protocol, and its end while it was well.
 fn judge_sessions(history: &History, verdict: &mut Verdict) {
-    // Of each session: its timeout in milliseconds, and when it sent what went through the leader last.
-    let mut well: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+    // Over a slow link the word of a session is late, too, and nothing says how late.
+    let prompt = !matches!(history.header.nemesis.as_str(), "slow" | "mixed");
+    let mut well: BTreeMap<i64, Contacts> = BTreeMap::new();
     for entry in &history.entries {
         match &entry.what {
             What::Connected { timeout_ms, .. } => {
-                let timeout = u64::try_from(*timeout_ms).unwrap_or(0);
-                well.entry(entry.session).or_insert((timeout, entry.at)).0 = timeout;
+                let contacts = well.entry(entry.session).or_default();
+                contacts.timeout_us = 1_000 * u64::try_from(*timeout_ms).unwrap_or(0);
             }
             What::Op(op) => {
                 let through = op.request.writes() || op.request == Request::Sync;
-                if let (true, Some(_), Some(well)) = (through, &op.reply, well.get_mut(&entry.session)) {
-                    well.1 = well.1.max(op.sent);
+                if let (true, Some(_), Some(contacts)) = (through, &op.reply, well.get_mut(&entry.session)) {
+                    contacts.sent.push(op.sent);
                 }
             }
             What::Expired => {
-                let Some((timeout, last)) = well.get(&entry.session).copied() else { continue };
-                let silence = entry.at.saturating_sub(last) / 1_000;
-                // Half of it may be lost on the way to the leader.
-                verdict.check("sessions outlive short silence", silence > timeout / 2, || {
+                let Some(contacts) = well.get(&entry.session).filter(|_| prompt) else { continue };
+                let Some(silence) = contacts.silence(entry.at) else { continue };
+                verdict.check("sessions outlive short silence", silence > contacts.timeout_us / 2, || {
                     format!(
-                        "session 0x{:x} of {} was dead {silence} ms after it had been heard; its timeout is {timeout} ms",
-                        entry.session, entry.client
+                        "session 0x{:x} of {} was dead {silence} us after it had been heard; its timeout is {} us",
+                        entry.session, entry.client, contacts.timeout_us
                     )
                 });
             }
