@@ -100,6 +100,15 @@ pub enum Op {
         /// With what.
         data: Vec<u8>,
     },
+    /// Replaces what a node holds, if this is its version.
+    CheckAndSet {
+        /// Where.
+        path: String,
+        /// With what.
+        data: Vec<u8>,
+        /// What its version must be.
+        version: i32,
+    },
     /// Reads a node.
     GetData(String),
     /// Reads a node, and asks to be told of its next change.
@@ -153,6 +162,9 @@ impl Op {
             }
             Self::Delete(path) => head(2).bytes(path.as_bytes()).int(-1),
             Self::SetData { path, data } => head(5).bytes(path.as_bytes()).bytes(data).int(-1),
+            Self::CheckAndSet { path, data, version } => {
+                head(5).bytes(path.as_bytes()).bytes(data).int(*version)
+            }
             Self::GetData(path) => head(4).bytes(path.as_bytes()).bool(false),
             Self::WatchData(path) => head(4).bytes(path.as_bytes()).bool(true),
             Self::WatchExists(path) => head(3).bytes(path.as_bytes()).bool(true),
@@ -186,6 +198,7 @@ impl Op {
             Self::Create { .. }
             | Self::Delete(_)
             | Self::SetData { .. }
+            | Self::CheckAndSet { .. }
             | Self::GetData(_)
             | Self::WatchData(_)
             | Self::WatchExists(_)
@@ -407,6 +420,17 @@ impl Client {
         Ok(Some(Self { stream, session: Session { id, password, timeout_ms }, next_xid: 1 }))
     }
 
+    /// Numbers requests on from here. A server knows a request by session and number: a session that goes on over
+    /// another connection must not use a number again while the first use may be under way.
+    pub fn number_from(&mut self, next_xid: i32) {
+        self.next_xid = next_xid;
+    }
+
+    /// The number of the next request.
+    pub fn next_number(&self) -> i32 {
+        self.next_xid
+    }
+
     /// The session of this connection.
     pub fn session(&self) -> &Session {
         &self.session
@@ -426,6 +450,25 @@ impl Client {
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         self.stream.write_all(&op.encode(xid))?;
         Ok(xid)
+    }
+
+    /// Whether something has come to be received, or comes within `patience`.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn stirs(&mut self, patience: Duration) -> io::Result<bool> {
+        let usual = self.stream.read_timeout()?;
+        self.stream.set_read_timeout(Some(patience))?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(usual)?;
+        match peeked {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The next reply, in the order of the requests.

@@ -78,16 +78,30 @@ struct Server {
     /// The ports of the quorum and of elections.
     between: (u16, u16),
     dir: PathBuf,
+    /// What stands before all else on its command line.
+    before: Vec<String>,
     child: Option<Child>,
     starts: usize,
 }
+
+/// A place of its own for a server, where its ports are free.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where it listens, and the others find it.
+    pub address: Ipv4Addr,
+    /// What stands before its command line, so that it runs there; `{home}` is its folder.
+    pub enter: Vec<String>,
+}
+
+/// Where one server listens: for clients, for learners, for elections.
+type Ports = (SocketAddr, u16, u16);
 
 /// Servers that know each other, and die with this value.
 #[derive(Debug)]
 pub struct Ensemble {
     servers: Vec<Server>,
-    /// Holds the block of ports against other runs of these programs.
-    _claim: TcpListener,
+    /// Holds the block of ports against other runs of these programs, on a host that is shared.
+    _claim: Option<TcpListener>,
 }
 
 /// A part that a server plays.
@@ -118,15 +132,43 @@ impl Ensemble {
         let count = voters + observers;
         let (claim, first) = claim_ports(3 * count)?;
         let port = |index: usize| -> Result<u16> { Ok(first + u16::try_from(index)?) };
-        let mut members = Vec::new();
-        let mut between = Vec::new();
-        for id in 1..=count {
-            let (quorum, election) = (port(count + 2 * id - 1)?, port(count + 2 * id)?);
-            between.push((quorum, election));
-            let role = if id > voters { ":observer" } else { "" };
-            members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}{role}"));
-        }
-        let members = members.join("\n");
+        let ports = |id: usize| -> Result<Ports> {
+            let client = SocketAddr::from((Ipv4Addr::LOCALHOST, port(id)?));
+            Ok((client, port(count + 2 * id - 1)?, port(count + 2 * id)?))
+        };
+        let places: Vec<Ports> = (1..=count).map(ports).collect::<Result<_>>()?;
+        let limits = format!("tickTime={TICK_MS}\ninitLimit=20\nsyncLimit=20\n");
+        let servers = Self::lay_out(kind, dir, &limits, (&places, voters), &vec![Vec::new(); count])?;
+        Ok(Self { servers, _claim: Some(claim) })
+    }
+
+    /// Lays out one server a host under `dir`; none runs yet. `limits` is the lines of configuration that say how long
+    /// a tick is and how many of them may pass, each with its end.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn on_hosts(kind: Servers, hosts: &[Host], dir: &Path, limits: &str) -> Result<Self> {
+        let ports = |host: &Host| (SocketAddr::from((host.address, 2181)), 2888, 3888);
+        let places: Vec<Ports> = hosts.iter().map(ports).collect();
+        let before: Vec<Vec<String>> = hosts.iter().map(|host| host.enter.clone()).collect();
+        Ok(Self {
+            servers: Self::lay_out(kind, dir, limits, (&places, places.len()), &before)?,
+            _claim: None,
+        })
+    }
+
+    fn lay_out(
+        kind: Servers,
+        dir: &Path,
+        limits: &str,
+        (places, voters): (&[Ports], usize),
+        before: &[Vec<String>],
+    ) -> Result<Vec<Server>> {
+        let member = |(index, (client, quorum, election)): (usize, &Ports)| {
+            let role = if index < voters { "" } else { ":observer" };
+            format!("server.{}={}:{quorum}:{election}{role}", index + 1, client.ip())
+        };
+        let members = places.iter().enumerate().map(member).collect::<Vec<_>>().join("\n");
         let more = match &kind {
             // Small log files and frequent snapshots: their ends and beginnings are where cuts can hurt.
             Servers::Cuttable { .. } => "preAllocSize=256\nsnapCount=2000\n",
@@ -134,30 +176,32 @@ impl Ensemble {
             Servers::Java { .. } => "",
         };
         let mut servers = Vec::new();
-        for id in 1..=count {
+        for (index, (client, quorum, election)) in places.iter().enumerate() {
+            let id = index + 1;
             let home = dir.join(format!("server{id}"));
             let data = home.join("data");
             fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
             fs::write(data.join("myid"), format!("{id}\n"))?;
-            let client = SocketAddr::from((Ipv4Addr::LOCALHOST, port(id)?));
             let config = format!(
-                "tickTime={TICK_MS}\ninitLimit=20\nsyncLimit=20\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
-                 maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n{more}{members}\n",
+                "{limits}dataDir={}\nclientPort={}\nclientPortAddress={}\nmaxClientCnxns=0\n\
+                 admin.enableServer=false\n4lw.commands.whitelist=*\n{more}{members}\n",
                 data.display(),
-                client.port()
+                client.port(),
+                client.ip()
             );
             fs::write(home.join("zoo.cfg"), config)?;
             servers.push(Server {
                 id,
                 kind: kind.clone(),
-                client,
-                between: between[id - 1],
+                client: *client,
+                between: (*quorum, *election),
                 dir: home,
+                before: before[index].clone(),
                 child: None,
                 starts: 0,
             });
         }
-        Ok(Self { servers, _claim: claim })
+        Ok(servers)
     }
 
     /// The numbers of the servers, from 1.
@@ -402,12 +446,12 @@ fn command_line(server: &Server) -> Result<Command> {
     // The server must not outlive these programs, however they end.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
+    let home = server.dir.to_string_lossy();
+    let fill = |part: &String| part.replace("{start}", &server.starts.to_string()).replace("{home}", &home);
+    command.args(server.before.iter().map(fill));
     match &server.kind {
         Servers::Zabkeeper { binary, wrapper, .. } => {
             ensure!(binary.exists(), "{} is not built", binary.display());
-            let home = server.dir.to_string_lossy();
-            let fill =
-                |part: &String| part.replace("{start}", &server.starts.to_string()).replace("{home}", &home);
             command.args(wrapper.iter().map(fill)).arg(binary).arg("serve").arg(config);
         }
         Servers::Cuttable { command: words } => {

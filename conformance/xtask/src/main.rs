@@ -2,6 +2,7 @@
 
 mod bench;
 mod gate;
+mod histories;
 mod install;
 mod mutants;
 mod parts;
@@ -46,6 +47,17 @@ enum Command {
     #[command(disable_help_flag = true)]
     Bench {
         /// Rows, and options of the bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Concurrent clients under kills, pauses, partitions, slow links and clock jumps: `histories [--seconds S] [--seed N]`.
+    ///
+    /// Ends with 0 if every promise holds, with 1 if not; then history, logs and data are kept, and `--judge FILE`
+    /// judges the history again. `--record` enters the run in conformance/histories/results.md; `--help` tells of the
+    /// other options.
+    #[command(disable_help_flag = true)]
+    Histories {
+        /// Options of the histories.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -105,6 +117,11 @@ fn run(command: Command) -> Result<bool> {
             };
             let (record, costs) = (take("--record"), take("--costs"));
             bench::run(&arguments, record, costs || record)
+        }
+        Command::Histories { mut arguments } => {
+            let all = arguments.len();
+            arguments.retain(|word| word != "--record");
+            histories::run(&arguments, arguments.len() < all)
         }
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     gate::Part,
-    install, mutants, report,
+    histories, install, mutants, report,
     run::{self, Call},
     tidy,
 };
@@ -57,6 +57,9 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
+            part("histories", "clients under each nemesis for some seconds, judged", || {
+                histories::part(&["--seconds", "54"])
+            }),
             part(
                 "migration",
                 "Apache ZooKeeper moved in place to Zabkeeper and back, one server, two, three",
@@ -87,6 +90,12 @@ fn full_parts() -> Vec<Part> {
             "stopped servers, deaf clients, full disks and pipes, wrong names and clocks, noise",
             hardships,
         ),
+        part("histories", "clients under each nemesis for ten minutes, judged", || {
+            histories::part(&["--seconds", "600"])
+        }),
+        part("flawed", "the histories of flawed servers are seen to be broken", || {
+            histories::part(&["--mutants"])
+        }),
         part(
             "migration",
             "two versions of Apache ZooKeeper moved in place to Zabkeeper and back, in any order",
@@ -119,6 +128,7 @@ fn full_parts() -> Vec<Part> {
             install::debian(ZOOKEEPER)?;
             kazoo("java")?;
             zkcli("java")?;
+            histories::part(&["--against", "java", "--seconds", "180"])?;
             kills("java", 5, 2)
         }),
     ]

@@ -111,6 +111,13 @@ impl Call {
         Ok(status.success())
     }
 
+    /// Runs it; its output is passed on. Returns its exit code, whatever that is.
+    pub(crate) fn code(mut self) -> Result<i32> {
+        let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
+        let status = group.wait()?;
+        status.code().with_context(|| format!("{self} was ended: {status}"))
+    }
+
     /// Without a word on standard error.
     pub(crate) fn quiet(mut self) -> Self {
         self.command.stderr(Stdio::null());

@@ -162,16 +162,8 @@ fn resolve_late(ensemble: &mut Ensemble, hosts: &Path) -> Result<Figures> {
 const HOUR_S: i64 = 3_600;
 
 pub(super) fn wall_clock(place: &Place) -> Result<Figures> {
-    let library = faketime()?;
-    let preload = format!("LD_PRELOAD={}", library.display());
-    let wrapper = [
-        "env",
-        &preload,
-        "FAKETIME_TIMESTAMP_FILE={home}/clock",
-        "FAKETIME_NO_CACHE=1",
-        "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        "FAKETIME_DONT_RESET=1",
-    ];
+    let wrapper = own_clock()?;
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let ensemble = place.ensemble(3, "", &wrapper)?;
     for id in ensemble.ids() {
         set_clock(&ensemble, id, 0)?;
@@ -182,6 +174,22 @@ pub(super) fn wall_clock(place: &Place) -> Result<Figures> {
         eprintln!("{}", trial.ensemble.last_words());
     }
     outcome
+}
+
+/// What stands before a server's command line, so that [`set_clock`] sets the wall clock that it sees.
+///
+/// # Errors
+/// If faketime is not installed.
+pub fn own_clock() -> Result<Vec<String>> {
+    let words = [
+        "env".to_owned(),
+        format!("LD_PRELOAD={}", faketime()?.display()),
+        "FAKETIME_TIMESTAMP_FILE={home}/clock".to_owned(),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        "FAKETIME_DONT_RESET=1".to_owned(),
+    ];
+    Ok(words.into())
 }
 
 fn faketime() -> Result<PathBuf> {
@@ -195,7 +203,10 @@ fn faketime() -> Result<PathBuf> {
 }
 
 /// Moves the wall clock of one server so many seconds from the true one.
-fn set_clock(ensemble: &Ensemble, id: usize, by: i64) -> Result<()> {
+///
+/// # Errors
+/// If the server's folder cannot be written.
+pub fn set_clock(ensemble: &Ensemble, id: usize, by: i64) -> Result<()> {
     let (fresh, clock) = (ensemble.dir(id).join("clock.new"), ensemble.dir(id).join("clock"));
     fs::write(&fresh, format!("{by:+}\n"))?;
     Ok(fs::rename(fresh, clock)?)

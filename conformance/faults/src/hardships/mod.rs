@@ -20,6 +20,7 @@ use std::{path::Path, time::Instant};
 use anyhow::{Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
+pub use machine::{own_clock, set_clock};
 use place::Place;
 
 /// Numbers that a case tells, each with its meaning and unit.

@@ -1,0 +1,453 @@
+//! Hand-made histories: one in which all is well, and for each promise some in which it is broken.
+
+use super::{Verdict, judge};
+use crate::history::{Answer, Entry, FORMAT, Header, History, Op, Reply, Request, Seen, What};
+
+/// Every promise that is held against a history.
+const RULES: &[&str] = &[
+    "one write a zxid",
+    "writes in real time",
+    "sync reads the latest",
+    "sessions never go back",
+    "sessions outlive short silence",
+    "registers are linearizable",
+    "values come from writes",
+    "nodes are there from create to delete",
+    "ephemerals live as their sessions do",
+    "lists are linearizable",
+    "events come before what they tell of",
+    "events come once, to those who asked",
+    "events tell of changes",
+    "servers end up equal",
+];
+
+/// A history in the making. Time goes on by itself; session `n` is client `n`'s.
+struct Made {
+    entries: Vec<Entry>,
+    now: u64,
+    strict: bool,
+}
+
+fn seen(czxid: i64, mzxid: i64, version: i32) -> Seen {
+    Seen { czxid, mzxid, version, pzxid: czxid, ..Seen::default() }
+}
+
+fn get(path: &str, watch: bool) -> Request {
+    Request::Get { path: path.to_owned(), watch }
+}
+
+fn list(watch: bool) -> Request {
+    Request::List { path: "/l".to_owned(), watch }
+}
+
+fn set(path: &str, value: &str) -> Request {
+    Request::Set { path: path.to_owned(), value: value.to_owned(), version: None }
+}
+
+fn lock(value: &str) -> Request {
+    Request::Lock { path: "/lock".to_owned(), value: value.to_owned() }
+}
+
+fn append(value: &str) -> Request {
+    Request::Append { path: "/l/n-".to_owned(), value: value.to_owned() }
+}
+
+fn delete(path: &str) -> Request {
+    Request::Delete { path: path.to_owned() }
+}
+
+fn data(value: &str, stat: Seen) -> Answer {
+    Answer::Data { value: value.to_owned(), stat }
+}
+
+fn path(path: &str) -> Answer {
+    Answer::Path(path.to_owned())
+}
+
+fn names(names: &[&str], pzxid: i64, cversion: i32) -> Answer {
+    let stat = Seen { czxid: 2, mzxid: 2, pzxid, cversion, ..Seen::default() };
+    Answer::Names { names: names.iter().map(|&name| name.to_owned()).collect(), stat }
+}
+
+impl Made {
+    /// A register and a folder.
+    fn new() -> Self {
+        let mut made = Self { entries: Vec::new(), now: 0, strict: true };
+        for (zxid, name) in [(1, "/r"), (2, "/l")] {
+            let create = Request::Create { path: name.to_owned(), value: format!("first of {name}") };
+            made = made.op(0, create, zxid, path(name));
+        }
+        made
+    }
+
+    fn enter(mut self, client: i64, what: What) -> Self {
+        self.now += 10;
+        let client_name = if client >= 90 { format!("final-{client}") } else { format!("client-{client}") };
+        self.entries.push(Entry { at: self.now, client: client_name, session: client, what });
+        self
+    }
+
+    fn reply(self, client: i64, sent: u64, request: Request, zxid: i64, code: i32, answer: Answer) -> Self {
+        let reply = Reply { at: self.now + 10, zxid, code, answer };
+        self.enter(client, What::Op(Op { sent, request, reply: Some(reply) }))
+    }
+
+    /// Sent when the one before had come.
+    fn op(self, client: i64, request: Request, zxid: i64, answer: Answer) -> Self {
+        let sent = self.now + 5;
+        self.reply(client, sent, request, zxid, 0, answer)
+    }
+
+    fn fails(self, client: i64, request: Request, zxid: i64, code: i32) -> Self {
+        let sent = self.now + 5;
+        self.reply(client, sent, request, zxid, code, Answer::Empty)
+    }
+
+    fn lost(self, client: i64, request: Request) -> Self {
+        let sent = self.now + 5;
+        self.enter(client, What::Op(Op { sent, request, reply: None }))
+    }
+
+    fn set(self, client: i64, value: &str, zxid: i64, version: i32) -> Self {
+        self.op(client, set("/r", value), zxid, Answer::Stat(seen(1, zxid, version)))
+    }
+
+    fn sync(self, client: i64, zxid: i64) -> Self {
+        self.op(client, Request::Sync, zxid, Answer::Empty)
+    }
+
+    fn event(self, client: i64, kind: i32, path: &str, zxid: i64) -> Self {
+        self.enter(client, What::Event { zxid, kind, path: path.to_owned() })
+    }
+
+    fn judge(self) -> Verdict {
+        let header =
+            Header { format: FORMAT.to_owned(), seed: 0, nemesis: "none".to_owned(), strict: self.strict };
+        judge(&History { header, entries: self.entries })
+    }
+
+    /// Exactly this promise is broken.
+    #[track_caller]
+    fn breaks(self, rule: &str) {
+        let verdict = self.judge();
+        assert!(!verdict.broken.is_empty(), "{rule} is not seen to be broken");
+        assert!(verdict.broken.iter().all(|broken| broken.rule == rule), "{:#?}", verdict.broken);
+    }
+
+    #[track_caller]
+    fn well(self) -> Verdict {
+        let verdict = self.judge();
+        assert!(verdict.broken.is_empty(), "{:#?}", verdict.broken);
+        verdict
+    }
+}
+
+#[test]
+fn what_is_well_is_found_well_and_every_promise_is_held_against_it() {
+    let made = Made::new()
+        .enter(1, What::Connected { server: 1, timeout_ms: 3_000 })
+        .op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0)))
+        .op(1, list(true), 2, names(&[], 2, 0))
+        .set(2, "a", 3, 1)
+        .event(1, 3, "/r", 3)
+        .sync(1, 3)
+        .op(1, get("/r", false), 3, data("a", seen(1, 3, 1)))
+        .op(2, append("x"), 4, path("/l/n-0"))
+        .event(1, 4, "/l", 4)
+        .op(1, list(false), 4, names(&["n-0"], 4, 1))
+        .op(2, delete("/l/n-0"), 5, Answer::Empty)
+        .op(1, list(false), 5, names(&[], 5, 2))
+        .op(3, lock("mine"), 6, path("/lock"))
+        .fails(2, lock("yours"), 7, -110)
+        .op(3, Request::Close, 8, Answer::Empty)
+        .op(2, lock("yours"), 9, path("/lock"))
+        .op(90, get("/r", false), 9, data("a", seen(1, 3, 1)))
+        .op(91, get("/r", false), 9, data("a", seen(1, 3, 1)));
+    let mut made = made;
+    made.now += 1_000_000;
+    let mut made = made.sync(1, 9);
+    made.now += 5_000_000;
+    let verdict = made.enter(1, What::Expired).well();
+    let checked: Vec<&str> = verdict.checks.keys().copied().collect();
+    let mut all = RULES.to_vec();
+    all.sort_unstable();
+    assert_eq!(checked, all);
+}
+
+#[test]
+fn a_write_of_unknown_outcome_may_stand_or_not() {
+    let lost = || Made::new().lost(1, set("/r", "a")).lost(1, append("x")).lost(1, delete("/l/n-1"));
+    lost().sync(2, 2).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).well();
+    lost()
+        .op(2, get("/r", false), 3, data("a", seen(1, 3, 1)))
+        .op(2, list(false), 4, names(&["n-0"], 4, 1))
+        .well();
+    // A name that nobody can have made.
+    lost().op(2, list(false), 5, names(&["n-0", "n-2"], 5, 2)).judge();
+    Made::new().op(2, list(false), 5, names(&["n-0"], 5, 1)).judge().broken.first().expect("a stranger");
+}
+
+#[test]
+fn two_writes_of_one_zxid_are_seen() {
+    let made = Made::new();
+    let sent = made.now;
+    made.reply(1, sent, append("x"), 3, 0, path("/l/n-0"))
+        .reply(2, sent, append("y"), 3, 0, path("/l/n-1"))
+        .breaks("one write a zxid");
+}
+
+#[test]
+fn a_write_behind_one_that_came_later_is_seen() {
+    Made::new()
+        .op(1, append("x"), 9, path("/l/n-0"))
+        .op(2, append("y"), 8, path("/l/n-1"))
+        .breaks("writes in real time");
+    // They overlap: either order is well.
+    let made = Made::new();
+    let sent = made.now;
+    made.reply(1, sent, append("x"), 9, 0, path("/l/n-0"))
+        .reply(2, sent, append("y"), 8, 0, path("/l/n-1"))
+        .well();
+}
+
+#[test]
+fn a_sync_that_shows_an_old_state_is_seen_where_it_is_promised() {
+    let made = || Made::new().set(1, "a", 3, 1).sync(2, 2);
+    made().breaks("sync reads the latest");
+    let mut apache = made();
+    apache.strict = false;
+    assert_eq!(apache.well().told["syncs that showed an old state"], 1);
+    // A read without sync may be old.
+    Made::new().set(1, "a", 3, 1).op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).well();
+}
+
+#[test]
+fn a_session_that_goes_back_is_seen() {
+    Made::new()
+        .set(1, "a", 3, 1)
+        .op(2, get("/r", false), 3, data("a", seen(1, 3, 1)))
+        .op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0)))
+        .breaks("sessions never go back");
+}
+
+#[test]
+fn a_session_that_does_not_see_its_own_write_is_seen() {
+    // It names the state behind the write, and shows the one before it.
+    Made::new()
+        .set(1, "a", 3, 1)
+        .op(1, get("/r", false), 3, data("first of /r", seen(1, 1, 0)))
+        .breaks("registers are linearizable");
+}
+
+#[test]
+fn a_session_that_dies_of_short_silence_is_seen() {
+    let made = |between, silence| {
+        let mut made = Made::new().enter(1, What::Connected { server: 1, timeout_ms: 3_000 }).sync(1, 2);
+        made.now += between;
+        let mut made = made.sync(1, 2);
+        made.now += silence;
+        made.enter(1, What::Expired)
+    };
+    made(1_000_000, 1_000_000).breaks("sessions outlive short silence");
+    made(1_000_000, 4_000_000).well();
+    // The leader may have heard of the first contact only, and counted from there.
+    made(2_400_000, 1_000_000).well();
+}
+
+#[test]
+fn an_answer_against_the_protocol_is_seen() {
+    Made::new()
+        .enter(1, What::Wrong("a reply to request 2 where 1 was due".to_owned()))
+        .breaks("answers in the order of asking");
+}
+
+#[test]
+fn registers_that_lose_repeat_or_mix_up_sets_are_seen() {
+    let rule = "registers are linearizable";
+    let two = || Made::new().set(1, "a", 3, 1).set(1, "b", 4, 2);
+    two().well();
+    // A read at 4 that shows the state of 3.
+    two().op(2, get("/r", false), 4, data("a", seen(1, 3, 1))).breaks(rule);
+    // Two sets of one version, and a version that nobody made.
+    Made::new().set(1, "a", 3, 1).set(1, "b", 4, 1).breaks(rule);
+    Made::new().set(1, "a", 3, 2).breaks(rule);
+    // A state that a read names before it came to be.
+    two().op(2, get("/r", false), 3, data("b", seen(1, 4, 2))).breaks(rule);
+}
+
+#[test]
+fn conditions_that_are_not_heeded_are_seen() {
+    let rule = "registers are linearizable";
+    let cas = |version| Request::Set { path: "/r".to_owned(), value: "c".to_owned(), version: Some(version) };
+    let base = || Made::new().set(1, "a", 3, 1);
+    base().op(2, cas(1), 4, Answer::Stat(seen(1, 4, 2))).well();
+    base().op(2, cas(0), 4, Answer::Stat(seen(1, 4, 2))).breaks(rule);
+    let after = |made: Made| made.op(1, get("/r", false), 4, data("a", seen(1, 3, 1)));
+    after(base().fails(2, cas(0), 4, -103)).well();
+    after(base().fails(2, cas(1), 4, -103)).breaks(rule);
+}
+
+#[test]
+fn values_of_nobody_and_of_writes_that_failed_are_seen() {
+    let rule = "values come from writes";
+    let read = |made: Made, value: &str| made.op(2, get("/l/n-0", false), 9, data(value, seen(3, 3, 0)));
+    let made = || Made::new().op(1, append("x"), 3, path("/l/n-0"));
+    read(made(), "x").well();
+    read(made(), "y").breaks(rule);
+    read(made().fails(1, lock("z"), 4, -101), "z").breaks(rule);
+}
+
+#[test]
+fn nodes_that_are_lost_or_come_back_are_seen() {
+    let rule = "nodes are there from create to delete";
+    let made = || Made::new().op(1, append("x"), 3, path("/l/n-0"));
+    made().fails(2, get("/l/n-0", false), 4, -101).breaks(rule);
+    let gone = || made().op(1, delete("/l/n-0"), 4, Answer::Empty);
+    gone().fails(2, get("/l/n-0", false), 4, -101).well();
+    gone().op(2, get("/l/n-0", false), 4, data("x", seen(3, 3, 0))).breaks(rule);
+    gone().op(2, delete("/l/n-0"), 5, Answer::Empty).breaks(rule);
+    made().lost(2, delete("/l/n-0")).fails(2, get("/l/n-0", false), 4, -101).well();
+}
+
+#[test]
+fn locks_of_two_holders_and_ephemerals_beside_their_sessions_are_seen() {
+    let rule = "ephemerals live as their sessions do";
+    let held = || Made::new().op(1, lock("x"), 3, path("/lock"));
+    let owned = |czxid, owner| Seen { owner, ..seen(czxid, czxid, 0) };
+    // Two holders, the first of which is heard of later.
+    held().op(2, lock("y"), 4, path("/lock")).op(1, append("z"), 5, path("/l/n-0")).breaks(rule);
+    held().op(2, lock("y"), 4, path("/lock")).well();
+    // Gone while its session lives.
+    held().fails(2, get("/lock", false), 4, -101).op(1, append("z"), 5, path("/l/n-0")).breaks(rule);
+    // There beyond its session.
+    let closed = || held().op(1, Request::Close, 4, Answer::Empty);
+    closed().fails(2, get("/lock", false), 4, -101).well();
+    closed().op(2, get("/lock", false), 4, data("x", owned(3, 1))).breaks(rule);
+    closed().enter(2, What::Stays("/lock".to_owned())).breaks(rule);
+    // Of another session than the one that made it.
+    held().op(2, get("/lock", false), 4, data("x", owned(3, 2))).breaks(rule);
+}
+
+#[test]
+fn lists_that_miss_changes_or_mix_them_up_are_seen() {
+    let rule = "lists are linearizable";
+    let made =
+        || Made::new().op(1, append("x"), 3, path("/l/n-0")).op(2, list(false), 3, names(&["n-0"], 3, 1));
+    made().well();
+    // The counter does not move with an acknowledged change, or moves without a change.
+    let verdict = made()
+        .op(1, append("y"), 4, path("/l/n-1"))
+        .op(2, list(false), 4, names(&["n-0", "n-1"], 3, 1))
+        .judge();
+    assert!(verdict.broken.iter().any(|broken| broken.rule == rule), "{:?}", verdict.broken);
+    made().op(2, list(false), 3, names(&["n-0"], 3, 2)).breaks(rule);
+    // A name that nobody made.
+    let verdict = made().op(2, list(false), 5, names(&["n-0", "n-7"], 5, 2)).judge();
+    assert!(verdict.broken.iter().any(|broken| broken.rule == rule), "{:?}", verdict.broken);
+}
+
+#[test]
+fn events_that_come_late_or_never_are_seen() {
+    let rule = "events come before what they tell of";
+    let armed =
+        || Made::new().op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0))).set(2, "a", 3, 1);
+    let read = |made: Made| made.op(1, get("/r", false), 3, data("a", seen(1, 3, 1)));
+    read(armed().event(1, 3, "/r", 3)).well();
+    read(armed()).breaks(rule);
+    // Any reply behind the change will do, and another connection is no excuse.
+    armed().enter(1, What::Broken).sync(1, 3).breaks(rule);
+    Made::new()
+        .op(1, list(true), 2, names(&[], 2, 0))
+        .op(2, append("x"), 3, path("/l/n-0"))
+        .sync(1, 3)
+        .breaks(rule);
+}
+
+#[test]
+fn watches_that_are_left_again_tell_what_was_missed() {
+    let rule = "events come before what they tell of";
+    let again = |exist: bool| Request::SetWatches {
+        relative: 2,
+        data: if exist { Vec::new() } else { vec!["/r".to_owned()] },
+        exist: if exist { vec!["/f".to_owned()] } else { Vec::new() },
+        child: Vec::new(),
+    };
+    let broken = || {
+        let made = Made::new().op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0)));
+        made.enter(1, What::Broken).set(2, "a", 3, 1)
+    };
+    broken().op(1, again(false), 3, Answer::Empty).breaks(rule);
+    broken().event(1, 3, "/r", 3).op(1, again(false), 3, Answer::Empty).well();
+    // What came and went meanwhile leaves no trace; what came and stayed does.
+    let raise = Request::Create { path: "/f".to_owned(), value: "f".to_owned() };
+    let flag = || {
+        let made = Made::new().fails(1, Request::Exists { path: "/f".to_owned() }, 2, -101);
+        made.enter(1, What::Broken).op(2, raise.clone(), 3, path("/f"))
+    };
+    flag().op(1, again(true), 3, Answer::Empty).breaks(rule);
+    flag().op(2, delete("/f"), 4, Answer::Empty).op(1, again(true), 4, Answer::Empty).well();
+}
+
+#[test]
+fn events_twice_or_for_nothing_are_seen() {
+    let armed = || Made::new().op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0)));
+    armed()
+        .set(2, "a", 3, 1)
+        .event(1, 3, "/r", 3)
+        .event(1, 3, "/r", 3)
+        .breaks("events come once, to those who asked");
+    armed().event(1, 3, "/r", 3).breaks("events tell of changes");
+    // The change that it names was seen already when the watch was left.
+    armed().set(2, "a", 3, 1).event(1, 3, "/r", 1).breaks("events tell of changes");
+}
+
+#[test]
+fn servers_that_differ_are_seen() {
+    let verdict = Made::new()
+        .lost(1, set("/r", "a"))
+        .op(90, get("/r", false), 3, data("a", seen(1, 3, 1)))
+        .op(91, get("/r", false), 3, data("first of /r", seen(1, 1, 0)))
+        .judge();
+    assert!(
+        verdict.broken.iter().any(|broken| broken.rule == "servers end up equal"),
+        "{:?}",
+        verdict.broken
+    );
+}
+
+#[test]
+fn reads_that_race_with_commits_are_well_where_servers_let_them() {
+    let race = || {
+        Made::new().op(2, get("/r", false), 2, data("first of /r", seen(1, 1, 0))).set(1, "a", 3, 1).op(
+            2,
+            get("/r", false),
+            3,
+            data("first of /r", seen(1, 1, 0)),
+        )
+    };
+    race().breaks("registers are linearizable");
+    let gone = || {
+        let made = Made::new().op(1, lock("x"), 3, path("/lock"));
+        let made = made.op(2, get("/lock", false), 3, data("x", Seen { owner: 1, ..seen(3, 3, 0) }));
+        made.op(1, delete("/lock"), 4, Answer::Empty).fails(2, get("/lock", false), 5, -101)
+    };
+    let mut apache = gone();
+    apache.strict = false;
+    apache.well();
+    let mut apache = race();
+    apache.strict = false;
+    apache.well();
+}
+
+#[test]
+fn a_saved_history_is_read_back() {
+    let file = std::env::temp_dir().join(format!("zabkeeper-history-{}.jsonl", std::process::id()));
+    let made = Made::new().set(1, "a", 3, 1).event(1, 3, "/r", 3).lost(2, Request::Close);
+    let header = Header { format: FORMAT.to_owned(), seed: 7, nemesis: "kill".to_owned(), strict: true };
+    let history = History { header, entries: made.entries };
+    history.save(&file).expect("saved");
+    assert_eq!(History::load(&file).expect("read"), history);
+    std::fs::write(&file, "{}\n").expect("written");
+    assert!(History::load(&file).is_err());
+    std::fs::remove_file(file).expect("gone");
+}
