@@ -13,7 +13,7 @@ use std::{
 
 use protocol::{
     Notification, Peer, Recovered, Role, Timer,
-    peer::{Config, Input, Packet},
+    peer::{Config, Effects, Input, Packet},
 };
 use serde::{Serialize, Serializer};
 use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
@@ -113,6 +113,28 @@ impl<M: Machine> Default for Happened<M> {
     }
 }
 
+/// Who looks on while a host takes a step: shown each effect as the peer asks for it.
+pub trait Onlooker<M: Machine>: Effects<M> {
+    /// The peer is told this next: what has happened, or that the disk has done something that the step asked for.
+    fn told(&mut self, input: &Input<M>);
+}
+
+/// What comes of a step, and who looks on.
+struct Run<'a, M: Machine> {
+    happened: Happened<M>,
+    onlooker: Option<&'a mut dyn Onlooker<M>>,
+}
+
+impl<'a, M: Machine> Run<'a, M> {
+    fn new(onlooker: Option<&'a mut dyn Onlooker<M>>) -> Self {
+        Self { happened: Happened::default(), onlooker }
+    }
+
+    fn sink<'s>(&'s mut self, timers: &'s mut BTreeSet<Timer>) -> Sink<'s, 'a, M> {
+        Sink { timers, happened: &mut self.happened, onlooker: &mut self.onlooker, asked: VecDeque::new() }
+    }
+}
+
 /// What outlives the process.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Store<M: Machine> {
@@ -137,6 +159,17 @@ pub struct Host<M: Machine> {
 impl<M: Replica> Host<M> {
     /// A server that starts for the first time, with this state.
     pub fn new(config: Config, state: M) -> (Self, Happened<M>) {
+        let mut run = Run::new(None);
+        let host = Self::first(config, state, &mut run);
+        (host, run.happened)
+    }
+
+    /// The same before somebody.
+    pub fn new_before(config: Config, state: M, onlooker: &mut dyn Onlooker<M>) -> Self {
+        Self::first(config, state, &mut Run::new(Some(onlooker)))
+    }
+
+    fn first(config: Config, state: M, run: &mut Run<'_, M>) -> Self {
         let store = Store {
             accepted: Epoch(0),
             current: Epoch(0),
@@ -144,9 +177,12 @@ impl<M: Replica> Host<M> {
             snapshot: Box::new(state),
             log: Vec::new(),
         };
-        let mut happened = Happened::default();
-        let host = Self::start(config, store, &mut happened);
-        (host, happened)
+        Self::start(config, store, run)
+    }
+
+    /// What shapes its actor.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Which server.
@@ -169,6 +205,16 @@ impl<M: Replica> Host<M> {
         self.timers.contains(&timer)
     }
 
+    /// The timers that run.
+    pub fn timers(&self) -> &BTreeSet<Timer> {
+        &self.timers
+    }
+
+    /// What a start would read from disk now, and the state that it would have.
+    pub fn recovered(&self) -> (Recovered<M::Txn>, M) {
+        self.store.recover(self.config.zab.window)
+    }
+
     /// Whether it leads.
     pub fn leads(&self) -> bool {
         matches!(self.peer.zab().role(), Some((Role::Leading, _)))
@@ -176,36 +222,44 @@ impl<M: Replica> Host<M> {
 
     /// What happens to it.
     pub fn step(&mut self, event: &HostEvent<M>) -> Happened<M> {
-        let mut happened = Happened::default();
+        self.run(event, Run::new(None))
+    }
+
+    /// The same before somebody.
+    pub fn step_before(&mut self, event: &HostEvent<M>, onlooker: &mut dyn Onlooker<M>) -> Happened<M> {
+        self.run(event, Run::new(Some(onlooker)))
+    }
+
+    fn run(&mut self, event: &HostEvent<M>, mut run: Run<'_, M>) -> Happened<M> {
         let before = self.held();
         match event {
-            HostEvent::Input(input) => self.input(input.clone(), &mut happened),
+            HostEvent::Input(input) => self.input(input.clone(), &mut run),
             HostEvent::Read(from, Wire::Packet(packet)) => {
                 let input = Input::Packet { from: *from, packet: packet.clone(), time: NOW };
-                self.input(input, &mut happened);
+                self.input(input, &mut run);
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
                 self.state.clone_from(state);
-                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut happened);
+                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run);
             }
             HostEvent::Timer(timer) => {
                 self.timers.remove(timer);
-                self.input(Input::Timer { timer: *timer, time: NOW }, &mut happened);
+                self.input(Input::Timer { timer: *timer, time: NOW }, &mut run);
             }
             HostEvent::Crash => {
                 let mut config = self.config.clone();
                 // The clock has gone on.
                 config.first_session = SessionId(config.first_session.0 + (1 << 24));
-                *self = Self::start(config, self.store.clone(), &mut happened);
+                *self = Self::start(config, self.store.clone(), &mut run);
             }
         }
         let held = self.held();
         if held != before && held.is_some() {
             let last = self.state.last_processed();
             let log = self.store.log.iter().filter(|(zxid, _)| *zxid <= last).cloned();
-            happened.committed = Some(Stretch { after: self.store.label, txns: log.collect() });
+            run.happened.committed = Some(Stretch { after: self.store.label, txns: log.collect() });
         }
-        happened
+        run.happened
     }
 
     /// The last transaction that it holds for committed, as a leader that serves.
@@ -213,33 +267,36 @@ impl<M: Replica> Host<M> {
         (self.leads() && self.peer.is_serving()).then(|| self.state.last_processed())
     }
 
-    fn start(config: Config, store: Store<M>, happened: &mut Happened<M>) -> Self {
+    fn start(config: Config, store: Store<M>, run: &mut Run<'_, M>) -> Self {
         let (recovered, mut state) = store.recover(config.zab.window);
         let mut timers = BTreeSet::new();
-        let mut sink = Sink::new(&mut timers, happened);
+        let mut sink = run.sink(&mut timers);
         let peer = Peer::boot(config.clone(), recovered, &mut state, &mut sink);
         let asked = sink.asked;
         let mut host = Self { config, peer, state: Box::new(state), timers, store };
-        host.settle(asked, happened);
+        host.settle(asked, run);
         host
     }
 
-    fn input(&mut self, input: Input<M>, happened: &mut Happened<M>) {
-        let asked = self.ask(input, happened);
-        self.settle(asked, happened);
+    fn input(&mut self, input: Input<M>, run: &mut Run<'_, M>) {
+        let asked = self.ask(input, run);
+        self.settle(asked, run);
     }
 
-    fn ask(&mut self, input: Input<M>, happened: &mut Happened<M>) -> VecDeque<DiskCall<M>> {
-        let mut sink = Sink::new(&mut self.timers, happened);
+    fn ask(&mut self, input: Input<M>, run: &mut Run<'_, M>) -> VecDeque<DiskCall<M>> {
+        if let Some(onlooker) = &mut run.onlooker {
+            onlooker.told(&input);
+        }
+        let mut sink = run.sink(&mut self.timers);
         self.peer.step(&mut self.state, input, &mut sink);
         sink.asked
     }
 
     /// Ends what was asked of the disk, in the order of the calls.
-    fn settle(&mut self, mut asked: VecDeque<DiskCall<M>>, happened: &mut Happened<M>) {
+    fn settle(&mut self, mut asked: VecDeque<DiskCall<M>>, run: &mut Run<'_, M>) {
         while let Some(call) = asked.pop_front() {
             let ended = self.end(call);
-            asked.extend(self.ask(ended, happened));
+            asked.extend(self.ask(ended, run));
         }
     }
 

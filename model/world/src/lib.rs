@@ -20,7 +20,7 @@ use spec::Zxid;
 
 pub use disk::{Disk, Keep};
 pub use ensemble::{Ensemble, Halt};
-pub use host::{Happened, Host, HostEvent, Said, Stretch, Wire};
+pub use host::{Happened, Host, HostEvent, Onlooker, Said, Stretch, Wire};
 pub use link::{End, Frame, Link, LinkChange, Side};
 pub use replica::Replica;
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
