@@ -156,7 +156,6 @@ impl<'a> Drive<'a> {
         self.host.step_before(event, &mut recorder);
         if *event == HostEvent::Crash {
             self.compare_files()?;
-            self.stand.take().context("a server is up")?.kill();
             self.boot(&recorder.segments)?;
             return Ok(Outcome::Same);
         }
@@ -386,7 +385,7 @@ impl<'a> Drive<'a> {
         })
     }
 
-    /// What a start would read from the files now.
+    /// Ends the server, and compares what a start would read from its files.
     fn compare_files(&mut self) -> anyhow::Result<()> {
         if let Some(stand) = self.stand.take() {
             stand.kill();
