@@ -30,8 +30,8 @@ use crate::{
     watched::Watched,
 };
 
-/// How long something that is to happen may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long something that is to happen may take, on a machine with other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of a step.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,7 +74,10 @@ pub fn run(graph: &Graph, walk: &Walk, place: &Place) -> Result<Vec<Outcome>, (u
         let edge = &graph.edges[*edge as usize];
         let event = graph.event(edge);
         let outcome = drive.step(event, edge.silent).and_then(|outcome| {
-            ensure!(print(&drive.host) == graph.print(edge.to), "the model does not take this step twice alike");
+            ensure!(
+                print(&drive.host) == graph.print(edge.to),
+                "the model does not take this step twice alike"
+            );
             Ok(outcome)
         });
         outcomes.push(outcome.with_context(|| brief(event)).map_err(|why| (at + 1, why))?);
@@ -152,7 +155,8 @@ impl<'a> Drive<'a> {
 
     fn step(&mut self, event: &HostEvent<Tree>, silent: Option<ServerId>) -> anyhow::Result<Outcome> {
         let before = print(&self.host);
-        let mut recorder = if *event == HostEvent::Crash { Recorder::of_a_start() } else { Recorder::default() };
+        let mut recorder =
+            if *event == HostEvent::Crash { Recorder::of_a_start() } else { Recorder::default() };
         self.host.step_before(event, &mut recorder);
         if *event == HostEvent::Crash {
             self.compare_files()?;
@@ -173,8 +177,16 @@ impl<'a> Drive<'a> {
             segments[0] = joined(first.into_iter().next().unwrap_or_default(), segments[0].clone());
             inputs = 2;
         }
-        if let Some(why) = self.bring_about(event)? {
-            ensure!(print(&self.host) == before, "it changes the model's server, and the shell does not tell");
+        self.disk.hold(true);
+        let untold = self.bring_about(event);
+        if !matches!(untold, Ok(None)) {
+            self.disk.hold(false);
+        }
+        if let Some(why) = untold? {
+            ensure!(
+                print(&self.host) == before,
+                "it changes the model's server, and the shell does not tell"
+            );
             return Ok(Outcome::Untold(why));
         }
         self.inputs += inputs;
@@ -247,7 +259,9 @@ impl<'a> Drive<'a> {
             }
             Input::ClientClosed(client) => {
                 if !self.ends.has_client(*client) {
-                    return Ok(Some("a connection that has said nothing, or that the server closed, does not end"));
+                    return Ok(Some(
+                        "a connection that has said nothing, or that the server closed, does not end",
+                    ));
                 }
                 self.ends.hang_up(*client);
             }
@@ -271,6 +285,22 @@ impl<'a> Drive<'a> {
             } else {
                 self.segment(segment)?;
             }
+            self.nothing_yet(segment)?;
+            self.disk.hold(false);
+        }
+        Ok(())
+    }
+
+    /// While the disk is held, nothing that it is asked for is reported.
+    fn nothing_yet(&mut self, segment: &Segment) -> anyhow::Result<()> {
+        let (stand, disk) = (self.stand.as_mut().context("a server is up")?, &self.disk);
+        for (report, covers) in &segment.asked {
+            if matches!(covers, Covers::Batch | Covers::Accepted | Covers::Current) {
+                let is_reported = |stand: &Stand| stand.reports().any(|one| one == *report);
+                let waits = stand.run_until(PATIENCE, |stand| disk.is_waiting(*covers) || is_reported(stand));
+                ensure!(!is_reported(stand), "{report:?} is reported before anything is synced");
+                ensure!(waits, "{report:?} is not on its way to the disk");
+            }
         }
         Ok(())
     }
@@ -279,11 +309,13 @@ impl<'a> Drive<'a> {
     fn report(&mut self, report: Report) -> anyhow::Result<()> {
         let covers = self.asked.remove(&report).context("the model's disk does what nobody asked for")?;
         let stand = self.stand.as_mut().context("a server is up")?;
+        self.disk.hold(false);
         let done = stand.run_until(PATIENCE, |stand| stand.reports().any(|one| one == report));
         ensure!(done, "the disk does not report it; it reports {:?}", stand.reports().collect::<Vec<_>>());
         if let Some(why) = self.disk.unsynced(covers) {
             bail!("the disk reports it as durable, and {why}");
         }
+        self.disk.hold(true);
         stand.deliver(report);
         self.inputs += 1;
         Ok(())
@@ -292,7 +324,11 @@ impl<'a> Drive<'a> {
     fn segment(&mut self, segment: &Segment) -> anyhow::Result<()> {
         self.asked.extend(segment.asked.iter().copied());
         for (timer, runs) in &segment.timers {
-            if *runs { self.timers.insert(*timer) } else { self.timers.remove(timer) };
+            if *runs {
+                self.timers.insert(*timer)
+            } else {
+                self.timers.remove(timer)
+            };
         }
         self.part = segment.part.unwrap_or(self.part);
         let (inputs, ends) = (self.inputs, &mut self.ends);
@@ -329,10 +365,7 @@ impl<'a> Drive<'a> {
                 differs("election messages", &Some((to, posted)), &Some((to, said)))
             );
         }
-        ensure!(
-            votes.len() == segment.votes.len(),
-            differs("election messages", &segment.votes, &votes)
-        );
+        ensure!(votes.len() == segment.votes.len(), differs("election messages", &segment.votes, &votes));
         let frames = self.ends.fetch_frames();
         ensure!(frames == self.adorned(&segment.frames), differs("packets", &segment.frames, &frames));
         let told = self.ends.fetch_told(&segment.told)?;
@@ -387,6 +420,7 @@ impl<'a> Drive<'a> {
 
     /// Ends the server, and compares what a start would read from its files.
     fn compare_files(&mut self) -> anyhow::Result<()> {
+        self.disk.hold(false);
         if let Some(stand) = self.stand.take() {
             stand.kill();
         }
@@ -410,6 +444,7 @@ impl<'a> Drive<'a> {
 
 impl Drop for Drive<'_> {
     fn drop(&mut self) {
+        self.disk.hold(false);
         if let Some(stand) = self.stand.take() {
             stand.kill();
         }
@@ -455,4 +490,3 @@ fn has_come(ends: &Ends, segment: &Segment) -> bool {
         && segment.hung_up.iter().all(|id| !ends.has_client(*id));
     frames && told && votes && closed
 }
-

@@ -16,8 +16,9 @@ use socket2::{Domain, Socket, Type};
 use spec::{ClientId, ServerId, Zxid};
 use tree::{Progress, Tree, TreeBuilder, Walk};
 use wire::{
-    Decoder, complete,
+    Decoder,
     client::{ConnectRequest, ConnectResponse, Reply, Response, put_request},
+    complete,
     notification::{Hello, Notice, frame},
     peer::{QuorumPacket, Received, Sender, decode, measure, put_packet, put_snap},
     record,

@@ -64,7 +64,9 @@ pub enum Told {
 /// A file that an operation on disk has to have synced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Covers {
-    /// The log.
+    /// A batch of the log, which is written and synced.
+    Batch,
+    /// The log as it stands: there may be nothing to sync.
     Log,
     /// The epoch promised.
     Accepted,
@@ -236,7 +238,7 @@ impl Effects<Tree> for Recorder {
     }
 
     fn append(&mut self, ticket: Ticket, _: Zxid, _: &Txn) {
-        self.ask(Report::Done(ticket), Covers::Log);
+        self.ask(Report::Done(ticket), Covers::Batch);
     }
 
     fn truncate(&mut self, ticket: Ticket, _: Zxid) {

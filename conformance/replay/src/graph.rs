@@ -112,8 +112,9 @@ impl Graph {
             if let (Part::Host(before), Change::Host(event), Part::Host(after), Yield::Host(happened)) =
                 (step.before, step.change, step.after, step.yields)
             {
-                let mut known =
-                    |host: &Host<Tree>| *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host));
+                let mut known = |host: &Host<Tree>| {
+                    *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host))
+                };
                 steps.push((known(before), hash_of(event), known(after), event, &happened.net));
             }
         }
@@ -124,13 +125,7 @@ impl Graph {
         Ok(())
     }
 
-    fn step(
-        &mut self,
-        before: Print,
-        event: &HostEvent<Tree>,
-        after: Print,
-        net: &[NetChange<Wire<Tree>>],
-    ) {
+    fn step(&mut self, before: Print, event: &HostEvent<Tree>, after: Print, net: &[NetChange<Wire<Tree>>]) {
         let (from, to, event_number) = (self.number(before), self.number(after), self.event_number(event));
         if self.known.insert((from, event_number)) {
             let silent = match event {

@@ -12,6 +12,7 @@ pub mod drive;
 pub mod ends;
 pub mod expected;
 pub mod graph;
+pub mod mutants;
 pub mod place;
 pub mod walks;
 pub mod watched;

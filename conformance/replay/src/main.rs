@@ -14,10 +14,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use checker::rows::Budget;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
     graph::Graph,
+    mutants,
     place::Place,
     walks::{self, Walk},
 };
@@ -30,15 +31,19 @@ use serde::Serialize;
 #[derive(Debug, Parser)]
 #[command(
     name = "replay",
+    args_conflicts_with_subcommands = true,
     after_help = "Examples:
   replay                          every step of the quick budget of the session model
   replay --rows moves --walks 200 some walks of one row
   replay --budget standard        the standard budget; for hours
   replay --rows moves --walk 17   one walk, step by step
+  replay mutants sync-dropped     whether a shell with this flaw is caught
 
 Ends with 0 if the server does what the model says and the coverage is reached, with 1 if not."
 )]
 struct Arguments {
+    #[command(subcommand)]
+    instead: Option<Instead>,
     /// Whose rows.
     #[arg(long, value_enum, default_value = "quick")]
     budget: Budget,
@@ -63,6 +68,18 @@ struct Arguments {
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// Builds shells with one known flaw each, and replays walks that must show it.
+    Mutants {
+        /// Only these.
+        ids: Vec<String>,
+        /// One JSON object a mutant, instead of text.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// What came of it all.
@@ -106,6 +123,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(Instead::Mutants { ids, json }) = &arguments.instead {
+        return mutants::run(ids, *json);
+    }
     let started = Instant::now();
     let graph = Graph::of_budget(arguments.budget, &arguments.rows, &mut |row, steps| {
         progress(&format!("searching {row}: {steps} distinct steps of one server"));
@@ -117,7 +137,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
     });
     if let Some(number) = arguments.walk {
-        return show(&graph, all.get(number).with_context(|| format!("there are {} walks", all.len()))?, &folder);
+        return show(
+            &graph,
+            all.get(number).with_context(|| format!("there are {} walks", all.len()))?,
+            &folder,
+        );
     }
     let every = arguments.walks.map_or(1, |wanted| all.len().div_ceil(wanted.max(1)).max(1));
     let chosen: Vec<_> = all.iter().enumerate().step_by(every).collect();
@@ -134,10 +158,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
     Ok(told.differences.is_empty() && (arguments.walks.is_some() || covered >= needed))
 }
 
-/// A line that the next one replaces.
+/// A line that the next one replaces; where nothing can be replaced, one now and then.
 fn progress(line: &str) {
+    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    const EVERY: Duration = Duration::from_secs(15);
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K{line}");
+        return;
+    }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.get_or_insert_with(Instant::now).elapsed() >= EVERY {
+        *told = Some(Instant::now());
+        eprintln!("{line}");
     }
 }
 
@@ -192,7 +224,8 @@ impl<'g> Run<'g> {
 
     fn all(&self, workers: u8, folder: &Path) -> Result<()> {
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || self.work(worker, folder))).collect();
+            let threads: Vec<_> =
+                (0..workers).map(|worker| scope.spawn(move || self.work(worker, folder))).collect();
             for thread in threads {
                 thread.join().map_err(|_| anyhow::anyhow!("a worker has panicked"))??;
             }
@@ -201,7 +234,8 @@ impl<'g> Run<'g> {
     }
 
     fn work(&self, worker: u8, folder: &Path) -> Result<()> {
-        let place = Place::new(folder, worker).with_context(|| format!("a folder in {}", folder.display()))?;
+        let place =
+            Place::new(folder, worker).with_context(|| format!("a folder in {}", folder.display()))?;
         while !self.stop.load(Ordering::Relaxed) {
             let Some((number, walk)) = self.chosen.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return Ok(());
@@ -253,7 +287,9 @@ impl<'g> Run<'g> {
         }
         let mut unreachable = BTreeMap::new();
         for _ in left {
-            *unreachable.entry("the shell tells of a learner's link with its first packet, not before").or_default() += 1;
+            *unreachable
+                .entry("the shell tells of a learner's link with its first packet, not before")
+                .or_default() += 1;
         }
         Told {
             budget: arguments.budget.name(),
@@ -275,7 +311,9 @@ impl<'g> Run<'g> {
 
 impl Told {
     fn print(&self) {
-        progress("");
+        if std::io::stderr().is_terminal() {
+            progress("");
+        }
         for (row, steps) in &self.searches {
             println!("session {row}: {steps} distinct steps of one server that no row before has");
         }
@@ -296,4 +334,3 @@ impl Told {
         );
     }
 }
-

@@ -95,7 +95,8 @@ impl Place {
         let template = self.folder.path().join("template");
         let snapshot = template.join("version-2").join(&label);
         if !snapshot.exists() {
-            let store = Store::open(RealDisk::default(), storage::Config::new(template)).context("the first folder")?;
+            let store = Store::open(RealDisk::default(), storage::Config::new(template))
+                .context("the first folder")?;
             store.snapshots().save(&mut state.clone())?;
         }
         fs::create_dir_all(data.join("version-2"))?;

@@ -49,6 +49,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Walk a model's steps with a production server, and compare: `replay [--rows ROW] [--walks N]`, `replay mutants`.
+    ///
+    /// Prints searches, walks, coverage and time. `--help` tells of the options.
+    #[command(disable_help_flag = true)]
+    Replay {
+        /// Options of the replay.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Accept changed snapshots and state counts, and bring the README's figures up to date.
     Bless {
         /// Whose state counts.
@@ -106,6 +115,7 @@ fn run(command: Command) -> Result<bool> {
             let (record, costs) = (take("--record"), take("--costs"));
             bench::run(&arguments, record, costs || record)
         }
+        Command::Replay { arguments } => parts::replay(&arguments),
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;

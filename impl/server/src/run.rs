@@ -204,8 +204,7 @@ async fn serve_until<D: Disk>(
 ) -> Result<ExitCode, StartError> {
     let config = Rc::new(config);
     let ports = Ports::bind(&config).await?;
-    let (core, disk_events, threads) =
-        recover(&config, peer_config(&config), disk, log_lines, wall_clock)?;
+    let (core, disk_events, threads) = recover(&config, peer_config(&config), disk, log_lines, wall_clock)?;
     spawn_tasks(&core, disk_events);
     listen_on(&core, ports, &config)?;
     let exit = Rc::clone(&core.borrow().shell.wakes.exit);

@@ -225,4 +225,3 @@ impl Stand {
 pub fn adorn(config: &Config, tree: &mut Tree) {
     tree.set_config(config.ensemble_text().as_bytes(), spec::Zxid::ZERO, 0);
 }
-

@@ -7,6 +7,7 @@ mod places;
 pub mod recorded;
 pub mod rows;
 pub mod run;
+pub mod scratch;
 pub mod session;
 pub mod trace;
 pub mod zab;
