@@ -83,7 +83,7 @@ struct ClientEnd {
     socket: Socketed,
     told: Vec<Told>,
     greeted: bool,
-    /// What was expected is how a body can be read.
+    /// The answers among them: xid, zxid, error and body, which is read when it is known how.
     bodies: Vec<(i32, Zxid, i32, Vec<u8>)>,
 }
 
@@ -186,12 +186,8 @@ impl Ends {
         for (id, link) in &mut self.links {
             link.take().with_context(|| format!("on the link with {id}"))?;
         }
-        let up = self.doors.extract_if(.., |_, door| {
-            // Checked again below.
-            door.local_addr().is_ok()
-        });
         let mut waiting = BTreeMap::new();
-        for (id, door) in up {
+        for (id, door) in std::mem::take(&mut self.doors) {
             match accepted(&door)? {
                 Some(socket) => {
                     self.links.insert(id, LinkEnd { socket, frames: Vec::new() });
@@ -391,7 +387,6 @@ pub struct Counts {
 }
 
 fn read_body(bytes: &[u8], operation: i32) -> anyhow::Result<Response> {
-    // The head stands in front again.
     let reply = Reply { xid: 0, zxid: Zxid::ZERO, error: 0, body: Decoder::new(bytes, BYTES_MAX) };
     if bytes.is_empty() {
         return Ok(Response::Empty);
