@@ -57,6 +57,8 @@ pub struct Graph {
     pub roots: Vec<(u32, Host<Tree>)>,
     /// The searches that the steps are from, and how many distinct ones each has brought.
     pub searches: Vec<(String, usize)>,
+    /// The searches of the budget whose steps are not here, with their models.
+    pub left_out: Vec<(&'static str, &'static str)>,
 }
 
 impl Graph {
@@ -79,6 +81,8 @@ impl Graph {
                     tell(row.name, graph.edges.len());
                 }
                 graph.searches.push((row.name.to_owned(), graph.edges.len() - before));
+            } else {
+                graph.left_out.push((row.setup.model(), row.name));
             }
         }
         ensure!(!graph.edges.is_empty(), "there is no such row of the session model in this budget");

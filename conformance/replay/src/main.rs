@@ -88,6 +88,8 @@ struct Told {
     budget: &'static str,
     /// The searches, and how many steps each has brought.
     searches: Vec<(String, usize)>,
+    /// The searches that are not replayed, with their models.
+    left_out: Vec<(&'static str, &'static str)>,
     servers: usize,
     steps: usize,
     walks: usize,
@@ -294,6 +296,7 @@ impl<'g> Run<'g> {
         Told {
             budget: arguments.budget.name(),
             searches: self.graph.searches.clone(),
+            left_out: self.graph.left_out.clone(),
             servers: self.graph.servers(),
             steps: self.graph.edges.len(),
             walks,
@@ -316,6 +319,9 @@ impl Told {
         }
         for (row, steps) in &self.searches {
             println!("session {row}: {steps} distinct steps of one server that no row before has");
+        }
+        for (model, row) in &self.left_out {
+            println!("{model} {row}: not replayed, for a server there is one actor alone and no whole peer");
         }
         println!(
             "{} distinct steps of {} servers; {} of {} walks, {} steps taken",
