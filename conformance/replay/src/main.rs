@@ -272,7 +272,7 @@ impl<'g> Run<'g> {
             }
         }
         found.walked += 1;
-        if found.walked % 50 == 0 {
+        if found.walked.is_multiple_of(50) {
             let taken = self.taken.load(Ordering::Relaxed);
             progress(&format!("walk {} of {}, {taken} steps taken", found.walked, self.chosen.len()));
         }

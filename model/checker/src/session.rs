@@ -55,6 +55,9 @@ const CLIENTS: u8 = 2;
 /// Where they connect from.
 const ADDRESS: &str = "127.0.0.1";
 
+/// What happens to the server in a slot.
+pub type OfServer = (usize, HostEvent<Tree>);
+
 /// The model at some bounds.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -65,7 +68,7 @@ pub struct Session {
     start: Tree,
     initial: Vec<Part>,
     /// What happened to which server, by slot, before that.
-    coming_up: Vec<(usize, HostEvent<Tree>)>,
+    coming_up: Vec<OfServer>,
 }
 
 impl Session {
@@ -86,7 +89,7 @@ impl Session {
     }
 
     /// The servers as they start for the first time, and what happens to each of them, by slot, before a run begins.
-    pub fn coming_up(&self) -> (Vec<Host<Tree>>, &[(usize, HostEvent<Tree>)]) {
+    pub fn coming_up(&self) -> (Vec<Host<Tree>>, &[OfServer]) {
         let first = |id: &ServerId| Host::new(self.config(*id), self.start.clone()).0;
         (self.servers.iter().map(first).collect(), &self.coming_up)
     }
@@ -356,7 +359,7 @@ impl Session {
     }
 }
 
-fn of_a_host((slot, change): (usize, Change)) -> Option<(usize, HostEvent<Tree>)> {
+fn of_a_host((slot, change): (usize, Change)) -> Option<OfServer> {
     match change {
         Change::Host(event) => Some((slot, event)),
         Change::Link(_) | Change::Client(_) | Change::Record(_) | Change::Budget(_) => None,

@@ -116,7 +116,7 @@ impl<M: Replica> Effects<M> for Sink<'_, '_, M> {
     }
 
     fn reload(&mut self) {
-        self.show(|onlooker| onlooker.reload());
+        self.show(Effects::reload);
         self.asked.push_back(DiskCall::Reload);
     }
 
