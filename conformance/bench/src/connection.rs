@@ -105,6 +105,13 @@ impl Connection {
         Self { stream, out: Vec::new(), sent: 0, input: Vec::new(), from: 0, to: 0, patience: PATIENCE }
     }
 
+    /// Goes on over another socket, with nothing sent or read.
+    pub fn replace(&mut self, stream: TcpStream) {
+        self.stream = stream;
+        self.out.clear();
+        (self.sent, self.from, self.to) = (0, 0, 0);
+    }
+
     /// Sends what the socket takes.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use spec::{Epoch, ServerId};
 use storage::{RealDisk, Store};
 use tree::Tree;
 use wire::client::ConnectRequest;
-use world::{Host, HostEvent, Wire};
+use world::{Fault, Host, HostEvent, Pace, Wire};
 
 use crate::{
     ends::Ends,
@@ -92,7 +92,8 @@ pub fn brief(event: &HostEvent<Tree>) -> String {
         HostEvent::Input(input) => format!("{input:?}"),
         HostEvent::Read(from, wire) => format!("reads {wire} from {from}"),
         HostEvent::Timer(timer) => format!("timer {timer:?} fires"),
-        HostEvent::Crash => "crashes and starts again".to_owned(),
+        HostEvent::Crash(_) => "crashes and starts again".to_owned(),
+        HostEvent::Disk(ticket) => format!("the disk ends {ticket:?}"),
     }
 }
 
@@ -101,10 +102,11 @@ impl<'a> Drive<'a> {
         let (me, zab) = (first.id(), &first.config().zab);
         let servers: Vec<_> = zab.quorum.voters().collect();
         let config = place.config(me, &servers, zab.window)?;
-        let (_, state) = first.recovered();
+        let (_, state) = first.recovered().map_err(broken)?;
         place.furnish(&state)?;
         let mut recorder = Recorder::of_a_start();
-        let host = Host::new_before(first.config().clone(), state, &mut recorder);
+        let (host, _) =
+            Host::new_before(first.config().clone(), Pace::Eager, state, &mut recorder).map_err(broken)?;
         let mut drive = Self {
             place,
             config,
@@ -155,10 +157,10 @@ impl<'a> Drive<'a> {
 
     fn step(&mut self, event: &HostEvent<Tree>, silent: Option<ServerId>) -> anyhow::Result<Outcome> {
         let before = print(&self.host);
-        let mut recorder =
-            if *event == HostEvent::Crash { Recorder::of_a_start() } else { Recorder::default() };
-        self.host.step_before(event, &mut recorder);
-        if *event == HostEvent::Crash {
+        let is_crash = matches!(event, HostEvent::Crash(_));
+        let mut recorder = if is_crash { Recorder::of_a_start() } else { Recorder::default() };
+        self.host.step_before(event, &mut recorder).map_err(broken)?;
+        if is_crash {
             self.compare_files()?;
             self.boot(&recorder.segments)?;
             return Ok(Outcome::Same);
@@ -203,7 +205,8 @@ impl<'a> Drive<'a> {
     fn bring_about(&mut self, event: &HostEvent<Tree>) -> anyhow::Result<Option<&'static str>> {
         let me = self.me();
         match event {
-            HostEvent::Crash => unreachable!("a crash is no word to a server"),
+            HostEvent::Crash(_) => unreachable!("a crash is no word to a server"),
+            HostEvent::Disk(_) => bail!("{event:?}: a disk that takes its time is not replayed"),
             HostEvent::Timer(timer) => {
                 if !self.stand().fire(*timer) {
                     return Ok(Some("a timer that does not run does not fire"));
@@ -427,7 +430,7 @@ impl<'a> Drive<'a> {
         let window = self.host.config().zab.window;
         let settings = storage::Config { window, ..storage::Config::new(self.place.data()) };
         let found = Store::open(RealDisk::default(), settings)?.recover()?;
-        let (recovered, mut state) = self.host.recovered();
+        let (recovered, mut state) = self.host.recovered().map_err(broken)?;
         ensure!(found.recovered == recovered, differs("files", &recovered, &found.recovered));
         let mut read = found.tree;
         stand::adorn(&self.config, &mut state);
@@ -449,6 +452,10 @@ impl Drop for Drive<'_> {
             stand.kill();
         }
     }
+}
+
+fn broken(Fault { rule, why }: Fault) -> anyhow::Error {
+    anyhow!("the model breaks {rule}: {why}")
 }
 
 fn sorted<T: Copy + Ord>(all: &[T]) -> impl Iterator<Item = T> + use<T> {

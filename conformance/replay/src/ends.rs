@@ -439,7 +439,7 @@ impl LinkEnd {
             let bytes = Bytes::copy_from_slice(&input[..length]);
             let packet = QuorumPacket::decode(&mut Decoder::shared(&bytes, BYTES_MAX))?;
             let (frame, taken) = match decode::<Tree>(&packet)? {
-                Received::Packet(packet) | Received::FollowerInfo { packet, .. } => {
+                Received::Packet(packet) | Received::Introduction { packet, .. } => {
                     (Frame::Packet(packet), length)
                 }
                 Received::Snap { last } => match state(last, &input[length..])? {

@@ -222,7 +222,7 @@ impl Effects<Tree> for Recorder {
     }
 
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
-        unreachable!("{to} is sent {after} to {through} from a log in which nothing is found");
+        unreachable!("({after}, {through}] of the log is shown as the messages that {to} is sent");
     }
 
     fn connect(&mut self, to: ServerId) {

@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use checker::{
     engine::search::{End, Limits, Options, Search},
     rows::{Budget, Row, Setup},
@@ -17,7 +17,7 @@ use protocol::{
 };
 use spec::ServerId;
 use tree::Tree;
-use world::{Host, HostEvent, NetChange, Wire};
+use world::{Fault, Host, HostEvent, NetChange, Wire};
 use xxhash_rust::xxh3::Xxh3;
 
 /// What tells servers apart: a hash of everything about one, wide enough that none of millions share it.
@@ -103,7 +103,8 @@ impl Graph {
         }
         for (slot, event) in coming_up {
             let before = print(&hosts[*slot]);
-            let happened = hosts[*slot].step(event);
+            let happened =
+                hosts[*slot].step(event).map_err(|Fault { rule, why }| anyhow!("{rule}: {why}"))?;
             self.step(before, event, print(&hosts[*slot]), &happened.net);
         }
         let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
@@ -136,7 +137,11 @@ impl Graph {
                 HostEvent::Input(Input::Accepted(learner)) if !net.contains(&NetChange::Refuse(*learner)) => {
                     Some(*learner)
                 }
-                HostEvent::Input(_) | HostEvent::Read(..) | HostEvent::Timer(_) | HostEvent::Crash => None,
+                HostEvent::Input(_)
+                | HostEvent::Read(..)
+                | HostEvent::Timer(_)
+                | HostEvent::Disk(_)
+                | HostEvent::Crash(_) => None,
             };
             self.edges.push(Edge { from, to, event: event_number, silent });
         }

@@ -188,6 +188,7 @@ impl Shell {
             _ if self.config.standalone() => Mode::Standalone,
             Some(Role::Leading) => Mode::Leader,
             Some(Role::Following(_)) => Mode::Follower,
+            Some(Role::Observing(_)) => Mode::Observer,
             None => Mode::NotServing,
         }
     }
@@ -356,15 +357,18 @@ impl Core {
             zxid: self.last_zxid(),
             outstanding: number(self.peer.outstanding_requests()),
             clients: shell.clients.views(),
+            // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
+            // makers are to show the same.
             tree: TreeView {
-                nodes: number(self.tree.node_count()),
-                data_bytes: self.tree.data_bytes(),
+                nodes: number(self.tree.node_count()) + 1,
+                data_bytes: self.tree.data_bytes() + 1,
                 ephemerals: number(self.tree.ephemeral_count()),
                 watches: number(self.peer.watches().len()),
                 sessions: number(spec::Machine::sessions(&self.tree).len()),
             },
-            quorum_size: shell.config.servers.len().max(1),
-            learners: (mode == Mode::Leader).then(|| shell.links.learners()),
+            quorum_size: shell.config.quorum.voters().count(),
+            learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
+            observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
             log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
         };
         crate::words::answer(word, &shell.config.words, &view)
@@ -375,7 +379,7 @@ impl Core {
         let processed = spec::Machine::last_processed(&self.tree);
         match self.shell.mode() {
             Mode::Leader => processed.max(self.shell.part.epoch.start()),
-            Mode::NotServing | Mode::Standalone | Mode::Follower => processed,
+            Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use protocol::{
-    Exit, Message, Note, Notification, Role, Ticket, Timer,
+    Exit, Message, Note, Notification, Role, Ticket, Timer, Violation,
     io::SyncKind,
     peer::{Answer, Effects, Packet},
 };
@@ -105,6 +105,7 @@ impl Effects<Tree> for Shell {
             match role {
                 Some(Role::Leading) => info!(%epoch, "leading"),
                 Some(Role::Following(leader)) => info!(%epoch, peer = %leader, "following"),
+                Some(Role::Observing(leader)) => info!(%epoch, peer = %leader, "observing"),
                 None => {}
             }
         } else if self.part.serving {
@@ -196,6 +197,9 @@ impl Shell {
 /// The one place where notes are logged.
 fn tell(note: Note) {
     match note {
+        Note::Dropped { peer, violation: Violation::NotItsPart } => {
+            warn!(%peer, "a learner was turned away: the two servers' lists differ in whether it is an observer");
+        }
         Note::Dropped { peer, violation } => {
             warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol");
         }

@@ -28,7 +28,7 @@ use protocol::{
 };
 use spec::{ClientId, Machine as _, ServerId, SessionId, Zxid, machine::Author};
 use tree::{Event, Identity, Outstanding, Tree, Watches};
-use world::{Host, HostEvent, Link, Said, Side};
+use world::{Happened, Host, HostEvent, Link, Pace, Said, Side};
 
 pub use self::{
     action::Action,
@@ -90,8 +90,12 @@ impl Session {
 
     /// The servers as they start for the first time, and what happens to each of them, by slot, before a run begins.
     pub fn coming_up(&self) -> (Vec<Host<Tree>>, &[OfServer]) {
-        let first = |id: &ServerId| Host::new(self.config(*id), self.start.clone()).0;
+        let first = |id: &ServerId| self.first(*id).0;
         (self.servers.iter().map(first).collect(), &self.coming_up)
+    }
+
+    fn first(&self, id: ServerId) -> (Host<Tree>, Happened<Tree>) {
+        Host::new(self.config(id), Pace::Eager, self.start.clone()).expect("an empty disk is a good start")
     }
 
     /// The state that runs start from: a server leads, the others follow, and both clients have their sessions. It is
@@ -100,7 +104,7 @@ impl Session {
         let mut votes = VecDeque::new();
         let mut parts = Vec::new();
         for id in &self.servers {
-            let (host, happened) = Host::new(self.config(*id), self.start.clone());
+            let (host, happened) = self.first(*id);
             votes.extend(happened.votes.into_iter().map(|(to, vote)| (*id, to, vote)));
             parts.push(Part::Host(Box::new(host)));
         }
@@ -498,7 +502,10 @@ impl Model for Session {
 
     fn change(&self, part: &mut Part, change: &Change) -> Result<Yield, Broken> {
         match (part, change) {
-            (Part::Host(host), Change::Host(event)) => Ok(Yield::Host(Box::new(host.step(event)))),
+            (Part::Host(host), Change::Host(event)) => {
+                let happened = host.step(event);
+                happened.map(|happened| Yield::Host(Box::new(happened))).map_err(Broken::from)
+            }
             (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
             (Part::Client(client), Change::Client(change)) => {
                 client.change(change).map(|heard| Yield::Client(Box::new(heard)))

@@ -18,6 +18,13 @@ pub enum Message<T> {
         /// Whether the learner knows Zabkeeper's extensions (protocol version 0x10001 or later).
         extended: bool,
     },
+    /// Observer to leader, first on a link, in place of FOLLOWERINFO. Nothing that it says later counts in a quorum.
+    ObserverInfo {
+        /// The observer's accepted epoch.
+        accepted: Epoch,
+        /// As in FOLLOWERINFO.
+        extended: bool,
+    },
     /// Leader to learner: the new epoch, promised durably by the leader itself.
     LeaderInfo {
         /// The epoch to promise.
@@ -58,6 +65,13 @@ pub enum Message<T> {
         /// Its place.
         zxid: Zxid,
     },
+    /// Leader to observer, in place of PROPOSAL and COMMIT: this is decided; log and apply it.
+    Inform {
+        /// Its place.
+        zxid: Zxid,
+        /// The transaction.
+        txn: T,
+    },
     /// Leader to learner, behind the synchronisation: make all of it durable, and join the epoch.
     NewLeader {
         /// The epoch to join; the wire carries its start.
@@ -79,7 +93,7 @@ pub enum Message<T> {
 pub struct Vote {
     /// The proposed leader's current epoch.
     pub epoch: Epoch,
-    /// The proposed leader's last durable transaction; none if its data is missing.
+    /// The proposed leader's last durable transaction; none if its data is missing, or if it has no vote.
     pub zxid: Option<Zxid>,
     /// The proposed leader.
     pub leader: ServerId,
@@ -116,6 +130,18 @@ pub enum Role {
     Leading,
     /// Follows this leader.
     Following(ServerId),
+    /// Learns from this leader, without a vote.
+    Observing(ServerId),
+}
+
+impl Role {
+    /// The leader of a server in this role, if that is another one.
+    pub fn leader(self) -> Option<ServerId> {
+        match self {
+            Self::Leading => None,
+            Self::Following(leader) | Self::Observing(leader) => Some(leader),
+        }
+    }
 }
 
 /// A disk operation under way. Tickets start at 0 again when none is.
@@ -189,6 +215,9 @@ pub enum Violation {
         /// What must stay.
         committed: Zxid,
     },
+    /// A server without a vote that calls itself a follower, or one with a vote that calls itself an observer: the two
+    /// ends do not agree on who votes.
+    NotItsPart,
     /// A leader's epoch below the one that was promised.
     OldEpoch {
         /// What the leader said.

@@ -1,28 +1,41 @@
-//! A whole server: the peer that ships, the state that it replicates, and a disk that ends what it is asked at once.
+//! A whole server: the peer that ships, the state that it replicates, and its disk.
 //!
-//! Where [`Server`](crate::Server) has nothing but the order of proposals, for the questions of what is on disk and
-//! when, a host has everything that decides in a server, for the questions of what its clients see. A crash and the
-//! restart behind it are one event.
+//! Where [`Server`](crate::Server) has nothing but the order of proposals, a host has everything that decides in a
+//! server. Its disk is the same, and so are the rules about what it says and how it changes, which are asked if its
+//! state [remembers](Replica::history) what was applied to it. A crash and the restart behind it are one event.
 
 mod sink;
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use protocol::{
-    Notification, Peer, Recovered, Role, Timer,
+    Note, Notification, Peer, Recovered, Role, ServerState, Ticket, Timer,
     peer::{Config, Effects, Input, Packet},
 };
 use serde::{Serialize, Serializer};
-use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
+use spec::{
+    ClientId, Machine, ServerId, SessionId, Zxid,
+    history::{Claim, Entry, ServerView},
+};
 
-use self::sink::{DiskCall, Sink};
-use crate::{NetChange, Replica};
+use self::sink::Sink;
+use crate::{
+    Disk, Fault, GhostChange, Image, Keep, NetChange, Replica, Sight,
+    disk::{Finished, Start},
+    judge,
+    server::refused,
+    view,
+    watch::Watcher,
+};
 
-/// The wall clock of every server; no rule of the world is about it.
-const NOW: i64 = 0;
+/// How long disk operations take.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Pace {
+    /// None at all: each ends in the event that asks for it.
+    Eager,
+    /// Until [`HostEvent::Disk`] says so, each file's in their order.
+    Async,
+}
 
 /// What travels between hosts.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -79,8 +92,19 @@ pub enum HostEvent<M: Machine> {
     Read(ServerId, Wire<M>),
     /// A timer fires.
     Timer(Timer),
-    /// The process ends, and a new one starts.
-    Crash,
+    /// A disk operation ends, one of [`Disk::may_finish`].
+    Disk(Ticket),
+    /// The process ends, this is left of what it had not synced, and a new one starts.
+    Crash(Keep),
+}
+
+/// What a server does with a timer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TimerChange {
+    /// It starts, or starts anew.
+    Set(Timer),
+    /// It stops.
+    Cancel(Timer),
 }
 
 /// What a step does beside changing its host.
@@ -96,6 +120,18 @@ pub struct Happened<M: Machine> {
     pub expired: Vec<SessionId>,
     /// What this server, as leader, holds for committed; none if that is nothing new.
     pub committed: Option<Stretch<M::Txn>>,
+    /// What became of timers, in order.
+    pub timers: Vec<TimerChange>,
+    /// What the server noted, in order.
+    pub notes: Vec<Note>,
+    /// What was met.
+    pub sights: BTreeSet<Sight>,
+    /// As in [`Outcome`](crate::Outcome); nothing if the state does not remember.
+    pub ghost: Vec<GhostChange>,
+    /// As in [`Outcome`](crate::Outcome).
+    pub tested: BTreeSet<&'static str>,
+    /// As in [`Outcome`](crate::Outcome).
+    pub forgets: Option<Box<(ServerView, ServerView)>>,
 }
 
 /// A stretch of the order of transactions.
@@ -109,11 +145,24 @@ pub struct Stretch<T> {
 
 impl<M: Machine> Default for Happened<M> {
     fn default() -> Self {
-        Self { net: Vec::new(), votes: Vec::new(), told: Vec::new(), expired: Vec::new(), committed: None }
+        Self {
+            net: Vec::new(),
+            votes: Vec::new(),
+            told: Vec::new(),
+            expired: Vec::new(),
+            committed: None,
+            timers: Vec::new(),
+            notes: Vec::new(),
+            sights: BTreeSet::new(),
+            ghost: Vec::new(),
+            tested: BTreeSet::new(),
+            forgets: None,
+        }
     }
 }
 
-/// Who looks on while a host takes a step: shown each effect as the peer asks for it.
+/// Who looks on while a host takes a step: shown each effect as the peer asks for it. A stretch of the log that is sent
+/// is shown as the messages that it comes to.
 pub trait Onlooker<M: Machine>: Effects<M> {
     /// The peer is told this next: what has happened, or that the disk has done something that the step asked for.
     fn told(&mut self, input: &Input<M>);
@@ -129,55 +178,70 @@ impl<'a, M: Machine> Run<'a, M> {
     fn new(onlooker: Option<&'a mut dyn Onlooker<M>>) -> Self {
         Self { happened: Happened::default(), onlooker }
     }
+}
 
-    fn sink<'s>(&'s mut self, timers: &'s mut BTreeSet<Timer>) -> Sink<'s, 'a, M> {
-        Sink { timers, happened: &mut self.happened, onlooker: &mut self.onlooker, asked: VecDeque::new() }
+impl<M: Replica> Image<M::Txn> for Arc<M> {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    fn replay(&mut self, zxid: Zxid, txn: &M::Txn) {
+        Self::make_mut(self).apply(zxid, txn, &mut M::Watches::default(), &mut |_, _| {});
     }
 }
 
-/// What outlives the process.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Store<M: Machine> {
-    accepted: Epoch,
-    current: Epoch,
-    label: Zxid,
-    snapshot: Box<M>,
-    /// Behind the snapshot.
-    log: Vec<(Zxid, M::Txn)>,
-}
+/// What outlives the process. Copies of a disk share their snapshots.
+pub type HostDisk<M> = Disk<<M as Machine>::Txn, Arc<M>>;
 
 /// One server.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Host<M: Machine> {
     config: Config,
+    pace: Pace,
+    /// Whether to judge what it says and how it changes, step by step.
+    local_rules: bool,
+    /// The wall clock, in milliseconds since 1970.
+    now: i64,
     peer: Peer<M>,
     state: Box<M>,
     timers: BTreeSet<Timer>,
-    store: Store<M>,
+    /// The start is not over: no vote was given yet.
+    booting: bool,
+    disk: HostDisk<M>,
 }
 
 impl<M: Replica> Host<M> {
-    /// A server that starts for the first time, with this state.
-    pub fn new(config: Config, state: M) -> (Self, Happened<M>) {
-        let mut run = Run::new(None);
-        let host = Self::first(config, state, &mut run);
-        (host, run.happened)
+    /// A server that starts for the first time, with this state. Its wall clock stands at 0.
+    ///
+    /// # Errors
+    /// The rule that its start breaks.
+    pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, state, Run::new(None))
     }
 
     /// The same before somebody.
-    pub fn new_before(config: Config, state: M, onlooker: &mut dyn Onlooker<M>) -> Self {
-        Self::first(config, state, &mut Run::new(Some(onlooker)))
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn new_before(
+        config: Config,
+        pace: Pace,
+        state: M,
+        onlooker: &mut dyn Onlooker<M>,
+    ) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, state, Run::new(Some(onlooker)))
     }
 
-    fn first(config: Config, state: M, run: &mut Run<'_, M>) -> Self {
-        let store = Store {
-            accepted: Epoch(0),
-            current: Epoch(0),
-            label: state.last_processed(),
-            snapshot: Box::new(state),
-            log: Vec::new(),
-        };
-        Self::start(config, store, run)
+    fn first(
+        config: Config,
+        pace: Pace,
+        state: M,
+        mut run: Run<'_, M>,
+    ) -> Result<(Self, Happened<M>), Fault> {
+        let disk = Disk::holding(Some((state.last_processed(), Arc::new(state))));
+        let mut host = Self::start(config, pace, 0, disk, &mut run)?;
+        host.settle(&mut run)?;
+        Ok((host, run.happened))
     }
 
     /// What shapes its actor.
@@ -200,19 +264,28 @@ impl<M: Replica> Host<M> {
         &self.state
     }
 
+    /// Its disk.
+    pub fn disk(&self) -> &HostDisk<M> {
+        &self.disk
+    }
+
     /// Whether this timer runs.
     pub fn has_timer(&self, timer: Timer) -> bool {
         self.timers.contains(&timer)
     }
 
     /// The timers that run.
-    pub fn timers(&self) -> &BTreeSet<Timer> {
-        &self.timers
+    pub fn timers(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.timers.iter().copied()
     }
 
-    /// What a start would read from disk now, and the state that it would have.
-    pub fn recovered(&self) -> (Recovered<M::Txn>, M) {
-        self.store.recover(self.config.zab.window)
+    /// What a start would read from its disk if nothing but what is synced were kept, and the state that it would have.
+    ///
+    /// # Errors
+    /// The start would be refused.
+    pub fn recovered(&self) -> Result<(Recovered<M::Txn>, M), Fault> {
+        let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        Ok((recovered, Arc::unwrap_or_clone(state)))
     }
 
     /// Whether it leads.
@@ -220,46 +293,111 @@ impl<M: Replica> Host<M> {
         matches!(self.peer.zab().role(), Some((Role::Leading, _)))
     }
 
+    /// Sets the wall clock, in milliseconds since 1970, which rides on what is read from then on.
+    pub fn set_clock(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// Judges it by whole histories only from now on, and not by what it says and how it changes.
+    pub fn without_local_rules(&mut self) {
+        self.local_rules = false;
+    }
+
+    /// This server as the rules see it; none if its state does not remember.
+    pub fn view(&self) -> Option<ServerView> {
+        self.view_after(None)
+    }
+
+    /// The same, sparing the work that went into an earlier view of this server.
+    pub fn view_after(&self, earlier: Option<&ServerView>) -> Option<ServerView> {
+        let mut view = self.view_of_order()?;
+        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
+        if !self.booting && !self.disk.in_flux() {
+            let processed = self.state.last_processed();
+            let same = |earlier: &&ServerView| {
+                earlier.state != 0 && earlier.processed == processed && earlier.logged == view.logged
+            };
+            let known = earlier.filter(same).map(|earlier| earlier.replayed);
+            let replayed = known.unwrap_or_else(|| view::hash_of(&self.disk.replayed(processed)));
+            (view.state, view.replayed) = (view::hash_of(&self.state), replayed);
+        }
+        Some(view)
+    }
+
+    /// The same without the digests of its state, which a rule about one server compares.
+    pub fn view_of_order(&self) -> Option<ServerView> {
+        let state = self.state.history()?.to_vec();
+        let history = |image: Option<&Arc<M>>| {
+            image.and_then(|image| image.history()).map(<[Entry]>::to_vec).unwrap_or_default()
+        };
+        let entry = |(zxid, txn): &(Zxid, M::Txn)| Entry { zxid: *zxid, digest: view::hash_of(txn) };
+        let durable = self.disk.durable_log(view::hash_of).ok().map(|(image, log)| {
+            let mut durable = history(image);
+            durable.extend(log.into_iter().map(|(zxid, digest)| Entry { zxid, digest }));
+            durable
+        });
+        let view = view::down(self.id(), !self.config.zab.is_observer(), self.disk.epochs(), durable);
+        if self.booting {
+            return Some(view);
+        }
+        let mut logged = history(self.disk.snapshot().map(|(_, image)| image));
+        logged.extend(self.disk.appended().map(entry));
+        let states = (!self.disk.in_flux()).then_some((0, 0));
+        Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
+    }
+
     /// What happens to it.
-    pub fn step(&mut self, event: &HostEvent<M>) -> Happened<M> {
+    ///
+    /// # Errors
+    /// The rule that the step breaks.
+    pub fn step(&mut self, event: &HostEvent<M>) -> Result<Happened<M>, Fault> {
         self.run(event, Run::new(None))
     }
 
     /// The same before somebody.
-    pub fn step_before(&mut self, event: &HostEvent<M>, onlooker: &mut dyn Onlooker<M>) -> Happened<M> {
+    ///
+    /// # Errors
+    /// As [`Host::step`].
+    pub fn step_before(
+        &mut self,
+        event: &HostEvent<M>,
+        onlooker: &mut dyn Onlooker<M>,
+    ) -> Result<Happened<M>, Fault> {
         self.run(event, Run::new(Some(onlooker)))
     }
 
-    fn run(&mut self, event: &HostEvent<M>, mut run: Run<'_, M>) -> Happened<M> {
-        let before = self.held();
+    fn run(&mut self, event: &HostEvent<M>, mut run: Run<'_, M>) -> Result<Happened<M>, Fault> {
+        let (held, before) = (self.held(), self.view_of_order());
         match event {
-            HostEvent::Input(input) => self.input(input.clone(), &mut run),
+            HostEvent::Input(input) => self.input(input.clone(), &mut run)?,
             HostEvent::Read(from, Wire::Packet(packet)) => {
-                let input = Input::Packet { from: *from, packet: packet.clone(), time: NOW };
-                self.input(input, &mut run);
+                let input = Input::Packet { from: *from, packet: packet.clone(), time: self.now };
+                self.input(input, &mut run)?;
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
                 self.state.clone_from(state);
-                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run);
+                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run)?;
             }
             HostEvent::Timer(timer) => {
                 self.timers.remove(timer);
-                self.input(Input::Timer { timer: *timer, time: NOW }, &mut run);
+                self.input(Input::Timer { timer: *timer, time: self.now }, &mut run)?;
             }
-            HostEvent::Crash => {
-                let mut config = self.config.clone();
-                // The clock has gone on.
-                config.first_session = SessionId(config.first_session.0 + (1 << 24));
-                *self = Self::start(config, self.store.clone(), &mut run);
+            HostEvent::Disk(ticket) => self.finish(*ticket, &mut run)?,
+            HostEvent::Crash(keep) => self.crash(*keep, &mut run)?,
+        }
+        self.settle(&mut run)?;
+        let mut happened = run.happened;
+        if let (Some(before), Some(after)) = (before, self.view_of_order()) {
+            if self.local_rules {
+                judge::step(&before, &after, &mut happened.tested)?;
             }
+            let forgets = !after.durable.starts_with(&before.durable);
+            happened.forgets = forgets.then(|| Box::new((before, after)));
         }
-        let held = self.held();
-        if held != before && held.is_some() {
-            let last = self.state.last_processed();
-            let log = self.store.log.iter().filter(|(zxid, _)| *zxid <= last).cloned();
-            run.happened.committed = Some(Stretch { after: self.store.label, txns: log.collect() });
+        if self.held() != held && self.held().is_some() {
+            happened.committed = Some(self.stretch());
         }
-        run.happened
+        Ok(happened)
     }
 
     /// The last transaction that it holds for committed, as a leader that serves.
@@ -267,93 +405,143 @@ impl<M: Replica> Host<M> {
         (self.leads() && self.peer.is_serving()).then(|| self.state.last_processed())
     }
 
-    fn start(config: Config, store: Store<M>, run: &mut Run<'_, M>) -> Self {
-        let (recovered, mut state) = store.recover(config.zab.window);
+    /// What it has applied behind its snapshot.
+    pub fn stretch(&self) -> Stretch<M::Txn> {
+        let last = self.state.last_processed();
+        let after = self.disk.snapshot().map_or(Zxid::ZERO, |(label, _)| *label);
+        Stretch { after, txns: self.disk.appended().filter(|(zxid, _)| *zxid <= last).cloned().collect() }
+    }
+
+    fn start(
+        config: Config,
+        pace: Pace,
+        now: i64,
+        mut disk: HostDisk<M>,
+        run: &mut Run<'_, M>,
+    ) -> Result<Self, Fault> {
+        let Start { recovered, state, cut } = disk.start(config.zab.window).map_err(refused)?;
+        let mut state = Box::new(Arc::unwrap_or_clone(state));
+        if cut {
+            run.happened.sights.insert(Sight::TornTailKept);
+        }
         let mut timers = BTreeSet::new();
-        let mut sink = run.sink(&mut timers);
-        let peer = Peer::boot(config.clone(), recovered, &mut state, &mut sink);
-        let asked = sink.asked;
-        let mut host = Self { config, peer, state: Box::new(state), timers, store };
-        host.settle(asked, run);
-        host
+        let mut sink = Sink::new(&mut disk, &mut timers, run);
+        let peer = Peer::boot(config.clone(), recovered, &mut *state, &mut sink);
+        if let (.., Some(fault)) = sink.end() {
+            return Err(fault);
+        }
+        Ok(Self { config, pace, local_rules: true, now, peer, state, timers, booting: true, disk })
     }
 
-    fn input(&mut self, input: Input<M>, run: &mut Run<'_, M>) {
-        let asked = self.ask(input, run);
-        self.settle(asked, run);
+    fn crash(&mut self, keep: Keep, run: &mut Run<'_, M>) -> Result<(), Fault> {
+        let mut disk = self.disk.clone();
+        let lost = disk.last();
+        disk.crash(keep);
+        let mut config = self.config.clone();
+        // The clock has gone on.
+        config.first_session = SessionId(config.first_session.0 + (1 << 24));
+        let started = Self::start(config, self.pace, self.now, disk, run)?;
+        *self = Self { local_rules: self.local_rules, ..started };
+        if self.state.last_processed() < lost || !self.disk.is_synced() {
+            run.happened.sights.insert(Sight::CrashImageRecovered);
+        }
+        Ok(())
     }
 
-    fn ask(&mut self, input: Input<M>, run: &mut Run<'_, M>) -> VecDeque<DiskCall<M>> {
+    /// With an eager disk, ends every operation in the order of the calls.
+    fn settle(&mut self, run: &mut Run<'_, M>) -> Result<(), Fault> {
+        while self.pace == Pace::Eager
+            && let Some(ticket) = self.disk.may_finish().first().copied()
+        {
+            self.finish(ticket, run)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, ticket: Ticket, run: &mut Run<'_, M>) -> Result<(), Fault> {
+        let input = match self.disk.finish(ticket) {
+            Finished::Durable => Input::Done(ticket),
+            Finished::Located(at) => Input::Located { ticket, at },
+        };
+        self.input(input, run)
+    }
+
+    /// One input of the actor, and what it asks for; judged by the rules about messages.
+    fn input(&mut self, input: Input<M>, run: &mut Run<'_, M>) -> Result<(), Fault> {
         if let Some(onlooker) = &mut run.onlooker {
             onlooker.told(&input);
         }
-        let mut sink = run.sink(&mut self.timers);
+        let (led, committed) = (self.leads(), self.peer.zab().committed());
+        let votes = run.happened.votes.len();
+        let mut sink = Sink::new(&mut self.disk, &mut self.timers, run);
         self.peer.step(&mut self.state, input, &mut sink);
-        sink.asked
-    }
-
-    /// Ends what was asked of the disk, in the order of the calls.
-    fn settle(&mut self, mut asked: VecDeque<DiskCall<M>>, run: &mut Run<'_, M>) {
-        while let Some(call) = asked.pop_front() {
-            let ended = self.end(call);
-            asked.extend(self.ask(ended, run));
+        let (watch, reload, fault) = sink.end();
+        if let Some(fault) = fault
+            && (self.local_rules || fault.rule == "R-5")
+        {
+            return Err(fault);
         }
-    }
-
-    fn end(&mut self, call: DiskCall<M>) -> Input<M> {
-        let store = &mut self.store;
-        match call {
-            DiskCall::Append(ticket, zxid, txn) => {
-                store.log.push((zxid, txn));
-                Input::Done(ticket)
+        let Watcher { claims, breaches, established, looked, .. } = watch;
+        self.booting &= !looked;
+        self.judge(claims, &breaches, votes, &mut run.happened)?;
+        let delivered = led && self.peer.zab().committed() != committed;
+        if (established.is_some() || delivered)
+            && let Some(view) = self.view_of_order()
+        {
+            if let Some(epoch) = established {
+                run.happened.ghost.push(GhostChange::Establish(epoch, self.id(), view.logged.clone()));
             }
-            DiskCall::Truncate(ticket, last) => {
-                store.log.retain(|(zxid, _)| *zxid <= last);
-                Input::Done(ticket)
-            }
-            DiskCall::Sync(ticket) => Input::Done(ticket),
-            DiskCall::Accepted(ticket, epoch) => {
-                store.accepted = epoch;
-                Input::Done(ticket)
-            }
-            DiskCall::Current(ticket, epoch) => {
-                store.current = epoch;
-                Input::Done(ticket)
-            }
-            DiskCall::Snapshot(ticket, label, state) => {
-                store.log.clear();
-                (store.label, store.snapshot) = (label, state);
-                Input::Done(ticket)
-            }
-            DiskCall::Locate(ticket) => Input::Located { ticket, at: None },
-            DiskCall::Reload => {
-                let (recovered, state) = store.recover(self.config.zab.window);
-                *self.state = state;
-                Input::Reloaded(recovered)
+            if delivered {
+                run.happened.ghost.push(GhostChange::Commit(self.id(), view.delivered));
             }
         }
-    }
-}
-
-impl<M: Replica> Store<M> {
-    fn recover(&self, window: usize) -> (Recovered<M::Txn>, M) {
-        let mut state = (*self.snapshot).clone();
-        let mut watches = M::Watches::default();
-        for (zxid, txn) in &self.log {
-            state.apply(*zxid, txn, &mut watches, &mut |_, _| {});
+        if looked {
+            self.judge_rest()?;
         }
-        let last = self.log.last().map_or(self.label, |(zxid, _)| *zxid);
-        let skipped = self.log.len().saturating_sub(window);
-        let base = skipped.checked_sub(1).map_or(self.label, |at| self.log[at].0);
-        let recovered = Recovered {
-            accepted: self.accepted,
-            current: self.current,
-            floor: self.label,
-            last,
-            base,
-            tail: self.log[skipped..].to_vec(),
-        };
-        (recovered, state)
+        if reload {
+            let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+            *self.state = Arc::unwrap_or_clone(state);
+            self.input(Input::Reloaded(recovered), run)?;
+        }
+        Ok(())
+    }
+
+    /// The rules about what it has just said; its votes for itself, from `votes` on, are claims as well.
+    fn judge(
+        &self,
+        mut claims: Vec<Claim>,
+        breaches: &[spec::history::Breach],
+        votes: usize,
+        happened: &mut Happened<M>,
+    ) -> Result<(), Fault> {
+        let me = self.id();
+        let said = happened.votes[votes..].iter().map(|(_, said)| said);
+        let own = said.filter(|said| said.state == ServerState::Looking && said.vote.leader == me);
+        claims.extend(own.map(|said| {
+            let last = said.vote.zxid.unwrap_or(Zxid::ZERO);
+            Claim::Vote { current: said.vote.epoch, last }
+        }));
+        claims.dedup();
+        if !self.local_rules || (claims.is_empty() && breaches.is_empty()) {
+            return Ok(());
+        }
+        self.view_of_order()
+            .map_or(Ok(()), |view| judge::words(&view, &claims, breaches, &mut happened.tested))
+    }
+
+    /// A server that comes to rest holds what a start would load.
+    fn judge_rest(&self) -> Result<(), Fault> {
+        if !self.local_rules || self.state.history().is_none() {
+            return Ok(());
+        }
+        let start = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        if *start.state == *self.state {
+            return Ok(());
+        }
+        let (held, loaded) = (self.state.last_processed(), start.state.last_processed());
+        let why =
+            format!("at rest with a state through {held}, while a start would load one through {loaded}");
+        Err(Fault { rule: "R-7".to_owned(), why })
     }
 }
 
@@ -376,13 +564,13 @@ impl<M: Replica> fmt::Display for Host<M> {
         match self.peer.zab().role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
             Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
+            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
             None => f.write_str("looking")?,
         }
         if self.peer.is_serving() {
             f.write_str(", serving")?;
         }
-        let logged = self.store.log.last().map_or(self.store.label, |(zxid, _)| *zxid);
-        write!(f, "; state through {}, logged through {logged}", self.state.last_processed())
+        write!(f, "; state through {}, logged through {}", self.state.last_processed(), self.disk.last())
     }
 }
 
