@@ -50,6 +50,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+<<<<<<< HEAD
     /// Concurrent clients under kills, pauses, partitions, slow links and clock jumps: `histories [--seconds S] [--seed N]`.
     ///
     /// Ends with 0 if every promise holds, with 1 if not; then history, logs and data are kept, and `--judge FILE`
@@ -58,6 +59,14 @@ enum Command {
     #[command(disable_help_flag = true)]
     Histories {
         /// Options of the histories.
+=======
+    /// Walk a model's steps with a production server, and compare: `replay [--rows ROW] [--walks N]`, `replay mutants`.
+    ///
+    /// Prints searches, walks, coverage and time. `--help` tells of the options.
+    #[command(disable_help_flag = true)]
+    Replay {
+        /// Options of the replay.
+>>>>>>> replay
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -118,11 +127,15 @@ fn run(command: Command) -> Result<bool> {
             let (record, costs) = (take("--record"), take("--costs"));
             bench::run(&arguments, record, costs || record)
         }
+<<<<<<< HEAD
         Command::Histories { mut arguments } => {
             let all = arguments.len();
             arguments.retain(|word| word != "--record");
             histories::run(&arguments, arguments.len() < all)
         }
+=======
+        Command::Replay { arguments } => parts::replay(&arguments),
+>>>>>>> replay
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;

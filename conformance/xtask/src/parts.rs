@@ -55,6 +55,9 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
                 check_mutants(&mutants::chosen()?)
             }),
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
+            part("replay", "some walks of a model, walked by a server", || {
+                replayed(&["--rows", "order,snapshots", "--walks", "600"], Duration::from_mins(8))
+            }),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
             part("histories", "clients under each nemesis for some seconds, judged", || {
@@ -82,6 +85,14 @@ fn full_parts() -> Vec<Part> {
         part("power-cuts", "a hundred cuts of one, two and all servers", || power_cuts(100)),
         part("no-sync", "power cuts and strace fail when syncs are switched off", no_sync),
         part("strace", "nothing is said before it is on disk", strace),
+        part("replay", "every distinct step of a server of the session model, taken by a server", || {
+            replayed(&[], Duration::from_hours(4))
+        }),
+        part("replay-mutants", "shells with a flaw are caught by a replay", || {
+            let mutants = Call::new(&binary("replay")?, &["mutants"]).within(Duration::from_hours(2));
+            ensure!(mutants.verdict()?, "a shell with a flaw is not caught");
+            Ok("every flaw is caught".to_owned())
+        }),
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
@@ -190,6 +201,22 @@ fn check_mutants(ids: &[String]) -> Result<String> {
     } else {
         format!("caught: {}", ids.join(", "))
     })
+}
+
+/// Builds the replay, and runs it with these arguments of its own. Whether a server does what the model says.
+pub(crate) fn replay(arguments: &[String]) -> Result<bool> {
+    run::cargo(&["build", "--locked", "--release", "-p", "zabkeeper-replay"]).call()?;
+    Call::new(&binary("replay")?, &[]).args(arguments).within(Duration::from_hours(12)).verdict()
+}
+
+/// Replays walks, and tells of the coverage.
+fn replayed(arguments: &[&str], patience: Duration) -> Result<String> {
+    let told = Call::new(&binary("replay")?, &["--json"]).args(arguments).within(patience).output()?;
+    let told: Value = serde_json::from_str(&told)?;
+    Ok(format!(
+        "{} of {} walks, {} of {} distinct steps covered, no difference",
+        told["walked"], told["walks"], told["covered"], told["steps"]
+    ))
 }
 
 /// Runs the faults, and returns what they say.

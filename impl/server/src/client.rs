@@ -170,6 +170,11 @@ impl Clients {
         Some(ClientId(self.next))
     }
 
+    /// The next connection gets this number.
+    pub(crate) fn number_next(&mut self, id: ClientId) {
+        self.next = id.0 - 1;
+    }
+
     pub(crate) fn reads_with(&mut self, id: ClientId, reader: AbortHandle) {
         if let Some(client) = self.get(id) {
             client.reader = Some(reader);

@@ -85,10 +85,17 @@ pub(crate) struct Shell {
     pub(crate) wakes: Wakes,
     pub(crate) log_lines: Option<LogPipe>,
     pub(crate) me: Weak<RefCell<Core>>,
+    /// What the peer has been told so far.
+    pub(crate) inputs: u64,
     turn: Option<Instant>,
+    /// Shows the wall clock.
+    wall: WallClock,
     /// When what is being told to the peer came.
     clock: Clock,
 }
+
+/// Shows the wall clock, in milliseconds since 1970.
+pub(crate) type WallClock = fn() -> i64;
 
 /// The time, read once for all that comes together.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +106,8 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    fn read() -> Self {
-        Self { now: Instant::now(), wall: wall_clock() }
+    fn read(wall: WallClock) -> Self {
+        Self { now: Instant::now(), wall: wall() }
     }
 }
 
@@ -123,6 +130,7 @@ impl Shell {
         store: Store,
         snapshots: Snapshots,
         log_lines: Option<LogPipe>,
+        wall: WallClock,
         me: Weak<RefCell<Core>>,
     ) -> Self {
         Self {
@@ -142,8 +150,10 @@ impl Shell {
             wakes: Wakes::default(),
             log_lines,
             me,
+            inputs: 0,
             turn: None,
-            clock: Clock::read(),
+            wall,
+            clock: Clock::read(wall),
             config,
         }
     }
@@ -259,6 +269,7 @@ impl Core {
     pub(crate) fn step(&mut self, input: Input<Tree>) {
         self.shell.touch();
         self.shell.linger.step();
+        self.shell.inputs += 1;
         self.peer.step(&mut self.tree, input, &mut self.shell);
         self.settle();
     }
@@ -271,6 +282,7 @@ impl Core {
                 Later::ClientGone(client) => Input::ClientClosed(client),
                 Later::LinkGone(peer) => Input::Disconnected(peer),
             };
+            self.shell.inputs += 1;
             self.peer.step(&mut self.tree, input, &mut self.shell);
         }
     }
@@ -373,8 +385,16 @@ impl Core {
 
     /// Something has come that the peer is to be told of: reads the clock for all of it.
     pub(crate) fn clock(&mut self) -> Clock {
-        self.shell.clock = Clock::read();
+        self.shell.clock = Clock::read(self.shell.wall);
         self.shell.clock
+    }
+}
+
+impl Shell {
+    /// Whether no turn is under way, and nothing waits for one.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let unsent = self.store.has_batch() || self.links.any_dirty() || !self.clients.dirty.is_empty();
+        self.turn.is_none() && !unsent
     }
 }
 

@@ -19,6 +19,7 @@ pub mod run;
 mod seldom;
 mod serve;
 mod snapshots;
+pub mod stand;
 mod stats;
 mod store;
 mod timer;

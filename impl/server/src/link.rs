@@ -33,7 +33,7 @@ use wire::{
 
 use crate::{
     Config,
-    core::{Core, Later, wall_clock},
+    core::{Core, Later},
     net::Backoff,
     out::{self, Sent},
     stats::Stats,
@@ -297,6 +297,11 @@ impl Links {
         !self.dirty.is_empty()
     }
 
+    /// The other end of each link, and whether it is up.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (ServerId, bool)> + '_ {
+        self.table.iter().map(|(peer, link)| (*peer, link.writer.is_some()))
+    }
+
     /// Links that learners have dialled.
     pub(crate) fn learners(&self, quorum: &Quorum) -> Learners {
         let learners = self.table.iter().filter(|(_, link)| link.accepted && link.writer.is_some());
@@ -489,7 +494,8 @@ impl Core {
         let in_vain = links.is_current(to, incarnation) && links.in_vain(to, now);
         if in_vain && self.shell.timers.take(Timer::Establish) {
             tracing::info!(peer = %to, "the elected leader does not let this server in");
-            self.step(Input::Timer { timer: Timer::Establish, time: wall_clock() });
+            let time = self.clock().wall;
+            self.step(Input::Timer { timer: Timer::Establish, time });
         }
     }
 

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Config,
-    core::{Core, Later, Shared, Shell, wall_clock},
+    core::{Core, Later, Shared, Shell, WallClock, wall_clock},
     linger, link,
     logging::LogPipe,
     mesh,
@@ -113,13 +113,13 @@ pub fn run<D: Disk>(
 }
 
 /// The ports of a server, taken and not listened on.
-struct Ports {
+pub(crate) struct Ports {
     client: BoundPort,
     between: Option<(BoundPort, BoundPort)>,
 }
 
 impl Ports {
-    async fn bind(config: &Config) -> Result<Self, StartError> {
+    pub(crate) async fn bind(config: &Config) -> Result<Self, StartError> {
         let host = config.client_address.as_deref();
         let client = port("client", host, config.client_port, config.client_backlog).await?;
         let between = match config.servers.get(&config.me) {
@@ -202,7 +202,29 @@ async fn serve_until<D: Disk>(
 ) -> Result<ExitCode, StartError> {
     let config = Rc::new(config);
     let ports = Ports::bind(&config).await?;
-    let files = storage::Store::open(disk, storage_config(&config))?;
+    let (core, disk_events, threads) = recover(&config, peer_config(&config), disk, log_lines, wall_clock)?;
+    spawn_tasks(&core, disk_events);
+    listen_on(&core, ports, &config)?;
+    let exit = Rc::clone(&core.borrow().shell.wakes.exit);
+    tokio::select! {
+        () = stop => info!("stopping"),
+        () = exit.notified() => {}
+    }
+    Ok(end(core, threads).await)
+}
+
+/// The loop, what its disk has done, and the threads of the disk.
+pub(crate) type Recovered = (Shared, mpsc::UnboundedReceiver<DiskEvent>, store::Threads);
+
+/// Reads what is on disk, and boots the peer from it.
+pub(crate) fn recover<D: Disk>(
+    config: &Rc<Config>,
+    peer: peer::Config,
+    disk: D,
+    log_lines: Option<LogPipe>,
+    wall: WallClock,
+) -> Result<Recovered, StartError> {
+    let files = storage::Store::open(disk, storage_config(config))?;
     let started = Instant::now();
     let mut recovery = files.recover()?;
     for warning in &recovery.warnings {
@@ -220,21 +242,14 @@ async fn serve_until<D: Disk>(
     let (events, disk_events) = mpsc::unbounded_channel();
     let (store, threads) = store::start(&files, log, events)?;
     let seed = wall_clock().cast_unsigned() ^ (config.me.0 << 32) ^ u64::from(std::process::id());
-    let snapshots = Snapshots::new(&config, snapshot_bytes, seed);
+    let snapshots = Snapshots::new(config, snapshot_bytes, seed);
     let storage::Recovery { tree, recovered, .. } = recovery;
     let core: Shared = Rc::new_cyclic(|me| {
-        let shell = Shell::new(Rc::clone(&config), store, snapshots, log_lines, me.clone());
-        RefCell::new(Core::boot(peer_config(&config), recovered, tree, shell))
+        let shell = Shell::new(Rc::clone(config), store, snapshots, log_lines, wall, me.clone());
+        RefCell::new(Core::boot(peer, recovered, tree, shell))
     });
     core.borrow_mut().adorn_tree();
-    spawn_tasks(&core, disk_events);
-    listen_on(&core, ports, &config)?;
-    let exit = Rc::clone(&core.borrow().shell.wakes.exit);
-    tokio::select! {
-        () = stop => info!("stopping"),
-        () = exit.notified() => {}
-    }
-    Ok(end(core, threads).await)
+    Ok((core, disk_events, threads))
 }
 
 fn spawn_tasks(core: &Shared, disk_events: mpsc::UnboundedReceiver<DiskEvent>) {
@@ -245,7 +260,7 @@ fn spawn_tasks(core: &Shared, disk_events: mpsc::UnboundedReceiver<DiskEvent>) {
     spawn_local(sweep(Rc::clone(core)));
 }
 
-fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Result<(), StartError> {
+pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Result<(), StartError> {
     if let (Some((quorum, election)), Some(own)) = (ports.between, config.servers.get(&config.me)) {
         let quorum = listen("quorum", own.quorum_port, quorum)?;
         spawn_local(link::accept(Rc::clone(core), quorum, Rc::clone(config)));
@@ -282,7 +297,7 @@ async fn end(core: Shared, threads: store::Threads) -> ExitCode {
 }
 
 /// Ends each turn behind the tasks that were ready when it began.
-async fn end_turns(core: Shared) {
+pub(crate) async fn end_turns(core: Shared) {
     let flush = Rc::clone(&core.borrow().shell.wakes.flush);
     loop {
         flush.notified().await;
@@ -314,7 +329,8 @@ async fn fire_timers(core: Shared) {
         let now = Instant::now();
         let mut core = core.borrow_mut();
         while let Some(timer) = core.shell.timers.take_due(now) {
-            core.step(Input::Timer { timer, time: wall_clock() });
+            let time = core.clock().wall;
+            core.step(Input::Timer { timer, time });
             core.shell.timers.fired();
         }
     }
@@ -353,7 +369,7 @@ async fn sweep(core: Shared) {
 }
 
 impl Core {
-    fn on_disk(&mut self, event: DiskEvent) {
+    pub(crate) fn on_disk(&mut self, event: DiskEvent) {
         match event {
             DiskEvent::Done { tickets, synced_in } => {
                 if let Some(took) = synced_in {

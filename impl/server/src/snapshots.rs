@@ -167,7 +167,8 @@ impl Core {
     pub(crate) fn adorn_tree(&mut self) {
         if !self.shell.config.standalone() {
             let text = self.shell.config.ensemble_text();
-            self.tree.set_config(text.as_bytes(), Zxid::ZERO, crate::core::wall_clock());
+            let time = self.clock().wall;
+            self.tree.set_config(text.as_bytes(), Zxid::ZERO, time);
         }
     }
 }

@@ -62,6 +62,11 @@ impl Timers {
         self.wakes.is_none_or(|wakes| deadline < wakes)
     }
 
+    /// The timers that run.
+    pub(crate) fn set_ones(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.deadlines.keys().copied()
+    }
+
     pub(crate) fn cancel(&mut self, timer: Timer) {
         self.deadlines.remove(&timer);
     }

@@ -87,7 +87,7 @@ pub trait Model: Send + Sync + 'static {
     /// One piece of the state: an enum over hosts, links, ledgers.
     type Part: Clone + Debug + Eq + Hash + Send + Sync + Serialize;
     /// What can be done to one part.
-    type Change: Clone + Debug + Eq + Hash;
+    type Change: Clone + Debug + Eq + Hash + Send + Sync;
     /// What a change yields beside the new part: messages sent, ghost events, witnesses.
     type Yield: Debug + Eq + Hash;
     /// One transition of the whole, by name.

@@ -9,6 +9,7 @@ mod places;
 pub mod recorded;
 pub mod rows;
 pub mod run;
+pub mod scratch;
 pub mod session;
 pub mod simulation;
 pub mod trace;

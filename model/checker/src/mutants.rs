@@ -17,6 +17,8 @@ use anyhow::{Context, bail, ensure};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use serde::{Deserialize, Serialize};
 
+use checker::scratch::Scratch;
+
 use crate::play::Played;
 
 /// Which mutants to run.
@@ -471,8 +473,8 @@ impl Mutant {
     /// Whether it is caught: by so many seeds of the simulator, or else as its entry says.
     fn judge(&self, root: &Path, seeds: Option<u64>) -> anyhow::Result<Verdict> {
         let started = Instant::now();
-        let scratch = Scratch::of(root)?;
-        scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
+        let scratch = Built::of(root)?;
+        scratch.scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         if let Some(seeds) = seeds {
             let Simulated { broken, played } = scratch.simulate(&scratch.build()?, seeds)?;
             let seconds = started.elapsed().as_secs_f64();
@@ -511,51 +513,22 @@ impl Mutant {
     }
 }
 
-/// A copy of the pure crates, with a target folder of its own.
-struct Scratch {
-    folder: PathBuf,
+/// What mutants are built and run in.
+struct Built {
+    scratch: Scratch,
 }
 
-impl Scratch {
-    /// Brings the copy up to date. Files that are as they should be are not touched, so that little is built anew.
+impl Built {
     fn of(root: &Path) -> anyhow::Result<Self> {
-        let folder = root.join("target/mutants");
-        let source = folder.join("source");
-        fs::create_dir_all(&source)?;
-        for name in ["spec", "model"] {
-            mirror(&root.join(name), &source.join(name))?;
-        }
-        let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-        let manifest = manifest
-            .replace("\"impl/*\", \"conformance/*\"", "")
-            .replace("default-members = [\"impl/server\"]", "");
-        update(&source.join("Cargo.toml"), manifest.as_bytes())?;
-        // Only as a start: cargo drops from the copy what the crates that are left out need.
-        if !source.join("Cargo.lock").exists() {
-            fs::copy(root.join("Cargo.lock"), source.join("Cargo.lock"))?;
-        }
-        Ok(Self { folder })
+        Ok(Self { scratch: Scratch::of(root, "mutants", &["spec", "model"], "\"spec\", \"model/*\"")? })
     }
 
     fn source(&self) -> PathBuf {
-        self.folder.join("source")
-    }
-
-    fn apply(&self, patch: &Path) -> anyhow::Result<()> {
-        let status = Command::new("git")
-            .args(["apply", "--whitespace=nowarn"])
-            .arg(patch)
-            .current_dir(self.source())
-            // The copy is in no repository, whatever stands above it.
-            .env("GIT_CEILING_DIRECTORIES", &self.folder)
-            .status()
-            .context("running git apply")?;
-        ensure!(status.success(), "{} does not apply", patch.display());
-        Ok(())
+        self.scratch.source()
     }
 
     fn build(&self) -> anyhow::Result<PathBuf> {
-        let target = self.folder.join("target");
+        let target = self.scratch.target();
         let output = Command::new("cargo")
             .args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-checker"])
             .args(["--no-default-features", "--bin", "zabcheck"])
@@ -583,7 +556,7 @@ impl Scratch {
         let output = Command::new(program)
             .args(["check", "--json", "--budget", "mutants", "--seconds", "120"])
             .args(search)
-            .current_dir(&self.folder)
+            .current_dir(self.scratch.folder())
             .stderr(Stdio::inherit())
             .output()
             .with_context(|| format!("running {}", program.display()))?;
@@ -594,7 +567,7 @@ impl Scratch {
     fn simulate(&self, program: &Path, seeds: u64) -> anyhow::Result<Simulated> {
         let output = Command::new(program)
             .args(["simulate", "--json", "--seeds", &seeds.to_string()])
-            .current_dir(&self.folder)
+            .current_dir(self.scratch.folder())
             .stderr(Stdio::null())
             .output()
             .with_context(|| format!("running {}", program.display()))?;
@@ -606,7 +579,7 @@ impl Scratch {
         let output = Command::new(program)
             .args(["play", "--json", HISTORIES])
             .arg(file)
-            .current_dir(&self.folder)
+            .current_dir(self.scratch.folder())
             // Steps that panic are left out, and say so.
             .stderr(Stdio::null())
             .output()
@@ -630,7 +603,7 @@ impl Scratch {
                 ])
                 .args(also)
                 .current_dir(self.source())
-                .env("CARGO_TARGET_DIR", self.folder.join("target"))
+                .env("CARGO_TARGET_DIR", self.scratch.target())
                 .output()
                 .context("running cargo test")
         };
@@ -638,36 +611,4 @@ impl Scratch {
         ensure!(built.status.success(), "{test} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
         Ok(!run(&[])?.status.success())
     }
-}
-
-/// Makes `to` hold the files of `from`, and no others.
-fn mirror(from: &Path, to: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if !from.join(entry.file_name()).exists() {
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            mirror(&entry.path(), &target)?;
-        } else {
-            update(&target, &fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
-}
-
-fn update(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    if fs::read(path).is_ok_and(|held| held == content) {
-        return Ok(());
-    }
-    fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }

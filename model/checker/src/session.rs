@@ -27,8 +27,8 @@ use protocol::{
     zab,
 };
 use spec::{ClientId, Machine as _, ServerId, SessionId, Zxid, machine::Author};
-use tree::{Event, Outstanding, Tree, Watches};
-use world::{Host, HostEvent, Link, Pace, Said, Side};
+use tree::{Event, Identity, Outstanding, Tree, Watches};
+use world::{Happened, Host, HostEvent, Link, Pace, Said, Side};
 
 pub use self::{
     action::Action,
@@ -52,6 +52,11 @@ const TIMEOUT_TICKS: u32 = 1;
 const SERVERS: u64 = 3;
 /// The clients.
 const CLIENTS: u8 = 2;
+/// Where they connect from.
+const ADDRESS: &str = "127.0.0.1";
+
+/// What happens to the server in a slot.
+pub type OfServer = (usize, HostEvent<Tree>);
 
 /// The model at some bounds.
 #[derive(Clone, Debug)]
@@ -62,6 +67,8 @@ pub struct Session {
     /// The state that every server starts from.
     start: Tree,
     initial: Vec<Part>,
+    /// What happened to which server, by slot, before that.
+    coming_up: Vec<OfServer>,
 }
 
 impl Session {
@@ -71,20 +78,33 @@ impl Session {
     /// If the servers do not come up, or the clients do not get their sessions.
     pub fn new(bounds: Bounds) -> Self {
         let servers: Vec<_> = (1..=SERVERS).map(ServerId).collect();
+        let (witnesses, start) = (rules::witnesses(), start());
         let mut model =
-            Self { bounds, servers, witnesses: rules::witnesses(), start: start(), initial: Vec::new() };
-        model.initial = model.come_up();
+            Self { bounds, servers, witnesses, start, initial: Vec::new(), coming_up: Vec::new() };
+        let mut state = model.come_up();
+        let changes = state.changes.take().unwrap_or_default();
+        model.initial = state.parts;
+        model.coming_up = changes.into_iter().filter_map(of_a_host).collect();
         model
+    }
+
+    /// The servers as they start for the first time, and what happens to each of them, by slot, before a run begins.
+    pub fn coming_up(&self) -> (Vec<Host<Tree>>, &[OfServer]) {
+        let first = |id: &ServerId| self.first(*id).0;
+        (self.servers.iter().map(first).collect(), &self.coming_up)
+    }
+
+    fn first(&self, id: ServerId) -> (Host<Tree>, Happened<Tree>) {
+        Host::new(self.config(id), Pace::Eager, self.start.clone()).expect("an empty disk is a good start")
     }
 
     /// The state that runs start from: a server leads, the others follow, and both clients have their sessions. It is
     /// reached by the transitions of the model itself.
-    fn come_up(&self) -> Vec<Part> {
+    fn come_up(&self) -> Plain<Self> {
         let mut votes = VecDeque::new();
         let mut parts = Vec::new();
         for id in &self.servers {
-            let (host, happened) = Host::new(self.config(*id), Pace::Eager, self.start.clone())
-                .expect("an empty disk is a good start");
+            let (host, happened) = self.first(*id);
             votes.extend(happened.votes.into_iter().map(|(to, vote)| (*id, to, vote)));
             parts.push(Part::Host(Box::new(host)));
         }
@@ -92,7 +112,7 @@ impl Session {
         parts.extend((1..=CLIENTS).map(|number| Part::Client(Box::new(Client::new(number)))));
         parts.push(Part::Record(Box::default()));
         parts.push(Part::Budget(Budget::default()));
-        let mut state = Plain { parts, broken: None, witnesses: 0 };
+        let mut state = Plain { changes: Some(Vec::new()), ..Plain::of(parts) };
         let all: Vec<_> = (0..self.servers.len()).collect();
         state.with_board(self, |board| self.bring_up(board, &all, &all, votes)).expect("servers come up");
         for (number, server) in (1..).zip([SERVERS, SERVERS - 1]) {
@@ -101,8 +121,8 @@ impl Session {
         }
         // One more tick without a word, and a session expires.
         let ticked = state.with_board(self, |board| self.tick(board, ServerId(SERVERS)));
-        assert_eq!((state.broken, ticked), (None, Ok(())), "the start breaks no rule");
-        state.parts
+        assert_eq!((&state.broken, ticked), (&None, Ok(())), "the start breaks no rule");
+        state
     }
 
     /// Lets everything go on that is under way.
@@ -228,7 +248,7 @@ impl Session {
                     judged.met("behind-turned-away");
                 }
                 let timeout_ms = i32::MAX;
-                let identities = Vec::new();
+                let identities = vec![Identity::ip(ADDRESS)];
                 Input::ClientConnect {
                     client: id,
                     identities,
@@ -340,6 +360,13 @@ impl Session {
         let others = (0..self.servers.len()).filter(|other| *other != slot);
         let mut places = others.map(|other| self.places().link(other, slot));
         places.all(|place| link(board.part(place)).is_cut(Side::Leader))
+    }
+}
+
+fn of_a_host((slot, change): (usize, Change)) -> Option<OfServer> {
+    match change {
+        Change::Host(event) => Some((slot, event)),
+        Change::Link(_) | Change::Client(_) | Change::Record(_) | Change::Budget(_) => None,
     }
 }
 

@@ -9,8 +9,8 @@ mod sink;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use protocol::{
-    Note, Notification, Peer, Role, ServerState, Ticket, Timer,
-    peer::{Config, Input, Packet},
+    Note, Notification, Peer, Recovered, Role, ServerState, Ticket, Timer,
+    peer::{Config, Effects, Input, Packet},
 };
 use serde::{Serialize, Serializer};
 use spec::{
@@ -161,6 +161,25 @@ impl<M: Machine> Default for Happened<M> {
     }
 }
 
+/// Who looks on while a host takes a step: shown each effect as the peer asks for it. A stretch of the log that is sent
+/// is shown as the messages that it comes to.
+pub trait Onlooker<M: Machine>: Effects<M> {
+    /// The peer is told this next: what has happened, or that the disk has done something that the step asked for.
+    fn told(&mut self, input: &Input<M>);
+}
+
+/// What comes of a step, and who looks on.
+struct Run<'a, M: Machine> {
+    happened: Happened<M>,
+    onlooker: Option<&'a mut dyn Onlooker<M>>,
+}
+
+impl<'a, M: Machine> Run<'a, M> {
+    fn new(onlooker: Option<&'a mut dyn Onlooker<M>>) -> Self {
+        Self { happened: Happened::default(), onlooker }
+    }
+}
+
 impl<M: Replica> Image<M::Txn> for Arc<M> {
     fn empty() -> Self {
         Self::default()
@@ -197,11 +216,37 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// The rule that its start breaks.
     pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, state, Run::new(None))
+    }
+
+    /// The same before somebody.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn new_before(
+        config: Config,
+        pace: Pace,
+        state: M,
+        onlooker: &mut dyn Onlooker<M>,
+    ) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, state, Run::new(Some(onlooker)))
+    }
+
+    fn first(
+        config: Config,
+        pace: Pace,
+        state: M,
+        mut run: Run<'_, M>,
+    ) -> Result<(Self, Happened<M>), Fault> {
         let disk = Disk::holding(Some((state.last_processed(), Arc::new(state))));
-        let mut happened = Happened::default();
-        let mut host = Self::start(config, pace, 0, disk, &mut happened)?;
-        host.settle(&mut happened)?;
-        Ok((host, happened))
+        let mut host = Self::start(config, pace, 0, disk, &mut run)?;
+        host.settle(&mut run)?;
+        Ok((host, run.happened))
+    }
+
+    /// What shapes its actor.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Which server.
@@ -232,6 +277,15 @@ impl<M: Replica> Host<M> {
     /// The timers that run.
     pub fn timers(&self) -> impl Iterator<Item = Timer> + '_ {
         self.timers.iter().copied()
+    }
+
+    /// What a start would read from its disk if nothing but what is synced were kept, and the state that it would have.
+    ///
+    /// # Errors
+    /// The start would be refused.
+    pub fn recovered(&self) -> Result<(Recovered<M::Txn>, M), Fault> {
+        let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        Ok((recovered, Arc::unwrap_or_clone(state)))
     }
 
     /// Whether it leads.
@@ -297,26 +351,42 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// The rule that the step breaks.
     pub fn step(&mut self, event: &HostEvent<M>) -> Result<Happened<M>, Fault> {
-        let mut happened = Happened::default();
+        self.run(event, Run::new(None))
+    }
+
+    /// The same before somebody.
+    ///
+    /// # Errors
+    /// As [`Host::step`].
+    pub fn step_before(
+        &mut self,
+        event: &HostEvent<M>,
+        onlooker: &mut dyn Onlooker<M>,
+    ) -> Result<Happened<M>, Fault> {
+        self.run(event, Run::new(Some(onlooker)))
+    }
+
+    fn run(&mut self, event: &HostEvent<M>, mut run: Run<'_, M>) -> Result<Happened<M>, Fault> {
         let (held, before) = (self.held(), self.view_of_order());
         match event {
-            HostEvent::Input(input) => self.input(input.clone(), &mut happened)?,
+            HostEvent::Input(input) => self.input(input.clone(), &mut run)?,
             HostEvent::Read(from, Wire::Packet(packet)) => {
                 let input = Input::Packet { from: *from, packet: packet.clone(), time: self.now };
-                self.input(input, &mut happened)?;
+                self.input(input, &mut run)?;
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
                 self.state.clone_from(state);
-                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut happened)?;
+                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run)?;
             }
             HostEvent::Timer(timer) => {
                 self.timers.remove(timer);
-                self.input(Input::Timer { timer: *timer, time: self.now }, &mut happened)?;
+                self.input(Input::Timer { timer: *timer, time: self.now }, &mut run)?;
             }
-            HostEvent::Disk(ticket) => self.finish(*ticket, &mut happened)?,
-            HostEvent::Crash(keep) => self.crash(*keep, &mut happened)?,
+            HostEvent::Disk(ticket) => self.finish(*ticket, &mut run)?,
+            HostEvent::Crash(keep) => self.crash(*keep, &mut run)?,
         }
-        self.settle(&mut happened)?;
+        self.settle(&mut run)?;
+        let mut happened = run.happened;
         if let (Some(before), Some(after)) = (before, self.view_of_order()) {
             if self.local_rules {
                 judge::step(&before, &after, &mut happened.tested)?;
@@ -347,15 +417,15 @@ impl<M: Replica> Host<M> {
         pace: Pace,
         now: i64,
         mut disk: HostDisk<M>,
-        happened: &mut Happened<M>,
+        run: &mut Run<'_, M>,
     ) -> Result<Self, Fault> {
         let Start { recovered, state, cut } = disk.start(config.zab.window).map_err(refused)?;
         let mut state = Box::new(Arc::unwrap_or_clone(state));
         if cut {
-            happened.sights.insert(Sight::TornTailKept);
+            run.happened.sights.insert(Sight::TornTailKept);
         }
         let mut timers = BTreeSet::new();
-        let mut sink = Sink::new(&mut disk, &mut timers, happened);
+        let mut sink = Sink::new(&mut disk, &mut timers, run);
         let peer = Peer::boot(config.clone(), recovered, &mut *state, &mut sink);
         if let (.., Some(fault)) = sink.end() {
             return Err(fault);
@@ -363,44 +433,47 @@ impl<M: Replica> Host<M> {
         Ok(Self { config, pace, local_rules: true, now, peer, state, timers, booting: true, disk })
     }
 
-    fn crash(&mut self, keep: Keep, happened: &mut Happened<M>) -> Result<(), Fault> {
+    fn crash(&mut self, keep: Keep, run: &mut Run<'_, M>) -> Result<(), Fault> {
         let mut disk = self.disk.clone();
         let lost = disk.last();
         disk.crash(keep);
         let mut config = self.config.clone();
         // The clock has gone on.
         config.first_session = SessionId(config.first_session.0 + (1 << 24));
-        let started = Self::start(config, self.pace, self.now, disk, happened)?;
+        let started = Self::start(config, self.pace, self.now, disk, run)?;
         *self = Self { local_rules: self.local_rules, ..started };
         if self.state.last_processed() < lost || !self.disk.is_synced() {
-            happened.sights.insert(Sight::CrashImageRecovered);
+            run.happened.sights.insert(Sight::CrashImageRecovered);
         }
         Ok(())
     }
 
     /// With an eager disk, ends every operation in the order of the calls.
-    fn settle(&mut self, happened: &mut Happened<M>) -> Result<(), Fault> {
+    fn settle(&mut self, run: &mut Run<'_, M>) -> Result<(), Fault> {
         while self.pace == Pace::Eager
             && let Some(ticket) = self.disk.may_finish().first().copied()
         {
-            self.finish(ticket, happened)?;
+            self.finish(ticket, run)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, ticket: Ticket, happened: &mut Happened<M>) -> Result<(), Fault> {
+    fn finish(&mut self, ticket: Ticket, run: &mut Run<'_, M>) -> Result<(), Fault> {
         let input = match self.disk.finish(ticket) {
             Finished::Durable => Input::Done(ticket),
             Finished::Located(at) => Input::Located { ticket, at },
         };
-        self.input(input, happened)
+        self.input(input, run)
     }
 
     /// One input of the actor, and what it asks for; judged by the rules about messages.
-    fn input(&mut self, input: Input<M>, happened: &mut Happened<M>) -> Result<(), Fault> {
+    fn input(&mut self, input: Input<M>, run: &mut Run<'_, M>) -> Result<(), Fault> {
+        if let Some(onlooker) = &mut run.onlooker {
+            onlooker.told(&input);
+        }
         let (led, committed) = (self.leads(), self.peer.zab().committed());
-        let votes = happened.votes.len();
-        let mut sink = Sink::new(&mut self.disk, &mut self.timers, happened);
+        let votes = run.happened.votes.len();
+        let mut sink = Sink::new(&mut self.disk, &mut self.timers, run);
         self.peer.step(&mut self.state, input, &mut sink);
         let (watch, reload, fault) = sink.end();
         if let Some(fault) = fault
@@ -410,16 +483,16 @@ impl<M: Replica> Host<M> {
         }
         let Watcher { claims, breaches, established, looked, .. } = watch;
         self.booting &= !looked;
-        self.judge(claims, &breaches, votes, happened)?;
+        self.judge(claims, &breaches, votes, &mut run.happened)?;
         let delivered = led && self.peer.zab().committed() != committed;
         if (established.is_some() || delivered)
             && let Some(view) = self.view_of_order()
         {
             if let Some(epoch) = established {
-                happened.ghost.push(GhostChange::Establish(epoch, self.id(), view.logged.clone()));
+                run.happened.ghost.push(GhostChange::Establish(epoch, self.id(), view.logged.clone()));
             }
             if delivered {
-                happened.ghost.push(GhostChange::Commit(self.id(), view.delivered));
+                run.happened.ghost.push(GhostChange::Commit(self.id(), view.delivered));
             }
         }
         if looked {
@@ -428,7 +501,7 @@ impl<M: Replica> Host<M> {
         if reload {
             let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
             *self.state = Arc::unwrap_or_clone(state);
-            self.input(Input::Reloaded(recovered), happened)?;
+            self.input(Input::Reloaded(recovered), run)?;
         }
         Ok(())
     }

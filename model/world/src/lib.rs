@@ -24,7 +24,7 @@ use spec::Zxid;
 
 pub use disk::{Disk, Image, Keep};
 pub use ensemble::{Ensemble, Halt};
-pub use host::{Happened, Host, HostDisk, HostEvent, Pace, Said, Stretch, TimerChange, Wire};
+pub use host::{Happened, Host, HostDisk, HostEvent, Onlooker, Pace, Said, Stretch, TimerChange, Wire};
 pub use link::{End, Frame, Link, LinkChange, Side};
 pub use places::Places;
 pub use recorded::Recorded;

@@ -29,7 +29,7 @@ use wire::{
 
 use crate::{
     Config,
-    core::{Core, Shared, wall_clock},
+    core::{Core, Shared},
     net,
 };
 
@@ -137,7 +137,8 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
     let incarnation = {
         let mut core = core.borrow_mut();
         let Some(incarnation) = core.link_accepted(from, writer) else { return };
-        core.step(Input::Packet { from, packet, time: wall_clock() });
+        let time = core.clock().wall;
+        core.step(Input::Packet { from, packet, time });
         incarnation
     };
     let task = tokio::task::spawn_local({

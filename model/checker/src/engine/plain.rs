@@ -13,11 +13,15 @@ pub struct Plain<M: Model> {
     pub broken: Option<Broken>,
     /// Witnesses met on the way, of the last transition only; no part of the state's identity.
     pub witnesses: u64,
+    /// Every change on the way here, by slot, if they are kept; no part of the state's identity.
+    pub(crate) changes: Option<Vec<(usize, M::Change)>>,
 }
 
 impl<M: Model> Clone for Plain<M> {
     fn clone(&self) -> Self {
-        Self { parts: self.parts.clone(), broken: self.broken.clone(), witnesses: self.witnesses }
+        let Self { parts, broken, witnesses, changes } = self;
+        let (parts, broken, changes) = (parts.clone(), broken.clone(), changes.clone());
+        Self { parts, broken, witnesses: *witnesses, changes }
     }
 }
 
@@ -39,7 +43,12 @@ impl<M: Model> std::hash::Hash for Plain<M> {
 impl<M: Model> Plain<M> {
     /// The model's initial state.
     pub fn initial(model: &M) -> Self {
-        Self { parts: model.initial(), broken: None, witnesses: 0 }
+        Self::of(model.initial())
+    }
+
+    /// The state of these parts.
+    pub(crate) fn of(parts: Vec<M::Part>) -> Self {
+        Self { parts, broken: None, witnesses: 0, changes: None }
     }
 
     /// Every transition from here, in the order of the search; none from a broken state.
@@ -129,6 +138,9 @@ impl<M: Model> Board<M> for PlainBoard<'_, M> {
             story.extend(model.narrate(slot, &change, &yields, &self.state.parts[slot], &part));
         }
         self.state.parts[slot] = part;
+        if let Some(changes) = &mut self.state.changes {
+            changes.push((slot, change));
+        }
         Ok(Rc::new(yields))
     }
 

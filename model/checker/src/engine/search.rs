@@ -9,7 +9,7 @@ use super::{
     batch::{self, Batch, Expanded},
     memo::Place,
     store::{Chunked, VectorSet},
-    tables::{InternedBoard, TableSizes, Tables},
+    tables::{InternedBoard, LocalStep, TableSizes, Tables},
 };
 
 /// How often, in expanded states, limits are looked at and progress is told.
@@ -243,6 +243,11 @@ impl<'m, M: Model> Search<'m, M> {
     /// Every distinct change of a part that was computed: the part before, and the part behind. In no order.
     pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
         self.tables.changes()
+    }
+
+    /// The same with what was done to the part, and what that yields. In no order.
+    pub fn steps(&self) -> impl Iterator<Item = LocalStep<'_, M>> {
+        self.tables.steps()
     }
 
     /// The number of transitions on a shortest path to a state.

@@ -93,6 +93,19 @@ impl<M: Model> fmt::Debug for Tables<'_, M> {
     }
 }
 
+/// A step of one part, which depends on nothing but the part and the change.
+#[derive(Debug)]
+pub struct LocalStep<'t, M: Model> {
+    /// The part before.
+    pub before: &'t M::Part,
+    /// What is done to it.
+    pub change: &'t M::Change,
+    /// The part behind.
+    pub after: &'t M::Part,
+    /// What that yields.
+    pub yields: &'t M::Yield,
+}
+
 /// What a part offers in a slot, and the numbers of that among the offers of all parts in all slots.
 type Offers<A> = (Rc<[A]>, Range<usize>);
 
@@ -194,6 +207,16 @@ impl<'m, M: Model> Tables<'m, M> {
     /// Every distinct change that was computed: the part before, and the part behind. In no order.
     pub fn changes(&self) -> impl Iterator<Item = (&M::Part, &M::Part)> {
         self.changes.iter().map(|((before, _), (after, _))| (self.part(*before), self.part(*after)))
+    }
+
+    /// The same with what was done to the part, and what that yields. In no order.
+    pub fn steps(&self) -> impl Iterator<Item = LocalStep<'_, M>> {
+        self.changes.iter().map(|((before, change), (after, yields))| LocalStep {
+            before: self.part(*before),
+            change,
+            after: self.part(*after),
+            yields: &**self.yields.get(*yields),
+        })
     }
 
     /// Whether one ledger allows all that another one does; without ledgers there is nothing to compare.

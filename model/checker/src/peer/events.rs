@@ -32,7 +32,7 @@ impl Peer {
         parts.push(Part::Client(Client::default()));
         parts.push(Part::Record(Box::<Record>::default()));
         parts.push(Part::Budget(Budget::default()));
-        let mut state = Plain { parts, broken: None, witnesses: 0 };
+        let mut state = Plain::of(parts);
         state
             .with_board(self, |board| {
                 all.iter().enumerate().try_for_each(|(slot, happened)| self.follow(board, slot, happened))
