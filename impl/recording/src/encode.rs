@@ -2,7 +2,7 @@
 
 use protocol::{
     Message,
-    peer::{Input, Packet},
+    peer::{ClientRequest, Input, Packet},
 };
 use serde::Serialize;
 use spec::{ServerId, Zxid};
@@ -88,16 +88,23 @@ impl Encoder {
         self.step(at_us, |before| &mut before.turn);
     }
 
-    /// The actor is told something.
+    /// The actor is told something; `following` if what a client writes only goes on to the leader.
     #[inline]
-    pub fn input(&mut self, input: &Input<Tree>) -> Writes {
+    pub fn input(&mut self, input: &Input<Tree>, following: bool) -> Writes {
         match input {
+            Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } if following => {
+                self.buffer.push(kind::WRITE);
+                self.step(client.0, |before| &mut before.client);
+                // As postcard has a signed number.
+                self.number(u64::from(((xid << 1) ^ (xid >> 31)).cast_unsigned()));
+                Writes::Plainly
+            }
             Input::Done(ticket) => {
                 self.buffer.push(kind::DONE);
                 self.step(u64::from(ticket.0), |before| &mut before.ticket);
                 Writes::Plainly
             }
-            Input::Packet { from, packet, time } => self.packet(*from, packet, *time, input),
+            Input::Packet { from, packet, .. } => self.packet(*from, packet, input),
             Input::Timer { timer: protocol::Timer::Expiry, .. } => {
                 self.value(kind::INPUT, input);
                 Writes::Collecting
@@ -120,7 +127,7 @@ impl Encoder {
         }
     }
 
-    fn packet(&mut self, from: ServerId, packet: &Packet<Tree>, time: i64, input: &Input<Tree>) -> Writes {
+    fn packet(&mut self, from: ServerId, packet: &Packet<Tree>, input: &Input<Tree>) -> Writes {
         let known = self.recording.contains(&from);
         match packet {
             Packet::Zab(Message::Proposal { zxid, .. }) if known => {
@@ -131,13 +138,6 @@ impl Encoder {
             }
             Packet::Zab(Message::Ack { zxid }) => {
                 self.brief(kind::ACK, from, *zxid, |before| &mut before.ack);
-            }
-            Packet::Request(request) if known => {
-                self.buffer.push(kind::REQUEST);
-                self.number(from.0);
-                self.step(request.session.0.cast_unsigned(), |before| &mut before.session);
-                self.buffer.extend_from_slice(&request.xid.to_le_bytes());
-                self.step(time.cast_unsigned(), |before| &mut before.time);
             }
             Packet::Zab(
                 Message::FollowerInfo { extended, .. } | Message::LeaderInfo { extended, .. },
@@ -222,7 +222,7 @@ mod tests {
     fn what_is_written_is_read() {
         let zxid = |counter| Zxid::new(Epoch(3), counter);
         let write = Write::Delete { path: Text::from("/a"), version: -1 };
-        let request = protocol::peer::ClientRequest::Write(write);
+        let request = ClientRequest::Write(write);
         let inputs = [
             packet(2, Message::LeaderInfo { epoch: Epoch(3), extended: true }),
             Input::Done(Ticket(7)),
@@ -233,19 +233,21 @@ mod tests {
         let mut encoder = Encoder::default();
         encoder.turn(1_700_000_000_000_000);
         for input in &inputs {
-            encoder.input(input);
+            encoder.input(input, false);
         }
         for counter in [9, 10, 8] {
-            encoder.input(&packet(2, Message::Commit { zxid: zxid(counter) }));
+            encoder.input(&packet(2, Message::Commit { zxid: zxid(counter) }), false);
         }
+        encoder.input(&inputs[4], true);
         encoder.state(zxid(9), -77);
         encoder.told(u32::MAX);
         encoder.end();
         let chunk = encoder.take(Vec::new());
         let read: Vec<_> = Records::new(&chunk).collect::<Result<_, _>>().expect("whole");
         let mut expected = vec![Record::Turn(1_700_000_000_000_000)];
-        expected.extend(inputs.into_iter().map(|input| Record::Input(Box::new(input))));
+        expected.extend(inputs.iter().cloned().map(|input| Record::Input(Box::new(input))));
         expected.extend([9, 10, 8].map(|counter| Record::Brief(ServerId(2), Brief::Commit(zxid(counter)))));
+        expected.push(Record::Write { client: ClientId(9), xid: -2 });
         expected.push(Record::State { last: zxid(9), digest: -77 });
         expected.extend([Record::Told(u32::MAX), Record::End]);
         assert_eq!(read, expected);
@@ -262,9 +264,9 @@ mod tests {
         };
         let proposal = packet(2, Message::Proposal { zxid: Zxid(5), txn });
         let mut encoder = Encoder::default();
-        encoder.input(&proposal);
-        encoder.input(&packet(2, Message::LeaderInfo { epoch: Epoch(3), extended: true }));
-        encoder.input(&proposal);
+        encoder.input(&proposal, false);
+        encoder.input(&packet(2, Message::LeaderInfo { epoch: Epoch(3), extended: true }), false);
+        encoder.input(&proposal, false);
         let chunk = encoder.take(Vec::new());
         let read: Vec<_> = Records::new(&chunk).collect::<Result<_, _>>().expect("whole");
         assert_eq!(read[0], Record::Input(Box::new(proposal)));

@@ -5,7 +5,7 @@ use protocol::{
     peer::{self, Input, Peer},
 };
 use serde::{Deserialize, Serialize};
-use spec::{Machine, ServerId, SessionId, Zxid};
+use spec::{ClientId, Machine, ServerId, Zxid};
 use tree::{Tree, Txn};
 
 use crate::Error;
@@ -81,7 +81,7 @@ pub struct Checkpoint {
     pub links: Vec<LinkMark>,
 }
 
-/// A packet of a link, named and not copied: its content is in the recording of the server that sent it.
+/// A packet of a link, named and not copied: what else there is to it is in the recording of the server that sent it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Brief {
     /// PROPOSAL.
@@ -90,15 +90,6 @@ pub enum Brief {
     Commit(Zxid),
     /// ACK.
     Ack(Zxid),
-    /// A forwarded request.
-    Request {
-        /// The session that asks.
-        session: SessionId,
-        /// The client's number of the request.
-        xid: i32,
-        /// The wall clock at receipt, in milliseconds since 1970.
-        time: i64,
-    },
 }
 
 /// One record.
@@ -114,6 +105,13 @@ pub enum Record {
     Input(Box<Input<Tree>>),
     /// The actor is told of this packet.
     Brief(ServerId, Brief),
+    /// A connection of a server that follows asks for a write. What it writes is in the leader's recording.
+    Write {
+        /// The connection.
+        client: ClientId,
+        /// The client's number of the request.
+        xid: i32,
+    },
     /// The digest of everything told and asked for up to here.
     Told(u32),
     /// The state as it is now.
@@ -150,7 +148,7 @@ pub(crate) mod kind {
     pub(crate) const PROPOSAL: u8 = 5;
     pub(crate) const COMMIT: u8 = 6;
     pub(crate) const ACK: u8 = 7;
-    pub(crate) const REQUEST: u8 = 8;
+    pub(crate) const WRITE: u8 = 8;
     pub(crate) const TOLD: u8 = 9;
     pub(crate) const STATE: u8 = 10;
     pub(crate) const OTHER: u8 = 11;
@@ -172,8 +170,7 @@ pub(crate) struct Before {
     pub(crate) commit: u64,
     pub(crate) ack: u64,
     pub(crate) ticket: u64,
-    pub(crate) session: u64,
-    pub(crate) time: u64,
+    pub(crate) client: u64,
     pub(crate) turn: u64,
     pub(crate) state: u64,
 }
@@ -229,12 +226,7 @@ impl<'a> Records<'a> {
         let brief = match kind {
             kind::PROPOSAL => Brief::Proposal(Zxid(self.step(kind, |before| &mut before.proposal)?)),
             kind::COMMIT => Brief::Commit(Zxid(self.step(kind, |before| &mut before.commit)?)),
-            kind::ACK => Brief::Ack(Zxid(self.step(kind, |before| &mut before.ack)?)),
-            _ => Brief::Request {
-                session: SessionId(self.step(kind, |before| &mut before.session)?.cast_signed()),
-                xid: i32::from_le_bytes([self.byte(kind)?, self.byte(kind)?, self.byte(kind)?, self.byte(kind)?]),
-                time: self.step(kind, |before| &mut before.time)?.cast_signed(),
-            },
+            _ => Brief::Ack(Zxid(self.step(kind, |before| &mut before.ack)?)),
         };
         Ok(Record::Brief(from, brief))
     }
@@ -250,7 +242,11 @@ impl<'a> Records<'a> {
                 let ticket = u32::try_from(ticket).map_err(|_| Error::Short(kind))?;
                 Record::Input(Box::new(Input::Done(protocol::Ticket(ticket))))
             }
-            kind::PROPOSAL | kind::COMMIT | kind::ACK | kind::REQUEST => self.brief(kind)?,
+            kind::PROPOSAL | kind::COMMIT | kind::ACK => self.brief(kind)?,
+            kind::WRITE => Record::Write {
+                client: ClientId(self.step(kind, |before| &mut before.client)?),
+                xid: self.value(kind)?,
+            },
             kind::TOLD => Record::Told(self.value(kind)?),
             kind::STATE => {
                 let last = Zxid(self.step(kind, |before| &mut before.state)?);

@@ -36,6 +36,7 @@ use crate::{
     core::{Core, Later, wall_clock},
     net::Backoff,
     out::{self, Sent},
+    recorder::link_mark,
     stats::Stats,
 };
 pub(crate) use read::accept;
@@ -439,7 +440,9 @@ impl Core {
         else {
             return false;
         };
+        let mark = link_mark(to, false, &writer);
         link.writer = Some(Rc::new(writer));
+        self.shell.record_link(mark);
         self.step(Input::Connected(to));
         true
     }
@@ -453,6 +456,7 @@ impl Core {
             Some(_) | None => drop(self.shell.links.table.remove(&from)),
         }
         let incarnation = self.shell.links.number();
+        self.shell.record_link(link_mark(from, true, &writer));
         self.shell.links.insert(from, incarnation, true, Some(writer), None);
         self.step(Input::Accepted(from));
         self.shell.links.is_current(from, incarnation).then_some(incarnation)

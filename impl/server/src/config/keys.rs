@@ -47,6 +47,9 @@ const USED: &[&str] = &[
     "standaloneEnabled",
     "syncLimit",
     "tickTime",
+    "zabkeeper.recorder",
+    "zabkeeper.recorderBytes",
+    "zabkeeper.recorderDir",
 ];
 
 const REFUSED: &[(&str, &str)] = &[
