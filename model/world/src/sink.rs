@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Exit, Message, Note, Role, Ticket, Timer, Violation, Vote, io::SyncKind, zab::Effects};
+use protocol::{Exit, Message, Note, Role, Ticket, Timer, Vote, io::SyncKind, zab::Effects};
 use spec::{
     Epoch, ServerId, Zxid,
     history::{Breach, Claim},
@@ -90,26 +90,24 @@ impl<'a> Sink<'a> {
     }
 
     fn watch_message(&mut self, message: &Message<Txn>) {
+        self.claims.extend(message.claim());
         match message {
-            Message::LeaderInfo { epoch, .. } => self.claims.push(Claim::LeaderInfo(*epoch)),
-            Message::AckEpoch { current, last, .. } => {
-                if current.is_none() {
-                    self.sights.insert(Sight::AckEpochAgain);
-                }
-                self.claims.push(Claim::AckEpoch { current: *current, last: *last });
+            Message::AckEpoch { current: None, .. } => {
+                self.sights.insert(Sight::AckEpochAgain);
             }
-            Message::NewLeader { epoch } => {
-                if self.open > 0 {
-                    self.sights.insert(Sight::JoinerWithOutstanding);
-                }
-                self.claims.push(Claim::NewLeader(*epoch));
+            Message::NewLeader { .. } if self.open > 0 => {
+                self.sights.insert(Sight::JoinerWithOutstanding);
             }
-            Message::Ack { zxid } => self.claims.push(Claim::Ack(*zxid)),
             Message::Diff { last } => (self.diff, self.open) = (Some(*last), 0),
             Message::Trunc { .. } => self.open = 0,
             Message::Proposal { .. } => self.open += 1,
             Message::Commit { .. } => self.open = self.open.saturating_sub(1),
-            Message::FollowerInfo { .. } | Message::UpToDate => {}
+            Message::FollowerInfo { .. }
+            | Message::LeaderInfo { .. }
+            | Message::AckEpoch { .. }
+            | Message::NewLeader { .. }
+            | Message::Ack { .. }
+            | Message::UpToDate => {}
         }
     }
 
@@ -252,7 +250,7 @@ impl Effects<Txn> for Sink<'_> {
     fn note(&mut self, note: Note) {
         self.tell(|| format!("notes {note:?}"));
         match note {
-            Note::Dropped { violation, .. } => self.breaches.push(breach(violation)),
+            Note::Dropped { violation, .. } => self.breaches.push(violation.breach()),
             Note::Synchronising { last, how, .. } => self.watch_sync(last, how),
             Note::Established { epoch } => self.established = Some(epoch),
             Note::CounterUsedUp { .. } => {
@@ -267,17 +265,6 @@ impl Effects<Txn> for Sink<'_> {
 
     fn exit(&mut self, why: Exit) {
         self.fault = Some(("R-5", format!("the server gives up: {why:?}")));
-    }
-}
-
-fn breach(violation: Violation) -> Breach {
-    match violation {
-        Violation::BadState => Breach::State,
-        Violation::BadAck { .. } => Breach::Ack,
-        Violation::BadProposal { .. } => Breach::Proposal,
-        Violation::BadCommit { .. } => Breach::Commit,
-        Violation::BadTruncate { .. } => Breach::Truncate,
-        Violation::OldEpoch { .. } => Breach::OldEpoch,
     }
 }
 
