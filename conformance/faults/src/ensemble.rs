@@ -44,6 +44,9 @@ pub enum Servers {
 /// The unit of time of the servers, in milliseconds.
 pub const TICK_MS: u64 = 500;
 
+/// The size of each server's ring: no run here fills it, so that all of it is judged.
+const RECORDER_BYTES: u64 = 4 << 30;
+
 /// How long a server may take to answer a four-letter word.
 const ROLE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -114,7 +117,8 @@ impl Ensemble {
             let client = SocketAddr::from((Ipv4Addr::LOCALHOST, port(id)?));
             let config = format!(
                 "tickTime={TICK_MS}\ninitLimit=20\nsyncLimit=20\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
-                 maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n{more}{members}\n",
+                 maxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
+                 zabkeeper.recorderBytes={RECORDER_BYTES}\n{more}{members}\n",
                 data.display(),
                 client.port()
             );

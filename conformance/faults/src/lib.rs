@@ -13,6 +13,7 @@ pub mod kills;
 pub mod ledger;
 pub mod moves;
 pub mod power_cuts;
+pub mod recordings;
 pub mod scripts;
 pub mod strace;
 pub mod worker;

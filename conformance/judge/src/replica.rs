@@ -14,7 +14,7 @@ use protocol::{
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
 use spec::{
-    ClientId, Entry, Epoch, Machine, Part, Phase, ServerId, ServerView, SessionId, Stored, Zxid,
+    Entry, Epoch, Machine, Part, Phase, ServerId, ServerView, Stored, Zxid,
 };
 use tree::{Tree, Txn};
 
@@ -62,7 +62,6 @@ pub(crate) struct Replica {
     pub(crate) stale: bool,
     /// A transaction was applied whose content nobody recorded.
     pub(crate) tainted: bool,
-    pub(crate) sessions: BTreeMap<ClientId, SessionId>,
     /// The history of the state that was received.
     pub(crate) received: Vec<Entry>,
 }
@@ -163,7 +162,6 @@ impl Replica {
             pending: BTreeMap::new(),
             stale: false,
             tainted: false,
-            sessions: BTreeMap::new(),
             received: Vec::new(),
         }
     }

@@ -148,15 +148,23 @@ impl Order {
         let start = held.partition_point(|entry| entry.zxid <= self.last());
         let more = &held[start..];
         // What is old was compared when it was committed, but for its end.
-        if let (Some(last), Some(before)) = (self.committed.last(), start.checked_sub(1).map(|at| held[at]))
-            && *last != before
-            && before.zxid >= self.base
+        let before = start.checked_sub(1).map(|at| held[at]).filter(|before| before.zxid > self.base);
+        if let Some(before) = before
+            && self.committed.binary_search(&before).is_err()
         {
             report.breach(
                 "CommittedLogMonotonicity",
                 leader,
                 0,
-                format!("{} is committed behind {}, and {} was", more.first().map_or(before.zxid, |entry| entry.zxid), before.zxid, last.zxid),
+                format!("{} is held for committed, and something else was committed there", before.zxid),
+            );
+        }
+        if !more.is_empty() && before.is_some_and(|before| before.zxid < self.last()) {
+            report.breach(
+                "CommittedLogMonotonicity",
+                leader,
+                0,
+                format!("{} is committed, which its leader has not", self.last()),
             );
         }
         self.committed.extend_from_slice(more);
@@ -194,6 +202,19 @@ impl Order {
     ) {
         if !self.reigns.iter().any(|reign| reign.epoch == epoch) {
             self.establish(epoch, leader, initial, report);
+        }
+    }
+
+    /// A server has lost the end of its recording, and recovers more than is known of it: what stands between is what
+    /// was committed there. The digest of its state shows whether that is so.
+    pub(crate) fn bridge(&self, disk: &mut Disk, base: Zxid) {
+        let last = disk.logged.last().copied();
+        let known = last.is_none_or(|last| self.committed.binary_search(&last).is_ok());
+        let reaches = self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok();
+        let last = last.map_or(disk.base, |last| last.zxid);
+        if known && reaches && base > last {
+            let start = self.committed.partition_point(|entry| entry.zxid <= last);
+            disk.logged.extend_from_slice(through(&self.committed[start..], base));
         }
     }
 

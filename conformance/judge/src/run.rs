@@ -265,7 +265,8 @@ impl Run {
         let before = self.servers[at].replica.take();
         let lived = before.is_some();
         let server = &mut self.servers[at];
-        let before = before.map(|replica| replica.disk).unwrap_or_else(|| std::mem::take(&mut server.disk));
+        let mut before = before.map(|replica| replica.disk).unwrap_or_else(|| std::mem::take(&mut server.disk));
+        self.order.bridge(&mut before, boot.recovered.base);
         server.end_life();
         (server.begun, server.lost, server.mark, server.replaced, server.adorn) = (true, false, None, None, None);
         self.report.starts += 1;
@@ -457,11 +458,7 @@ impl Run {
             Got::Brief(Brief::Ack(zxid)) | Got::Packet(Packet::Zab(Message::Ack { zxid })) => {
                 let history = receiver.disk.logged.clone();
                 let last = if zxid.counter() == 0 { receiver.tree.last_processed() } else { *zxid };
-                if let Some(sender) = self.servers.iter_mut().find(|server| server.id == from) {
-                    let disk = sender.replica.as_mut().map_or(&mut sender.disk, |replica| &mut replica.disk);
-                    disk.trust(&history, last, zxid.epoch());
-                }
-                return;
+                return self.trust(from, &history, last, zxid.epoch());
             }
             Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => Some(*zxid),
             Got::Packet(Packet::Zab(Message::UpToDate)) => None,
@@ -469,12 +466,24 @@ impl Run {
         };
         let (history, last) = (receiver.disk.logged.clone(), receiver.tree.last_processed());
         match message {
-            Some(zxid) => self.order.commit(from, through(&history, zxid), &mut self.report),
+            Some(zxid) => {
+                self.order.commit(from, through(&history, zxid), &mut self.report);
+                // Where no quorum of others had it, this server was one of those that did.
+                self.trust(from, &history, zxid, zxid.epoch());
+            }
             None => {
                 if let Some((_, epoch)) = receiver.peer.zab().role() {
                     self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
                 }
             }
+        }
+    }
+
+    /// A server is counted on to have this, in a part of its recording that is lost.
+    fn trust(&mut self, id: ServerId, history: &[Entry], last: Zxid, epoch: spec::Epoch) {
+        if let Some(server) = self.servers.iter_mut().find(|server| server.id == id) {
+            let disk = server.replica.as_mut().map_or(&mut server.disk, |replica| &mut replica.disk);
+            disk.trust(history, last, epoch);
         }
     }
 
@@ -648,7 +657,7 @@ impl Run {
                     self.network.send(link, me, Sent::Packet(packet));
                 }
             }
-            Effect::Snapshot(to, last, _) => {
+            Effect::Snapshot(to, last) => {
                 let history = through(&replica.disk.logged, last).to_vec();
                 if let Some(link) = link(&self.servers, &to) {
                     self.network.send(link, me, Sent::Snapshot { last, history });
@@ -759,7 +768,9 @@ impl Disk {
             if history.len() + keep > self.durable.len() {
                 self.durable.truncate(keep);
                 self.durable.extend_from_slice(history);
-                self.logged.clone_from(&self.durable);
+                if self.logged.len() < self.durable.len() {
+                    self.logged.clone_from(&self.durable);
+                }
             }
         }
         self.accepted = self.accepted.max(epoch);

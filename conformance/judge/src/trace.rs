@@ -91,7 +91,7 @@ impl Trace {
 fn tell(effect: &Effect) -> String {
     match effect {
         Effect::Send(to, packet) => format!("sends to {to}: {}", crate::network::tell(packet)),
-        Effect::Snapshot(to, last, _) => format!("sends to {to}: SNAP {last}"),
+        Effect::Snapshot(to, last) => format!("sends to {to}: SNAP {last}"),
         Effect::Log(to, after, through) => format!("sends to {to}: the log behind {after} through {through}"),
         Effect::Append(ticket, zxid, _) => format!("logs {zxid} (ticket {})", ticket.0),
         other => format!("{other:?}"),

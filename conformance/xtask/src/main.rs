@@ -3,6 +3,7 @@
 mod bench;
 mod gate;
 mod install;
+mod judge;
 mod mutants;
 mod parts;
 mod report;
@@ -49,6 +50,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Judge what the servers of a run have recorded: `judge DIR…`, where their data or recordings are.
+    ///
+    /// Ends with 0 if every rule held, with 1 if one is broken. `--mutants` runs servers with known flaws instead, ends with
+    /// 0 if each is caught, and writes conformance/judge/mutants.md; `--help` tells of the other options.
+    #[command(disable_help_flag = true)]
+    Judge {
+        /// Folders, and options of the judge.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Accept changed snapshots and state counts, and bring the README's figures up to date.
     Bless {
         /// Whose state counts.
@@ -68,7 +79,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Folders are named as seen from where the command was given.
+fn from_here(here: &std::path::Path, arguments: Vec<String>) -> Vec<String> {
+    let named = |word: String| {
+        let path = here.join(&word);
+        if !word.starts_with('-') && path.exists() { path.to_string_lossy().into_owned() } else { word }
+    };
+    arguments.into_iter().map(named).collect()
+}
+
 fn run(command: Command) -> Result<bool> {
+    let here = std::env::current_dir()?;
     std::env::set_current_dir(run::root()?)?;
     match command {
         Command::Test { full, only, list } => {
@@ -105,6 +126,9 @@ fn run(command: Command) -> Result<bool> {
             };
             let (record, costs) = (take("--record"), take("--costs"));
             bench::run(&arguments, record, costs || record)
+        }
+        Command::Judge { arguments } => {
+            if arguments == ["--mutants"] { judge::mutants() } else { judge::run(&from_here(&here, arguments)) }
         }
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;

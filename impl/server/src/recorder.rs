@@ -25,7 +25,7 @@ use crate::Config;
 /// What is handed over at once, in bytes, at least, unless it is older than [`WAIT_MAX`].
 const HANDED_OVER: usize = 64 << 10;
 /// How long something may stay in the buffer while turns follow one another.
-const WAIT_MAX: Duration = Duration::from_millis(20);
+const WAIT_MAX: Duration = Duration::from_millis(5);
 /// Buffers that may wait for the disk.
 const WAITING_MAX: usize = 16;
 
