@@ -169,6 +169,11 @@ impl Source {
                 return self.fill();
             }
         }
+        match self.records.front() {
+            Some(Record::Boot(boot)) => self.at_us = boot.at_us,
+            Some(Record::Checkpoint(checkpoint)) => self.at_us = self.at_us.max(checkpoint.at_us),
+            _ => {}
+        }
     }
 
     /// What comes next.

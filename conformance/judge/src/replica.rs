@@ -136,9 +136,21 @@ impl Disk {
 
 impl Replica {
     /// Boots from what was recorded; `disk` is what was known of the disk before, `tree` the state that was loaded.
-    pub(crate) fn boot(boot: &Boot, mut disk: Disk, mut tree: Tree) -> Result<(Self, Vec<Effect>), String> {
+    ///
+    /// What recovery has read is not durable before recovery has synced it, but for what was so before. With an
+    /// `open_end` that is not known, and all of it may be.
+    pub(crate) fn boot(
+        boot: &Boot,
+        mut disk: Disk,
+        mut tree: Tree,
+        open_end: bool,
+    ) -> Result<(Self, Vec<Effect>), String> {
         disk.recovered(&boot.recovered);
-        disk.keep_durable();
+        if open_end {
+            disk.durable.clone_from(&disk.logged);
+        } else {
+            disk.keep_durable();
+        }
         let mut told = Told::default();
         let mut sink = Sink { told: &mut told, effects: Vec::new() };
         let booted = catch_unwind(AssertUnwindSafe(|| {

@@ -10,7 +10,7 @@ use protocol::{
     peer::{ClientRequest, Input, Packet},
 };
 use recording::{Boot, Brief, Checkpoint, LinkMark, Record, TreeMark};
-use spec::{Entry, Machine, ServerId, Zxid};
+use spec::{Machine, ServerId, Zxid};
 use storage::{RealDisk, Store};
 use tree::{Text, Tree, Txn, TxnBody, Write};
 
@@ -49,6 +49,8 @@ pub(crate) struct Server {
     ended: bool,
     /// Lives whose end is not recorded.
     torn: BTreeSet<u32>,
+    /// The end of its last life is lost: on its disk may be more than is known.
+    pub(crate) open_end: bool,
     links: BTreeMap<ServerId, usize>,
     mark: Option<LinkMark>,
     /// The state that the next input brings: what was recorded of it, and the configuration node to set.
@@ -73,6 +75,20 @@ pub(crate) struct Run {
 }
 
 impl Server {
+    /// Behind the last record of a life the server is down, for all that is known.
+    fn retire(&mut self) {
+        let over = match self.source.front() {
+            Front::Record(record) => matches!(record, Record::Boot(_)),
+            Front::End => true,
+            Front::Gap => false,
+        };
+        if let Some(replica) = self.replica.take_if(|_| over) {
+            self.disk = replica.disk;
+            self.open_end = !self.ended;
+            self.end_life();
+        }
+    }
+
     /// A life of it is over.
     fn end_life(&mut self) {
         if !self.ended {
@@ -115,6 +131,7 @@ impl Run {
             life: 0,
             ended: false,
             torn: BTreeSet::new(),
+            open_end: false,
             links: BTreeMap::new(),
             mark: None,
             replaced: None,
@@ -161,6 +178,7 @@ impl Run {
             } else {
                 self.servers[at].begun = true;
             }
+            self.servers[at].retire();
         }
         order.sort_unstable();
         let free = order.iter().map(|(_, at)| *at).find(|at| !self.waits(*at));
@@ -253,6 +271,7 @@ impl Run {
             server.disk = replica.disk;
         }
         server.lost = true;
+        server.open_end = true;
         server.end_life();
     }
 
@@ -262,12 +281,11 @@ impl Run {
     }
 
     fn boot(&mut self, at: usize, boot: Boot) {
-        let before = self.servers[at].replica.take();
-        let lived = before.is_some();
+        self.servers[at].replica = None;
         let server = &mut self.servers[at];
-        let mut before = before.map(|replica| replica.disk).unwrap_or_else(|| std::mem::take(&mut server.disk));
+        let mut before = std::mem::take(&mut server.disk);
         self.order.bridge(&mut before, boot.recovered.base);
-        server.end_life();
+        let open_end = server.open_end;
         (server.begun, server.lost, server.mark, server.replaced, server.adorn) = (true, false, None, None, None);
         self.report.starts += 1;
         let mut after = before.clone();
@@ -279,12 +297,12 @@ impl Run {
                 self.servers[at].id, boot.tree.last
             ));
         };
-        let booted = Replica::boot(&boot, before.clone(), tree);
+        let booted = Replica::boot(&boot, before.clone(), tree, open_end);
         let (replica, effects) = match booted {
             Ok(booted) => booted,
             Err(panic) => return self.breach(at, "J-4", format!("the start: {panic}")),
         };
-        if lived || !before.durable.is_empty() {
+        if !before.durable.is_empty() {
             let id = self.servers[at].id;
             let mut kept = replica.disk.clone();
             kept.durable.clone_from(&kept.logged);
@@ -293,6 +311,7 @@ impl Run {
             self.order.judge_change(&before, &view, &kept, &mut self.report, at_us);
         }
         self.servers[at].replica = Some(replica);
+        self.servers[at].open_end = false;
         self.follow(at, "starts".to_owned(), effects);
         self.judge_moment();
     }
@@ -455,35 +474,18 @@ impl Run {
     fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
         let Some(receiver) = &self.servers[at].replica else { return };
         let message = match got {
-            Got::Brief(Brief::Ack(zxid)) | Got::Packet(Packet::Zab(Message::Ack { zxid })) => {
-                let history = receiver.disk.logged.clone();
-                let last = if zxid.counter() == 0 { receiver.tree.last_processed() } else { *zxid };
-                return self.trust(from, &history, last, zxid.epoch());
-            }
             Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => Some(*zxid),
             Got::Packet(Packet::Zab(Message::UpToDate)) => None,
             _ => return,
         };
         let (history, last) = (receiver.disk.logged.clone(), receiver.tree.last_processed());
         match message {
-            Some(zxid) => {
-                self.order.commit(from, through(&history, zxid), &mut self.report);
-                // Where no quorum of others had it, this server was one of those that did.
-                self.trust(from, &history, zxid, zxid.epoch());
-            }
+            Some(zxid) => self.order.commit(from, through(&history, zxid), &mut self.report),
             None => {
                 if let Some((_, epoch)) = receiver.peer.zab().role() {
                     self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
                 }
             }
-        }
-    }
-
-    /// A server is counted on to have this, in a part of its recording that is lost.
-    fn trust(&mut self, id: ServerId, history: &[Entry], last: Zxid, epoch: spec::Epoch) {
-        if let Some(server) = self.servers.iter_mut().find(|server| server.id == id) {
-            let disk = server.replica.as_mut().map_or(&mut server.disk, |replica| &mut replica.disk);
-            disk.trust(history, last, epoch);
         }
     }
 
@@ -756,24 +758,5 @@ pub(crate) fn tell_input(input: &Input<Tree>) -> String {
         Input::ClientConnect { client, session, .. } => format!("client {} connects, session {session}", client.0),
         Input::Reloaded(found) => format!("the state is reloaded through {}", found.last),
         other => format!("{other:?}"),
-    }
-}
-
-impl Disk {
-    /// Another server counts on this: it is durable here, in a part of the recording that is lost.
-    fn trust(&mut self, history: &[Entry], last: Zxid, epoch: spec::Epoch) {
-        let history = through(history, last);
-        if let Some(start) = history.first().map(|entry| entry.zxid) {
-            let keep = self.durable.partition_point(|entry| entry.zxid < start);
-            if history.len() + keep > self.durable.len() {
-                self.durable.truncate(keep);
-                self.durable.extend_from_slice(history);
-                if self.logged.len() < self.durable.len() {
-                    self.logged.clone_from(&self.durable);
-                }
-            }
-        }
-        self.accepted = self.accepted.max(epoch);
-        self.current = self.current.max(epoch);
     }
 }
