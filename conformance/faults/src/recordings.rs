@@ -26,8 +26,12 @@ pub fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     for id in ensemble.ids() {
         ensemble.terminate(id, SERVING_PATIENCE)?;
     }
-    let dirs: Vec<_> =
-        ensemble.ids().into_iter().map(|id| ensemble.dir(id).join("data")).filter(|dir| dir.join("recorder").is_dir()).collect();
+    let dirs: Vec<_> = ensemble
+        .ids()
+        .into_iter()
+        .map(|id| ensemble.dir(id).join("data"))
+        .filter(|dir| dir.join("recorder").is_dir())
+        .collect();
     if dirs.is_empty() {
         return Ok(Value::Null);
     }

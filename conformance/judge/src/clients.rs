@@ -6,7 +6,8 @@ use protocol::peer::Input;
 use spec::{
     ClientId, ServerId, SessionId, Verdict, Zxid,
     session::{
-        Answered, Attempt, session_sees_forward, sessions_write_in_order, shown_is_committed, writes_happen_once,
+        Answered, Attempt, session_sees_forward, sessions_write_in_order, shown_is_committed,
+        writes_happen_once,
     },
 };
 use tree::{Tree, Txn, TxnBody};

@@ -56,7 +56,10 @@ pub fn judge(dirs: &[PathBuf], trace: Option<(&Path, Stretch)>) -> Result<Report
         None => None,
         Some((path, stretch)) => {
             let servers: Vec<u64> = sources.iter().map(|source| source.id.0).collect();
-            Some(trace::Trace::begin(path, stretch, &servers).with_context(|| format!("writing {}", path.display()))?)
+            Some(
+                trace::Trace::begin(path, stretch, &servers)
+                    .with_context(|| format!("writing {}", path.display()))?,
+            )
         }
     };
     let hook = std::panic::take_hook();

@@ -11,10 +11,13 @@ use judge::Stretch;
 /// Ends with 0 if every rule held, with 1 if one is broken, with 2 if something could not be judged and
 /// `--whole` asks for that.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   judge run/server1/data run/server2/data run/server3/data
   judge run --json
-  judge run --trace run.jsonl --from 1764150000000000 --to 1764150001000000")]
+  judge run --trace run.jsonl --from 1764150000000000 --to 1764150001000000"
+)]
 struct Arguments {
     /// Data folders of servers, folders of recordings, or folders that hold some.
     #[arg(required = true)]
@@ -39,8 +42,10 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let whole = Stretch::default();
-    let stretch =
-        Stretch { from_us: arguments.from.unwrap_or(whole.from_us), to_us: arguments.to.unwrap_or(whole.to_us) };
+    let stretch = Stretch {
+        from_us: arguments.from.unwrap_or(whole.from_us),
+        to_us: arguments.to.unwrap_or(whole.to_us),
+    };
     let trace = arguments.trace.as_deref().map(|path| (path, stretch));
     let report = judge::judge(&arguments.dirs, trace)?;
     if arguments.json {

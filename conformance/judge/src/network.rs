@@ -12,9 +12,15 @@ use tree::Tree;
 pub(crate) enum Sent {
     Packet(Packet<Tree>),
     /// The state, with the history that it is of.
-    Snapshot { last: Zxid, history: Vec<Entry> },
+    Snapshot {
+        last: Zxid,
+        history: Vec<Entry>,
+    },
     /// A part of the log, each transaction as PROPOSAL and COMMIT.
-    Log { after: Zxid, through: Zxid },
+    Log {
+        after: Zxid,
+        through: Zxid,
+    },
 }
 
 /// What a server was told of a link.

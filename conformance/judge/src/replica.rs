@@ -13,9 +13,7 @@ use protocol::{
 };
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
-use spec::{
-    Entry, Epoch, Machine, Part, Phase, ServerId, ServerView, Stored, Zxid,
-};
+use spec::{Entry, Epoch, Machine, Part, Phase, ServerId, ServerView, Stored, Zxid};
 use tree::{Tree, Txn};
 
 use crate::{
@@ -321,8 +319,10 @@ impl Replica {
             view.replayed = replayed.map_or(view.state, i64::cast_unsigned);
             let applied = zab.history().applied();
             let held = zab.history().entries().rev().skip_while(|(zxid, _)| *zxid > applied);
-            let mut window: Vec<Entry> =
-                held.take_while(|(zxid, _)| cut.is_behind(*zxid)).map(|(zxid, txn)| entry(*zxid, txn)).collect();
+            let mut window: Vec<Entry> = held
+                .take_while(|(zxid, _)| cut.is_behind(*zxid))
+                .map(|(zxid, txn)| entry(*zxid, txn))
+                .collect();
             window.reverse();
             view.window = cut.entries(&window);
         }
@@ -345,5 +345,6 @@ fn part(zab: &Zab<Txn>) -> Part {
 
 fn reason(panic: Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "a panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "a panic".to_owned())
 }

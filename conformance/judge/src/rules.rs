@@ -171,7 +171,13 @@ impl Order {
     }
 
     /// A leader has its NEWLEADER quorum.
-    pub(crate) fn establish(&mut self, epoch: Epoch, leader: ServerId, initial: &[Entry], report: &mut Report) {
+    pub(crate) fn establish(
+        &mut self,
+        epoch: Epoch,
+        leader: ServerId,
+        initial: &[Entry],
+        report: &mut Report,
+    ) {
         if self.reigns.is_empty() && self.committed.is_empty() {
             // What a run starts with.
             self.committed = initial.to_vec();
@@ -184,7 +190,12 @@ impl Order {
         if !own.starts_with(committed) && !superseded {
             let same = own.iter().zip(committed).take_while(|(one, other)| one == other).count();
             let lacks = committed.get(same).map_or(Zxid::ZERO, |entry| entry.zxid);
-            report.breach("I-8", leader, 0, format!("epoch {epoch} is established without {lacks}, which is committed"));
+            report.breach(
+                "I-8",
+                leader,
+                0,
+                format!("epoch {epoch} is established without {lacks}, which is committed"),
+            );
         }
         report.tested("I-8");
         self.reigns.push(Reign { epoch, leader, initial: last, before });
@@ -297,18 +308,24 @@ impl Order {
                 if one.tree.last_processed() == other.tree.last_processed() {
                     let verdict = tables_agree(&one.tree.sessions(), &other.tree.sessions());
                     report.verdict("S-4", verdict, one.id, at_us, || {
-                        format!("at {}, its session table is another than server {}'s", one.tree.last_processed(), other.id)
+                        format!(
+                            "at {}, its session table is another than server {}'s",
+                            one.tree.last_processed(),
+                            other.id
+                        )
                     });
                 }
             }
-            let table: BTreeSet<SessionId> = one.tree.sessions().into_iter().map(|(session, _)| session).collect();
+            let table: BTreeSet<SessionId> =
+                one.tree.sessions().into_iter().map(|(session, _)| session).collect();
             let mut owners: BTreeSet<SessionId> = one.tree.ownerless().into_iter().collect();
             owners.extend(table.iter().filter(|session| !one.tree.ephemerals(**session).is_empty()));
             report.verdict("S-1", owners_are_open(&owners, &table), one.id, at_us, || {
                 format!("{owners:?} own ephemerals, and {table:?} are open")
             });
             let last = one.tree.last_processed();
-            let closed = self.closed.iter().filter(|(_, zxid)| *zxid <= last).map(|(session, _)| *session).collect();
+            let closed =
+                self.closed.iter().filter(|(_, zxid)| *zxid <= last).map(|(session, _)| *session).collect();
             report.verdict("S-2", closed_own_nothing(&owners, &closed), one.id, at_us, || {
                 format!("{owners:?} own ephemerals, and {closed:?} are closed")
             });
@@ -324,7 +341,12 @@ impl Order {
         let digest = replica.tree.digest();
         let first = *self.digests.entry(last).or_insert(digest);
         if first != digest {
-            report.breach("R-7", replica.id, at_us, format!("the state at {last} has digest {digest:x}, another server's {first:x}"));
+            report.breach(
+                "R-7",
+                replica.id,
+                at_us,
+                format!("the state at {last} has digest {digest:x}, another server's {first:x}"),
+            );
         }
     }
 
@@ -347,7 +369,10 @@ impl Order {
         for rule in rule::all() {
             if let Check::Claim(check) = rule.check {
                 report.verdict(rule.id, check(&view, claim), replica.id, at_us, || {
-                    format!("it says {claim:?}, and durable is {durable}, epochs {:?} and {:?}; behind {}", view.accepted, view.current, cut.0)
+                    format!(
+                        "it says {claim:?}, and durable is {durable}, epochs {:?} and {:?}; behind {}",
+                        view.accepted, view.current, cut.0
+                    )
                 });
             }
         }
@@ -392,7 +417,16 @@ impl Order {
         for rule in rule::all() {
             if let Check::Step(check) = rule.check {
                 report.verdict(rule.id, check(&before, &after, &record), after.id, at_us, || {
-                    format!("behind {}, {:?} became {:?}, epochs {:?} {:?} became {:?} {:?}", cut.0, before.durable, after.durable, before.accepted, before.current, after.accepted, after.current)
+                    format!(
+                        "behind {}, {:?} became {:?}, epochs {:?} {:?} became {:?} {:?}",
+                        cut.0,
+                        before.durable,
+                        after.durable,
+                        before.accepted,
+                        before.current,
+                        after.accepted,
+                        after.current
+                    )
                 });
             }
         }
@@ -400,7 +434,14 @@ impl Order {
 
     /// A server votes: F-4, what a vote says of another server is what that server has offered; `known` if all that it
     /// has offered is recorded.
-    pub(crate) fn vote(&mut self, me: ServerId, word: Notification, known: bool, report: &mut Report, at_us: u64) {
+    pub(crate) fn vote(
+        &mut self,
+        me: ServerId,
+        word: Notification,
+        known: bool,
+        report: &mut Report,
+        at_us: u64,
+    ) {
         if word.state != ServerState::Looking {
             return;
         }
@@ -427,9 +468,12 @@ impl Order {
     /// At the end: F-1 over the last votes, and what the run came to.
     pub(crate) fn conclude(&self, report: &mut Report) {
         report.committed = self.committed.len();
-        let votes: Vec<Vote> = self.offered.values().flat_map(|votes| votes.iter().rev().take(VOTES_MAX / 3)).copied().collect();
+        let votes: Vec<Vote> =
+            self.offered.values().flat_map(|votes| votes.iter().rev().take(VOTES_MAX / 3)).copied().collect();
         if let Some(quorum) = &self.quorum {
-            let verdict = Verdict::of(votes.len() > 1, || is_strict_total_order(&votes, |one, other| outranks(quorum, one, other)));
+            let verdict = Verdict::of(votes.len() > 1, || {
+                is_strict_total_order(&votes, |one, other| outranks(quorum, one, other))
+            });
             report.verdict("F-1", verdict, ServerId(0), 0, || format!("the votes {votes:?} have no best"));
         }
     }

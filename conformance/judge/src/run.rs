@@ -267,7 +267,11 @@ impl Run {
     fn lose(&mut self, at: usize, why: String) {
         let server = &mut self.servers[at];
         if let Some(replica) = server.replica.take() {
-            self.report.not_judged(format!("server {} from {} on: {why}", server.id, replica.tree.last_processed()));
+            self.report.not_judged(format!(
+                "server {} from {} on: {why}",
+                server.id,
+                replica.tree.last_processed()
+            ));
             server.disk = replica.disk;
         }
         server.lost = true;
@@ -286,7 +290,8 @@ impl Run {
         let mut before = std::mem::take(&mut server.disk);
         self.order.bridge(&mut before, boot.recovered.base);
         let open_end = server.open_end;
-        (server.begun, server.lost, server.mark, server.replaced, server.adorn) = (true, false, None, None, None);
+        (server.begun, server.lost, server.mark, server.replaced, server.adorn) =
+            (true, false, None, None, None);
         self.report.starts += 1;
         let mut after = before.clone();
         after.recovered(&boot.recovered);
@@ -319,11 +324,16 @@ impl Run {
     fn checkpoint(&mut self, at: usize, checkpoint: Checkpoint) {
         if self.servers[at].replica.is_some() {
             // It is told again from further back, and goes on; what was recorded must be what that came to.
-            let same = self.servers[at].replica.as_ref().is_some_and(|replica| {
-                replica.peer == checkpoint.peer || replica.tainted
-            });
+            let same = self.servers[at]
+                .replica
+                .as_ref()
+                .is_some_and(|replica| replica.peer == checkpoint.peer || replica.tainted);
             if !same {
-                self.breach(at, "J-1", "the checkpoint's actor is another than the one told again".to_owned());
+                self.breach(
+                    at,
+                    "J-1",
+                    "the checkpoint's actor is another than the one told again".to_owned(),
+                );
             }
             return;
         }
@@ -360,7 +370,11 @@ impl Run {
                 return Some(tree);
             }
             if !self.placeholders(disk) {
-                self.breach(at, "J-2", format!("the state that is loaded is {mark:?}, and what is logged makes {made:?}"));
+                self.breach(
+                    at,
+                    "J-2",
+                    format!("the state that is loaded is {mark:?}, and what is logged makes {made:?}"),
+                );
                 return None;
             }
         }
@@ -435,7 +449,11 @@ impl Run {
                 Some(sent)
             }
             Match::Differs(next) => {
-                let why = format!("{} comes from server {from}, and {} is next on the link", tell_got(&got), tell_sent(&next));
+                let why = format!(
+                    "{} comes from server {from}, and {} is next on the link",
+                    tell_got(&got),
+                    tell_sent(&next)
+                );
                 self.breach(at, "J-3", why);
                 None
             }
@@ -463,7 +481,11 @@ impl Run {
             }
         });
         if known && !torn {
-            self.breach(at, "J-3", format!("{} comes from server {from}, which has not sent it", tell_got(got)));
+            self.breach(
+                at,
+                "J-3",
+                format!("{} comes from server {from}, which has not sent it", tell_got(got)),
+            );
             return;
         }
         self.report.believed += 1;
@@ -474,7 +496,9 @@ impl Run {
     fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
         let Some(receiver) = &self.servers[at].replica else { return };
         let message = match got {
-            Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => Some(*zxid),
+            Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
+                Some(*zxid)
+            }
             Got::Packet(Packet::Zab(Message::UpToDate)) => None,
             _ => return,
         };
@@ -565,7 +589,11 @@ impl Run {
             return false;
         };
         if mark.last != last {
-            self.breach(at, "J-2", format!("the state at {} takes the place of another, and {last} is told", mark.last));
+            self.breach(
+                at,
+                "J-2",
+                format!("the state at {} takes the place of another, and {last} is told", mark.last),
+            );
         }
         let Some(mut tree) = self.load(at, disk, mark) else {
             self.lose(at, format!("the state at {last} that it has loaded is not to be had"));
@@ -616,7 +644,9 @@ impl Run {
             trace.step(me, at_us, &text, &effects, replica);
         }
         for effect in &effects {
-            if let (Effect::Note(Note::Established { epoch }), Some(replica)) = (effect, &self.servers[at].replica) {
+            if let (Effect::Note(Note::Established { epoch }), Some(replica)) =
+                (effect, &self.servers[at].replica)
+            {
                 self.order.establish(*epoch, me, &replica.disk.logged, &mut self.report);
             }
         }
@@ -683,10 +713,13 @@ impl Run {
             Effect::Note(note) => self.note(at, note, at_us),
             Effect::Vote(_, word) => {
                 let named = word.vote.leader;
-                let known = self.goes_on(named) && self.server(named).is_some_and(|server| server.torn.is_empty());
+                let known =
+                    self.goes_on(named) && self.server(named).is_some_and(|server| server.torn.is_empty());
                 self.order.vote(me, word, known, &mut self.report, at_us);
             }
-            Effect::Role(Some(role), ..) => self.order.elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us),
+            Effect::Role(Some(role), ..) => {
+                self.order.elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us)
+            }
             Effect::Exit(why) => self.breach(at, "R-5", format!("the server gives up: {why:?}")),
             Effect::Session(..) | Effect::Reply { .. } | Effect::Event { .. } | Effect::Gone(_) => {
                 self.clients.shown(me, &effect, &self.order, &mut self.report, at_us);
@@ -755,7 +788,9 @@ pub(crate) fn tell_input(input: &Input<Tree>) -> String {
     match input {
         Input::Packet { from, packet, .. } => format!("{} from {from}", tell(packet)),
         Input::ClientRequest { client, xid, .. } => format!("request {xid} of client {}", client.0),
-        Input::ClientConnect { client, session, .. } => format!("client {} connects, session {session}", client.0),
+        Input::ClientConnect { client, session, .. } => {
+            format!("client {} connects, session {session}", client.0)
+        }
         Input::Reloaded(found) => format!("the state is reloaded through {}", found.last),
         other => format!("{other:?}"),
     }

@@ -68,7 +68,14 @@ impl Trace {
     }
 
     /// A server has taken a step.
-    pub(crate) fn step(&mut self, id: ServerId, at_us: u64, input: &str, effects: &[Effect], replica: &Replica) {
+    pub(crate) fn step(
+        &mut self,
+        id: ServerId,
+        at_us: u64,
+        input: &str,
+        effects: &[Effect],
+        replica: &Replica,
+    ) {
         if at_us < self.stretch.from_us || at_us > self.stretch.to_us || self.fault.is_some() {
             return;
         }

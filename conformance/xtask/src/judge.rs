@@ -63,7 +63,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<bool> {
 /// Builds each flawed server, runs it, and has its recordings judged; true if each is caught by its rule. Writes the
 /// record.
 pub(crate) fn mutants() -> Result<bool> {
-    run::cargo(&["build", "--locked", "--release", "-p", "zabkeeper-judge", "-p", "zabkeeper-faults"]).call()?;
+    run::cargo(&["build", "--locked", "--release", "-p", "zabkeeper-judge", "-p", "zabkeeper-faults"])
+        .call()?;
     let scratch = run::release()?.with_file_name("judge-mutants");
     let mut table = String::from(
         "# What the judge of recordings sees\n\nWritten by `cargo xtask judge --mutants`: servers with a known flaw, run \
@@ -72,7 +73,8 @@ pub(crate) fn mutants() -> Result<bool> {
     let mut all = true;
     for mutant in MUTANTS {
         let report = judged(mutant, &scratch).with_context(|| mutant.patch.to_owned())?;
-        let found = report["first"].as_array().into_iter().flatten().find(|breach| breach["rule"] == mutant.rule);
+        let found =
+            report["first"].as_array().into_iter().flatten().find(|breach| breach["rule"] == mutant.rule);
         let why = found.and_then(|breach| breach["why"].as_str()).unwrap_or("NOT CAUGHT");
         let part = if mutant.actor { "actor" } else { "shell" };
         let short: String = why.chars().take(160).collect();
@@ -97,7 +99,8 @@ fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
     let manifest = manifest.to_str().context("no plain name")?;
     let target = scratch.join("target");
     let target = target.to_str().context("no plain name")?;
-    let build = ["build", "--locked", "--profile", "mutant", "-p", "zabkeeper-server", "--manifest-path", manifest];
+    let build =
+        ["build", "--locked", "--profile", "mutant", "-p", "zabkeeper-server", "--manifest-path", manifest];
     run::cargo(&build).args(["--target-dir", target]).call()?;
     let dir = scratch.join("run");
     if dir.exists() {

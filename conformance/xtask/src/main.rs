@@ -128,7 +128,11 @@ fn run(command: Command) -> Result<bool> {
             bench::run(&arguments, record, costs || record)
         }
         Command::Judge { arguments } => {
-            if arguments == ["--mutants"] { judge::mutants() } else { judge::run(&from_here(&here, arguments)) }
+            if arguments == ["--mutants"] {
+                judge::mutants()
+            } else {
+                judge::run(&from_here(&here, arguments))
+            }
         }
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;

@@ -139,9 +139,7 @@ impl Encoder {
             Packet::Zab(Message::Ack { zxid }) => {
                 self.brief(kind::ACK, from, *zxid, |before| &mut before.ack);
             }
-            Packet::Zab(
-                Message::FollowerInfo { extended, .. } | Message::LeaderInfo { extended, .. },
-            ) => {
+            Packet::Zab(Message::FollowerInfo { extended, .. } | Message::LeaderInfo { extended, .. }) => {
                 self.recording.retain(|server| *server != from);
                 if *extended {
                     self.recording.push(from);

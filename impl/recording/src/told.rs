@@ -34,9 +34,10 @@ fn kind_of(note: Note) -> u64 {
         Note::Looking { last } => last.0 ^ 1,
         Note::Synchronising { learner, last, how } => learner.0 ^ last.0 ^ (how as u64) << 56,
         Note::Established { epoch } => u64::from(epoch.0) ^ 2,
-        Note::Stray { from } | Note::Refused { from } | Note::VoteIgnored { from } | Note::StaleVote { from } => {
-            from.0 ^ 3
-        }
+        Note::Stray { from }
+        | Note::Refused { from }
+        | Note::VoteIgnored { from }
+        | Note::StaleVote { from } => from.0 ^ 3,
         Note::Dropped { peer, .. } => peer.0 ^ 4,
         Note::Outranked { by } | Note::InVain { by } => by.0 ^ 5,
         Note::CameBack { learner } => learner.0 ^ 6,
