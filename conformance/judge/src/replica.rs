@@ -60,6 +60,8 @@ pub(crate) struct Replica {
     pub(crate) stale: bool,
     /// A transaction was applied whose content nobody recorded.
     pub(crate) tainted: bool,
+    /// This has ever been so: what clients were told may be something else.
+    pub(crate) guessed: bool,
     /// The history of the state that was received.
     pub(crate) received: Vec<Entry>,
 }
@@ -172,6 +174,7 @@ impl Replica {
             pending: BTreeMap::new(),
             stale: false,
             tainted: false,
+            guessed: false,
             received: Vec::new(),
         }
     }

@@ -418,10 +418,10 @@ impl Order {
             if let Check::Step(check) = rule.check {
                 report.verdict(rule.id, check(&before, &after, &record), after.id, at_us, || {
                     format!(
-                        "behind {}, {:?} became {:?}, epochs {:?} {:?} became {:?} {:?}",
+                        "behind {}, durable {} became {}, epochs {:?} {:?} became {:?} {:?}",
                         cut.0,
-                        before.durable,
-                        after.durable,
+                        tell_entries(&before.durable),
+                        tell_entries(&after.durable),
                         before.accepted,
                         before.current,
                         after.accepted,
@@ -479,11 +479,16 @@ impl Order {
     }
 }
 
-fn tell(stretch: &Stretch<'_>) -> String {
-    let entries = |entries: &[Entry]| match (entries.first(), entries.last()) {
+/// A history for a reader.
+fn tell_entries(entries: &[Entry]) -> String {
+    match (entries.first(), entries.last()) {
         (Some(first), Some(last)) => format!("{}..{} ({})", first.zxid, last.zxid, entries.len()),
         _ => "nothing".to_owned(),
-    };
+    }
+}
+
+fn tell(stretch: &Stretch<'_>) -> String {
+    let entries = tell_entries;
     let mut lines: Vec<String> = stretch
         .servers
         .iter()

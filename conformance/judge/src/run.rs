@@ -327,7 +327,7 @@ impl Run {
             let same = self.servers[at]
                 .replica
                 .as_ref()
-                .is_some_and(|replica| replica.peer == checkpoint.peer || replica.tainted);
+                .is_some_and(|replica| replica.peer == checkpoint.peer || replica.guessed);
             if !same {
                 self.breach(
                     at,
@@ -409,7 +409,9 @@ impl Run {
 
     fn compare_told(&mut self, at: usize, short: u32) {
         let differs = self.servers[at].replica.as_ref().is_some_and(|replica| replica.told.short() != short);
-        if differs {
+        if differs && self.servers[at].replica.as_ref().is_some_and(|replica| replica.guessed) {
+            self.lose(at, "it was told of a transaction that nobody has recorded whole".to_owned());
+        } else if differs {
             let last = self.report.last_input(self.servers[at].id);
             self.breach(at, "J-1", format!("the server asked for something else than its actor does when told the same; last it was told: {last}"));
             self.lose(at, "it differs from its actor".to_owned());
@@ -527,6 +529,7 @@ impl Run {
                 };
                 let Some(replica) = &mut self.servers[at].replica else { return };
                 replica.tainted |= txn.is_none();
+                replica.guessed |= txn.is_none();
                 zab(Message::Proposal { zxid, txn: txn.unwrap_or_else(placeholder) })
             }
             Got::Snapshot(zxid) => {

@@ -27,7 +27,7 @@ const HANDED_OVER: usize = 64 << 10;
 /// How long something may stay in the buffer while turns follow one another.
 const WAIT_MAX: Duration = Duration::from_millis(5);
 /// Buffers that may wait for the disk.
-const WAITING_MAX: usize = 16;
+const WAITING_MAX: usize = 64;
 
 /// What the thread is told to write.
 struct Order {
