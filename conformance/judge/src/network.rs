@@ -37,8 +37,9 @@ pub(crate) struct Link {
     pub(crate) dialler: ServerId,
     /// Both ends are known: what one receives the other has sent.
     pub(crate) whole: bool,
-    /// It was up at a checkpoint, so that something may be on its way of which nothing is known.
-    pub(crate) early: bool,
+    /// It was up at a checkpoint, so that something may be on its way to the acceptor, or to the dialler, of which
+    /// nothing is known.
+    early: [bool; 2],
     to_dialler: VecDeque<Sent>,
     to_acceptor: VecDeque<Sent>,
 }
@@ -82,13 +83,13 @@ impl Network {
             && (early || mark.accepted)
         {
             link.whole = true;
-            link.early |= early;
+            link.early = [link.early[0] || early, link.early[1] || early];
             return place;
         }
         self.links.push(Link {
             dialler: name.0,
             whole: false,
-            early,
+            early: [early; 2],
             to_dialler: VecDeque::new(),
             to_acceptor: VecDeque::new(),
         });
@@ -118,13 +119,22 @@ impl Network {
     /// A server has received something: takes what was next, and on a difference all that stands before the first that
     /// fits, if any does.
     pub(crate) fn receive(&mut self, place: usize, to: ServerId, got: &Got) -> Match {
-        let early = self.links[place].early;
+        if self.is_early(place, to) {
+            let queue = self.queue(place, to);
+            let Some(at) = queue.iter_mut().position(|sent| fits(sent, got) == Fit::Whole) else {
+                return Match::Nothing;
+            };
+            // What stands before it was received before the checkpoint.
+            let sent = queue.drain(..=at).next_back();
+            let link = &mut self.links[place];
+            link.early[usize::from(link.dialler == to)] = false;
+            return sent.map_or(Match::Nothing, Match::Fits);
+        }
         let queue = self.queue(place, to);
         let Some(next) = queue.front_mut() else { return Match::Nothing };
         match fits(next, got) {
             Fit::Whole => queue.pop_front().map_or(Match::Nothing, Match::Fits),
             Fit::Part => Match::Fits(next.clone()),
-            Fit::No if early => Match::Nothing,
             Fit::No => {
                 let differs = Match::Differs(next.clone());
                 if let Some(place) = queue.iter_mut().position(|sent| fits(sent, got) == Fit::Whole) {
@@ -135,9 +145,10 @@ impl Network {
         }
     }
 
-    /// The link has shown where it stands: from here on everything on it is known.
-    pub(crate) fn settle(&mut self, place: usize) {
-        self.links[place].early = false;
+    /// Whether something may be on its way to this server, of before a checkpoint, of which nothing is known.
+    pub(crate) fn is_early(&self, place: usize, to: ServerId) -> bool {
+        let link = &self.links[place];
+        link.early[usize::from(link.dialler == to)]
     }
 }
 

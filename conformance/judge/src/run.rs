@@ -275,6 +275,7 @@ impl Run {
             server.disk = replica.disk;
         }
         server.lost = true;
+        self.order.blind = true;
         server.open_end = true;
         server.end_life();
     }
@@ -445,9 +446,6 @@ impl Run {
         let sent = match matched {
             Match::Fits(sent) => {
                 self.report.tested("J-3");
-                if let Some(link) = link {
-                    self.network.settle(link);
-                }
                 Some(sent)
             }
             Match::Differs(next) => {
@@ -470,8 +468,7 @@ impl Run {
     /// Something came that nobody is known to have sent: a breach, unless the sender's recording has lost its end.
     fn unmatched(&mut self, at: usize, from: ServerId, link: Option<usize>, got: &Got) {
         let known = link.is_some_and(|link| {
-            let link = self.network.link(link);
-            link.whole && !link.early
+            self.network.link(link).whole && !self.network.is_early(link, self.servers[at].id)
         });
         let goes_on = self.goes_on(from);
         let torn = self.server(from).is_none_or(|sender| {
