@@ -2,10 +2,15 @@
 """Runs ensembles of Zabkeeper and Apache ZooKeeper together, and judges them by what clients see.
 
     mixed.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper [--ours 1,2 ...]
+    mixed.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper --observed
 
 Three servers, some of them ours. Clients write through each; a session moves; the leader is killed and comes back; a
 follower loses its data and is sent everything. After each step every server must show the same tree, Stats and lists
 included. Without --ours, each way to mix three servers is run, with the versions of Apache's in turn.
+
+Then the same voters have observers: ours learns from Apache's leaders, and Apache's from ours. They serve and forward,
+die and come back, lose their data, find the next leader, and keep none in office that has lost its quorum. --observed
+runs these alone.
 """
 
 import argparse
@@ -25,21 +30,28 @@ from apache import IDS, Apache, Ours, ask, connect, tree
 from record import buf, create, i32, multi
 
 
+# Observers, ours and Apache's: voters that are ours, and which observers there are and whose.
+OBSERVED = [((), {4: Ours}), ((1, 2, 3), {4: Apache}), ((3,), {4: Apache, 5: Ours})]
+
+
 class Ensemble:
-    def __init__(self, classpath, folder, ours):
-        ports = apache.ports(9)
-        self.client = dict(zip(IDS, ports[0:3]))
-        quorum, election = dict(zip(IDS, ports[3:6])), dict(zip(IDS, ports[6:9]))
+    def __init__(self, classpath, folder, ours, observers=()):
+        self.observers = dict(observers)
+        ids = (*IDS, *self.observers)
+        self.client, quorum, election = (dict(zip(ids, apache.ports(len(ids)))) for _ in range(3))
         self.servers = {}
-        for me in IDS:
+        for me in ids:
             data = os.path.join(folder, str(me), "data")
             os.makedirs(data)
             with open(os.path.join(data, "myid"), "w") as file:
                 file.write(str(me))
             lines = [f"dataDir={data}", f"clientPort={self.client[me]}", "tickTime=1000", "initLimit=10", "syncLimit=5",
                      "commitLogCount=20", "snapshotSizeFactor=-1"]
-            lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}" for other in IDS]
-            kind = Ours if me in ours else Apache
+            lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}"
+                      + (":observer" if other in self.observers else "") for other in ids]
+            if me in self.observers:
+                lines.append("peerType=observer")
+            kind = self.observers.get(me, Ours if me in ours else Apache)
             self.servers[me] = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", self.client[me])
 
     def start(self):
@@ -140,34 +152,111 @@ def scenario(ensemble):
     return leader, heir, nodes
 
 
+def protocol_kept(ensemble):
+    """None of ours has dropped a link because of what came on it."""
+    for me, server in ensemble.servers.items():
+        if isinstance(server, Ours):
+            for complaint in ("broke the protocol", "lists differ", "strangers were refused"):
+                assert complaint not in apache.words(server), f"server {me} says: {complaint}"
+
+
+def observed(ensemble):
+    modes = ensemble.start()
+    voters = sorted(modes.pop(me) for me in IDS)
+    assert voters == ["follower", "follower", "leader"] and set(modes.values()) == {"observer"}, (voters, modes)
+    clients = writes(ensemble, "first")
+    same_trees(ensemble, "after writes through each")
+
+    # A session moves to an observer, and from there to a voter.
+    observer, a = next(iter(ensemble.observers)), clients[1]
+    for at in (observer, 2):
+        moved = ensemble.connect(at, session=a.session, password=a.password)
+        assert moved.session == a.session
+        ask(moved, 1, create(f"/moved-to-{at}"))
+    moved.close()
+    for me, client in clients.items():
+        if me != 1:
+            client.close()
+    same_trees(ensemble, "after moves and closings")
+
+    # Killed: nobody waits for them. They come back by what they lack, then by everything.
+    for loses_data in (False, True):
+        for me in ensemble.observers:
+            apache.kill(ensemble.servers[me])
+        protocol_kept(ensemble)
+        writes(ensemble, f"without-observers-{loses_data}")
+        for me in ensemble.observers:
+            if loses_data:
+                shutil.rmtree(os.path.join(ensemble.servers[me].folder, "data", "version-2"))
+            assert ensemble.servers[me].start().wait(30) == "observer"
+        same_trees(ensemble, f"after observers were killed, data lost: {loses_data}")
+
+    leader = ensemble.leader()
+    apache.kill(ensemble.servers[leader])
+    heir = ensemble.leader()
+    writes(ensemble, "second")
+    same_trees(ensemble, "under the next leader")
+    ensemble.servers[leader].start().wait(30)
+    same_trees(ensemble, "after the old leader came back")
+
+    # Two of three voters are dead, and the observers live.
+    protocol_kept(ensemble)
+    for me in IDS:
+        if me != heir:
+            apache.kill(ensemble.servers[me])
+    living = [server for server in ensemble.servers.values() if server.process]
+    apache.until("nobody serves without a quorum", 20, lambda: not any(server.mode() for server in living))
+    for _ in range(20):
+        time.sleep(0.1)
+        assert not any(server.mode() for server in living), "somebody serves without a quorum"
+    for server in ensemble.servers.values():
+        if not server.process:
+            server.start()
+    ensemble.leader()
+    writes(ensemble, "third")
+    same_trees(ensemble, "after the quorum came back")
+
+    protocol_kept(ensemble)
+    ensemble.stop()
+    ensemble.start()
+    nodes = same_trees(ensemble, "after all were stopped")
+    protocol_kept(ensemble)
+    return leader, heir, nodes
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apache", action="append", required=True, help="VERSION=CLASSPATH")
     parser.add_argument("--binary", required=True)
     parser.add_argument("--ours", action="append", help="which of the servers 1,2,3 are ours")
+    parser.add_argument("--observed", action="store_true", help="only ensembles with observers")
     parser.add_argument("--json", help="where to write the outcome")
     args = parser.parse_args()
     Ours.binary = os.path.abspath(args.binary)
     versions = itertools.cycle([each.split("=", 1) for each in args.apache])
-    mixes = [tuple(int(me) for me in mix.split(",")) for mix in args.ours or []]
-    mixes = mixes or [mix for count in (1, 2) for mix in itertools.combinations(IDS, count)]
+    mixes = [(tuple(int(me) for me in mix.split(",")), {}) for mix in args.ours or []]
+    if not mixes and not args.observed:
+        mixes = [(mix, {}) for count in (1, 2) for mix in itertools.combinations(IDS, count)]
+    if not args.ours:
+        mixes += OBSERVED
     nodes = 0
-    for ours, (version, classpath) in zip(mixes, versions):
+    for (ours, observers), (version, classpath) in zip(mixes, versions):
         folder = tempfile.mkdtemp(prefix="mixed-")
-        ensemble = Ensemble(classpath, folder, ours)
+        ensemble = Ensemble(classpath, folder, ours, observers)
+        word = {me: "ours" if isinstance(server, Ours) else "Apache " + version for me, server in ensemble.servers.items()}
+        watching = "".join(f", observed by {me} ({word[me]})" for me in observers)
         begun = time.time()
         try:
-            leader, heir, count = scenario(ensemble)
+            leader, heir, count = observed(ensemble) if observers else scenario(ensemble)
         except BaseException:
-            print(f"ours {ours}, Apache {version}: failed, see {folder}")
+            print(f"ours {ours}{watching}, Apache {version}: failed, see {folder}")
             raise
         finally:
             ensemble.stop()
         shutil.rmtree(folder)
         nodes += count
-        word = {me: "ours" if me in ours else "Apache " + version for me in IDS}
-        print(f"ours {ours}: led by {leader} ({word[leader]}), then {heir} ({word[heir]}); {count} nodes equal on all; "
-              f"{time.time() - begun:.0f} s", flush=True)
+        print(f"ours {ours}: led by {leader} ({word[leader]}), then {heir} ({word[heir]}){watching}; {count} nodes equal "
+              f"on all; {time.time() - begun:.0f} s", flush=True)
     if args.json:
         with open(args.json, "w") as file:
             json.dump({"ensembles": len(mixes), "nodes": nodes}, file)

@@ -52,7 +52,7 @@ pub fn result_is_backed(
     decides(&voted) || (decides(&joined) && leads)
 }
 
-/// F-3: whoever is elected has a vote.
+/// F-3: whoever is elected is one of those who may lead: the servers whose vote has weight.
 pub fn leader_votes(leader: ServerId, voters: &BTreeSet<ServerId>) -> bool {
     voters.contains(&leader)
 }

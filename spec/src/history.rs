@@ -38,7 +38,7 @@ pub enum Part {
     Looking,
     /// Leads.
     Leading(Phase),
-    /// Follows this server.
+    /// Follows this server, or learns from it without a vote.
     Following(ServerId, Phase),
 }
 
@@ -56,6 +56,8 @@ pub struct Stored {
 pub struct ServerView {
     /// Which.
     pub id: ServerId,
+    /// Whether it has a vote; without one it is an observer.
+    pub votes: bool,
     /// What it is doing.
     pub part: Part,
     /// Whether it answers clients.

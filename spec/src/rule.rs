@@ -115,7 +115,7 @@ impl Rule {
     /// Whether it speaks of histories, and not of one step, message or server only. A flaw in replication must break
     /// one of these.
     pub fn is_about_histories(&self) -> bool {
-        let named = ["PrefixConsistency", "DeliveredIsCommitted", "R-2"];
+        let named = ["PrefixConsistency", "DeliveredIsCommitted", "ObserverLogsCommitted", "R-2"];
         let numbered = self.id.strip_prefix("I-").and_then(|rest| rest.split('-').next()?.parse().ok());
         named.contains(&self.id)
             || self.id.starts_with("CommittedLog")

@@ -29,6 +29,7 @@ fn follower(id: u64, delivered: &[Entry]) -> ServerView {
     let last = delivered.last().map_or(Zxid::ZERO, |entry| entry.zxid);
     ServerView {
         id: ServerId(id),
+        votes: true,
         part: Part::Following(ServerId(1), Phase::Broadcast),
         serving: true,
         accepted: stored(1),

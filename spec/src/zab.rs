@@ -115,6 +115,18 @@ pub const RULES: &[Rule] = &[
         check: Check::ServerAndRecord(delivered_is_committed),
     },
     Rule {
+        id: "ObserverNeverLeads",
+        statement: "a server without a vote leads nobody, not even on trial",
+        source: "ZooKeeper `QuorumPeer`, `LearnerType.OBSERVER`",
+        check: Check::Server(observer_never_leads),
+    },
+    Rule {
+        id: "ObserverLogsCommitted",
+        statement: "whatever an observer has logged is committed, in the order in which it is",
+        source: "rule Z-20; stronger than ZooKeeper, where observers log the initial history of leaders that fail",
+        check: Check::ServerAndRecord(observer_logs_committed),
+    },
+    Rule {
         id: "LeaderLogCompleteness",
         statement: "a leader past discovery has everything that was committed before a later epoch",
         source: "ZooKeeper system specification, LeaderLogCompleteness",
@@ -305,6 +317,16 @@ pub fn prefix_consistency(one: &ServerView, other: &ServerView) -> Verdict {
 /// `DeliveredIsCommitted`.
 pub fn delivered_is_committed(server: &ServerView, record: &Record) -> Verdict {
     Verdict::of(!server.delivered.is_empty(), || record.committed().starts_with(&server.delivered))
+}
+
+/// `ObserverNeverLeads`.
+pub fn observer_never_leads(server: &ServerView) -> Verdict {
+    Verdict::of(!server.votes && server.part != Part::Down, || !matches!(server.part, Part::Leading(_)))
+}
+
+/// `ObserverLogsCommitted`.
+pub fn observer_logs_committed(server: &ServerView, record: &Record) -> Verdict {
+    Verdict::of(!server.votes && !server.logged.is_empty(), || record.committed().starts_with(&server.logged))
 }
 
 /// `LeaderLogCompleteness`. What a later epoch commits is beyond a leader that does not know yet that it is deposed.

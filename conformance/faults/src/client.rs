@@ -14,8 +14,48 @@ use crate::jute::{Decoder, Encoder};
 /// The longest reply frame that is read, in bytes.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// Everyone may do everything: the only access control list used here.
-const PERM_ALL: i32 = 31;
+/// All that anyone may be allowed.
+pub const PERM_ALL: i32 = 31;
+
+/// One entry of an access control list.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Acl {
+    /// What is allowed, as bits.
+    pub perms: i32,
+    /// How the identity is proved.
+    pub scheme: String,
+    /// To whom.
+    pub id: String,
+}
+
+impl Acl {
+    /// Allows this to everyone.
+    pub fn anyone(perms: i32) -> Self {
+        Self { perms, scheme: "world".to_owned(), id: "anyone".to_owned() }
+    }
+}
+
+/// The watches of a session that comes back, by kind.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Watches {
+    /// The last transaction that the client has seen.
+    pub seen: i64,
+    /// Nodes whose data is watched.
+    pub data: Vec<String>,
+    /// Nodes that did not stand, and are waited for.
+    pub exists: Vec<String>,
+    /// Nodes whose list of children is watched.
+    pub children: Vec<String>,
+}
+
+/// What a watch says when it fires.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// What happened: 1 made, 2 removed, 3 data set, 4 children changed.
+    pub kind: i32,
+    /// Where.
+    pub path: String,
+}
 
 /// A session as the server granted it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,8 +104,32 @@ pub enum Op {
     GetData(String),
     /// Reads a node, and asks to be told of its next change.
     WatchData(String),
+    /// Asks to be told when a node is made, changed or removed, whether it stands or not.
+    WatchExists(String),
     /// Lists the names below a node.
     GetChildren(String),
+    /// Lists the names below a node with its Stat.
+    ListChildren(String),
+    /// The same, and asks to be told of the list's next change.
+    WatchChildren(String),
+    /// Brings the watches of a session to the server that it has come to.
+    SetWatches(Watches),
+    /// Reads a node's access control list.
+    GetAcl(String),
+    /// Replaces a node's access control list, whatever its version.
+    SetAcl {
+        /// Where.
+        path: String,
+        /// With what.
+        acl: Vec<Acl>,
+    },
+    /// Proves an identity.
+    Authenticate {
+        /// How.
+        scheme: String,
+        /// With what.
+        secret: String,
+    },
     /// Brings this server up to date.
     Sync(String),
     /// Keeps the session alive.
@@ -85,48 +149,109 @@ impl Op {
                     Kind::Sequential => 2,
                 };
                 let body = head(1).bytes(path.as_bytes()).bytes(data);
-                body.int(1).int(PERM_ALL).bytes(b"world").bytes(b"anyone").int(flags)
+                write_acl(body, &[Acl::anyone(PERM_ALL)]).int(flags)
             }
             Self::Delete(path) => head(2).bytes(path.as_bytes()).int(-1),
             Self::SetData { path, data } => head(5).bytes(path.as_bytes()).bytes(data).int(-1),
             Self::GetData(path) => head(4).bytes(path.as_bytes()).bool(false),
             Self::WatchData(path) => head(4).bytes(path.as_bytes()).bool(true),
+            Self::WatchExists(path) => head(3).bytes(path.as_bytes()).bool(true),
             Self::GetChildren(path) => head(8).bytes(path.as_bytes()).bool(false),
+            Self::ListChildren(path) => head(12).bytes(path.as_bytes()).bool(false),
+            Self::WatchChildren(path) => head(12).bytes(path.as_bytes()).bool(true),
+            Self::SetWatches(Watches { seen, data, exists, children }) => {
+                [data, exists, children].into_iter().fold(head(101).long(*seen), |body, paths| {
+                    let body = body.int(i32::try_from(paths.len()).unwrap_or(i32::MAX));
+                    paths.iter().fold(body, |body, path| body.bytes(path.as_bytes()))
+                })
+            }
+            Self::GetAcl(path) => head(6).bytes(path.as_bytes()),
+            Self::SetAcl { path, acl } => write_acl(head(7).bytes(path.as_bytes()), acl).int(-1),
+            Self::Authenticate { scheme, secret } => {
+                head(100).int(0).bytes(scheme.as_bytes()).bytes(secret.as_bytes())
+            }
             Self::Sync(path) => head(9).bytes(path.as_bytes()),
-            Self::Ping => Encoder::new().int(PING_XID).int(11),
+            Self::Ping => head(11),
             Self::Close => head(-11),
         }
         .frame()
     }
+
+    /// The request number, where it is the same for all of a kind.
+    fn fixed_xid(&self) -> Option<i32> {
+        match self {
+            Self::Ping => Some(-2),
+            Self::Authenticate { .. } => Some(-4),
+            Self::SetWatches(_) => Some(-8),
+            Self::Create { .. }
+            | Self::Delete(_)
+            | Self::SetData { .. }
+            | Self::GetData(_)
+            | Self::WatchData(_)
+            | Self::WatchExists(_)
+            | Self::GetChildren(_)
+            | Self::ListChildren(_)
+            | Self::WatchChildren(_)
+            | Self::GetAcl(_)
+            | Self::SetAcl { .. }
+            | Self::Sync(_)
+            | Self::Close => None,
+        }
+    }
 }
 
-/// The request number of every ping.
-const PING_XID: i32 = -2;
+/// What stands where a reply has its request's number, if a watch has fired.
+const EVENT_XID: i32 = -1;
 
-/// The part of a node's Stat that is judged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+fn write_acl(body: Encoder, acl: &[Acl]) -> Encoder {
+    let body = body.int(i32::try_from(acl.len()).unwrap_or(i32::MAX));
+    acl.iter().fold(body, |body, Acl { perms, scheme, id }| {
+        body.int(*perms).bytes(scheme.as_bytes()).bytes(id.as_bytes())
+    })
+}
+
+/// A node's Stat.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stat {
+    /// The transaction that made it.
+    pub czxid: i64,
     /// The transaction that changed the data last.
     pub mzxid: i64,
     /// When the node was made, in milliseconds since 1970 by the leader's clock.
     pub ctime: i64,
+    /// When the data was changed last, likewise.
+    pub mtime: i64,
     /// How often the data was set.
     pub version: i32,
+    /// How often the list of children changed.
+    pub cversion: i32,
+    /// How often the access control list was set.
+    pub aversion: i32,
     /// The session that it goes with, or 0.
     pub owner: i64,
+    /// How long its data is, in bytes.
+    pub data_length: i32,
+    /// How many children it has.
+    pub children: i32,
+    /// The transaction that changed the list of children last.
+    pub pzxid: i64,
 }
 
 impl Stat {
     fn decode(read: &mut Decoder<'_>) -> Result<Self> {
-        let _czxid = read.long()?;
-        let mzxid = read.long()?;
-        let ctime = read.long()?;
-        let _mtime = read.long()?;
-        let version = read.int()?;
-        let _cversion = read.int()?;
-        let _aversion = read.int()?;
-        let owner = read.long()?;
-        Ok(Self { mzxid, ctime, version, owner })
+        Ok(Self {
+            czxid: read.long()?,
+            mzxid: read.long()?,
+            ctime: read.long()?,
+            mtime: read.long()?,
+            version: read.int()?,
+            cversion: read.int()?,
+            aversion: read.int()?,
+            owner: read.long()?,
+            data_length: read.int()?,
+            children: read.int()?,
+            pzxid: read.long()?,
+        })
     }
 }
 
@@ -180,6 +305,39 @@ impl Reply {
     /// If the body is no such answer.
     pub fn children(&self) -> Result<Vec<String>> {
         Decoder::new(&self.body).strings()
+    }
+
+    /// The names and the Stat that a list which asks for both answers with.
+    ///
+    /// # Errors
+    /// If the body is no such answer.
+    pub fn children_with_stat(&self) -> Result<(Vec<String>, Stat)> {
+        let mut read = Decoder::new(&self.body);
+        Ok((read.strings()?, Stat::decode(&mut read)?))
+    }
+
+    /// The access control list that a read of it answers with.
+    ///
+    /// # Errors
+    /// If the body is no such answer.
+    pub fn acl(&self) -> Result<Vec<Acl>> {
+        let mut read = Decoder::new(&self.body);
+        let count = read.int()?;
+        let entry = |_| Ok(Acl { perms: read.int()?, scheme: read.string()?, id: read.string()? });
+        (0..count).map(entry).collect()
+    }
+
+    /// What it says of a watch, if it is no reply but that.
+    ///
+    /// # Errors
+    /// If it says it in no proper way.
+    pub fn event(&self) -> Result<Option<Event>> {
+        if self.xid != EVENT_XID {
+            return Ok(None);
+        }
+        let mut read = Decoder::new(&self.body);
+        let (kind, _state, path) = (read.int()?, read.int()?, read.string()?);
+        Ok(Some(Event { kind, path }))
     }
 }
 
@@ -264,7 +422,7 @@ impl Client {
     /// # Errors
     /// If the connection is gone.
     pub fn send(&mut self, op: &Op) -> io::Result<i32> {
-        let xid = if *op == Op::Ping { PING_XID } else { self.next_xid };
+        let xid = op.fixed_xid().unwrap_or(self.next_xid);
         self.next_xid = self.next_xid.checked_add(1).unwrap_or(1);
         self.stream.write_all(&op.encode(xid))?;
         Ok(xid)

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     client::{Client, ConnectError, Kind, Op, Stat},
+    content::Claim,
     ensemble::{Ensemble, TICK_MS},
     ledger::{Ack, Broken, Ledger, Reading, judge_order, longest_gap},
     worker::{Order, SESSION_TIMEOUT_MS, Shared, Worker, ephemeral},
@@ -126,6 +127,36 @@ impl Trial {
             }
         }
         Ok(())
+    }
+
+    /// What must stand of all that the clients have made, while they rest and everything is settled.
+    ///
+    /// # Errors
+    /// If a client has no session, or no ephemeral node.
+    pub fn claims(&self) -> Result<BTreeMap<String, Claim>> {
+        let folders = ["/faults", "/faults/living"].map(|path| (path.to_owned(), Claim::holds("0")));
+        let mut claims = BTreeMap::from(folders);
+        for worker in &self.workers {
+            let state = worker.state();
+            claims.extend(state.ledger.claims());
+            let session = state.session.as_ref().context("a resting client has a session")?;
+            let made = state.ephemeral.context("a resting client has an ephemeral")?;
+            let (owner, czxid, mzxid, version) = (session.id, Some(made), Some(made), Some(0));
+            let claim = Claim { czxid, mzxid, version, owner, ..Claim::holds("") };
+            claims.insert(ephemeral(session.id), claim);
+        }
+        Ok(claims)
+    }
+
+    /// The sessions of the clients.
+    pub fn sessions(&self) -> Vec<i64> {
+        let id = |worker: &Worker| worker.state().session.as_ref().map(|session| session.id);
+        self.workers.iter().filter_map(id).collect()
+    }
+
+    /// How often a session has gone on at another server.
+    pub fn session_moves(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.state().moves).sum()
     }
 
     /// Lets the clients rest, and holds every server against every account.
@@ -271,7 +302,11 @@ pub fn connect(to: SocketAddr, timeout_ms: i32) -> Result<Client> {
     }
 }
 
-fn create(client: &mut Client, path: &str, kind: Kind) -> Result<i64> {
+/// Makes a node that holds `0`, and returns the transaction.
+///
+/// # Errors
+/// If it is refused.
+pub fn create(client: &mut Client, path: &str, kind: Kind) -> Result<i64> {
     let reply = client.call(&Op::Create { path: path.to_owned(), data: b"0".to_vec(), kind })?;
     ensure!(reply.code == 0, "creating {path} failed with {}", reply.code);
     Ok(reply.zxid)

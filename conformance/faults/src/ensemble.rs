@@ -34,10 +34,10 @@ pub enum Servers {
         /// The subcommand and its options; the configuration file follows.
         command: Vec<String>,
     },
-    /// Apache ZooKeeper, from this jar.
+    /// Apache ZooKeeper.
     Java {
-        /// The jar with its class path.
-        jar: PathBuf,
+        /// Its jars, as `java -cp` takes them.
+        classpath: String,
     },
 }
 
@@ -55,6 +55,22 @@ const PORT_BLOCK: u16 = 32;
 
 /// Between two looks at something that is awaited.
 const POLL: Duration = Duration::from_millis(20);
+
+/// What makes Apache ZooKeeper log to its output, whichever logger it finds.
+const LOGGING: [(&str, &str); 2] = [
+    (
+        "log4j.properties",
+        "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+         log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
+         log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p %c{1} %m%n\n",
+    ),
+    (
+        "log4j2.properties",
+        "rootLogger.level=info\nrootLogger.appenderRefs=out\nrootLogger.appenderRef.out.ref=out\n\
+         appender.out.name=out\nappender.out.type=Console\nappender.out.layout.type=PatternLayout\n\
+         appender.out.layout.pattern=%d %-5p %c{1} %m%n\n",
+    ),
+];
 
 /// One server: where it listens, where it writes, and its process while it runs.
 #[derive(Debug)]
@@ -84,6 +100,8 @@ pub enum Role {
     Leader,
     /// It follows.
     Follower,
+    /// It follows without a vote.
+    Observer,
 }
 
 impl Ensemble {
@@ -92,6 +110,15 @@ impl Ensemble {
     /// # Errors
     /// If the folder cannot be written, or no ports are free.
     pub fn new(kind: Servers, count: usize, dir: &Path) -> Result<Self> {
+        Self::with_observers(kind, count, 0, dir)
+    }
+
+    /// The same with observers, whose numbers are behind those of the voters.
+    ///
+    /// # Errors
+    /// As [`Ensemble::new`].
+    pub fn with_observers(kind: Servers, voters: usize, observers: usize, dir: &Path) -> Result<Self> {
+        let count = voters + observers;
         let (claim, first) = claim_ports(3 * count)?;
         let port = |index: usize| -> Result<u16> { Ok(first + u16::try_from(index)?) };
         let mut members = Vec::new();
@@ -99,7 +126,8 @@ impl Ensemble {
         for id in 1..=count {
             let (quorum, election) = (port(count + 2 * id - 1)?, port(count + 2 * id)?);
             between.push((quorum, election));
-            members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}"));
+            let role = if id > voters { ":observer" } else { "" };
+            members.push(format!("server.{id}=127.0.0.1:{quorum}:{election}{role}"));
         }
         let members = members.join("\n");
         let more = match &kind {
@@ -304,6 +332,7 @@ impl Ensemble {
         match mode.trim() {
             "leader" | "standalone" => Some(Role::Leader),
             "follower" => Some(Role::Follower),
+            "observer" => Some(Role::Observer),
             _ => None,
         }
     }
@@ -390,17 +419,15 @@ fn command_line(server: &Server) -> Result<Command> {
             // Another subset of the unsynced bytes at each start.
             command.args(["--seed", &(1000 * server.starts + server.id).to_string()]).arg(config);
         }
-        Servers::Java { jar } => {
-            ensure!(jar.exists(), "{} is not there: install Debian's zookeeper", jar.display());
-            let log4j = server.dir.join("log4j.properties");
-            fs::write(
-                &log4j,
-                "log4j.rootLogger=INFO, out\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
-                 log4j.appender.out.layout=org.apache.log4j.PatternLayout\n\
-                 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p %c{1} %m%n\n",
-            )?;
+        Servers::Java { classpath } => {
+            let first = classpath.split(':').next().unwrap_or_default();
+            let there = Path::new(first.strip_suffix("/*").unwrap_or(first)).exists();
+            ensure!(there, "{first} is not there: install Debian's zookeeper, or name another class path");
+            for (name, text) in LOGGING {
+                fs::write(server.dir.join(name), text)?;
+            }
             command.args(["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-            command.arg(format!("{}:{}", server.dir.display(), jar.display()));
+            command.arg(format!("{}:{classpath}", server.dir.display()));
             command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         }
     }

@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::{Kind, Op, Reply, Stat};
+use crate::{
+    client::{Kind, Op, Reply, Stat},
+    content::Claim,
+};
 
 /// A promise that the ensemble broke, in contrast to a connection that did, or a server that does not start.
 #[derive(Debug)]
@@ -68,10 +71,21 @@ pub struct Reading {
     pub names: BTreeSet<String>,
 }
 
+/// What an acknowledged create has made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Made {
+    /// The number that the node holds.
+    pub number: u64,
+    /// The transaction that made it.
+    pub zxid: i64,
+}
+
 /// The account of one client.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     client: usize,
+    /// The transaction that made the register.
+    made: i64,
     next: u64,
     /// The last set that was acknowledged, with its Stat.
     set_acked: u64,
@@ -81,8 +95,8 @@ pub struct Ledger {
     sets: VecDeque<u64>,
     /// The last transaction acknowledged.
     zxid_acked: i64,
-    /// Sequential nodes that must stand.
-    standing: BTreeMap<String, u64>,
+    /// Sequential nodes that must stand, each with what is known of it.
+    standing: BTreeMap<String, Option<Made>>,
     /// Those whose removal is unknown.
     doubtful: BTreeSet<String>,
     /// How many creates are unknown.
@@ -96,6 +110,7 @@ impl Ledger {
     pub fn new(client: usize, zxid: i64) -> Self {
         Self {
             client,
+            made: zxid,
             next: 0,
             set_acked: 0,
             version_acked: 0,
@@ -218,7 +233,7 @@ impl Ledger {
         }
         self.last_name = Some(name.to_owned());
         self.creates_unknown -= 1;
-        self.standing.insert(name.to_owned(), number);
+        self.standing.insert(name.to_owned(), Some(Made { number, zxid: reply.zxid }));
         Ok(())
     }
 
@@ -275,7 +290,31 @@ impl Ledger {
         self.zxid_acked = self.zxid_acked.max(reading.stat.mzxid);
         self.creates_unknown = 0;
         self.doubtful.clear();
-        self.standing = reading.names.iter().map(|name| (name.clone(), 0)).collect();
+        let known = std::mem::take(&mut self.standing);
+        let made = |name: &String| known.get(name).copied().flatten();
+        self.standing = reading.names.iter().map(|name| (name.clone(), made(name))).collect();
+    }
+
+    /// What must stand of this client's nodes once everything is settled. Of a node whose create was never acknowledged
+    /// no more is known than that it stands.
+    pub fn claims(&self) -> impl Iterator<Item = (String, Claim)> {
+        let register = Claim {
+            czxid: Some(self.made),
+            mzxid: Some(self.mzxid_acked),
+            version: Some(self.version_acked),
+            ..Claim::holds(self.set_acked.to_string())
+        };
+        let node = |(name, made): (&String, &Option<Made>)| {
+            let claim = made.map_or_else(Claim::default, |Made { number, zxid }| Claim {
+                czxid: Some(zxid),
+                mzxid: Some(zxid),
+                version: Some(0),
+                ..Claim::holds(number.to_string())
+            });
+            (format!("{}/{name}", self.folder()), claim)
+        };
+        let own = [(self.register(), register), (self.folder(), Claim::holds("0"))];
+        own.into_iter().chain(self.standing.iter().map(node))
     }
 
     /// Takes out what was acknowledged since the last call.
@@ -336,7 +375,7 @@ mod tests {
         let mut ledger = Ledger::new(1, 10);
         let mut reading = Reading {
             register: 0,
-            stat: Stat { mzxid: 10, ctime: 5, version: 0, owner: 0 },
+            stat: Stat { mzxid: 10, ctime: 5, ..Stat::default() },
             names: BTreeSet::new(),
         };
         for number in 1..=writes {
@@ -379,6 +418,25 @@ mod tests {
         ledger.judge(&reading).expect("they stand");
         let (_, before) = client(997, &[]);
         ledger.judge(&before).expect("they do not");
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_claimed_whole() {
+        let (ledger, reading) = client(1000, &[]);
+        let claims: BTreeMap<String, Claim> = ledger.claims().collect();
+        assert_eq!(claims.len(), 2 + reading.names.len());
+        let register = &claims["/faults/register-1"];
+        assert_eq!(register.data, Some(reading.register.to_string().into_bytes()));
+        assert_eq!(
+            (register.mzxid, register.version),
+            (Some(reading.stat.mzxid), Some(reading.stat.version))
+        );
+        for name in &reading.names {
+            let number: i64 =
+                name.strip_prefix("n-").and_then(|digits| digits.parse().ok()).expect("a number");
+            let node = &claims[&format!("/faults/nodes-1/{name}")];
+            assert_eq!((node.czxid, &node.data), (Some(10 + number), &Some(number.to_string().into_bytes())));
+        }
     }
 
     #[test]

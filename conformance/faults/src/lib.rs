@@ -6,14 +6,17 @@
 
 pub mod client;
 pub mod conductor;
+pub mod content;
 pub mod ensemble;
 pub mod hardships;
 pub mod jute;
 pub mod kills;
 pub mod ledger;
-pub mod moves;
+pub mod migration;
+pub mod museum;
 pub mod power_cuts;
 pub mod recordings;
 pub mod scripts;
 pub mod strace;
+pub mod watching;
 pub mod worker;

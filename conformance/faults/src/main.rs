@@ -11,7 +11,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use faults::{
     ensemble::{Ensemble, Servers},
-    hardships, kills, moves, power_cuts, scripts, strace,
+    hardships, kills,
+    migration::{self, Maker},
+    power_cuts, scripts, strace,
 };
 use serde_json::Value;
 
@@ -78,8 +80,22 @@ enum What {
         #[arg(long)]
         no_sync: bool,
     },
-    /// Move an ensemble of Apache ZooKeeper in place to Zabkeeper and back, server by server.
-    Moves,
+    /// Move an ensemble of Apache ZooKeeper in place to Zabkeeper and back, server by server: one, two, and all three.
+    #[command(after_help = "Examples:\n  \
+        faults migration\n  \
+        faults migration --apache '3.9.5=/opt/apache-zookeeper-3.9.5/lib/*' --rounds 2\n  \
+        faults migration --harms")]
+    Migration {
+        /// What to move from and back to: VERSION=CLASSPATH, as `java -cp` takes it.
+        #[arg(long, default_value = DEBIAN_MAKER)]
+        apache: String,
+        /// How often to go each way; in every second round whoever leads is moved first.
+        #[arg(long, default_value_t = 1)]
+        rounds: usize,
+        /// A test of the test: harm is done to ensembles of ours, and this passes only if each is seen.
+        #[arg(long)]
+        harms: bool,
+    },
     /// Stopped servers, clients that do not read, full disks and pipes, wrong names and clocks, noise: each a case with
     /// its figures.
     Hardships {
@@ -124,7 +140,7 @@ impl Against {
     fn servers(self) -> Result<Servers> {
         Ok(match self {
             Self::Zabkeeper => zabkeeper(Vec::new(), String::new())?,
-            Self::Java => Servers::Java { jar: PathBuf::from("/usr/share/java/zookeeper.jar") },
+            Self::Java => Servers::Java { classpath: DEBIAN.to_owned() },
         })
     }
 }
@@ -132,6 +148,12 @@ impl Against {
 fn zabkeeper(wrapper: Vec<String>, config: String) -> Result<Servers> {
     Ok(Servers::Zabkeeper { binary: sibling("zabkeeper")?, wrapper, config })
 }
+
+/// Apache ZooKeeper from Debian's package.
+const DEBIAN: &str = "/usr/share/java/zookeeper.jar";
+
+/// The same, with its version.
+const DEBIAN_MAKER: &str = "3.8.0=/usr/share/java/zookeeper.jar";
 
 /// A binary of this workspace, which stands beside this one.
 fn sibling(name: &str) -> Result<PathBuf> {
@@ -183,9 +205,18 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
                 power_cuts::run(Ensemble::new(kind, 3, dir)?, plan)
             }
         }
-        What::Moves => {
-            let (java, ours) = (Against::Java.servers()?, Against::Zabkeeper.servers()?);
-            moves::run(Ensemble::new(java.clone(), 3, dir)?, &java, &ours)
+        What::Migration { harms: true, .. } => {
+            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers()? };
+            let ensemble =
+                |number| Ensemble::new(ours.servers.clone(), 3, &dir.join(format!("harm{number}")));
+            migration::run_harms(ensemble, &ours)
+        }
+        What::Migration { apache, rounds, .. } => {
+            let (version, classpath) = apache.split_once('=').context("--apache takes VERSION=CLASSPATH")?;
+            let name = format!("Apache ZooKeeper {version}");
+            let apache = Maker { name, servers: Servers::Java { classpath: classpath.to_owned() } };
+            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers()? };
+            migration::run(Ensemble::new(apache.servers.clone(), 3, dir)?, [apache, ours], rounds)
         }
         What::Hardships { list: true, .. } => Ok(hardships::list()),
         What::Hardships { cases, .. } => hardships::run(&sibling("zabkeeper")?, dir, &cases),

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    client::{Client, ConnectError, Kind, Op, Session},
+    client::{Client, ConnectError, Kind, Op, Reply, Session},
     ledger::{Broken, Ledger, Pending},
 };
 
@@ -27,9 +27,15 @@ const REPLY_PATIENCE: Duration = Duration::from_millis(3_300);
 /// Between two attempts to connect.
 const REDIAL: Duration = Duration::from_millis(5);
 
-/// The codes of a session that is dead, or owned by another connection.
-const SESSION_EXPIRED: i32 = -112;
-const SESSION_MOVED: i32 = -118;
+/// The code of a node that does not stand.
+pub const NO_NODE: i32 = -101;
+/// The code of one that does.
+const NODE_EXISTS: i32 = -110;
+
+/// The code of a session that is dead.
+pub const SESSION_EXPIRED: i32 = -112;
+/// The code of one that is owned by another connection.
+pub const SESSION_MOVED: i32 = -118;
 
 /// What the conductor wants of all workers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,18 +55,32 @@ pub struct Shared {
     changed: Condvar,
     start: Instant,
     acked: AtomicU64,
+    /// How often all were sent home.
+    homes: AtomicU64,
 }
 
 impl Shared {
     /// Workers rest at first.
     pub fn new() -> Arc<Self> {
         let (order, changed) = (Mutex::new(Order::Rest), Condvar::new());
-        Arc::new(Self { order, changed, start: Instant::now(), acked: AtomicU64::new(0) })
+        Arc::new(Self {
+            order,
+            changed,
+            start: Instant::now(),
+            acked: AtomicU64::new(0),
+            homes: AtomicU64::new(0),
+        })
     }
 
     /// Tells every worker.
     pub fn order(&self, order: Order) {
         *lock(&self.order) = order;
+        self.changed.notify_all();
+    }
+
+    /// Has every worker go on at the server that it dialled first, when it has nothing under way.
+    pub fn go_home(&self) {
+        self.homes.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_all();
     }
 
@@ -92,6 +112,10 @@ pub struct State {
     pub ledger: Ledger,
     /// Its session, and the ephemeral node that lives with it.
     pub session: Option<Session>,
+    /// The transaction that made the ephemeral node of this session, once that is known.
+    pub ephemeral: Option<i64>,
+    /// How often a session of this client went on at another server.
+    pub moves: u64,
     /// Sessions that the ensemble has declared dead, each with the longest time in milliseconds that this client had
     /// let it go without contact.
     pub lost: Vec<(i64, u64)>,
@@ -122,6 +146,8 @@ impl Worker {
         let state = Arc::new(Mutex::new(State {
             ledger,
             session: None,
+            ephemeral: None,
+            moves: 0,
             lost: Vec::new(),
             resting: false,
             broken: None,
@@ -131,7 +157,10 @@ impl Worker {
             state: Arc::clone(&state),
             servers,
             next: first,
+            first,
+            homes: 0,
             window,
+            last: None,
             heard: Instant::now(),
             silence: Duration::ZERO,
         };
@@ -165,12 +194,53 @@ pub fn ephemeral(session: i64) -> String {
     format!("/faults/living/{session:016x}")
 }
 
+/// Makes the ephemeral node of this connection's session unless it is `made` already, and returns the transaction that
+/// made it.
+///
+/// # Errors
+/// That a promise is broken, if it was made and is not the same any more; else if the connection is gone.
+pub fn keep_ephemeral(client: &mut Client, path: &str, made: Option<i64>) -> Result<i64> {
+    let owner = client.session().id;
+    if made.is_none() {
+        let op = Op::Create { path: path.to_owned(), data: Vec::new(), kind: Kind::Ephemeral };
+        let reply = client.call(&op)?;
+        if reply.code == 0 {
+            return Ok(reply.zxid);
+        }
+        // It may stand already, from before a break of the connection.
+        ensure!(reply.code == NODE_EXISTS, "no ephemeral: code {}", reply.code);
+    }
+    let reply = client.call(&Op::GetData(path.to_owned()))?;
+    judge_ephemeral(&reply, path, owner, made)
+}
+
+/// The transaction that made the ephemeral node of a session that lives, of a read that must show it.
+///
+/// # Errors
+/// That a promise is broken, if it is gone or another one than was made; else if it could not be read.
+pub fn judge_ephemeral(reply: &Reply, path: &str, owner: i64, made: Option<i64>) -> Result<i64> {
+    if reply.code == NO_NODE {
+        bail!(Broken(format!("{path} is gone, and its session lives")));
+    }
+    ensure!(reply.code == 0, "the ephemeral cannot be read: code {}", reply.code);
+    let stat = reply.data()?.1;
+    if stat.owner != owner || made.is_some_and(|made| made != stat.czxid) {
+        bail!(Broken(format!("{path} is another node than the one made at {made:x?}: {stat:x?}")));
+    }
+    Ok(stat.czxid)
+}
+
 struct Run {
     shared: Arc<Shared>,
     state: Arc<Mutex<State>>,
     servers: Vec<SocketAddr>,
     next: usize,
+    /// The server dialled first, and how often this worker was sent there.
+    first: usize,
+    homes: u64,
     window: usize,
+    /// Where the session was last.
+    last: Option<SocketAddr>,
     /// When the last word of the session's server came.
     heard: Instant,
     /// The longest time without contact in the life of this session.
@@ -197,7 +267,7 @@ impl Run {
         self.next += 1;
         let (session, zxid) = {
             let state = lock(&self.state);
-            (state.session.clone(), state.ledger.last_zxid())
+            (state.session.clone(), state.ledger.last_zxid().max(state.ephemeral.unwrap_or(0)))
         };
         let answer = Client::connect(server, session.as_ref(), SESSION_TIMEOUT_MS, zxid, REPLY_PATIENCE);
         match (answer, session) {
@@ -207,14 +277,17 @@ impl Run {
                 } else {
                     (self.heard, self.silence) = (Instant::now(), Duration::ZERO);
                 }
-                lock(&self.state).session = Some(client.session().clone());
+                let mut state = lock(&self.state);
+                state.session = Some(client.session().clone());
+                state.moves += u64::from(self.last.replace(server).is_some_and(|last| last != server));
+                drop(state);
                 Some(client)
             }
             (Err(ConnectError::Expired), Some(old)) => {
                 self.hear();
                 let silence = u64::try_from(self.silence.as_millis()).unwrap_or(u64::MAX);
                 let mut state = lock(&self.state);
-                state.session = None;
+                (state.session, state.ephemeral, self.last) = (None, None, None);
                 state.lost.push((old.id, silence));
                 None
             }
@@ -230,13 +303,16 @@ impl Run {
 
     /// Writes until the connection is gone, a promise is broken, or the order is to stop.
     fn talk(&mut self, mut client: Client) -> Result<()> {
+        let made = lock(&self.state).ephemeral;
         let path = ephemeral(client.session().id);
-        let made = client.call(&Op::Create { path, data: Vec::new(), kind: Kind::Ephemeral })?;
-        // The node may stand already, from before a break of the connection.
-        ensure!(made.code == 0 || made.code == -110, "no ephemeral: code {}", made.code);
+        let made = keep_ephemeral(&mut client, &path, made)?;
+        lock(&self.state).ephemeral = Some(made);
         let mut under_way = VecDeque::new();
         loop {
             self.hear();
+            if under_way.is_empty() {
+                self.leave_for_home()?;
+            }
             match self.shared.current() {
                 Order::Stop => {
                     if under_way.is_empty() {
@@ -261,6 +337,16 @@ impl Run {
             }
             self.receive(&mut client, &mut under_way)?;
         }
+    }
+
+    /// Ends the connection if this worker is sent home.
+    fn leave_for_home(&mut self) -> Result<()> {
+        let homes = self.shared.homes.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.homes, homes) != homes {
+            self.next = self.first;
+            bail!("sent home");
+        }
+        Ok(())
     }
 
     /// Whether the order is to write; then this worker does not count as resting any more.

@@ -136,7 +136,11 @@ impl Source {
                     }
                     Record::Input(input) => match *input {
                         Input::Reloaded(recovered) => pool.extend(recovered.tail),
-                        Input::Packet { packet: Packet::Zab(Message::Proposal { zxid, txn }), .. } => {
+                        Input::Packet {
+                            packet:
+                                Packet::Zab(Message::Proposal { zxid, txn } | Message::Inform { zxid, txn }),
+                            ..
+                        } => {
                             pool.insert(zxid, txn);
                         }
                         _ => {}

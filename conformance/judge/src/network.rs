@@ -222,6 +222,7 @@ pub(crate) fn tell(packet: &Packet<Tree>) -> String {
     match packet {
         Packet::Zab(Message::Proposal { zxid, .. }) => format!("PROPOSAL {zxid}"),
         Packet::Zab(Message::Commit { zxid }) => format!("COMMIT {zxid}"),
+        Packet::Zab(Message::Inform { zxid, .. }) => format!("INFORM {zxid}"),
         Packet::Zab(Message::Ack { zxid }) => format!("ACK {zxid}"),
         Packet::Zab(message) => format!("{message:?}"),
         Packet::Request(request) => format!("REQUEST {} of session {}", request.xid, request.session),

@@ -112,11 +112,12 @@ impl Disk {
     }
 
     /// The server, down, as the rules see it.
-    pub(crate) fn view(&self, id: ServerId, cut: Cut) -> ServerView {
+    pub(crate) fn view(&self, id: ServerId, votes: bool, cut: Cut) -> ServerView {
         let down = |durable: Epoch| Stored { memory: durable, durable };
         let durable = cut.entries(&self.durable);
         ServerView {
             id,
+            votes,
             part: Part::Down,
             serving: false,
             accepted: down(self.accepted),
@@ -298,11 +299,11 @@ impl Replica {
     /// As the rules about one server's words and steps see it: without state and window.
     pub(crate) fn light_view(&self, cut: Cut) -> ServerView {
         let zab = self.peer.zab();
-        let mut view = self.disk.view(self.id, cut);
+        let mut view = self.disk.view(self.id, !zab.is_observer(), cut);
         view.part = part(zab);
         view.serving = zab.is_serving();
         view.accepted.memory = match zab.role() {
-            Some((Role::Following(_), epoch)) => epoch.max(zab.accepted()),
+            Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(zab.accepted()),
             Some((Role::Leading, _)) | None => zab.accepted(),
         };
         view.current.memory = zab.current();
@@ -342,7 +343,7 @@ fn part(zab: &Zab<Txn>) -> Part {
     match zab.role() {
         None => Part::Looking,
         Some((Role::Leading, _)) => Part::Leading(phase),
-        Some((Role::Following(leader), _)) => Part::Following(leader, phase),
+        Some((Role::Following(leader) | Role::Observing(leader), _)) => Part::Following(leader, phase),
     }
 }
 

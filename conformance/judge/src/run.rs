@@ -18,7 +18,7 @@ use crate::{
     clients::{Clients, closes},
     load::{self, Front, Source},
     network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
-    replica::{Disk, Replica, through},
+    replica::{Disk, Replica, entry, through},
     report::Report,
     rules::{Moment, Order},
     sink::Effect,
@@ -312,7 +312,7 @@ impl Run {
             let id = self.servers[at].id;
             let mut kept = replica.disk.clone();
             kept.durable.clone_from(&kept.logged);
-            let view = kept.view(id, crate::window::Cut(Zxid::ZERO));
+            let view = kept.view(id, boot.config.zab.quorum.is_voter(id), crate::window::Cut(Zxid::ZERO));
             let at_us = self.servers[at].source.at_us;
             self.order.judge_change(&before, &view, &kept, &mut self.report, at_us);
         }
@@ -494,14 +494,21 @@ impl Run {
     /// What a server said whose recording has lost its end is taken on its word.
     fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
         let Some(receiver) = &self.servers[at].replica else { return };
+        let mut history = receiver.disk.logged.clone();
         let message = match got {
             Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
+                Some(*zxid)
+            }
+            Got::Packet(Packet::Zab(Message::Inform { zxid, txn })) => {
+                if history.last().is_none_or(|last| last.zxid < *zxid) {
+                    history.push(entry(*zxid, txn));
+                }
                 Some(*zxid)
             }
             Got::Packet(Packet::Zab(Message::UpToDate)) => None,
             _ => return,
         };
-        let (history, last) = (receiver.disk.logged.clone(), receiver.tree.last_processed());
+        let last = receiver.tree.last_processed();
         match message {
             Some(zxid) => self.order.commit(from, through(&history, zxid), &mut self.report),
             None => {

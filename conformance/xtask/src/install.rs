@@ -96,6 +96,13 @@ pub(crate) fn apaches() -> Result<[String; 2]> {
     Ok([format!("{version}={classpath}"), format!("{APACHE}={newest}/*")])
 }
 
+/// The newest Apache ZooKeeper that is judged: `VERSION=CLASSPATH`.
+pub(crate) fn newest() -> Result<String> {
+    debian(&[("default-jre-headless", "/usr/bin/java")])?;
+    let jars = newest_apache()?;
+    Ok(format!("{APACHE}={}/*", jars.to_str().context("the cache folder has no plain name")?))
+}
+
 /// The folder with the jars of Apache ZooKeeper and what they need.
 fn newest_apache() -> Result<PathBuf> {
     let home = Path::new(CACHE).join(format!("zookeeper-{APACHE}"));

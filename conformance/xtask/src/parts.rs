@@ -45,6 +45,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         }),
         part("quick", "every model within its quick budget", check_quick),
         part("oracles", "what one model comes to, the next one allows", check_joins),
+        part("simulate", "whole ensembles through faults and back, a few hundred seeds", || simulate(300)),
     ];
     if full {
         parts.extend(full_parts());
@@ -56,6 +57,11 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
+            part(
+                "migration",
+                "Apache ZooKeeper moved in place to Zabkeeper and back, one server, two, three",
+                || migration(&install::newest()?, 1),
+            ),
         ]);
     }
     parts
@@ -85,11 +91,16 @@ fn full_parts() -> Vec<Part> {
             "stopped servers, deaf clients, full disks and pipes, wrong names and clocks, noise",
             hardships,
         ),
-        part("moves", "Apache ZooKeeper moved in place to Zabkeeper and back, server by server", || {
-            install::debian(ZOOKEEPER)?;
-            let told = faults(&["moves"], Duration::from_mins(20))?;
-            Ok(format!("{} moves under {} writes; nothing acknowledged lost", told["moves"], told["writes"]))
-        }),
+        part(
+            "migration",
+            "two versions of Apache ZooKeeper moved in place to Zabkeeper and back, in any order",
+            || {
+                let [debians, newest] = install::apaches()?;
+                let told = [migration(&newest, 4)?, migration(&debians, 2)?];
+                let harms = faults(&["migration", "--harms"], Duration::from_mins(10))?;
+                Ok(format!("{}; {}; {} harms seen", told[0], told[1], harms["harms"]))
+            },
+        ),
         part("mixed", "ensembles of both, in each mix, with equal trees throughout", || {
             let told = differential("mixed.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
             Ok(format!("{} ensembles, {} nodes equal on all", told["ensembles"], told["nodes"]))
@@ -167,6 +178,17 @@ fn check_joins() -> Result<String> {
     Ok(format!("outcomes: {}; each is allowed", texts.join(", ")))
 }
 
+/// Plays seeds of whole ensembles.
+fn simulate(seeds: u64) -> Result<String> {
+    let count = seeds.to_string();
+    let call = zabcheck(&["simulate", "--json", "--seeds", &count])?.within(Duration::from_mins(8));
+    let told: Value = serde_json::from_str(&call.output()?)?;
+    Ok(format!(
+        "{} seeds, {} steps of servers; every ensemble heals",
+        told["seeds"], told["met"]["server_steps"]
+    ))
+}
+
 /// Runs these mutants, or all.
 fn check_mutants(ids: &[String]) -> Result<String> {
     let patience = if ids.is_empty() { Duration::from_hours(1) } else { Duration::from_mins(12) };
@@ -205,6 +227,26 @@ fn kills(against: &str, leader: usize, all: usize) -> Result<String> {
         worst.unwrap_or_default(),
         told["repeated"],
         recordings(&told)
+    ))
+}
+
+/// Moves this Apache ZooKeeper to ours and back; says what it was like.
+fn migration(apache: &str, rounds: usize) -> Result<String> {
+    let arguments = ["migration", "--apache", apache, "--rounds", &rounds.to_string()];
+    let told = faults(&arguments, Duration::from_mins(10) * u32::try_from(rounds)?)?;
+    Ok(format!(
+        "{}: {} moves under {} writes; {} sessions moved {} times, {} ephemerals, {} watches fired, {} while their \
+         clients were away; longest gap {} ms, with the leader {} ms",
+        told["from"].as_str().unwrap_or("?"),
+        told["moves"],
+        told["writes"],
+        told["sessions"],
+        told["session_moves"],
+        told["ephemerals"],
+        told["watches_fired"],
+        told["watches_fired_on_return"],
+        told["gap_of_followers_ms"],
+        told["gap_of_leaders_ms"]
     ))
 }
 

@@ -88,11 +88,11 @@ impl Encoder {
         self.step(at_us, |before| &mut before.turn);
     }
 
-    /// The actor is told something; `following` if what a client writes only goes on to the leader.
+    /// The actor is told something; `learning` if what a client writes only goes on to the leader.
     #[inline]
-    pub fn input(&mut self, input: &Input<Tree>, following: bool) -> Writes {
+    pub fn input(&mut self, input: &Input<Tree>, learning: bool) -> Writes {
         match input {
-            Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } if following => {
+            Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } if learning => {
                 self.buffer.push(kind::WRITE);
                 self.step(client.0, |before| &mut before.client);
                 // As postcard has a signed number.
@@ -139,7 +139,11 @@ impl Encoder {
             Packet::Zab(Message::Ack { zxid }) => {
                 self.brief(kind::ACK, from, *zxid, |before| &mut before.ack);
             }
-            Packet::Zab(Message::FollowerInfo { extended, .. } | Message::LeaderInfo { extended, .. }) => {
+            Packet::Zab(
+                Message::FollowerInfo { extended, .. }
+                | Message::ObserverInfo { extended, .. }
+                | Message::LeaderInfo { extended, .. },
+            ) => {
                 self.recording.retain(|server| *server != from);
                 if *extended {
                     self.recording.push(from);

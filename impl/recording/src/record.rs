@@ -105,7 +105,7 @@ pub enum Record {
     Input(Box<Input<Tree>>),
     /// The actor is told of this packet.
     Brief(ServerId, Brief),
-    /// A connection of a server that follows asks for a write. What it writes is in the leader's recording.
+    /// A connection of a learner asks for a write. What it writes is in the leader's recording.
     Write {
         /// The connection.
         client: ClientId,

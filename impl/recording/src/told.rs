@@ -107,6 +107,7 @@ impl Told {
     pub fn send_message(&mut self, to: ServerId, message: &Message<Txn>) {
         let (kind, value) = match message {
             Message::FollowerInfo { accepted, .. } => (7, u64::from(accepted.0)),
+            Message::ObserverInfo { accepted, .. } => (28, u64::from(accepted.0)),
             Message::LeaderInfo { epoch, .. } => (8, u64::from(epoch.0)),
             Message::AckEpoch { current, last, floor } => {
                 (9, last.0 ^ floor.0.rotate_left(7) ^ current.map_or(0, |epoch| u64::from(epoch.0) << 8))
@@ -115,6 +116,7 @@ impl Told {
             Message::Trunc { last } => (11, last.0),
             Message::Proposal { zxid, .. } => (12, zxid.0),
             Message::Commit { zxid } => (13, zxid.0),
+            Message::Inform { zxid, .. } => (29, zxid.0),
             Message::NewLeader { epoch } => (14, u64::from(epoch.0)),
             Message::Ack { zxid } => (15, zxid.0),
             Message::UpToDate => (16, 0),
@@ -163,6 +165,7 @@ impl Told {
             None => 0,
             Some(Role::Leading) => 1,
             Some(Role::Following(leader)) => 2 + leader.0,
+            Some(Role::Observing(leader)) => 1 << 32 | leader.0,
         };
         self.pair(23, role, u64::from(epoch.0) ^ u64::from(serving) << 40);
     }

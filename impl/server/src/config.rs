@@ -9,6 +9,7 @@ mod problem;
 mod properties;
 mod reader;
 mod suggest;
+mod voters;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ use std::{
     sync::Arc,
 };
 
+use protocol::Quorum;
 use spec::ServerId;
 
 pub use address::ServerAddress;
@@ -56,6 +58,8 @@ pub struct Config {
     pub me: ServerId,
     /// The ensemble; empty if this server is alone.
     pub servers: BTreeMap<ServerId, ServerAddress>,
+    /// Which of them decide; this server itself if it is alone.
+    pub quorum: Quorum,
     /// Whether ports between servers listen on every address, and not only on the one of the server list.
     pub quorum_listen_on_all_ips: bool,
     /// How long a dial between servers may take.
@@ -159,7 +163,8 @@ impl Config {
             let host =
                 if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
             let (quorum, election) = (server.quorum_port, server.election_port);
-            let _ = write!(text, "server.{id}={host}:{quorum}:{election}:participant");
+            let role = if server.observer { "observer" } else { "participant" };
+            let _ = write!(text, "server.{id}={host}:{quorum}:{election}:{role}");
             if let Some((host, port)) = &server.client {
                 let host = host.as_deref().unwrap_or("0.0.0.0");
                 let _ = write!(text, ";{}", join(host, *port));
@@ -179,7 +184,12 @@ impl Config {
         let (init_limit, sync_limit) = limits(reader, !servers.is_empty());
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
         reader.unsupported_choice("electionAlg", &["3"], "3 is the only election algorithm there is");
-        reader.unsupported_choice("peerType", &["participant"], "observers are not offered yet");
+        voters::check_peer_type(reader, me.and_then(|me| servers.get(&me)));
+        let quorum = me.and_then(|me| voters::quorum(reader, &servers, me));
+        if !reader.flag("syncEnabled", true) {
+            reader
+                .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
+        }
         reader.flag("admin.enableServer", true);
         let config = Self {
             data_log_dir: reader.text("dataLogDir").map(PathBuf::from).or_else(|| data_dir.clone())?,
@@ -198,6 +208,7 @@ impl Config {
             session_timeout_max_ms,
             me: me?,
             servers,
+            quorum: quorum?,
             quorum_listen_on_all_ips: reader.flag("quorumListenOnAllIPs", false),
             connect_timeout_ms: reader.number("cnxTimeout", 5000, 1, 600_000),
             purge_retain: retain(reader),
@@ -236,6 +247,7 @@ fn servers(reader: &mut Reader) -> BTreeMap<ServerId, ServerAddress> {
         }
     }
     let standalone = reader.flag("standaloneEnabled", true);
+    voters::check_roles(reader, &servers, standalone);
     if servers.len() == 1 && standalone {
         reader.warn_at(
             "server.",

@@ -81,8 +81,6 @@ pub(crate) struct Shell {
     pub(crate) snapshots: Snapshots,
     pub(crate) stats: Stats,
     pub(crate) recorder: Option<Recorder>,
-    /// Over all that is recorded, and what came of it.
-    pub(crate) told: Told,
     pub(crate) seldom: SeldomLines,
     pub(crate) part: Part,
     /// Why the server must end, once it must.
@@ -142,7 +140,6 @@ impl Shell {
             snapshots,
             stats: Stats::new(),
             recorder: Recorder::start(&config),
-            told: Told::default(),
             seldom: SeldomLines::default(),
             part: Part::default(),
             exit: None,
@@ -189,6 +186,7 @@ impl Shell {
             _ if self.config.standalone() => Mode::Standalone,
             Some(Role::Leading) => Mode::Leader,
             Some(Role::Following(_)) => Mode::Follower,
+            Some(Role::Observing(_)) => Mode::Observer,
             None => Mode::NotServing,
         }
     }
@@ -281,9 +279,11 @@ impl Core {
     pub(crate) fn step_unrecorded(&mut self, input: Input<Tree>) {
         self.shell.touch();
         self.shell.linger.step();
-        let told = self.shell.told;
+        let told = self.shell.recorder.as_ref().map(|recorder| recorder.told);
         self.peer.step(&mut self.tree, input, &mut self.shell);
-        self.shell.told = told;
+        if let (Some(recorder), Some(told)) = (&mut self.shell.recorder, told) {
+            recorder.told = told;
+        }
         self.settle();
     }
 
@@ -331,11 +331,10 @@ impl Core {
 
     /// Marks the turn in the recording.
     fn end_recorded_turn(&mut self, now: Instant) {
-        let told = self.shell.told;
         if let Some(recorder) = &mut self.shell.recorder {
-            recorder.end_turn(now, told, &self.tree);
+            recorder.end_turn(now, &self.tree);
             if recorder.is_file_full() {
-                recorder.checkpoint(now, &self.config, &self.peer, &self.tree, told);
+                recorder.checkpoint(now, &self.config, &self.peer, &self.tree);
             }
         }
     }
@@ -394,15 +393,18 @@ impl Core {
             zxid: self.last_zxid(),
             outstanding: number(self.peer.outstanding_requests()),
             clients: shell.clients.views(),
+            // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
+            // makers are to show the same.
             tree: TreeView {
-                nodes: number(self.tree.node_count()),
-                data_bytes: self.tree.data_bytes(),
+                nodes: number(self.tree.node_count()) + 1,
+                data_bytes: self.tree.data_bytes() + 1,
                 ephemerals: number(self.tree.ephemeral_count()),
                 watches: number(self.peer.watches().len()),
                 sessions: number(spec::Machine::sessions(&self.tree).len()),
             },
-            quorum_size: shell.config.servers.len().max(1),
-            learners: (mode == Mode::Leader).then(|| shell.links.learners()),
+            quorum_size: shell.config.quorum.voters().count(),
+            learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
+            observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
             log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
         };
         crate::words::answer(word, &shell.config.words, &view)
@@ -413,7 +415,7 @@ impl Core {
         let processed = spec::Machine::last_processed(&self.tree);
         match self.shell.mode() {
             Mode::Leader => processed.max(self.shell.part.epoch.start()),
-            Mode::NotServing | Mode::Standalone | Mode::Follower => processed,
+            Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
         }
     }
 
@@ -432,12 +434,19 @@ impl Shell {
         }
     }
 
+    /// Takes an effect into the digest that is recorded, if anything is.
+    #[inline]
+    pub(crate) fn tell(&mut self, effect: impl FnOnce(&mut Told)) {
+        if let Some(recorder) = &mut self.recorder {
+            effect(&mut recorder.told);
+        }
+    }
+
     /// Records what the peer is about to be told.
     fn record(&mut self, input: &Input<Tree>) {
-        self.told.input();
         if let Some(recorder) = &mut self.recorder {
-            let following = self.part.serving && matches!(self.part.role, Some(Role::Following(_)));
-            recorder.input(input, following);
+            let learning = self.part.serving && self.part.role.is_some_and(|role| role.leader().is_some());
+            recorder.input(input, learning);
         }
     }
 

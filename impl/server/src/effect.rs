@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use protocol::{
-    Exit, Message, Note, Notification, Role, Ticket, Timer,
+    Exit, Message, Note, Notification, Role, Ticket, Timer, Violation,
     io::SyncKind,
     peer::{Answer, Effects, Packet},
 };
@@ -19,22 +19,22 @@ use crate::{
 
 impl Effects<Tree> for Shell {
     fn send(&mut self, to: ServerId, packet: &Packet<Tree>) {
-        self.told.send(to, packet);
+        self.tell(|told| told.send(to, packet));
         self.links.send(to, packet, &mut self.stats);
     }
 
     fn send_message(&mut self, to: ServerId, message: &Message<Txn>) {
-        self.told.send_message(to, message);
+        self.tell(|told| told.send_message(to, message));
         self.links.send_message(to, message, &mut self.stats);
     }
 
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut Tree) {
-        self.told.stream(to, None, last);
+        self.tell(|told| told.stream(to, None, last));
         self.begin_send(to, last, machine);
     }
 
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
-        self.told.stream(to, Some(after), through);
+        self.tell(|told| told.stream(to, Some(after), through));
         if let Some(stream) = self.links.begin_stream(to) {
             let pieces = self.store.stream_log(after, through);
             self.pump_log(stream, pieces);
@@ -42,88 +42,89 @@ impl Effects<Tree> for Shell {
     }
 
     fn connect(&mut self, to: ServerId) {
-        self.told.link(0, to);
+        self.tell(|told| told.link(0, to));
         self.links.connect(to, &self.config, &self.me);
     }
 
     fn disconnect(&mut self, peer: ServerId) {
-        self.told.link(1, peer);
+        self.tell(|told| told.link(1, peer));
         self.links.close(peer);
     }
 
     fn refuse(&mut self, from: ServerId) {
-        self.told.link(2, from);
+        self.tell(|told| told.link(2, from));
         self.links.refuse(from);
     }
 
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &Txn) {
-        self.told.append(ticket, zxid);
+        self.tell(|told| told.append(ticket, zxid));
         let bytes = self.store.append(ticket, zxid, txn);
         self.snapshots.logged(bytes);
         self.stats.proposal(bytes);
     }
 
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
-        self.told.disk(0, ticket, last.0);
+        self.tell(|told| told.disk(0, ticket, last.0));
         self.snapshots.cancel();
         self.store.truncate(ticket, last);
     }
 
     fn sync_log(&mut self, ticket: Ticket) {
-        self.told.disk(1, ticket, 0);
+        self.tell(|told| told.disk(1, ticket, 0));
         self.store.sync(ticket);
     }
 
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.told.disk(2, ticket, u64::from(epoch.0));
+        self.tell(|told| told.disk(2, ticket, u64::from(epoch.0)));
         self.store.save_accepted(ticket, epoch);
     }
 
     fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.told.disk(3, ticket, u64::from(epoch.0));
+        self.tell(|told| told.disk(3, ticket, u64::from(epoch.0)));
         self.store.save_current(ticket, epoch);
     }
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut Tree) {
-        self.told.disk(4, ticket, label.0);
+        self.tell(|told| told.disk(4, ticket, label.0));
         self.begin_save(Some(ticket), label, machine);
     }
 
     fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
-        self.told.disk(5, ticket, zxid.0);
+        self.tell(|told| told.disk(5, ticket, zxid.0));
         self.store.locate(ticket, zxid);
     }
 
     fn reload(&mut self) {
-        self.told.disk(6, Ticket(0), 0);
+        self.tell(|told| told.disk(6, Ticket(0), 0));
         self.snapshots.cancel();
         self.store.reload();
     }
 
     fn notify_server(&mut self, to: ServerId, notification: &Notification) {
-        self.told.notify_server(to, notification);
+        self.tell(|told| told.notify_server(to, notification));
         self.mesh.post(to, notification, &self.config, &self.me);
     }
 
     fn set_timer(&mut self, timer: Timer) {
-        self.told.timer(true, timer);
+        self.tell(|told| told.timer(true, timer));
         if self.timers.set(timer, Instant::now()) {
             self.wakes.timer.notify_one();
         }
     }
 
     fn cancel_timer(&mut self, timer: Timer) {
-        self.told.timer(false, timer);
+        self.tell(|told| told.timer(false, timer));
         self.timers.cancel(timer);
     }
 
     fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool) {
-        self.told.role(role, epoch, serving);
+        self.tell(|told| told.role(role, epoch, serving));
         if serving {
             self.links.reset_backoff();
             match role {
                 Some(Role::Leading) => info!(%epoch, "leading"),
                 Some(Role::Following(leader)) => info!(%epoch, peer = %leader, "following"),
+                Some(Role::Observing(leader)) => info!(%epoch, peer = %leader, "observing"),
                 None => {}
             }
         } else if self.part.serving {
@@ -133,7 +134,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.told.client(0, client, session);
+        self.tell(|told| told.client(0, client, session));
         let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
@@ -143,7 +144,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn refuse_client(&mut self, client: ClientId) {
-        self.told.client(1, client, SessionId(0));
+        self.tell(|told| told.client(1, client, SessionId(0)));
         let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse::refusal(read_only).encode(out);
@@ -153,7 +154,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, Tree>) {
-        self.told.reply(client, xid, zxid, &answer);
+        self.tell(|told| told.reply(client, xid, zxid, &answer));
         if let Some(out) = self.clients.buffer(client) {
             put_reply(xid, zxid, &answer, out);
         }
@@ -161,19 +162,19 @@ impl Effects<Tree> for Shell {
     }
 
     fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &Event) {
-        self.told.event(client, zxid);
+        self.tell(|told| told.event(client, zxid));
         if let Some(out) = self.clients.buffer(client) {
             put_event(zxid, event, out);
         }
     }
 
     fn close_client(&mut self, client: ClientId) {
-        self.told.client(2, client, SessionId(0));
+        self.tell(|told| told.client(2, client, SessionId(0)));
         self.clients.close(client);
     }
 
     fn note(&mut self, note: Note) {
-        self.told.note(note);
+        self.tell(|told| told.note(note));
         self.count(note);
         tell(note);
     }
@@ -221,6 +222,9 @@ impl Shell {
 /// The one place where notes are logged.
 fn tell(note: Note) {
     match note {
+        Note::Dropped { peer, violation: Violation::NotItsPart } => {
+            warn!(%peer, "a learner was turned away: the two servers' lists differ in whether it is an observer");
+        }
         Note::Dropped { peer, violation } => {
             warn!(%peer, ?violation, "a link was dropped: the other end broke the protocol");
         }

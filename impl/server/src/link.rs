@@ -16,7 +16,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::{
-    Message, Timer,
+    Message, Quorum, Timer,
     peer::{Input, Packet},
 };
 use spec::{ServerId, Zxid};
@@ -38,6 +38,7 @@ use crate::{
     out::{self, Sent},
     recorder::link_mark,
     stats::Stats,
+    words::Learners,
 };
 pub(crate) use read::accept;
 
@@ -122,6 +123,9 @@ pub(crate) enum Room {
     Gone,
 }
 
+/// A packet that goes to many, at its place in the order.
+type Encoded = Option<(Zxid, BytesMut)>;
+
 /// The links of this server.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
@@ -132,8 +136,10 @@ pub(crate) struct Links {
     me: Option<ServerId>,
     /// The ensemble as text, as NEWLEADER carries it.
     config_text: Rc<Vec<u8>>,
-    /// The last proposal that was encoded: it goes to each follower.
-    proposal: Option<(Zxid, BytesMut)>,
+    /// The last PROPOSAL that was encoded: it goes to each follower.
+    proposal: Encoded,
+    /// The last INFORM that was encoded: it goes to each observer.
+    inform: Encoded,
 }
 
 impl Links {
@@ -157,11 +163,11 @@ impl Links {
         stats.packets_between_servers += u64::from(queued);
     }
 
-    /// Puts a packet of the order of proposals on the link, if it is up. A proposal is encoded once for all.
+    /// Puts a packet of the order of proposals on the link, if it is up. What goes to many is encoded once for all.
     pub(crate) fn send_message(&mut self, to: ServerId, message: &Message<Txn>, stats: &mut Stats) {
         let sender = self.sender();
-        let queued = if let Message::Proposal { zxid, .. } = message {
-            let bytes = match self.proposal.take() {
+        let encoded = |links: &mut Self, zxid: &Zxid, kept: fn(&mut Self) -> &mut Encoded| {
+            let bytes = match kept(links).take() {
                 Some((encoded, bytes)) if encoded == *zxid => bytes,
                 _ => {
                     let mut bytes = BytesMut::new();
@@ -169,9 +175,14 @@ impl Links {
                     bytes
                 }
             };
-            let queued = self.queue(to, |out| out.put(&bytes));
-            self.proposal = Some((*zxid, bytes));
+            let queued = links.queue(to, |out| out.put(&bytes));
+            *kept(links) = Some((*zxid, bytes));
             queued
+        };
+        let queued = if let Message::Proposal { zxid, .. } = message {
+            encoded(self, zxid, |links| &mut links.proposal)
+        } else if let Message::Inform { zxid, .. } = message {
+            encoded(self, zxid, |links| &mut links.inform)
         } else {
             self.queue(to, |out| put_message(message, sender.borrow(), out))
         };
@@ -287,11 +298,16 @@ impl Links {
         !self.dirty.is_empty()
     }
 
-    /// Links that learners have dialled, and how many of them are up to date.
-    pub(crate) fn learners(&self) -> (usize, usize) {
-        let learners = self.table.values().filter(|link| link.accepted && link.writer.is_some());
-        let synced = learners.clone().filter(|link| link.synced).count();
-        (learners.count(), synced)
+    /// Links that learners have dialled.
+    pub(crate) fn learners(&self, quorum: &Quorum) -> Learners {
+        let learners = self.table.iter().filter(|(_, link)| link.accepted && link.writer.is_some());
+        let synced = learners.clone().filter(|(_, link)| link.synced).map(|(id, _)| *id);
+        let (followers, observers): (Vec<_>, Vec<_>) = synced.partition(|id| quorum.is_voter(*id));
+        Learners {
+            links: learners.count(),
+            synced_followers: followers.len(),
+            synced_observers: observers.len(),
+        }
     }
 
     /// Takes a place behind everything that is queued for this server.

@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A coordination service that speaks ZooKeeper's protocols and keeps its files.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "zabkeeper", version, propagate_version = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +40,14 @@ enum Command {
         /// Stop when standard input ends: for a parent process whose servers must not outlive it.
         #[arg(long, hide = true)]
         while_stdin_is_open: bool,
+    },
+    /// Says what a zoo.cfg means here, key by key where that is not what ZooKeeper does; starts nothing.
+    #[command(after_help = "Examples:\n  \
+        zabkeeper check /etc/zookeeper/conf/zoo.cfg\n\n\
+        Ends with 0 if `serve` would take the file, and with 2 if it would not. A server may run meanwhile.")]
+    Check {
+        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
+        config: PathBuf,
     },
     /// Runs a whole ensemble on this machine, for trying things out.
     #[command(after_help = "Examples:\n  \
@@ -64,6 +72,7 @@ enum Command {
 fn main() {
     let code = match Arguments::parse().command {
         Command::Serve { config, while_stdin_is_open } => serve(&config, while_stdin_is_open),
+        Command::Check { config } => check(&config),
         Command::Ensemble { servers, dir, base_port } => {
             run_ensemble(&ensemble::Options { servers, dir, base_port })
         }
@@ -110,6 +119,33 @@ fn serve(path: &Path, while_stdin_is_open: bool) -> ExitCode {
     tracing::info!(code = code as u8, "stopped");
     log.flush();
     code
+}
+
+/// Prints what a configuration comes to, warnings first.
+fn check(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{:?}", miette::Report::new(error));
+            return ExitCode::Invocation;
+        }
+    };
+    for warning in &config.warnings {
+        println!("warning: {}", warning.summary());
+    }
+    let place = match config.servers.len() {
+        0 | 1 => "a server alone".to_owned(),
+        count => format!("server {} of {count}", config.me),
+    };
+    println!(
+        "{}: {place}, clients on port {}, snapshots in {}, log in {}; {} warnings",
+        path.display(),
+        config.client_port,
+        config.data_dir.display(),
+        config.data_log_dir.display(),
+        config.warnings.len()
+    );
+    ExitCode::Finished
 }
 
 /// Ready when the process is told to stop: by SIGTERM, Ctrl-C, or the end of standard input if that counts.

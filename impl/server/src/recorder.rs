@@ -39,6 +39,8 @@ struct Order {
 /// Records what the peer is told.
 pub(crate) struct Recorder {
     encoder: Encoder,
+    /// Over all that is recorded, and what came of it.
+    pub(crate) told: Told,
     orders: SyncSender<Order>,
     /// Buffers that are written.
     spare: Receiver<Vec<u8>>,
@@ -91,6 +93,7 @@ impl Recorder {
         let started = (Instant::now(), u64::try_from(wall.as_micros()).unwrap_or(u64::MAX));
         Ok(Self {
             encoder: Encoder::default(),
+            told: Told::default(),
             orders,
             spare,
             thread,
@@ -133,9 +136,10 @@ impl Recorder {
     }
 
     /// The peer is about to be told this.
-    pub(crate) fn input(&mut self, input: &Input<Tree>, following: bool) {
+    pub(crate) fn input(&mut self, input: &Input<Tree>, learning: bool) {
         self.begin();
-        if self.encoder.input(input, following) == Writes::Collecting {
+        self.told.input();
+        if self.encoder.input(input, learning) == Writes::Collecting {
             self.generation = self.generation.wrapping_add(1);
         }
         if let Input::Disconnected(peer) = input {
@@ -169,11 +173,11 @@ impl Recorder {
     }
 
     /// Marks how a turn has left everything.
-    pub(crate) fn end_turn(&mut self, now: Instant, told: Told, tree: &Tree) {
+    pub(crate) fn end_turn(&mut self, now: Instant, tree: &Tree) {
         if self.turn.take().is_some() {
             return;
         }
-        self.encoder.told(told.short());
+        self.encoder.told(self.told.short());
         if self.encoder.len() >= HANDED_OVER || now.saturating_duration_since(self.handed) >= WAIT_MAX {
             self.hand_over(now, tree);
         }
@@ -185,14 +189,7 @@ impl Recorder {
     }
 
     /// Begins the next file with the peer as it is. Only between steps.
-    pub(crate) fn checkpoint(
-        &mut self,
-        now: Instant,
-        config: &peer::Config,
-        peer: &Peer<Tree>,
-        tree: &Tree,
-        told: Told,
-    ) {
+    pub(crate) fn checkpoint(&mut self, now: Instant, config: &peer::Config, peer: &Peer<Tree>, tree: &Tree) {
         self.hand_over(now, tree);
         self.first = true;
         self.file_bytes = 0;
@@ -201,7 +198,7 @@ impl Recorder {
             config: config.clone(),
             peer: peer.clone(),
             tree: TreeMark::of(tree),
-            told: told.number(),
+            told: self.told.number(),
             links: self.links.clone(),
         });
     }

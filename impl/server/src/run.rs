@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Quorum, peer, peer::Input, zab};
+use protocol::{peer, peer::Input, zab};
 use spec::{ServerId, SessionId};
 use storage::Disk;
 use thiserror::Error;
@@ -171,12 +171,10 @@ fn storage_config(config: &Config) -> storage::Config {
 }
 
 fn peer_config(config: &Config) -> peer::Config {
-    let voters: Vec<_> = config.servers.keys().copied().collect();
-    let voters = if voters.is_empty() { vec![config.me] } else { voters };
     peer::Config {
         zab: zab::Config {
             me: config.me,
-            quorum: Quorum::majority(voters),
+            quorum: config.quorum.clone(),
             window: config.commit_log_count,
             log_sync: true,
             counter_max: COUNTER_MAX,

@@ -18,19 +18,23 @@ pub(crate) struct Durations {
     tick: Duration,
     init: Duration,
     sync: Duration,
+    resend_max: Duration,
 }
 
 /// The first wait of a silent election.
 const RESEND_FIRST: Duration = Duration::from_millis(200);
 /// The longest.
 const RESEND_MAX: Duration = Duration::from_mins(1);
+/// The longest of an observer, which Apache's servers do not tell when they have elected a leader.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How long an election with a quorum waits for a better vote.
 const FINALIZE: Duration = Duration::from_millis(200);
 
 impl Durations {
     pub(crate) fn new(config: &Config) -> Self {
         let tick = Duration::from_millis(u64::from(config.tick_ms));
-        Self { tick, init: tick * config.init_limit, sync: tick * config.sync_limit }
+        let resend_max = if config.quorum.is_voter(config.me) { RESEND_MAX } else { ASK_AGAIN_MAX };
+        Self { tick, init: tick * config.init_limit, sync: tick * config.sync_limit, resend_max }
     }
 }
 
@@ -99,7 +103,7 @@ impl Timers {
             Timer::Finalize => FINALIZE,
             Timer::Resend => {
                 self.resend = match self.firing {
-                    Some(Timer::Resend) => (self.resend * 2).min(RESEND_MAX),
+                    Some(Timer::Resend) => (self.resend * 2).min(self.durations.resend_max),
                     _ => RESEND_FIRST,
                 };
                 self.resend
@@ -115,11 +119,11 @@ mod tests {
     use protocol::Timer;
     use spec::ServerId;
 
-    use super::{Durations, Timers};
+    use super::{Durations, RESEND_MAX, Timers};
 
     fn timers() -> Timers {
         let tick = Duration::from_secs(2);
-        Timers::new(Durations { tick, init: tick * 10, sync: tick * 5 })
+        Timers::new(Durations { tick, init: tick * 10, sync: tick * 5, resend_max: RESEND_MAX })
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write, net::SocketAddr};
 
-use spec::Zxid;
+use spec::{ServerId, Zxid};
 
 use crate::{config::Words, stats::Stats};
 
@@ -30,9 +30,22 @@ pub(crate) struct View<'a> {
     pub(crate) clients: Vec<ClientView>,
     pub(crate) tree: TreeView,
     pub(crate) quorum_size: usize,
-    /// Of a leader: links with learners, and those that are brought up to date.
-    pub(crate) learners: Option<(usize, usize)>,
+    /// Of a leader.
+    pub(crate) learners: Option<Learners>,
+    /// Of an observer: whom it learns from.
+    pub(crate) observed: Option<ServerId>,
     pub(crate) log_lines_dropped: u64,
+}
+
+/// The learners of a leader.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Learners {
+    /// Links with them.
+    pub(crate) links: usize,
+    /// Followers that are brought up to date.
+    pub(crate) synced_followers: usize,
+    /// Observers that are brought up to date.
+    pub(crate) synced_observers: usize,
 }
 
 /// What a server is doing.
@@ -43,6 +56,7 @@ pub(crate) enum Mode {
     Standalone,
     Leader,
     Follower,
+    Observer,
 }
 
 impl Mode {
@@ -52,6 +66,7 @@ impl Mode {
             Self::Standalone => "standalone",
             Self::Leader => "leader",
             Self::Follower => "follower",
+            Self::Observer => "observer",
         }
     }
 
@@ -59,6 +74,7 @@ impl Mode {
         match self {
             Self::Leader => Some("leading - broadcast"),
             Self::Follower => Some("following - broadcast"),
+            Self::Observer => Some("observing - broadcast"),
             Self::NotServing | Self::Standalone => None,
         }
     }
@@ -245,10 +261,12 @@ fn numbers(view: &View<'_>) -> Vec<(&'static str, u64)> {
     rows.extend(open_files().map(|number| ("open_file_descriptor_count", number)));
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     rows.extend(limit.map(|number| ("max_file_descriptor_count", number)));
-    if let Some((learners, synced)) = view.learners {
-        rows.push(("learners", count(learners)));
-        rows.push(("synced_followers", count(synced)));
+    if let Some(Learners { links, synced_followers, synced_observers }) = view.learners {
+        rows.push(("learners", count(links)));
+        rows.push(("synced_followers", count(synced_followers)));
+        rows.push(("synced_observers", count(synced_observers)));
     }
+    rows.extend(view.observed.map(|leader| ("observer_master_id", leader.0)));
     rows
 }
 
@@ -271,9 +289,9 @@ fn summary(text: &mut String, name: &str, summary: &crate::stats::Summary, divis
 
 #[cfg(test)]
 mod tests {
-    use spec::{Epoch, Zxid};
+    use spec::{Epoch, ServerId, Zxid};
 
-    use super::{BUILT, ClientView, Mode, TreeView, VERSION, View, answer, is_word};
+    use super::{BUILT, ClientView, Learners, Mode, TreeView, VERSION, View, answer, is_word};
     use crate::{config::Words, stats::Stats};
 
     fn ask(word: &str, mode: Mode, allowed: &Words) -> String {
@@ -297,7 +315,12 @@ mod tests {
             clients: vec![client],
             tree: TreeView { nodes: 5, ..TreeView::default() },
             quorum_size: 3,
-            learners: (mode == Mode::Leader).then_some((2, 2)),
+            learners: (mode == Mode::Leader).then_some(Learners {
+                links: 3,
+                synced_followers: 2,
+                synced_observers: 1,
+            }),
+            observed: (mode == Mode::Observer).then_some(ServerId(2)),
             log_lines_dropped: 0,
         };
         answer(word, allowed, &view)
@@ -350,10 +373,18 @@ mod tests {
         assert!(text.lines().all(|line| line.starts_with("zk_") && line.split('\t').count() == 2), "{text}");
         for row in
             ["zk_server_state\tleader", "zk_znode_count\t5", "zk_avg_latency\t1.5", "zk_synced_followers\t2"]
+                .into_iter()
+                .chain(["zk_learners\t3", "zk_synced_observers\t1"])
         {
             assert!(text.lines().any(|line| line == row), "{row}");
         }
         assert!(!ask("mntr", Mode::Follower, &Words::All).contains("synced_followers"));
+        let text = ask("mntr", Mode::Observer, &Words::All);
+        for row in
+            ["zk_server_state\tobserver", "zk_peer_state\tobserving - broadcast", "zk_observer_master_id\t2"]
+        {
+            assert!(text.lines().any(|line| line == row), "{row}");
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Reading one file of the log from front to back, in large pieces, and telling what stands where.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use spec::Zxid;
 use wire::log::{ENTRY_OVERHEAD_BYTES, Entry, FILE_HEADER_BYTES, entry, file_header};
@@ -9,7 +12,8 @@ use crate::{Error, disk::File, error::Context};
 
 /// Read at least this much at a time, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
-/// Where an entry's length and body stand in it.
+/// Where the four bytes of an entry's checksum, its length and its body stand in it.
+const CHECKSUM_AT: usize = 4;
 const LENGTH_AT: usize = 8;
 const BODY_AT: usize = 12;
 /// Session, cxid, zxid, time and type: the least that a body has.
@@ -53,6 +57,8 @@ pub(crate) struct Entries<F> {
     taken: usize,
     body: std::ops::Range<usize>,
     last: Zxid,
+    /// The checksum and length of each record that was told, by the first of those without a gap between them.
+    told: BTreeMap<Zxid, Vec<(u32, u32)>>,
     state: State,
 }
 
@@ -78,18 +84,44 @@ impl<F: File> Entries<F> {
             taken: 0,
             body: 0..0,
             last: Zxid::ZERO,
+            told: BTreeMap::new(),
             state: State::Header,
         })
     }
 
-    /// What stands next.
+    /// What stands next. A record that says again what stands before it in this file is passed over (rule D-6).
     pub(crate) fn next(&mut self) -> Result<Place, Error> {
-        match self.state {
-            State::Header => self.header(),
-            State::Entries => self.entry(),
-            State::Lost => self.search(),
-            State::Ended(at) => Ok(Place::End { at }),
+        loop {
+            let place = match self.state {
+                State::Header => self.header()?,
+                State::Entries => self.entry()?,
+                State::Lost => self.search()?,
+                State::Ended(at) => Place::End { at },
+            };
+            match place {
+                Place::Record { zxid, .. } if self.is_repeat(zxid) => {}
+                Place::Record { .. } | Place::Broken { .. } | Place::End { .. } => return Ok(place),
+            }
         }
+    }
+
+    /// Whether this record was told before, to the byte; if it is new, it is noted as told.
+    fn is_repeat(&mut self, zxid: Zxid) -> bool {
+        let checksum = self.body.start.checked_sub(BODY_AT - CHECKSUM_AT);
+        let checksum = checksum.and_then(|at| self.buffer.get(at..at + 4)?.try_into().ok());
+        let length = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        let mark = (checksum.map_or(0, u32::from_be_bytes), length);
+        if let Some((first, marks)) = self.told.range_mut(..=zxid).next_back()
+            && let Some(nth) = usize::try_from(zxid.0 - first.0).ok().filter(|nth| *nth <= marks.len())
+        {
+            let told = marks.get(nth).copied();
+            if told.is_none() {
+                marks.push(mark);
+            }
+            return told == Some(mark);
+        }
+        self.told.insert(zxid, vec![mark]);
+        false
     }
 
     /// The body of the record that was told last.

@@ -1,6 +1,6 @@
 //! A folder that Apache ZooKeeper left opens, also in the states that its crashes leave behind.
 
-use std::{fs, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 use spec::{Epoch, Machine, SessionId, Zxid};
 use storage::{Batch, Config, Error, RealDisk, Recovery, Store};
@@ -190,6 +190,67 @@ fn add_a_file(dir: &Path) {
     log.sync().expect("synced");
     let name = "version-2/log.20000000c";
     fs::copy(other.path().join(name), dir.join(name)).expect("copied");
+}
+
+/// The bytes of each record of a file of the log.
+fn entries(file: &[u8]) -> Vec<Range<usize>> {
+    let (mut at, mut found) = (16, Vec::new());
+    while let Some(length) = file.get(at + 8..at + 12) {
+        let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
+        if length == 0 {
+            break;
+        }
+        let end = at + 12 + usize::try_from(length).expect("small") + 1;
+        found.push(at..end);
+        at = end;
+    }
+    found
+}
+
+/// Apache ZooKeeper 3.8 logs what comes between a learner's sync and UPTODATE at NEWLEADER, and again at UPTODATE.
+#[test]
+fn records_that_were_logged_twice_count_once() {
+    let file = "version-2/log.200000001";
+    let dir = folder();
+    let bytes = fs::read(dir.path().join(file)).expect("readable");
+    let all = entries(&bytes);
+    assert_eq!(all.len(), 11);
+    let whole = open(dir.path()).expect("opens").1;
+    let twice = |from: usize, to: usize| {
+        let (start, end) = (all[from].start, all[to].end);
+        [&bytes[..end], &bytes[start..end], &bytes[end..]].concat()
+    };
+    for (from, to) in [(0, 10), (0, 0), (3, 7), (10, 10), (2, 9)] {
+        let dir = folder();
+        fs::write(dir.path().join(file), twice(from, to)).expect("written");
+        let (store, mut recovery) = open(dir.path()).expect("opens");
+        assert_eq!(recovery.recovered, whole.recovered, "{from} to {to}");
+        assert_eq!(recovery.tree, whole.tree, "{from} to {to}");
+        // A cut goes to the first place where it is whole, whatever comes again behind it.
+        let cut = Zxid(0x2_0000_0000 + 5);
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        assert_eq!(log.truncate(cut).expect("cut"), cut);
+        drop((log, store));
+        let (_, again) = open(dir.path()).expect("opens");
+        assert_eq!(again.recovered.last, cut, "{from} to {to}");
+    }
+    let dir = folder();
+    let mut other = twice(3, 7);
+    let (first, again) = (all[3].clone(), all[7].end);
+    // Another transaction in the place of the first one that comes again: its own checksum is right.
+    let forged = {
+        let mut forged = bytes[first.clone()].to_vec();
+        let time_at = 12 + 8 + 4 + 8 + 7;
+        forged[time_at] ^= 1;
+        let sum = simd_adler32::adler32(&&forged[12..forged.len() - 1]);
+        forged[4..8].copy_from_slice(&sum.to_be_bytes());
+        forged
+    };
+    other[again..again + forged.len()].copy_from_slice(&forged);
+    fs::write(dir.path().join(file), other).expect("written");
+    let error = open(dir.path()).expect_err("another history").to_string();
+    assert!(error.contains("gap in the log: transaction 2:4 in log.200000001"), "{error}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ proptest! {
         prop_assert_eq!(peer::measure(&out[..out.len() - 1]), Ok(None));
         let quorum_packet = QuorumPacket::decode(&mut Decoder::stream(&out)).expect("a packet");
         match peer::decode::<Tree>(&quorum_packet).expect("one of ours") {
-            Received::FollowerInfo { learner, packet: found } => {
+            Received::Introduction { learner, packet: found } => {
                 prop_assert_eq!((learner.sid, learner.config_version), (ServerId(sid), config_version));
                 prop_assert_eq!(found, packet);
             }
@@ -205,10 +205,8 @@ fn what_is_not_utf8_is_replaced_and_not_refused() {
 }
 
 #[test]
-fn packets_of_observers_are_refused_by_name() {
+fn packets_of_reconfigurations_are_refused_by_name() {
     for (kind, name) in [
-        (peer::kind::OBSERVERINFO, "OBSERVERINFO"),
-        (peer::kind::INFORM, "INFORM"),
         (peer::kind::COMMITANDACTIVATE, "COMMITANDACTIVATE"),
         (peer::kind::INFORMANDACTIVATE, "INFORMANDACTIVATE"),
     ] {

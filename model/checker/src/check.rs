@@ -22,7 +22,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Only the rows of this model, `zab`, `election` or `session`, or only this row.
+    /// Only the rows of this model, `zab`, `election`, `session` or `peer`, or only this row.
     model: Option<String>,
     /// The table of rows.
     #[arg(long, value_enum, default_value = "quick")]
@@ -75,8 +75,10 @@ impl Check {
         let mut rows = select(self.budget, self.model.as_deref(), &self.changes)?;
         for row in &mut rows {
             row.traps |= self.traps;
-            if let (Setup::Zab(bounds), true) = (&mut row.setup, self.histories_only) {
-                bounds.local_rules = false;
+            match &mut row.setup {
+                Setup::Zab(bounds) => bounds.local_rules &= !self.histories_only,
+                Setup::Peer(bounds) => bounds.local_rules &= !self.histories_only,
+                Setup::Election(_) | Setup::Session(_) => {}
             }
         }
         let untouched =
@@ -266,7 +268,7 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(feature = "stateright")]
 impl Explore {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
-        use checker::{election::Election, engine::twin::explore, session::Session, zab::Zab};
+        use checker::{election::Election, engine::twin::explore, peer::Peer, session::Session, zab::Zab};
 
         const ADDRESS: &str = "127.0.0.1:3000";
         let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
@@ -276,6 +278,7 @@ impl Explore {
             Setup::Zab(bounds) => explore(Zab::new(bounds), ADDRESS),
             Setup::Election(config) => explore(Election::new(config), ADDRESS),
             Setup::Session(bounds) => explore(Session::new(bounds), ADDRESS),
+            Setup::Peer(bounds) => explore(Peer::new(bounds), ADDRESS),
         }
         Ok(0)
     }

@@ -17,12 +17,15 @@ use protocol::{Notification, Quorum, Vote, election::Input};
 use serde::{Deserialize, Serialize};
 use spec::{Epoch, ServerId, Zxid};
 
-use crate::engine::{Board, Broken, Model, Verdict};
+use crate::{
+    engine::{Board, Broken, Model, Verdict},
+    voters,
+};
 
 pub use self::server::{Server, Told};
 
 /// The named situations that a search should meet.
-pub const WITNESSES: [&str; 12] = [
+pub const WITNESSES: [&str; 15] = [
     "joins-another-round",
     "joins-own-round",
     "later-round-resets",
@@ -35,10 +38,16 @@ pub const WITNESSES: [&str; 12] = [
     "follows-a-non-leader",
     "settled",
     "joins-established-epoch",
+    "observer-joins",
+    "observer-told",
+    "weight-decides",
 ];
 
+/// How many of them three equal voters meet; the last of these needs an epoch that is established.
+pub const PLAIN: usize = 12;
+
 /// What bounds a search, and what it starts from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
     /// What the servers 1, 2, … have to offer: epoch and counter of the last transaction (of epoch 1).
     pub votes: Vec<(u32, u32)>,
@@ -52,6 +61,12 @@ pub struct Config {
     pub breaks: u8,
     /// How many epochs may be established.
     pub epochs: u8,
+    /// How many servers, the last ones, have no vote.
+    #[serde(default)]
+    pub observers: u8,
+    /// The weights of the voters by group; empty for a plain majority.
+    #[serde(default)]
+    pub groups: Vec<Vec<u32>>,
 }
 
 /// The model.
@@ -163,7 +178,8 @@ pub enum Action {
 impl Election {
     /// The model at these bounds.
     pub fn new(config: Config) -> Self {
-        let quorum = Quorum::majority(ids(config.votes.len()));
+        let voters: Vec<_> = ids(config.votes.len() - usize::from(config.observers)).collect();
+        let quorum = voters::quorum(&voters, &config.groups);
         Self { config, quorum }
     }
 

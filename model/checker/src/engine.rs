@@ -23,14 +23,16 @@ pub mod store;
 pub mod tables;
 #[cfg(feature = "stateright")]
 pub mod twin;
+pub mod walk;
 
 mod batch;
-mod guard;
+pub(crate) mod guard;
 mod memo;
 
 use std::{fmt::Debug, hash::Hash, rc::Rc};
 
 use serde::{Serialize, de::DeserializeOwned};
+use world::Fault;
 
 /// A rule that does not hold, or a step that panicked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -45,6 +47,12 @@ impl Broken {
     /// That this rule does not hold, and why.
     pub fn new(rule: impl Into<String>, why: impl Into<String>) -> Self {
         Self { rule: rule.into(), why: why.into() }
+    }
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self { rule: fault.rule, why: fault.why }
     }
 }
 

@@ -140,6 +140,8 @@ impl Joins {
                 self.allowed_deliveries.searches.push((label(row), states));
                 self.allowed_shown.searches.push((label(row), states));
             }
+            // Nothing is replaced in it.
+            Setup::Peer(_) => {}
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ mod check;
 mod compare;
 mod mutants;
 mod play;
+mod simulate;
+mod walk;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -38,8 +40,12 @@ enum Command {
     },
     /// Plays a scenario script over the actors, and tells what happens.
     Play(play::Play),
+    /// Walks through a model at random, with all faults, and judges every state on the way.
+    Walk(walk::Walk),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
     Mutants(mutants::Mutants),
+    /// Plays whole ensembles through faults and back, a plan of chance for each seed.
+    Simulate(simulate::Simulate),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
     #[cfg(feature = "stateright")]
     Explore(check::Explore),
@@ -58,7 +64,9 @@ fn main() -> ExitCode {
             })
         }
         Command::Play(play) => play.run(),
+        Command::Walk(walk) => walk.run(),
         Command::Mutants(mutants) => mutants.run(),
+        Command::Simulate(simulate) => simulate.run(),
         #[cfg(feature = "stateright")]
         Command::Explore(explore) => explore.run(),
     };

@@ -24,6 +24,9 @@ use crate::play::Played;
 pub(crate) struct Mutants {
     /// Only these.
     ids: Vec<String>,
+    /// Catches those that the simulator is known to catch by its seeds instead of by a search.
+    #[arg(long)]
+    simulate: bool,
     /// One JSON object a mutant on standard output, instead of a table.
     #[arg(long)]
     json: bool,
@@ -41,6 +44,8 @@ struct Mutant {
 enum Shown {
     /// By searching a row of the budget `mutants`, with these changes to it, as for `zabcheck check`.
     By(&'static [&'static str]),
+    /// By two such searches, each of them.
+    Twice(&'static [&'static str], &'static [&'static str]),
     /// By a scenario of `model/world/tests/scripts`: a rule about histories breaks, or a server that a sound actor
     /// brings to serve does not come to. For flaws that no search of a minute reaches.
     In(&'static str),
@@ -51,7 +56,15 @@ enum Shown {
     Allowed(&'static [&'static str]),
 }
 
-use Shown::{Allowed, By, In, Under};
+use Shown::{Allowed, By, In, Twice, Under};
+
+/// What the simulator catches, within so many seeds from the first one on.
+const SIMULATED: &[(&str, u64)] = &[
+    ("ack-before-fsync", 300),
+    ("commit-without-quorum", 100),
+    ("moved-without-owner-check", 300),
+    ("335", 300),
+];
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";
@@ -180,7 +193,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "ack-before-fsync",
         flaw: "a proposal is acknowledged when it is logged",
-        shown: By(&["slow-crashes", HISTORIES]),
+        shown: Twice(&["slow-crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
         id: "ack-current-again",
@@ -213,6 +226,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "commit-by-heads",
+        flaw: "servers that hold a proposal are counted where they have weights",
+        shown: By(&["weights", HISTORIES]),
+    },
+    Mutant {
         id: "commit-out-of-order",
         flaw: "everything open is committed with the oldest",
         shown: By(&["crashes", "--set", "txns=2", HISTORIES]),
@@ -225,7 +243,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "commit-without-quorum",
         flaw: "a proposal is committed on its leader's word alone",
-        shown: By(&["crashes", HISTORIES]),
+        shown: Twice(&["crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
         id: "cut-below-the-floor",
@@ -241,6 +259,16 @@ const MUTANTS: &[Mutant] = &[
         id: "event-after-data",
         flaw: "watches fire behind the answers that show why",
         shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "half-of-the-groups",
+        flaw: "half of the groups are enough, so that two quorums need not meet",
+        shown: By(&["groups", HISTORIES]),
+    },
+    Mutant {
+        id: "inform-before-commit",
+        flaw: "an observer is told of a proposal, and not of its commit",
+        shown: By(&["observing", HISTORIES]),
     },
     Mutant {
         id: "last-epoch-promised",
@@ -266,6 +294,21 @@ const MUTANTS: &[Mutant] = &[
         id: "no-way-made",
         flaw: "a leader stays for a server that has promised a later epoch (Z-18)",
         shown: In("z18-making-way"),
+    },
+    Mutant {
+        id: "observer-acks-count",
+        flaw: "an observer is sent proposals and acknowledges them, and that counts",
+        shown: By(&["observing", HISTORIES]),
+    },
+    Mutant {
+        id: "observer-elected",
+        flaw: "the vote of an observer, and for it, counts like any other",
+        shown: By(&["observer"]),
+    },
+    Mutant {
+        id: "observer-told-early",
+        flaw: "an observer is told of an epoch that is not established (Z-20)",
+        shown: By(&["observing", HISTORIES]),
     },
     Mutant {
         id: "refused-at-once",
@@ -321,6 +364,16 @@ const MUTANTS: &[Mutant] = &[
         flaw: "a vote is given before what recovery read is synced",
         shown: By(&["slow-crashes", HISTORIES]),
     },
+    Mutant {
+        id: "vote-of-the-promise",
+        flaw: "between Zab and the election, a vote comes to name the epoch promised, not the one joined",
+        shown: By(&["peer-pair", HISTORIES]),
+    },
+    Mutant {
+        id: "weightless-leads",
+        flaw: "the vote for a server whose vote has no weight ranks like any other",
+        shown: By(&["weightless"]),
+    },
 ];
 
 /// What came of a mutant. Written as JSON, one object a line.
@@ -345,6 +398,14 @@ struct Report {
     missing: Vec<String>,
 }
 
+/// What the mutant's own `zabcheck simulate` reports.
+#[derive(Debug, Deserialize)]
+struct Simulated {
+    broken: Option<String>,
+    #[serde(rename = "seeds")]
+    played: u64,
+}
+
 impl Report {
     /// What the flaw was caught by: a broken rule, or a situation that can no longer be reached.
     fn caught(&self) -> Option<String> {
@@ -361,14 +422,20 @@ impl Mutants {
         for id in &self.ids {
             ensure!(MUTANTS.iter().any(|mutant| mutant.id == id), "there is no mutant {id}");
         }
-        let chosen = |mutant: &&Mutant| self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
+        let seeds = |mutant: &Mutant| {
+            SIMULATED.iter().find(|(id, _)| *id == mutant.id && self.simulate).map(|(_, seeds)| *seeds)
+        };
+        let chosen = |mutant: &&Mutant| {
+            let named = self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
+            named && (!self.simulate || seeds(mutant).is_some())
+        };
         let mut survivors = 0;
         let mut table = Table::new();
         table
             .load_preset(UTF8_BORDERS_ONLY)
             .set_header(["mutant", "flaw", "rule", "depth", "states", "seconds"]);
         for mutant in MUTANTS.iter().filter(chosen) {
-            let verdict = mutant.judge(&root)?;
+            let verdict = mutant.judge(&root, seeds(mutant))?;
             survivors += usize::from(!verdict.caught);
             if self.json {
                 println!("{}", serde_json::to_string(&verdict)?);
@@ -405,17 +472,30 @@ fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 impl Mutant {
-    fn judge(&self, root: &Path) -> anyhow::Result<Verdict> {
+    /// Whether it is caught: by so many seeds of the simulator, or else as its entry says.
+    fn judge(&self, root: &Path, seeds: Option<u64>) -> anyhow::Result<Verdict> {
         let started = Instant::now();
         let scratch = Scratch::of(root)?;
         scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
+        if let Some(seeds) = seeds {
+            let Simulated { broken, played } = scratch.simulate(&scratch.build()?, seeds)?;
+            let seconds = started.elapsed().as_secs_f64();
+            let played = usize::try_from(played)?;
+            return Ok(Verdict {
+                id: self.id,
+                caught: broken.is_some(),
+                rule: broken,
+                depth: 0,
+                states: played,
+                seconds,
+            });
+        }
         let (rule, depth, states) = match self.shown {
-            By(search) => {
-                let reports = scratch.search(&scratch.build()?, search)?;
-                let caught = reports.iter().find(|report| report.caught().is_some());
-                let depth = caught.and_then(|report| report.steps).unwrap_or_default();
-                let states = reports.iter().map(|report| report.distinct).sum();
-                (caught.and_then(Report::caught), depth, states)
+            By(search) => scratch.catch(search)?,
+            Twice(first, second) => {
+                let (first, second) = (scratch.catch(first)?, scratch.catch(second)?);
+                let both = first.0.zip(second.0).map(|(one, other)| format!("{one}; {other}"));
+                (both, first.1, first.2 + second.2)
             }
             Allowed(search) => {
                 let reports = scratch.search(&scratch.build()?, search)?;
@@ -494,6 +574,15 @@ impl Scratch {
         Ok(target.join("mutant/zabcheck"))
     }
 
+    /// By which rule a search catches the flaw, how deep, and within how many states.
+    fn catch(&self, search: &[&str]) -> anyhow::Result<(Option<String>, usize, usize)> {
+        let reports = self.search(&self.build()?, search)?;
+        let caught = reports.iter().find(|report| report.caught().is_some());
+        let depth = caught.and_then(|report| report.steps).unwrap_or_default();
+        let states = reports.iter().map(|report| report.distinct).sum();
+        Ok((caught.and_then(Report::caught), depth, states))
+    }
+
     fn search(&self, program: &Path, search: &[&str]) -> anyhow::Result<Vec<Report>> {
         let output = Command::new(program)
             .args(["check", "--json", "--budget", "mutants", "--seconds", "120"])
@@ -504,6 +593,16 @@ impl Scratch {
             .with_context(|| format!("running {}", program.display()))?;
         let lines = String::from_utf8(output.stdout)?;
         lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    }
+
+    fn simulate(&self, program: &Path, seeds: u64) -> anyhow::Result<Simulated> {
+        let output = Command::new(program)
+            .args(["simulate", "--json", "--seeds", &seeds.to_string()])
+            .current_dir(&self.folder)
+            .stderr(Stdio::null())
+            .output()
+            .with_context(|| format!("running {}", program.display()))?;
+        serde_json::from_slice(&output.stdout).context("the simulator's report does not read")
     }
 
     fn play(&self, program: &Path, scenario: &str) -> anyhow::Result<Played> {

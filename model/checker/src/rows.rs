@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    election,
+    election, peer,
     session::{self, Deed},
+    voters,
     zab::{Bounds, Tier},
 };
 
@@ -20,6 +21,8 @@ pub enum Setup {
     Election(election::Config),
     /// The `session` model.
     Session(session::Bounds),
+    /// The `peer` model.
+    Peer(peer::Bounds),
 }
 
 /// One search.
@@ -55,6 +58,7 @@ impl Setup {
             Self::Zab(_) => "zab",
             Self::Election(_) => "election",
             Self::Session(_) => "session",
+            Self::Peer(_) => "peer",
         }
     }
 
@@ -63,12 +67,15 @@ impl Setup {
         match self {
             Self::Zab(bounds) => bounds.to_string(),
             Self::Session(bounds) => bounds.to_string(),
+            Self::Peer(bounds) => bounds.to_string(),
             Self::Election(config) => {
-                let election::Config { votes, rounds, relooks, crashes, breaks, epochs } = config;
+                let election::Config { votes, rounds, relooks, crashes, breaks, epochs, observers, groups } =
+                    config;
                 let votes: Vec<_> = votes.iter().map(|(epoch, last)| format!("{epoch}/{last}")).collect();
                 format!(
-                    "votes {}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
-                    votes.join(" ")
+                    "votes {}{}; {rounds} rounds, {relooks} re-looks, {crashes} crashes, {breaks} breaks, {epochs} epochs",
+                    votes.join(" "),
+                    voters::text(*observers, groups)
                 )
             }
         }
@@ -110,7 +117,7 @@ impl Budget {
     /// The rows, the longest searches first.
     pub fn rows(self) -> Vec<Row> {
         match self {
-            Self::Quick => quick(),
+            Self::Quick => quick().into_iter().chain(of_other_voters()).collect(),
             Self::Standard => standard(),
             Self::Deep => deep(),
             Self::Mutants => mutants(),
@@ -122,13 +129,67 @@ fn zab(name: &'static str, bounds: Bounds, expects: &'static [&'static str]) -> 
     Row { name, setup: Setup::Zab(bounds), expects, traps: false }
 }
 
+fn whole_peers(name: &'static str, bounds: peer::Bounds, expects: &'static [&'static str]) -> Row {
+    Row { name, setup: Setup::Peer(bounds), expects, traps: false }
+}
+
+/// Two whole peers whose disks take their time.
+fn pair() -> peer::Bounds {
+    peer::Bounds { servers: 2, eager: false, connections: 2, writes: 2, ..peer::Bounds::default() }
+}
+
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
-    let config = election::Config { votes: votes.to_vec(), rounds: 2, relooks, crashes, breaks: 0, epochs };
+    let config = election::Config {
+        votes: votes.to_vec(),
+        rounds: 2,
+        relooks,
+        crashes,
+        breaks: 0,
+        epochs,
+        observers: 0,
+        groups: Vec::new(),
+    };
     // Nobody can hear of an epoch that is not established.
-    let known = election::WITNESSES.len() - usize::from(epochs == 0);
+    let known = election::PLAIN - usize::from(epochs == 0);
     Row { name, setup: Setup::Election(config), expects: &election::WITNESSES[..known], traps: true }
 }
+
+/// Two voters and an observer, which has the most and may crash.
+fn election_observed(name: &'static str, votes: [(u32, u32); 3], crashes: u8) -> Row {
+    with_voters(election(name, votes, 1, crashes, 1), 1, Vec::new(), &["observer-joins", "observer-told"])
+}
+
+/// Three voters of these weights.
+fn election_weighed(name: &'static str, votes: [(u32, u32); 3], groups: Vec<Vec<u32>>) -> Row {
+    with_voters(election(name, votes, 1, 0, 1), 0, groups, &["weight-decides"])
+}
+
+/// The same with other voters.
+fn with_voters(row: Row, observers: u8, groups: Vec<Vec<u32>>, expects: &'static [&'static str]) -> Row {
+    match row.setup {
+        Setup::Election(config) => {
+            let config = election::Config { observers, groups, ..config };
+            Row { setup: Setup::Election(config), expects, ..row }
+        }
+        Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => row,
+    }
+}
+
+/// The same with so many voters and one observer.
+fn observed(bounds: Bounds, voters: u8) -> Bounds {
+    Bounds { servers: voters + 1, observers: 1, ..bounds }
+}
+
+/// What an observer meets.
+const OBSERVING: &[&str] = &[
+    "diff",
+    "joined-behind",
+    "observer-informed",
+    "inform-while-joining",
+    "ObserverNeverLeads",
+    "ObserverLogsCommitted",
+];
 
 fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'static [&'static str]) -> Row {
     let bounds = session::Bounds { moves, ticks, changes, ..session::Bounds::default() };
@@ -193,6 +254,37 @@ fn quick() -> Vec<Row> {
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
         session("leaders", [0, 0, 1], SEEN_LEADING),
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
+        // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
+        whole_peers(
+            "cold-election",
+            peer::Bounds { connections: 0, writes: 0, ..peer::Bounds::default() },
+            &["elected", "established", "given-up-in-vain", "second-election", "R-6", "F-1", "F-3", "F-4"],
+        ),
+        whole_peers(
+            "pair",
+            peer::Bounds { looks: 4, crashes: 1, ..pair() },
+            &[
+                "torn-tail-kept-in-part",
+                "crash-image-recovered",
+                "second-reign",
+                "session-opened",
+                "session-moved",
+                "acknowledged",
+                "acknowledged-at-a-follower",
+                "acknowledged-before-a-reign",
+                "R-2",
+                "R-3",
+                "S-5",
+                "S-7",
+                "S-8",
+                "S-13",
+            ],
+        ),
+        whole_peers(
+            "pair-expiry",
+            peer::Bounds { eager: true, looks: 2, ticks: 4, writes: 1, ..pair() },
+            &["expired", "session-refused"],
+        ),
         // Who joins again is sent the whole state.
         of_scripts(
             session("snapshots", [0, 0, 1], &["leader-changed", "S-4"]),
@@ -201,6 +293,74 @@ fn quick() -> Vec<Row> {
         ),
     ]
 }
+
+/// Part of quick: with observers, and with voters that do not weigh the same.
+fn of_other_voters() -> Vec<Row> {
+    let fine = Bounds::default();
+    let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    vec![
+        // Two voters and an observer; then three, where a leader is deposed while the observer learns from it.
+        zab(
+            "observer-eager",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-async",
+            Bounds { eager: false, crashes: 1, breaks: 1, ..observed(fine.clone(), 2) },
+            OBSERVING,
+        ),
+        zab(
+            "observer-of-three",
+            Bounds { crashes: 1, timeouts: 1, ..observed(coarse.clone(), 3) },
+            &["observer-informed", "two-live-leaders", "ObserverNeverLeads", "ObserverLogsCommitted"],
+        ),
+        zab(
+            "observer-snap",
+            Bounds {
+                window: 0,
+                log_sync: false,
+                txns: 2,
+                breaks: 1,
+                crashes: 1,
+                timeouts: 0,
+                ..observed(coarse.clone(), 2)
+            },
+            &["snap", "observer-informed"],
+        ),
+        election_observed("observer", [(1, 1), (1, 1), (2, 9)], 1),
+        // One voter that decides alone; then two groups, which must agree.
+        zab("weights", Bounds { crashes: 1, groups: vec![vec![3, 1, 1]], ..fine }, &["trunc", "snap"]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 1, groups: vec![vec![2, 1], vec![1]], ..coarse },
+            &["trunc", "snap"],
+        ),
+        // The one with the most may not lead, and another one outweighs half of the voters.
+        election_weighed("weights", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]),
+    ]
+}
+/// What a cold start meets, up to a write that its client was told of.
+const COLD: &[&str] = &[
+    "diff",
+    "joiner-with-outstanding",
+    "elected",
+    "established",
+    "given-up-in-vain",
+    "second-election",
+    "session-opened",
+    "acknowledged",
+    "acknowledged-at-a-follower",
+    "R-2",
+    "R-3",
+    "R-6",
+    "S-7",
+    "S-8",
+    "S-13",
+    "F-1",
+    "F-3",
+    "F-4",
+];
 
 /// The same with so many PINGs.
 fn with_pings(mut row: Row, pings: u8) -> Row {
@@ -270,11 +430,44 @@ fn standard() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     vec![
+        whole_peers("cold", peer::Bounds { looks: 4, ..peer::Bounds::default() }, COLD),
+        whole_peers("cold-async", peer::Bounds { eager: false, ..peer::Bounds::default() }, COLD),
+        // The second election behind a crash, without a client.
+        whole_peers(
+            "cold-crash",
+            peer::Bounds { looks: 4, crashes: 1, connections: 0, writes: 0, ..peer::Bounds::default() },
+            &["second-reign", "ackepoch-again", "two-live-leaders"],
+        ),
+        whole_peers("pair-faults", peer::Bounds { looks: 5, crashes: 1, breaks: 1, ..pair() }, &[]),
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine.clone() }, &[]),
         // The bounds of Remix's mSpec-1: 2 transactions, 2 crashes, 2 breaks, atomic disk.
         zab("remix", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab("coarse-async", Bounds { eager: false, txns: 2, crashes: 1, breaks: 1, ..coarse }, &[]),
         zab("fine-async", Bounds { eager: false, crashes: 1, breaks: 1, ..fine }, &[]),
+        zab(
+            "observer-of-three",
+            Bounds {
+                elections: 3,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 0,
+                ..observed(Bounds { tier: Tier::Coarse, ..Bounds::default() }, 3)
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
+        zab(
+            "two-observers",
+            Bounds {
+                servers: 4,
+                observers: 2,
+                tier: Tier::Coarse,
+                crashes: 1,
+                breaks: 1,
+                timeouts: 1,
+                ..Bounds::default()
+            },
+            &["observer-informed", "inform-while-joining"],
+        ),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
         session("moves-leaders", [1, 0, 1], &[]),
@@ -288,6 +481,19 @@ fn standard() -> Vec<Row> {
 fn deep() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
+    let calm = peer::Bounds::default();
+    let everything = peer::Bounds {
+        eager: false,
+        looks: 6,
+        resends: 1,
+        timeouts: 1,
+        pings: 1,
+        crashes: 1,
+        breaks: 1,
+        connections: 2,
+        writes: 2,
+        ..calm.clone()
+    };
     vec![
         zab("coarse-eager", Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab(
@@ -299,6 +505,8 @@ fn deep() -> Vec<Row> {
         zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
         session("everything", [1, 1, 1], &[]),
+        whole_peers("crash", peer::Bounds { looks: 6, crashes: 1, connections: 2, writes: 2, ..calm }, &[]),
+        whole_peers("everything", everything, &[]),
     ]
 }
 
@@ -321,6 +529,19 @@ fn mutants() -> Vec<Row> {
         zab("crashes", Bounds { elections: 3, crashes: 2, ..calm.clone() }, &[]),
         zab("slow-faults", Bounds { elections: 3, crashes: 1, breaks: 1, timeouts: 1, ..slow.clone() }, &[]),
         zab("slow-crashes", Bounds { elections: 3, crashes: 2, ..slow }, &[]),
+        zab(
+            "observing",
+            Bounds { txns: 2, crashes: 1, breaks: 1, ..observed(calm.clone(), 2) },
+            &["observer-informed"],
+        ),
+        zab("weights", Bounds { elections: 3, crashes: 2, groups: vec![vec![3, 1, 1]], ..calm.clone() }, &[]),
+        zab(
+            "groups",
+            Bounds { elections: 3, crashes: 2, groups: vec![vec![2, 1], vec![1]], ..calm.clone() },
+            &[],
+        ),
+        Row { expects: &[], ..election_observed("observer", [(1, 1), (1, 1), (2, 9)], 0) },
+        Row { expects: &[], ..election_weighed("weightless", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]) },
         zab("new-link", Bounds { elections: 1, breaks: 1, ..calm }, &["step-down-for-new-link"]),
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },
@@ -330,5 +551,10 @@ fn mutants() -> Vec<Row> {
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
         session("moves-leaders", [1, 0, 1], &[]),
+        whole_peers(
+            "peer-pair",
+            peer::Bounds { looks: 4, crashes: 1, connections: 1, writes: 1, ..pair() },
+            &[],
+        ),
     ]
 }

@@ -11,6 +11,7 @@ use crate::{
         graph::traps,
         search::{Counterexample, End, Limits, Options, Outcome, Progress, Search},
     },
+    peer::{self, Peer},
     rows::{Row, Setup},
     session::{self, Session},
     trace,
@@ -124,6 +125,11 @@ pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress))
             sum
         }
         Setup::Session(bounds) => run_model(&Session::new(bounds.clone()), budget, row, mode, tell),
+        Setup::Peer(bounds) => {
+            let covering = bounds.covering && mode.engine == Engine::Own;
+            let bounds = peer::Bounds { covering, ..bounds.clone() };
+            run_model(&Peer::new(bounds), budget, row, mode, tell)
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use protocol::{
 };
 use spec::{ClientId, Machine as _, ServerId, SessionId, Zxid, machine::Author};
 use tree::{Event, Outstanding, Tree, Watches};
-use world::{Host, HostEvent, Link, Said, Side};
+use world::{Host, HostEvent, Link, Pace, Said, Side};
 
 pub use self::{
     action::Action,
@@ -83,7 +83,8 @@ impl Session {
         let mut votes = VecDeque::new();
         let mut parts = Vec::new();
         for id in &self.servers {
-            let (host, happened) = Host::new(self.config(*id), self.start.clone());
+            let (host, happened) = Host::new(self.config(*id), Pace::Eager, self.start.clone())
+                .expect("an empty disk is a good start");
             votes.extend(happened.votes.into_iter().map(|(to, vote)| (*id, to, vote)));
             parts.push(Part::Host(Box::new(host)));
         }
@@ -474,7 +475,10 @@ impl Model for Session {
 
     fn change(&self, part: &mut Part, change: &Change) -> Result<Yield, Broken> {
         match (part, change) {
-            (Part::Host(host), Change::Host(event)) => Ok(Yield::Host(Box::new(host.step(event)))),
+            (Part::Host(host), Change::Host(event)) => {
+                let happened = host.step(event);
+                happened.map(|happened| Yield::Host(Box::new(happened))).map_err(Broken::from)
+            }
             (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
             (Part::Client(client), Change::Client(change)) => {
                 client.change(change).map(|heard| Yield::Client(Box::new(heard)))

@@ -12,17 +12,17 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use protocol::Quorum;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use spec::ServerId;
-use world::{Settings, script};
+use world::script;
 
 use crate::{
     election::Election,
     engine::{Broken, Model, plain::Plain, search::Counterexample},
+    peer::Peer,
     rows::{Row, Setup},
     session::Session,
-    zab::{Bounds, Zab},
+    simulation,
+    zab::Zab,
 };
 
 /// The format's name and version.
@@ -136,11 +136,15 @@ pub fn digest(part: &impl Serialize) -> String {
 /// # Errors
 /// The file does not read, or the run differs from it: in which step, and how.
 pub fn replay(path: &Path) -> anyhow::Result<String> {
+    if simulation::is_of_the_simulator(path)? {
+        return simulation::replay(path);
+    }
     let (header, lines) = read(path)?;
     match &header.setup {
         Setup::Zab(bounds) => tell_again(&Zab::new(bounds.clone()), &header, &lines),
         Setup::Election(config) => tell_again(&Election::new(config.clone()), &header, &lines),
         Setup::Session(bounds) => tell_again(&Session::new(bounds.clone()), &header, &lines),
+        Setup::Peer(bounds) => tell_again(&Peer::new(bounds.clone()), &header, &lines),
     }
 }
 
@@ -156,22 +160,11 @@ pub fn as_script(path: &Path) -> anyhow::Result<String> {
     let found = replay_with(&Zab::new(bounds.clone()), &header, &lines)?;
     let mut text =
         format!("# Found in row {} of {}: {} is broken.\n", header.row, header.budget, header.rule);
-    let _ = writeln!(text, "{}", script::header_line(&settings(bounds)));
+    let _ = writeln!(text, "{}", script::header_line(&bounds.settings()));
     for action in &found.path {
         let _ = writeln!(text, "{}", script::step_line(action));
     }
     Ok(text)
-}
-
-fn settings(bounds: &Bounds) -> Settings {
-    Settings {
-        quorum: Quorum::majority((1..=u64::from(bounds.servers)).map(ServerId)),
-        window: bounds.window,
-        log_sync: bounds.log_sync,
-        counter_max: bounds.counter_max,
-        eager: bounds.eager,
-        local_rules: bounds.local_rules,
-    }
 }
 
 fn read(path: &Path) -> anyhow::Result<(Header<Setup>, Vec<String>)> {
@@ -231,7 +224,7 @@ where
     }
 }
 
-fn differ<'a>(saved: &'a [String], now: &'a [String]) -> Option<(&'a str, &'a str)> {
+pub(crate) fn differ<'a>(saved: &'a [String], now: &'a [String]) -> Option<(&'a str, &'a str)> {
     let place = (0..saved.len().max(now.len())).find(|place| saved.get(*place) != now.get(*place))?;
     let at = |lines: &'a [String]| lines.get(place).map_or("nothing", String::as_str);
     Some((at(saved), at(now)))

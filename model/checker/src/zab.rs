@@ -11,7 +11,6 @@
 
 mod action;
 mod coarse;
-mod rules;
 mod settings;
 mod symmetry;
 
@@ -32,6 +31,7 @@ pub use self::{
 };
 use crate::{
     engine::{Board, Broken, Model, Symmetry, Verdict},
+    histories::{Rules, sequence},
     places::Places,
 };
 
@@ -135,17 +135,18 @@ pub struct Zab {
     bounds: Bounds,
     settings: world::Settings,
     servers: Vec<ServerId>,
-    witnesses: Vec<&'static str>,
+    rules: Rules,
     renamings: Vec<Renaming>,
 }
 
 impl Zab {
     /// The model at these bounds.
     pub fn new(bounds: Bounds) -> Self {
-        let servers: Vec<_> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
-        let settings = bounds.settings(&servers);
-        let renamings = symmetry::renamings(servers.len(), bounds.symmetric);
-        Self { settings, servers, witnesses: rules::witnesses(), renamings, bounds }
+        let (servers, settings) = (bounds.servers(), bounds.settings());
+        let alike = |slot: usize| bounds.symmetric && settings.quorum.alike(servers[slot], servers[slot + 1]);
+        let renamings = symmetry::renamings(servers.len(), alike);
+        let rules = Rules::new(settings.quorum.clone(), bounds.local_rules, &[]);
+        Self { bounds, settings, servers, rules, renamings }
     }
 
     /// The bounds.
@@ -182,7 +183,7 @@ impl Zab {
     fn event<B: Board<Self>>(&self, board: &mut B, slot: usize, event: Event) -> Result<bool, Broken> {
         let yields = board.change(slot, Change::Server(event))?;
         let Yield::Server(outcome) = &*yields else { unreachable!("a server's change yields an outcome") };
-        board.witness(self.sighted(outcome));
+        board.witness(self.rules.met(&outcome.sights, &outcome.tested));
         for change in &outcome.net {
             self.net(board, slot, change)?;
         }
@@ -190,7 +191,7 @@ impl Zab {
             board.change(self.record_slot(), Change::Record(change.clone()))?;
         }
         if let Some(views) = &outcome.forgets {
-            self.judge_forgetting(&views.0, &views.1, record(board.part(self.record_slot())))?;
+            self.rules.forgetting(&views.0, &views.1, record(board.part(self.record_slot())))?;
         }
         Ok(outcome.appended)
     }
@@ -354,7 +355,7 @@ impl Model for Zab {
         match (part, change) {
             (Part::Server(server), Change::Server(event)) => {
                 let outcome = server.step(&self.settings, event);
-                outcome.map(Yield::Server).map_err(|fault| Broken::new(fault.rule, fault.why))
+                outcome.map(Yield::Server).map_err(Broken::from)
             }
             (Part::Link(link), Change::Link(change)) => Ok(Yield::Frame(link.change(change))),
             (Part::Record(record), Change::Record(change)) => {
@@ -389,22 +390,31 @@ impl Model for Zab {
 
     fn judge_part(&self, _: usize, part: &Part) -> Verdict {
         match part {
-            Part::Server(server) => self.judge_server(&server.view()),
-            Part::Record(record) => self.judge_record(record),
+            Part::Server(server) => self.rules.server(&server.view()),
+            Part::Record(record) => self.rules.record(record),
             Part::Link(_) | Part::Budget(_) => Verdict::default(),
         }
     }
 
     fn judge_pair(&self, _: (usize, usize), views: (&View, &View)) -> Verdict {
         match views {
-            (View::Server(one), View::Server(other)) => self.judge_servers(one, other),
-            (View::Server(server), View::Record(record)) => self.judge_server_and_record(server, record),
+            (View::Server(one), View::Server(other)) => self.rules.pair(one, other),
+            (View::Server(server), View::Record(record)) => self.rules.server_and_record(server, record),
             (View::Record(_), _) => Verdict::default(),
         }
     }
 
     fn judge_whole(&self, views: &[(usize, &View)]) -> Verdict {
-        self.judge_quorums(views)
+        let servers = views.iter().filter_map(|(_, view)| match view {
+            View::Server(server) => Some(server),
+            View::Record(_) => None,
+        });
+        let record = views.iter().find_map(|(_, view)| match view {
+            View::Record(record) => Some(record),
+            View::Server(_) => None,
+        });
+        let servers: Vec<_> = servers.collect();
+        record.map_or_else(Verdict::default, |record| self.rules.quorums(&servers, record))
     }
 
     fn symmetries(&self) -> Vec<Symmetry> {
@@ -438,7 +448,7 @@ impl Model for Zab {
     }
 
     fn witnesses(&self) -> &[&'static str] {
-        &self.witnesses
+        self.rules.witnesses()
     }
 
     fn is_about_histories(&self, broken: &Broken) -> bool {
@@ -476,10 +486,10 @@ impl Model for Zab {
                 story.map(|line| format!("server {} {line}", self.servers[slot])).collect()
             }
             (_, Change::Record(GhostChange::Establish(epoch, leader, initial))) => {
-                vec![format!("epoch {epoch} is established under {leader} with {}", rules::sequence(initial))]
+                vec![format!("epoch {epoch} is established under {leader} with {}", sequence(initial))]
             }
             (_, Change::Record(GhostChange::Commit(leader, held))) => {
-                vec![format!("committed, as leader {leader} holds: {}", rules::sequence(held))]
+                vec![format!("committed, as leader {leader} holds: {}", sequence(held))]
             }
             _ => Vec::new(),
         }

@@ -15,7 +15,7 @@ fn row(name: &'static str, setup: Setup) -> Row {
 /// Elections without a second round.
 fn elections() -> Row {
     let votes = vec![(1, 1), (1, 1), (1, 2)];
-    let config = election::Config { votes, rounds: 1, relooks: 0, crashes: 0, breaks: 1, epochs: 0 };
+    let config = election::Config { votes, rounds: 1, breaks: 1, ..election::Config::default() };
     row("elections", Setup::Election(config))
 }
 

@@ -7,34 +7,10 @@ use std::fmt::Write;
 
 use checker::{
     election::{self, Election},
-    engine::{Broken, Model, plain::Plain},
+    engine::{Broken, Model, plain::Plain, walk::Chance},
+    walks::{Plan, walk},
     zab::{Action, Bounds, Zab},
 };
-
-/// Marsaglia's xorshift; the seed must not be 0.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
-    /// One of the choices, each as likely as its weight says; none if all weigh nothing.
-    fn pick<A: Clone>(&mut self, choices: &[A], weight: impl Fn(&A) -> u64) -> Option<A> {
-        let total: u64 = choices.iter().map(&weight).sum();
-        let mut left = if total == 0 { return None } else { self.below(total) };
-        let fits = |choice: &&A| {
-            let weight = weight(choice);
-            let here = left < weight;
-            left = left.saturating_sub(weight);
-            here
-        };
-        choices.iter().find(fits).cloned()
-    }
-}
 
 struct Walk<'m, M: Model> {
     model: &'m M,
@@ -72,7 +48,8 @@ impl<'m, M: Model> Walk<'m, M> {
 }
 
 /// Every witness was met, and every rule tested, but for those that cannot be, or hardly.
-fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
+fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&[&str]]) {
+    let left_out = left_out.concat();
     let names = model.witnesses().iter().enumerate();
     let missing: Vec<_> =
         names.filter(|(bit, name)| met >> bit & 1 == 0 && !left_out.contains(name)).collect();
@@ -81,7 +58,8 @@ fn assert_met<M: Model>(model: &M, met: u64, left_out: &[&str]) {
 
 /// Walks through `zab`: of the leaders that a server may be told, one is in fashion for a while.
 fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
-    let servers = u64::from(bounds.servers);
+    let servers = u64::from(bounds.servers - bounds.observers);
+    let observing: &[&str] = if bounds.observers == 0 { &OBSERVING } else { &[] };
     let model = Zab::new(Bounds {
         elections: 24,
         txns: 6,
@@ -97,7 +75,7 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
     });
     let mut met = 0;
     for seed in 1..=walks {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut chance = Chance::new(seed);
         let (fault, disk) = (1 + chance.below(40), 30 + 90 * chance.below(4));
         let mut fashion = 1 + chance.below(servers);
         let mut walk = Walk::new(&model);
@@ -119,13 +97,21 @@ fn walk_zab(bounds: Bounds, walks: u64, left_out: &[&str]) {
                 | Action::Join { .. }
                 | Action::Read { .. } => 300,
             };
-            let Some(action) = chance.pick(&walk.state.possible(&model), weight) else { break };
+            let Some(action) = chance.pick(&walk.state.possible(&model), weight).cloned() else { break };
             walk.step(action, seed);
         }
         met |= walk.witnesses;
     }
-    assert_met(&model, met, left_out);
+    assert_met(&model, met, &[left_out, observing]);
 }
+
+/// What needs an observer: in `zab`, then in `election`.
+const OBSERVING: [&str; 4] =
+    ["observer-informed", "inform-while-joining", "ObserverNeverLeads", "ObserverLogsCommitted"];
+const OBSERVED: [&str; 2] = ["observer-joins", "observer-told"];
+
+/// What needs weights.
+const LIGHT: &str = "weight-decides";
 
 /// What needs a disk that lags.
 const CRASH_IMAGES: [&str; 2] = ["torn-tail-kept-in-part", "crash-image-recovered"];
@@ -141,15 +127,26 @@ fn three_servers_with_disks_that_lag() {
 }
 
 #[test]
+fn three_voters_and_an_observer() {
+    walk_zab(Bounds { servers: 4, observers: 1, eager: false, ..Bounds::default() }, 400, &[]);
+}
+
+#[test]
+fn voters_of_different_weight() {
+    let groups = vec![vec![2, 1, 0], vec![1], vec![1]];
+    walk_zab(Bounds { servers: 5, groups, eager: false, ..Bounds::default() }, 200, &[]);
+}
+
+#[test]
 fn five_servers() {
     walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &[]);
 }
 
 /// Walks through `election`, then heals the world and waits for the leader whom all others follow.
-fn walk_elections(servers: usize, walks: u64) {
+fn walk_elections(servers: usize, observers: u8, walks: u64) {
     let mut met = 0;
     for seed in 1..=walks {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut chance = Chance::new(seed);
         let mut level = || 1 + u32::from(chance.below(2) == 0);
         let votes = (0..servers).map(|_| (level(), level())).collect();
         let model = Election::new(election::Config {
@@ -159,6 +156,8 @@ fn walk_elections(servers: usize, walks: u64) {
             crashes: 4,
             breaks: 4,
             epochs: 6,
+            observers,
+            ..election::Config::default()
         });
         let fault = 1 + chance.below(40);
         let mut walk = Walk::new(&model);
@@ -186,7 +185,7 @@ fn walk_elections(servers: usize, walks: u64) {
             }
             assert!(place < 3_000, "seed {seed} comes to no leader\n{}", walk.transcript());
             let choices = walk.state.possible(&model);
-            let action = chance.pick(&choices, weight).expect("a timer can always fire");
+            let action = chance.pick(&choices, weight).copied().expect("a timer can always fire");
             walk.step(action, seed);
         }
         met |= walk.witnesses;
@@ -198,16 +197,46 @@ fn walk_elections(servers: usize, walks: u64) {
         crashes: 0,
         breaks: 0,
         epochs: 0,
+        ..election::Config::default()
     });
-    assert_met(&model, met, &[]);
+    let observed: &[&str] = if observers == 0 { &OBSERVED } else { &[] };
+    assert_met(&model, met, &[&[LIGHT], observed]);
 }
 
 #[test]
 fn elections_of_three_servers_heal() {
-    walk_elections(3, 1_000);
+    walk_elections(3, 0, 1_000);
 }
 
 #[test]
 fn elections_of_five_servers_heal() {
-    walk_elections(5, 500);
+    walk_elections(5, 0, 500);
+}
+
+#[test]
+fn elections_before_two_observers_heal() {
+    walk_elections(5, 2, 500);
+}
+
+/// The short form of `zabcheck walk peer`.
+#[test]
+fn whole_peers() {
+    let plan = Plan { seed: 1, steps: 200_000, length: 1_000, jobs: 2 };
+    let walked = walk(plan, &|_| {});
+    if let Some(found) = walked.found {
+        panic!("walk {} with {} breaks {:?}", found.walk, found.bounds, found.path.broken);
+    }
+    assert!(walked.missing.is_empty(), "never met: {:?}", walked.missing);
+    assert!(walked.steps >= plan.steps, "{} steps", walked.steps);
+}
+
+/// A seed is a run, however many walk at once.
+#[test]
+fn a_seed_takes_the_same_walks() {
+    let walked = |jobs| {
+        let plan = Plan { seed: 5, steps: 20_000, length: 500, jobs };
+        let walked = walk(plan, &|_| {});
+        (walked.walks, walked.steps, walked.witnesses)
+    };
+    assert_eq!(walked(1), walked(2));
 }

@@ -29,6 +29,8 @@ pub struct Election {
     /// The last word of each voter that looks for a leader in a later round, while this server does not: it may have
     /// come an instant too early, and nobody repeats it for a while (rule E-14).
     early: BTreeMap<ServerId, Notification>,
+    /// The observers that have asked who leads while nobody did: told once somebody does (rule E-16).
+    asked: BTreeSet<ServerId>,
     stage: Stage,
 }
 
@@ -98,12 +100,12 @@ struct Looking {
 }
 
 /// Whether proposal `a` is better than `b`: the higher epoch, then the later transaction, then the higher server; a
-/// server without a vote loses to any that has one (rule E-3).
+/// server that may not lead loses to any that may (rule E-3).
 ///
 /// Each level counts only if the levels above it are equal. Otherwise two proposals may each be better than the
 /// other, and two servers outbid each other for ever (ZooKeeper issue 1419).
 pub fn outranks(quorum: &Quorum, a: &Vote, b: &Vote) -> bool {
-    match (quorum.is_voter(a.leader), quorum.is_voter(b.leader)) {
+    match (quorum.may_lead(a.leader), quorum.may_lead(b.leader)) {
         (false, true) => false,
         (true, false) => true,
         (true, true) | (false, false) => {
@@ -126,7 +128,7 @@ fn agree(a: &Notification, b: &Notification) -> bool {
 impl Election {
     /// A server that has not looked for a leader yet.
     pub fn new(me: ServerId, quorum: Quorum) -> Self {
-        Self { me, quorum, round: 0, early: BTreeMap::new(), stage: Stage::Resting }
+        Self { me, quorum, round: 0, early: BTreeMap::new(), asked: BTreeSet::new(), stage: Stage::Resting }
     }
 
     /// The round that this server is in, or decided in.
@@ -178,6 +180,8 @@ impl Election {
 
     fn look(&mut self, own: Vote, out: &mut impl Effects) {
         self.leave_election(Stage::Resting, out);
+        // An observer offers nothing: it only asks.
+        let own = Vote { zxid: own.zxid.filter(|_| self.quorum.is_voter(self.me)), ..own };
         // A count that cannot grow only costs the reset of stale votes; a peer may send any number.
         self.round = self.round.saturating_add(1);
         self.stage = Stage::Looking(Looking {
@@ -197,14 +201,14 @@ impl Election {
 
     fn on_notification(&mut self, from: ServerId, said: Notification, out: &mut impl Effects) {
         if !self.quorum.is_voter(from) {
-            // An observer asks who leads; its own opinion counts for nothing.
-            return self.answer(from, out);
+            return self.on_question(from, said, out);
         }
         let Stage::Looking(looking) = &mut self.stage else {
             return self.on_word_out_of_election(from, said, out);
         };
         looking.unreachable.remove(&from);
-        if !self.quorum.is_voter(said.vote.leader) {
+        let settled = said.state != ServerState::Looking;
+        if !self.quorum.is_voter(said.vote.leader) || (settled && !self.quorum.may_lead(said.vote.leader)) {
             return out.note(Note::VoteIgnored { from });
         }
         match said.state {
@@ -214,10 +218,28 @@ impl Election {
         }
     }
 
+    /// A server without a vote asks who leads, if it looks for a leader; its own opinion counts for nothing. Another
+    /// word of it is no question, and an answer would only be answered. An observer has nothing to tell another.
+    fn on_question(&mut self, from: ServerId, said: Notification, out: &mut impl Effects) {
+        let voter = self.quorum.is_voter(self.me);
+        if !voter || said.state != ServerState::Looking {
+            return out.note(Note::VoteIgnored { from });
+        }
+        match self.stage {
+            Stage::Looking(_) | Stage::Resting => {
+                self.asked.insert(from);
+            }
+            Stage::Decided { .. } => {}
+        }
+        self.answer(from, out);
+    }
+
     /// A voter tells its word while this server is not looking.
     fn on_word_out_of_election(&mut self, from: ServerId, said: Notification, out: &mut impl Effects) {
         self.early.remove(&from);
         match said.state {
+            // A voter never asks an observer: what is late here is an answer.
+            _ if !self.quorum.is_voter(self.me) => out.note(Note::StaleVote { from }),
             ServerState::Looking => {
                 if said.round > self.round {
                     self.early.insert(from, said);
@@ -303,6 +325,7 @@ impl Election {
 
     fn on_link_down(&mut self, peer: ServerId, out: &mut impl Effects) {
         self.early.remove(&peer);
+        self.asked.remove(&peer);
         match &mut self.stage {
             Stage::Looking(looking) if self.quorum.is_voter(peer) => {
                 looking.unreachable.insert(peer);
@@ -336,7 +359,7 @@ impl Election {
         let Some(word) = self.word() else { return };
         let Stage::Looking(looking) = &mut self.stage else { return };
         let supporters = looking.supporters(&word);
-        // Without its data a server cannot judge a proposal; it can only join a leader that others have.
+        // Without its data, or a vote, a server cannot judge a proposal; it can only join a leader that others have.
         if looking.own.zxid.is_none() || !self.quorum.decides(&supporters) {
             if mem::take(&mut looking.finalizing) {
                 out.cancel_timer(Timer::Finalize);
@@ -354,7 +377,7 @@ impl Election {
     }
 
     /// Ends the election with this result. Those who have not voted the same in this round are told, since they may
-    /// be waiting for an answer.
+    /// be waiting for an answer, and so are the observers that have asked. An observer has nothing to tell.
     fn decide(&mut self, vote: Vote, out: &mut impl Effects) {
         let state = if !self.quorum.is_voter(self.me) {
             ServerState::Observing
@@ -365,9 +388,16 @@ impl Election {
         };
         let received = self.leave_election(Stage::Decided { state, vote }, out);
         out.elected(vote.leader);
+        if state == ServerState::Observing {
+            return;
+        }
+        let word = Notification { state, vote, round: self.round };
+        for observer in mem::take(&mut self.asked) {
+            out.notify(observer, &word);
+        }
         for voter in self.quorum.voters().filter(|voter| *voter != self.me) {
             if received.get(&voter).is_none_or(|word| word.vote != vote) {
-                out.notify(voter, &Notification { state, vote, round: self.round });
+                out.notify(voter, &word);
             }
         }
     }
@@ -386,7 +416,8 @@ impl Election {
         }
     }
 
-    /// Tells every voter the proposal, this server itself included, and again after a while.
+    /// Tells every voter the proposal, this server itself included, and again after a while. For an observer, that is
+    /// to ask.
     fn broadcast(&mut self, out: &mut impl Effects) {
         let Some(word) = self.word() else { return };
         if let Stage::Looking(looking) = &mut self.stage

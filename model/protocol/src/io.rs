@@ -18,6 +18,13 @@ pub enum Message<T> {
         /// Whether the learner knows Zabkeeper's extensions (protocol version 0x10001 or later).
         extended: bool,
     },
+    /// Observer to leader, first on a link, in place of FOLLOWERINFO. Nothing that it says later counts in a quorum.
+    ObserverInfo {
+        /// The observer's accepted epoch.
+        accepted: Epoch,
+        /// As in FOLLOWERINFO.
+        extended: bool,
+    },
     /// Leader to learner: the new epoch, promised durably by the leader itself.
     LeaderInfo {
         /// The epoch to promise.
@@ -58,6 +65,13 @@ pub enum Message<T> {
         /// Its place.
         zxid: Zxid,
     },
+    /// Leader to observer, in place of PROPOSAL and COMMIT: this is decided; log and apply it.
+    Inform {
+        /// Its place.
+        zxid: Zxid,
+        /// The transaction.
+        txn: T,
+    },
     /// Leader to learner, behind the synchronisation: make all of it durable, and join the epoch.
     NewLeader {
         /// The epoch to join; the wire carries its start.
@@ -81,6 +95,8 @@ impl<T> Message<T> {
             Self::NewLeader { epoch } => Some(Claim::NewLeader(*epoch)),
             Self::Ack { zxid } => Some(Claim::Ack(*zxid)),
             Self::FollowerInfo { .. }
+            | Self::ObserverInfo { .. }
+            | Self::Inform { .. }
             | Self::Diff { .. }
             | Self::Trunc { .. }
             | Self::Proposal { .. }
@@ -97,7 +113,7 @@ impl<T> Message<T> {
 pub struct Vote {
     /// The proposed leader's current epoch.
     pub epoch: Epoch,
-    /// The proposed leader's last durable transaction; none if its data is missing.
+    /// The proposed leader's last durable transaction; none if its data is missing, or if it has no vote.
     pub zxid: Option<Zxid>,
     /// The proposed leader.
     pub leader: ServerId,
@@ -134,6 +150,18 @@ pub enum Role {
     Leading,
     /// Follows this leader.
     Following(ServerId),
+    /// Learns from this leader, without a vote.
+    Observing(ServerId),
+}
+
+impl Role {
+    /// The leader of a server in this role, if that is another one.
+    pub fn leader(self) -> Option<ServerId> {
+        match self {
+            Self::Leading => None,
+            Self::Following(leader) | Self::Observing(leader) => Some(leader),
+        }
+    }
 }
 
 /// A disk operation under way. Tickets start at 0 again when none is.
@@ -207,6 +235,9 @@ pub enum Violation {
         /// What must stay.
         committed: Zxid,
     },
+    /// A server without a vote that calls itself a follower, or one with a vote that calls itself an observer: the two
+    /// ends do not agree on who votes.
+    NotItsPart,
     /// A leader's epoch below the one that was promised.
     OldEpoch {
         /// What the leader said.
@@ -220,7 +251,7 @@ impl Violation {
     /// The rule's word for it.
     pub fn breach(self) -> Breach {
         match self {
-            Self::BadState => Breach::State,
+            Self::BadState | Self::NotItsPart => Breach::State,
             Self::BadAck { .. } => Breach::Ack,
             Self::BadProposal { .. } => Breach::Proposal,
             Self::BadCommit { .. } => Breach::Commit,

@@ -216,7 +216,12 @@ impl<M: Machine> Peer<M> {
         let mut sink = ElectionSink::<M, E>::new(out);
         self.election.step(input, &mut sink);
         if let Some(leader) = sink.elected {
-            let role = if leader == self.config.zab.me { Role::Leading } else { Role::Following(leader) };
+            let zab::Config { me, .. } = self.config.zab;
+            let role = match leader {
+                _ if leader == me => Role::Leading,
+                _ if self.config.zab.is_observer() => Role::Observing(leader),
+                _ => Role::Following(leader),
+            };
             out.role(Some(role), self.zab.current(), false);
             self.zab_step(machine, zab::Input::Elected(leader), out);
         }
@@ -233,7 +238,9 @@ impl<M: Machine> Peer<M> {
         let stands = match self.zab.role() {
             None => true,
             Some((Role::Leading, _)) => self.words.stand_by(quorum, *me, round),
-            Some((Role::Following(leader), _)) => leader != voter || self.words.may_lead(leader, round),
+            Some((Role::Following(leader) | Role::Observing(leader), _)) => {
+                leader != voter || self.words.may_lead(leader, round)
+            }
         };
         if !stands {
             out.note(Note::InVain { by: voter });

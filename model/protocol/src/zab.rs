@@ -71,6 +71,11 @@ impl<T: Clone> Zab<T> {
         self.core.committed
     }
 
+    /// Whether this server has no vote.
+    pub fn is_observer(&self) -> bool {
+        self.core.config.is_observer()
+    }
+
     /// The recent end of the log.
     pub fn history(&self) -> &History<T> {
         &self.core.history
@@ -80,7 +85,7 @@ impl<T: Clone> Zab<T> {
     pub fn role(&self) -> Option<(Role, Epoch)> {
         match &self.phase {
             Phase::Resting | Phase::Looking => None,
-            Phase::Learning(learner) => Some((Role::Following(learner.leader), learner.epoch)),
+            Phase::Learning(learner) => Some((learner.role(&self.core), learner.epoch)),
             Phase::Leading(leader) => Some((Role::Leading, leader.epoch)),
         }
     }
@@ -125,7 +130,7 @@ impl<T: Clone> Zab<T> {
         }
     }
 
-    /// The learners that get every proposal of this leader.
+    /// The learners that get everything of this leader: followers what it proposes, observers what is decided.
     pub fn learners(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.leader().into_iter().flat_map(Leader::forwarding)
     }
@@ -161,7 +166,7 @@ impl<T: Clone> Zab<T> {
     /// A packet that is not of this actor came from there: the other end lives.
     pub fn heard_from(&self, from: ServerId, out: &mut impl Effects<T>) {
         match &self.phase {
-            Phase::Leading(leader) => leader.heard_from(from, out),
+            Phase::Leading(leader) => leader.heard_from(&self.core, from, out),
             Phase::Learning(learner) if learner.stage == learner::Stage::Following => {
                 out.set_timer(Timer::Silence(learner.leader));
             }
@@ -198,6 +203,7 @@ impl<T: Clone> Zab<T> {
 
     fn on_elected(&mut self, chosen: ServerId, out: &mut impl Effects<T>) -> Next {
         assert!(self.is_looking(), "Z-11: a leader was elected while this server was not looking");
+        assert!(self.core.config.quorum.may_lead(chosen), "F-3: {chosen} was elected, and may not lead");
         self.phase = if chosen == self.core.config.me {
             Phase::Leading(Leader::start(&mut self.core, out))
         } else {
@@ -218,10 +224,8 @@ impl<T: Clone> Zab<T> {
 
     fn on_accepted(&mut self, from: ServerId, out: &mut impl Effects<T>) -> Next {
         match &mut self.phase {
-            Phase::Leading(leader) if self.core.config.quorum.is_voter(from) => {
-                leader.on_accepted(&self.core, from, out)
-            }
-            Phase::Leading(_) | Phase::Learning(_) | Phase::Resting | Phase::Looking => {
+            Phase::Leading(leader) => leader.on_accepted(&self.core, from, out),
+            Phase::Learning(_) | Phase::Resting | Phase::Looking => {
                 out.note(Note::Refused { from });
                 out.refuse(from);
                 Next::Stay

@@ -153,7 +153,12 @@ impl Effects<u8> for Around {
         self.looking = true;
     }
     fn serve(&mut self, role: Role, _: Epoch) {
-        *self.notes.entry(if role == Role::Leading { "led" } else { "followed" }).or_default() += 1;
+        let name = match role {
+            Role::Leading => "led",
+            Role::Following(_) => "followed",
+            Role::Observing(_) => "observed",
+        };
+        *self.notes.entry(name).or_default() += 1;
     }
     fn retire(&mut self) {}
     fn note(&mut self, note: Note) {
@@ -165,6 +170,9 @@ impl Effects<u8> for Around {
         self.ended = true;
     }
 }
+
+/// A server without a vote.
+const OBSERVER: ServerId = ServerId(4);
 
 /// An epoch that fits, or one at the end of all.
 fn epoch(chance: &mut Chance, zab: &Zab<u8>) -> Epoch {
@@ -195,7 +203,7 @@ fn zxid(chance: &mut Chance, zab: &Zab<u8>) -> Zxid {
 
 fn message(chance: &mut Chance, zab: &Zab<u8>) -> Message<u8> {
     let (epoch, zxid, known) = (epoch(chance, zab), zxid(chance, zab), zab.history().last());
-    match chance.below(14) {
+    match chance.below(17) {
         0 | 1 => Message::FollowerInfo { accepted: epoch, extended: true },
         2 => Message::LeaderInfo { epoch, extended: true },
         3 => Message::AckEpoch { current: Some(zab.current()), last: known, floor: Zxid::ZERO },
@@ -207,16 +215,28 @@ fn message(chance: &mut Chance, zab: &Zab<u8>) -> Message<u8> {
         9 | 10 => Message::NewLeader { epoch },
         11 => Message::Ack { zxid: epoch.start() },
         12 => Message::Ack { zxid },
+        13 => Message::ObserverInfo { accepted: epoch, extended: true },
+        14 | 15 => Message::Inform { zxid, txn: 0 },
         _ => Message::UpToDate,
     }
 }
 
 /// What a correct server might say next, if anything.
-fn answer(chance: &mut Chance, zab: &Zab<u8>, said: Option<&Message<u8>>) -> Option<Message<u8>> {
+fn answer(
+    chance: &mut Chance,
+    zab: &Zab<u8>,
+    from: ServerId,
+    said: Option<&Message<u8>>,
+) -> Option<Message<u8>> {
     let last = zab.history().last();
     let next = if last.epoch() == zab.accepted() { Zxid(last.0 + 1) } else { Zxid::new(zab.accepted(), 1) };
-    let proposal = Message::Proposal { zxid: next, txn: 0 };
+    let proposal = if zab.is_observer() && zab.joined().is_some() {
+        Message::Inform { zxid: next, txn: 0 }
+    } else {
+        Message::Proposal { zxid: next, txn: 0 }
+    };
     Some(match said {
+        None if from == OBSERVER => Message::ObserverInfo { accepted: zab.accepted(), extended: true },
         None => Message::FollowerInfo { accepted: zab.accepted(), extended: true },
         Some(Message::LeaderInfo { .. }) => {
             Message::AckEpoch { current: Some(Epoch(0)), last: Zxid::ZERO, floor: Zxid::ZERO }
@@ -225,7 +245,8 @@ fn answer(chance: &mut Chance, zab: &Zab<u8>, said: Option<&Message<u8>>) -> Opt
         Some(Message::Proposal { .. } | Message::Commit { .. }) => {
             Message::Ack { zxid: zab.last_proposed().unwrap_or(last) }
         }
-        Some(Message::FollowerInfo { accepted, .. }) => {
+        Some(Message::Inform { .. }) => return None,
+        Some(Message::FollowerInfo { accepted, .. } | Message::ObserverInfo { accepted, .. }) => {
             Message::LeaderInfo { epoch: Epoch(accepted.0.saturating_add(1)), extended: true }
         }
         Some(Message::AckEpoch { .. }) if !zab.is_past_discovery() => Message::Diff { last },
@@ -244,7 +265,8 @@ fn answer(chance: &mut Chance, zab: &Zab<u8>, said: Option<&Message<u8>>) -> Opt
 }
 
 fn input(chance: &mut Chance, zab: &Zab<u8>, around: &mut Around) -> Option<Input<u8>> {
-    let other = ServerId(2 + chance.below(2));
+    let voter = ServerId(2 + chance.below(2));
+    let other = chance.of(&[voter, voter, voter, OBSERVER]);
     match chance.below(20) {
         0..3 => around.finish().map(Input::Done),
         3 if around.reloading => {
@@ -254,7 +276,8 @@ fn input(chance: &mut Chance, zab: &Zab<u8>, around: &mut Around) -> Option<Inpu
         3 => around.searches.pop().map(|ticket| Input::Located { ticket, at: Some(around.floor) }),
         4 if around.looking => {
             around.looking = false;
-            Some(Input::Elected(chance.of(&[ServerId(1), ServerId(1), other])))
+            let own = if zab.is_observer() { voter } else { ServerId(1) };
+            Some(Input::Elected(chance.of(&[own, own, voter])))
         }
         4 => zab.next_zxid().map(|_| Input::Propose(0)),
         5 => around.dialling.take().map(|to| {
@@ -280,7 +303,7 @@ fn input(chance: &mut Chance, zab: &Zab<u8>, around: &mut Around) -> Option<Inpu
             let said = around.said.get(&other);
             let message = match chance.below(20) {
                 0 => message(chance, zab),
-                _ => answer(chance, zab, said)?,
+                _ => answer(chance, zab, other, said)?,
             };
             around.has_link(other).then_some(Input::Message { from: other, message })
         }
@@ -294,7 +317,8 @@ fn no_packet_stops_a_server() {
         let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let config = Config {
             me: ServerId(1),
-            quorum: Quorum::majority((1..=3).map(ServerId)),
+            // In every third run this server has no vote either.
+            quorum: Quorum::majority((if seed % 3 == 0 { 2 } else { 1 }..=3).map(ServerId)),
             window: 3,
             log_sync: true,
             counter_max: 5,
@@ -314,7 +338,7 @@ fn no_packet_stops_a_server() {
             *met.entry(name).or_insert(0) += count;
         }
     }
-    for name in ["led", "followed", "dropped"] {
+    for name in ["led", "followed", "observed", "dropped"] {
         assert!(met.get(name).is_some_and(|count| *count > 100), "{name}: {met:?}");
     }
 }

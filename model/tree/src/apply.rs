@@ -141,10 +141,27 @@ impl Tree {
         path: &Text,
         firing: &mut Firing<'_, '_>,
     ) -> Result<(), ErrorCode> {
+        let (parent_path, _) = path::split(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let parent = self.lose_child(zxid, parent_path)?;
+        self.delete_from(parent, parent_path, path, firing)
+    }
+
+    /// Notes on a node that a child of it goes, also if that is gone already.
+    fn lose_child(&mut self, zxid: Zxid, path: &str) -> Result<NodeId, ErrorCode> {
+        let id = self.store.find(path).ok_or(ErrorCode::NoNode)?;
+        self.change(id, path, |node| node.stat.pzxid = node.stat.pzxid.max(number(zxid)));
+        Ok(id)
+    }
+
+    /// Deletes a node whose parent knows of it.
+    fn delete_from(
+        &mut self,
+        parent: NodeId,
+        parent_path: &str,
+        path: &Text,
+        firing: &mut Firing<'_, '_>,
+    ) -> Result<(), ErrorCode> {
         let inner = path.as_str();
-        let (parent_path, _) = path::split(inner).ok_or(ErrorCode::NoNode)?;
-        let parent = self.store.find(parent_path).ok_or(ErrorCode::NoNode)?;
-        self.change(parent, parent_path, |node| node.stat.pzxid = node.stat.pzxid.max(number(zxid)));
         let id = self.store.find(inner).ok_or(ErrorCode::NoNode)?;
         for below in self.store.below(id).into_iter().rev() {
             let path = self.store.path(below);
@@ -215,9 +232,17 @@ impl Tree {
     /// The nodes that the leader found, whoever owns them here, and then those that it did not (rule C-6).
     fn apply_close_session(&mut self, header: Header, listed: &[Text], firing: &mut Firing<'_, '_>) {
         self.sessions.remove(&header.session);
+        // Most stand below one node, which is looked up and told once. A node that is deleted is no child of its own, so
+        // the one that is remembered still stands.
+        let mut last: Option<(&str, NodeId)> = None;
         for path in listed {
-            // A node that is gone already is as it should be.
-            let _ = self.apply_delete(header.zxid, path, firing);
+            let Some((parent_path, _)) = path::split(path.as_str()) else { continue };
+            let known = last.filter(|(known, _)| *known == parent_path);
+            last = known.or_else(|| Some((parent_path, self.lose_child(header.zxid, parent_path).ok()?)));
+            if let Some((_, parent)) = last {
+                // A node that is gone already is as it should be.
+                let _ = self.delete_from(parent, parent_path, path, firing);
+            }
         }
         let left: BTreeSet<Text> = self.ephemerals(header.session);
         for path in &left {

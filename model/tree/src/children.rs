@@ -31,6 +31,11 @@ impl ChildList {
         self.len
     }
 
+    /// The child whose name is the first; its place is the default one.
+    pub(crate) fn first(&self) -> Option<NodeId> {
+        self.blocks.first()?.first().copied()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.blocks.iter().flatten().copied()
     }

@@ -15,7 +15,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::{
     StatPersisted,
     acl_table::AclKey,
-    children::{ChildList, Children},
+    children::{ChildList, Children, Position},
 };
 
 /// A node's place in its store; used again when the node is gone.
@@ -171,7 +171,13 @@ impl Store {
             assert!(id != NodeId::ROOT && node.child_count() == 0, "a leaf is removed");
             (node.parent, node.hash)
         };
-        let position = ChildList::position(self, parent, self.node(id).name()).expect("its parent has it");
+        // Who takes many away goes by their names, and finds each in front.
+        let siblings = self.node(parent).children.as_deref();
+        let position = if siblings.is_some_and(|list| list.first() == Some(id)) {
+            Position::default()
+        } else {
+            ChildList::position(self, parent, self.node(id).name()).expect("its parent has it")
+        };
         let siblings = &mut self.node_mut(parent).children;
         if let Some(list) = siblings {
             list.remove(position);

@@ -2,11 +2,11 @@
 
 mod support;
 
-use spec::{ErrorCode, Machine, SessionId};
+use spec::{Epoch, ErrorCode, Machine, SessionId, Zxid};
 use support::{Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl};
 use tree::{
-    Acl, CreateKind, CreateTxn, LoadError, Outcome, Owner, Stat, StatPersisted, TreeBuilder, Txn, TxnBody,
-    Watches, Write, acl,
+    Acl, CreateKind, CreateTxn, LoadError, Outcome, Owner, Stat, StatPersisted, Tree, TreeBuilder, Txn,
+    TxnBody, Watches, Write, acl,
 };
 
 fn stat(leader: &Leader, at: &str) -> Stat {
@@ -109,7 +109,7 @@ fn the_number_of_a_name_overflows_to_negative() {
         builder.node(at, None, -1, parent).expect("parents come first");
     }
     let mut leader = Leader::without_sessions();
-    leader.tree = builder.finish(spec::Zxid::ZERO).expect("it has a root");
+    leader.tree = builder.finish(Zxid::ZERO).expect("it has a root");
     let names: Vec<String> = (0..3).map(|_| created(&leader.write(&create("/q/n", 2))).to_owned()).collect();
     assert_eq!(names, ["/q/n2147483647", "/q/n-2147483648", "/q/n-2147483647"]);
 }
@@ -307,7 +307,7 @@ fn a_loader_takes_what_java_leaves_and_refuses_what_is_broken() {
     {
         builder.node(at, None, list, stat).expect("it is in order");
     }
-    let mut tree = builder.finish(spec::Zxid::ZERO).expect("it has a root");
+    let mut tree = builder.finish(Zxid::ZERO).expect("it has a root");
     assert_eq!(tree.node_count(), 7, "the system's nodes are added");
     assert_eq!(tree.acl("/b"), Some(&[Acl::world(0)][..]), "an unknown list is closed");
     assert_eq!(tree.ownerless(), [ME]);
@@ -319,5 +319,34 @@ fn a_loader_takes_what_java_leaves_and_refuses_what_is_broken() {
     for bad in ["a", "/", "a/b", "//", "/a\0"] {
         assert!(orphan.node(bad, None, -1, stat).is_err(), "{bad}");
     }
-    assert_eq!(orphan.finish(spec::Zxid::ZERO).err(), Some(LoadError::NoRoot));
+    assert_eq!(orphan.finish(Zxid::ZERO).err(), Some(LoadError::NoRoot));
+}
+
+#[test]
+fn a_close_does_what_a_delete_of_each_would_do() {
+    let mut leader = Leader::new();
+    for at in ["/a", "/a/below", "/b", "/c"] {
+        leader.write(&create(at, 0));
+    }
+    for at in ["/a/1", "/b/1", "/a/2", "/b/2", "/c/1"] {
+        leader.write(&create(at, 1));
+    }
+    // A log may list anything, in any order: a node's child, the node with what stands below it, and another child of
+    // what is gone by then; one that never was, and one below nothing.
+    let listed = ["/a/1", "/b/2", "/a", "/a/2", "/b/1", "/b/never", "/none/1", "/"].map(path);
+    let zxid = Zxid::new(Epoch(2), 1);
+    let txn = |body| Txn { session: ME, cxid: 0, time: 0, body, digest: None };
+    let apply = |tree: &mut Tree, body| {
+        tree.apply(zxid, &txn(body), &mut Watches::default(), &mut |_, _| {});
+    };
+    let (mut one, mut other) = (leader.tree.clone(), leader.tree);
+    apply(&mut one, TxnBody::CloseSession { ephemerals: Some(listed.to_vec()) });
+    for path in listed {
+        apply(&mut other, TxnBody::Delete { path, sweep: false });
+    }
+    apply(&mut other, TxnBody::CloseSession { ephemerals: None });
+    assert_eq!(one, other);
+    assert_eq!(one.digest(), other.digest());
+    assert_eq!(one.stat("/b").expect("stands").pzxid, i64::from_be_bytes(zxid.0.to_be_bytes()));
+    assert_eq!((one.ephemeral_count(), one.stat("/a")), (0, None));
 }

@@ -7,40 +7,58 @@
 //! One crash stands for both a killed process and a cut of power. Truncating the log and dropping the snapshots behind
 //! the cut is one operation here, as is storing a received state in place of the old one.
 
-use std::collections::BTreeSet;
-
 use protocol::{
     Recovered, Ticket,
     recovery::{
         Config, Found, Mark, Plan, Record, Refusal, Segment, Snapshot, SnapshotVerdict, Verdict, recover,
     },
 };
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use spec::{Epoch, Zxid};
 
-use crate::{Logged, State, Txn};
+use crate::{State, Txn};
 
-/// The files of one server.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Disk {
-    log: Log,
+/// A state as snapshots hold it, which the transactions of the log continue.
+pub trait Image<T>: Clone + Eq + std::hash::Hash {
+    /// The state before the first transaction of all.
+    fn empty() -> Self;
+
+    /// The state behind the next transaction.
+    fn replay(&mut self, zxid: Zxid, txn: &T);
+}
+
+impl Image<Txn> for State {
+    fn empty() -> Self {
+        Self::new()
+    }
+
+    fn replay(&mut self, zxid: Zxid, txn: &Txn) {
+        self.push((zxid, *txn));
+    }
+}
+
+/// The files of one server, for transactions of type `T` and a state of type `S`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub struct Disk<T = Txn, S = State> {
+    log: Log<T>,
     accepted: EpochFile,
     current: EpochFile,
-    snapshot: SnapshotFile,
+    snapshot: SnapshotFile<S>,
     /// Searches of the log that are under way.
     searches: Vec<(Ticket, Zxid)>,
 }
 
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-struct Log {
-    durable: Vec<Logged>,
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Log<T> {
+    durable: Vec<(Zxid, T)>,
     /// In the order of their calls; an operation without a ticket was asked for by an earlier process.
-    unsynced: Vec<LogOp>,
+    unsynced: Vec<LogOp<T>>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-enum LogOp {
-    Append(Option<Ticket>, Logged),
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+enum LogOp<T> {
+    Append(Option<Ticket>, (Zxid, T)),
     /// A record of a batch whose sectors did not all arrive.
     Hole,
     Truncate(Option<Ticket>, Zxid),
@@ -59,17 +77,17 @@ struct EpochFile {
 
 /// The state that the log continues; none is the empty one. Storing one takes the place of all that was on disk,
 /// the log included, in one step that a crash leaves done or undone.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-struct SnapshotFile {
-    durable: Option<(Zxid, State)>,
-    unsynced: Option<(Option<Ticket>, Zxid, State)>,
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct SnapshotFile<S> {
+    durable: Option<(Zxid, S)>,
+    unsynced: Option<(Option<Ticket>, Zxid, S)>,
 }
 
 /// What a crash leaves of what was not synced.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Keep {
-    /// Bit `i`: the `i`th operation on the log.
-    pub log: u16,
+    /// Bit `i`: the `i`th operation on the log; what is behind them all is lost.
+    pub log: u64,
     /// How many of the accepted epochs.
     pub accepted: u8,
     /// How many of the current epochs.
@@ -85,17 +103,40 @@ pub(crate) enum Finished {
     Located(Option<Zxid>),
 }
 
+/// A snapshot, if there is one, and what stands behind it.
+type OnSnapshot<'a, S, U> = (Option<&'a S>, Vec<(Zxid, U)>);
+
 /// What a start reads.
 #[derive(Clone, Debug)]
-pub(crate) struct Start {
-    pub(crate) recovered: Recovered<Txn>,
-    pub(crate) state: State,
+pub(crate) struct Start<T, S> {
+    pub(crate) recovered: Recovered<T>,
+    pub(crate) state: S,
     /// Whether a torn batch was cut.
     pub(crate) cut: bool,
 }
 
-impl Disk {
-    pub(crate) fn append(&mut self, ticket: Ticket, entry: Logged) {
+/// Nothing was ever written.
+impl<T, S> Default for Disk<T, S> {
+    fn default() -> Self {
+        Self::holding(None)
+    }
+}
+
+impl<T, S> Disk<T, S> {
+    /// A disk with nothing but this snapshot and its label, if there is one.
+    pub(crate) fn holding(snapshot: Option<(Zxid, S)>) -> Self {
+        Self {
+            log: Log { durable: Vec::new(), unsynced: Vec::new() },
+            accepted: EpochFile::default(),
+            current: EpochFile::default(),
+            snapshot: SnapshotFile { durable: snapshot, unsynced: None },
+            searches: Vec::new(),
+        }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
+    pub(crate) fn append(&mut self, ticket: Ticket, entry: (Zxid, T)) {
         self.log.unsynced.push(LogOp::Append(Some(ticket), entry));
     }
 
@@ -115,7 +156,7 @@ impl Disk {
         self.current.unsynced.push((Some(ticket), epoch));
     }
 
-    pub(crate) fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, state: State) {
+    pub(crate) fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, state: S) {
         self.snapshot.unsynced = Some((Some(ticket), label, state));
     }
 
@@ -148,7 +189,7 @@ impl Disk {
 
     /// Whether everything is durable.
     pub(crate) fn is_synced(&self) -> bool {
-        let synced = |op: &LogOp| matches!(op, LogOp::Sync(_));
+        let synced = |op: &LogOp<T>| matches!(op, LogOp::Sync(_));
         self.log.unsynced.iter().all(synced)
             && self.accepted.unsynced.is_empty()
             && self.current.unsynced.is_empty()
@@ -174,14 +215,14 @@ impl Disk {
     }
 
     /// Makes operations on the log durable. A cut counts records as they stand in the file, torn ones too.
-    fn settle(&mut self, ops: Vec<LogOp>) {
+    fn settle(&mut self, ops: Vec<LogOp<T>>) {
         let mut records: Vec<_> = self.log.durable.drain(..).map(Some).collect();
         for op in ops {
             match op {
                 LogOp::Append(_, entry) => records.push(Some(entry)),
                 LogOp::Hole => records.push(None),
                 LogOp::Truncate(_, last) => {
-                    records.retain(|record| record.is_some_and(|(zxid, _)| zxid <= last));
+                    records.retain(|record| record.as_ref().is_some_and(|(zxid, _)| *zxid <= last));
                     self.snapshot.durable.take_if(|(label, _)| *label > last);
                 }
                 LogOp::Cut(kept) => records.truncate(kept),
@@ -209,14 +250,15 @@ impl Disk {
 
     /// Every way in which a crash may treat what is not synced, one for each different outcome.
     pub fn crash_images(&self, torn: bool) -> Vec<Keep> {
-        let (mut images, mut left) = (Vec::new(), BTreeSet::new());
+        let (mut images, mut left) = (Vec::new(), FxHashSet::default());
+        let unsynced = self.without_synced();
         for log in self.log_images(torn) {
             for accepted in 0..=self.accepted.unsynced.len() {
                 for current in 0..=self.current.unsynced.len() {
                     for snapshot in [false, true] {
                         let small = |n: usize| u8::try_from(n).expect("few operations are under way");
                         let keep = Keep { log, accepted: small(accepted), current: small(current), snapshot };
-                        let mut disk = self.clone();
+                        let mut disk = unsynced.clone();
                         disk.crash(keep);
                         if left.insert(disk) {
                             images.push(keep);
@@ -228,9 +270,20 @@ impl Disk {
         images
     }
 
+    /// As much as a crash changes.
+    fn without_synced(&self) -> Self {
+        Self {
+            log: Log { durable: Vec::new(), unsynced: self.log.unsynced.clone() },
+            accepted: self.accepted.clone(),
+            current: self.current.clone(),
+            snapshot: SnapshotFile { durable: None, unsynced: self.snapshot.unsynced.clone() },
+            searches: Vec::new(),
+        }
+    }
+
     /// Prefixes; with torn batches, all subsets. A hole at the end is no hole: only the last bit that is set tells
     /// where the log ends.
-    fn log_images(&self, torn: bool) -> Vec<u16> {
+    fn log_images(&self, torn: bool) -> Vec<u64> {
         let count = self.log.unsynced.iter().filter(|op| !matches!(op, LogOp::Sync(_))).count();
         assert!(count < 12, "a model keeps few operations under way");
         if torn { (0..1 << count).collect() } else { (0..=count).map(|kept| (1 << kept) - 1).collect() }
@@ -243,7 +296,7 @@ impl Disk {
         let ops = ops.into_iter().filter(|op| !matches!(op, LogOp::Sync(_)));
         let mut left = Vec::new();
         for (place, op) in ops.enumerate() {
-            let kept = keep.log >> place & 1 == 1;
+            let kept = keep.log.unbounded_shr(u32::try_from(place).unwrap_or(u32::MAX)) & 1 == 1;
             match op {
                 LogOp::Append(_, entry) if kept => left.push(LogOp::Append(None, entry)),
                 LogOp::Append(..) | LogOp::Hole => left.push(LogOp::Hole),
@@ -253,7 +306,7 @@ impl Disk {
                 LogOp::Sync(_) => {}
             }
         }
-        while left.last() == Some(&LogOp::Hole) {
+        while matches!(left.last(), Some(LogOp::Hole)) {
             left.pop();
         }
         self.log.unsynced = left;
@@ -270,7 +323,7 @@ impl Disk {
     ///
     /// # Errors
     /// The start is refused.
-    pub(crate) fn start(&mut self, window: usize) -> Result<Start, Refusal> {
+    pub(crate) fn start(&mut self, window: usize) -> Result<Start<T, S>, Refusal> {
         let plan = recover(recovery_config(), &self.found(true))?;
         let state = self.state_of(&plan, true);
         let cut = plan.cuts.first().map(|mark| mark.offset);
@@ -285,7 +338,7 @@ impl Disk {
     ///
     /// # Errors
     /// The disk is refused.
-    pub(crate) fn reload(&self, window: usize) -> Result<Start, Refusal> {
+    pub(crate) fn reload(&self, window: usize) -> Result<Start<T, S>, Refusal> {
         let plan = recover(recovery_config(), &self.found(false))?;
         let state = self.state_of(&plan, false);
         Ok(Start { state, cut: false, recovered: plan.recovered(window) })
@@ -295,22 +348,33 @@ impl Disk {
     ///
     /// # Errors
     /// The start would be refused.
-    pub fn durable(&self) -> Result<State, Refusal> {
+    pub fn durable(&self) -> Result<S, Refusal> {
         let plan = recover(recovery_config(), &self.found(false))?;
         Ok(self.state_of(&plan, false))
     }
 
-    /// Everything that was handed to the log, on top of the snapshot, durable or not. Truncations count once they are
-    /// durable, as does a snapshot.
-    pub fn logged(&self) -> State {
-        let mut state = self.snapshot.durable.as_ref().map_or_else(State::new, |(_, state)| state.clone());
-        state.extend(self.appended());
-        state
+    /// The same as the snapshot that it stands on, if there is one, and what `tell` makes of the transactions behind it.
+    ///
+    /// # Errors
+    /// The start would be refused.
+    pub(crate) fn durable_log<U: Clone>(
+        &self,
+        tell: impl Fn(&T) -> U,
+    ) -> Result<OnSnapshot<'_, S, U>, Refusal> {
+        let plan = recover(recovery_config(), &self.found_as(false, tell))?;
+        let snapshot = self.snapshot().filter(|(label, _)| Some(*label) == plan.snapshot);
+        Ok((snapshot.map(|(_, state)| state), plan.replay))
+    }
+
+    /// The snapshot that is durable, with its label.
+    pub(crate) fn snapshot(&self) -> Option<&(Zxid, S)> {
+        self.snapshot.durable.as_ref()
     }
 
     /// The transactions of the log in `(after, through]`, if it holds them all.
-    pub(crate) fn slice(&self, after: Zxid, through: Zxid) -> Option<Vec<Logged>> {
-        let slice: Vec<_> = self.appended().filter(|(zxid, _)| *zxid > after && *zxid <= through).collect();
+    pub(crate) fn slice(&self, after: Zxid, through: Zxid) -> Option<Vec<(Zxid, T)>> {
+        let within = |entry: &&(Zxid, T)| entry.0 > after && entry.0 <= through;
+        let slice: Vec<_> = self.appended().filter(within).cloned().collect();
         let whole = self.reach() <= after && slice.last().is_some_and(|(zxid, _)| *zxid == through);
         whole.then_some(slice)
     }
@@ -319,7 +383,7 @@ impl Disk {
     /// received state may still be there, and end below it: then that is what a search finds.
     fn find(&self, zxid: Zxid) -> Option<Zxid> {
         let reach = self.reach();
-        let held = self.appended().map(|(held, _)| held).filter(|held| *held > reach && *held <= zxid);
+        let held = self.appended().map(|(held, _)| *held).filter(|held| *held > reach && *held <= zxid);
         (zxid >= reach).then(|| held.last().unwrap_or(Zxid(reach.0.saturating_sub(1))))
     }
 
@@ -328,12 +392,27 @@ impl Disk {
         self.snapshot.durable.as_ref().map_or(Zxid::ZERO, |(label, _)| *label)
     }
 
-    fn appended(&self) -> impl Iterator<Item = Logged> + '_ {
+    /// What was handed to the log behind the snapshot, durable or not; truncations count once they are durable.
+    pub(crate) fn appended(&self) -> impl Iterator<Item = &(Zxid, T)> + '_ {
         let unsynced = self.log.unsynced.iter().filter_map(|op| match op {
-            LogOp::Append(_, entry) => Some(*entry),
+            LogOp::Append(_, entry) => Some(entry),
             LogOp::Hole | LogOp::Truncate(..) | LogOp::Cut(_) | LogOp::Sync(_) => None,
         });
-        self.log.durable.iter().copied().chain(unsynced)
+        self.log.durable.iter().chain(unsynced)
+    }
+
+    /// The last transaction that was handed to it, in whatever form.
+    pub(crate) fn last(&self) -> Zxid {
+        self.appended().last().map_or_else(|| self.reach(), |(zxid, _)| *zxid)
+    }
+
+    /// The state that the snapshot and the log make up to this transaction, durable or not.
+    pub(crate) fn replayed(&self, through: Zxid) -> S {
+        let mut state = self.snapshot().map_or_else(S::empty, |(_, state)| state.clone());
+        for (zxid, txn) in self.appended().take_while(|(zxid, _)| *zxid <= through) {
+            state.replay(*zxid, txn);
+        }
+        state
     }
 
     /// The epochs on disk, promised and joined, as a crash now would leave them at the least.
@@ -341,18 +420,23 @@ impl Disk {
         (self.accepted.durable, self.current.durable)
     }
 
-    fn found(&self, with_unsynced: bool) -> Found<Txn> {
-        let mut records: Vec<_> = self.log.durable.iter().copied().map(Some).collect();
+    fn found(&self, with_unsynced: bool) -> Found<T> {
+        self.found_as(with_unsynced, T::clone)
+    }
+
+    fn found_as<U: Clone>(&self, with_unsynced: bool, tell: impl Fn(&T) -> U) -> Found<U> {
+        let entry = |(zxid, txn): &(Zxid, T)| Some((*zxid, tell(txn)));
+        let mut records: Vec<_> = self.log.durable.iter().map(entry).collect();
         let mut synced = records.len();
         let mut label = self.reach();
         let (mut accepted, mut current) = (self.accepted.durable, self.current.durable);
         if with_unsynced {
             for op in &self.log.unsynced {
                 match op {
-                    LogOp::Append(_, entry) => records.push(Some(*entry)),
+                    LogOp::Append(_, logged) => records.push(entry(logged)),
                     LogOp::Hole => records.push(None),
                     LogOp::Truncate(_, last) => {
-                        records.retain(|record| record.is_some_and(|(zxid, _)| zxid <= *last));
+                        records.retain(|record| record.as_ref().is_some_and(|(zxid, _)| zxid <= last));
                         label = if label > *last { Zxid::ZERO } else { label };
                     }
                     LogOp::Cut(kept) => records.truncate(*kept),
@@ -360,15 +444,15 @@ impl Disk {
                 }
                 synced = synced.min(records.len());
             }
-            if let Some((_, received, _)) = self.snapshot.unsynced {
-                (label, synced) = (received, 0);
+            if let Some((_, received, _)) = &self.snapshot.unsynced {
+                (label, synced) = (*received, 0);
                 records.clear();
             }
             accepted = self.accepted.visible();
             current = self.current.visible();
         }
         let segment = segment(&records);
-        let mark = |segment: &Segment<Txn>| Mark { segment: segment.first, offset: offset(synced) };
+        let mark = |segment: &Segment<U>| Mark { segment: segment.first, offset: offset(synced) };
         Found {
             snapshots: vec![Snapshot { label, verdict: SnapshotVerdict::Valid }],
             synced: segment.as_ref().filter(|_| synced > 0).map(mark),
@@ -378,7 +462,7 @@ impl Disk {
         }
     }
 
-    fn state_of(&self, plan: &Plan<Txn>, with_unsynced: bool) -> State {
+    fn state_of(&self, plan: &Plan<T>, with_unsynced: bool) -> S {
         let received = self.snapshot.unsynced.as_ref().map(|(_, label, state)| (label, state));
         let durable = self.snapshot.durable.as_ref().map(|(label, state)| (label, state));
         let mut state = received
@@ -386,8 +470,20 @@ impl Disk {
             .into_iter()
             .chain(durable)
             .find(|(label, _)| Some(**label) == plan.snapshot)
-            .map_or_else(State::new, |(_, state)| state.clone());
-        state.extend(plan.replay.iter().copied());
+            .map_or_else(S::empty, |(_, state)| state.clone());
+        for (zxid, txn) in &plan.replay {
+            state.replay(*zxid, txn);
+        }
+        state
+    }
+}
+
+impl Disk {
+    /// Everything that was handed to the log, on top of the snapshot, durable or not. Truncations count once they are
+    /// durable, as does a snapshot.
+    pub fn logged(&self) -> State {
+        let mut state = self.snapshot().map_or_else(State::new, |(_, state)| state.clone());
+        state.extend(self.appended());
         state
     }
 }
@@ -397,10 +493,10 @@ fn recovery_config() -> Config {
 }
 
 /// The log is one file, and an offset counts records.
-fn segment(records: &[Option<Logged>]) -> Option<Segment<Txn>> {
+fn segment<T: Clone>(records: &[Option<(Zxid, T)>]) -> Option<Segment<T>> {
     let first = records.iter().flatten().map(|(zxid, _)| *zxid).next()?;
-    let verdict = |record: &Option<Logged>| match record {
-        Some((zxid, txn)) => Verdict::Valid { zxid: *zxid, txn: *txn },
+    let verdict = |record: &Option<(Zxid, T)>| match record {
+        Some((zxid, txn)) => Verdict::Valid { zxid: *zxid, txn: txn.clone() },
         None => Verdict::Broken,
     };
     let records: Vec<_> = records
@@ -415,7 +511,7 @@ fn offset(records: usize) -> u64 {
     u64::try_from(records).expect("a log is short")
 }
 
-impl LogOp {
+impl<T> LogOp<T> {
     fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Append(ticket, _) | Self::Truncate(ticket, _) => *ticket,

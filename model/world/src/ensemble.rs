@@ -48,7 +48,7 @@ impl Ensemble {
     /// # Errors
     /// The rule that a start breaks.
     pub fn new(settings: Settings) -> Result<Self, Fault> {
-        let ids: Vec<_> = settings.quorum.voters().collect();
+        let ids: Vec<_> = settings.servers().collect();
         let servers: Vec<_> = ids.iter().map(|id| Server::new(*id, &settings)).collect::<Result<_, _>>()?;
         let pairs = ids.iter().flat_map(|learner| ids.iter().map(move |leader| (*learner, *leader)));
         let links =
@@ -150,7 +150,7 @@ impl Ensemble {
                 }
             }
             Step::Crash { server, keep } => {
-                let others: Vec<_> = self.settings.quorum.voters().filter(|id| id != server).collect();
+                let others: Vec<_> = self.settings.servers().filter(|id| id != server).collect();
                 for other in others {
                     while let Some((learner, leader, side)) = self.open_end(*server, other) {
                         self.change_link(learner, leader, &LinkChange::Close(side));

@@ -1,28 +1,41 @@
-//! A whole server: the peer that ships, the state that it replicates, and a disk that ends what it is asked at once.
+//! A whole server: the peer that ships, the state that it replicates, and its disk.
 //!
-//! Where [`Server`](crate::Server) has nothing but the order of proposals, for the questions of what is on disk and
-//! when, a host has everything that decides in a server, for the questions of what its clients see. A crash and the
-//! restart behind it are one event.
+//! Where [`Server`](crate::Server) has nothing but the order of proposals, a host has everything that decides in a
+//! server. Its disk is the same, and so are the rules about what it says and how it changes, which are asked if its
+//! state [remembers](Replica::history) what was applied to it. A crash and the restart behind it are one event.
 
 mod sink;
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    fmt,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use protocol::{
-    Notification, Peer, Recovered, Role, Timer,
+    Note, Notification, Peer, Role, ServerState, Ticket, Timer,
     peer::{Config, Input, Packet},
 };
 use serde::{Serialize, Serializer};
-use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
+use spec::{
+    ClientId, Machine, ServerId, SessionId, Zxid,
+    history::{Claim, Entry, ServerView},
+};
 
-use self::sink::{DiskCall, Sink};
-use crate::{NetChange, Replica};
+use self::sink::Sink;
+use crate::{
+    Disk, Fault, GhostChange, Image, Keep, NetChange, Replica, Sight,
+    disk::{Finished, Start},
+    judge,
+    server::refused,
+    view,
+    watch::Watcher,
+};
 
-/// The wall clock of every server; no rule of the world is about it.
-const NOW: i64 = 0;
+/// How long disk operations take.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Pace {
+    /// None at all: each ends in the event that asks for it.
+    Eager,
+    /// Until [`HostEvent::Disk`] says so, each file's in their order.
+    Async,
+}
 
 /// What travels between hosts.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -79,8 +92,19 @@ pub enum HostEvent<M: Machine> {
     Read(ServerId, Wire<M>),
     /// A timer fires.
     Timer(Timer),
-    /// The process ends, and a new one starts.
-    Crash,
+    /// A disk operation ends, one of [`Disk::may_finish`].
+    Disk(Ticket),
+    /// The process ends, this is left of what it had not synced, and a new one starts.
+    Crash(Keep),
+}
+
+/// What a server does with a timer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TimerChange {
+    /// It starts, or starts anew.
+    Set(Timer),
+    /// It stops.
+    Cancel(Timer),
 }
 
 /// What a step does beside changing its host.
@@ -96,6 +120,18 @@ pub struct Happened<M: Machine> {
     pub expired: Vec<SessionId>,
     /// What this server, as leader, holds for committed; none if that is nothing new.
     pub committed: Option<Stretch<M::Txn>>,
+    /// What became of timers, in order.
+    pub timers: Vec<TimerChange>,
+    /// What the server noted, in order.
+    pub notes: Vec<Note>,
+    /// What was met.
+    pub sights: BTreeSet<Sight>,
+    /// As in [`Outcome`](crate::Outcome); nothing if the state does not remember.
+    pub ghost: Vec<GhostChange>,
+    /// As in [`Outcome`](crate::Outcome).
+    pub tested: BTreeSet<&'static str>,
+    /// As in [`Outcome`](crate::Outcome).
+    pub forgets: Option<Box<(ServerView, ServerView)>>,
 }
 
 /// A stretch of the order of transactions.
@@ -109,44 +145,63 @@ pub struct Stretch<T> {
 
 impl<M: Machine> Default for Happened<M> {
     fn default() -> Self {
-        Self { net: Vec::new(), votes: Vec::new(), told: Vec::new(), expired: Vec::new(), committed: None }
+        Self {
+            net: Vec::new(),
+            votes: Vec::new(),
+            told: Vec::new(),
+            expired: Vec::new(),
+            committed: None,
+            timers: Vec::new(),
+            notes: Vec::new(),
+            sights: BTreeSet::new(),
+            ghost: Vec::new(),
+            tested: BTreeSet::new(),
+            forgets: None,
+        }
     }
 }
 
-/// What outlives the process.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Store<M: Machine> {
-    accepted: Epoch,
-    current: Epoch,
-    label: Zxid,
-    snapshot: Box<M>,
-    /// Behind the snapshot.
-    log: Vec<(Zxid, M::Txn)>,
+impl<M: Replica> Image<M::Txn> for Arc<M> {
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    fn replay(&mut self, zxid: Zxid, txn: &M::Txn) {
+        Self::make_mut(self).apply(zxid, txn, &mut M::Watches::default(), &mut |_, _| {});
+    }
 }
+
+/// What outlives the process. Copies of a disk share their snapshots.
+pub type HostDisk<M> = Disk<<M as Machine>::Txn, Arc<M>>;
 
 /// One server.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Host<M: Machine> {
     config: Config,
+    pace: Pace,
+    /// Whether to judge what it says and how it changes, step by step.
+    local_rules: bool,
+    /// The wall clock, in milliseconds since 1970.
+    now: i64,
     peer: Peer<M>,
     state: Box<M>,
     timers: BTreeSet<Timer>,
-    store: Store<M>,
+    /// The start is not over: no vote was given yet.
+    booting: bool,
+    disk: HostDisk<M>,
 }
 
 impl<M: Replica> Host<M> {
-    /// A server that starts for the first time, with this state.
-    pub fn new(config: Config, state: M) -> (Self, Happened<M>) {
-        let store = Store {
-            accepted: Epoch(0),
-            current: Epoch(0),
-            label: state.last_processed(),
-            snapshot: Box::new(state),
-            log: Vec::new(),
-        };
+    /// A server that starts for the first time, with this state. Its wall clock stands at 0.
+    ///
+    /// # Errors
+    /// The rule that its start breaks.
+    pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
+        let disk = Disk::holding(Some((state.last_processed(), Arc::new(state))));
         let mut happened = Happened::default();
-        let host = Self::start(config, store, &mut happened);
-        (host, happened)
+        let mut host = Self::start(config, pace, 0, disk, &mut happened)?;
+        host.settle(&mut happened)?;
+        Ok((host, happened))
     }
 
     /// Which server.
@@ -164,9 +219,19 @@ impl<M: Replica> Host<M> {
         &self.state
     }
 
+    /// Its disk.
+    pub fn disk(&self) -> &HostDisk<M> {
+        &self.disk
+    }
+
     /// Whether this timer runs.
     pub fn has_timer(&self, timer: Timer) -> bool {
         self.timers.contains(&timer)
+    }
+
+    /// The timers that run.
+    pub fn timers(&self) -> impl Iterator<Item = Timer> + '_ {
+        self.timers.iter().copied()
     }
 
     /// Whether it leads.
@@ -174,38 +239,95 @@ impl<M: Replica> Host<M> {
         matches!(self.peer.zab().role(), Some((Role::Leading, _)))
     }
 
+    /// Sets the wall clock, in milliseconds since 1970, which rides on what is read from then on.
+    pub fn set_clock(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    /// Judges it by whole histories only from now on, and not by what it says and how it changes.
+    pub fn without_local_rules(&mut self) {
+        self.local_rules = false;
+    }
+
+    /// This server as the rules see it; none if its state does not remember.
+    pub fn view(&self) -> Option<ServerView> {
+        self.view_after(None)
+    }
+
+    /// The same, sparing the work that went into an earlier view of this server.
+    pub fn view_after(&self, earlier: Option<&ServerView>) -> Option<ServerView> {
+        let mut view = self.view_of_order()?;
+        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
+        if !self.booting && !self.disk.in_flux() {
+            let processed = self.state.last_processed();
+            let same = |earlier: &&ServerView| {
+                earlier.state != 0 && earlier.processed == processed && earlier.logged == view.logged
+            };
+            let known = earlier.filter(same).map(|earlier| earlier.replayed);
+            let replayed = known.unwrap_or_else(|| view::hash_of(&self.disk.replayed(processed)));
+            (view.state, view.replayed) = (view::hash_of(&self.state), replayed);
+        }
+        Some(view)
+    }
+
+    /// The same without the digests of its state, which a rule about one server compares.
+    pub fn view_of_order(&self) -> Option<ServerView> {
+        let state = self.state.history()?.to_vec();
+        let history = |image: Option<&Arc<M>>| {
+            image.and_then(|image| image.history()).map(<[Entry]>::to_vec).unwrap_or_default()
+        };
+        let entry = |(zxid, txn): &(Zxid, M::Txn)| Entry { zxid: *zxid, digest: view::hash_of(txn) };
+        let durable = self.disk.durable_log(view::hash_of).ok().map(|(image, log)| {
+            let mut durable = history(image);
+            durable.extend(log.into_iter().map(|(zxid, digest)| Entry { zxid, digest }));
+            durable
+        });
+        let view = view::down(self.id(), !self.config.zab.is_observer(), self.disk.epochs(), durable);
+        if self.booting {
+            return Some(view);
+        }
+        let mut logged = history(self.disk.snapshot().map(|(_, image)| image));
+        logged.extend(self.disk.appended().map(entry));
+        let states = (!self.disk.in_flux()).then_some((0, 0));
+        Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
+    }
+
     /// What happens to it.
-    pub fn step(&mut self, event: &HostEvent<M>) -> Happened<M> {
+    ///
+    /// # Errors
+    /// The rule that the step breaks.
+    pub fn step(&mut self, event: &HostEvent<M>) -> Result<Happened<M>, Fault> {
         let mut happened = Happened::default();
-        let before = self.held();
+        let (held, before) = (self.held(), self.view_of_order());
         match event {
-            HostEvent::Input(input) => self.input(input.clone(), &mut happened),
+            HostEvent::Input(input) => self.input(input.clone(), &mut happened)?,
             HostEvent::Read(from, Wire::Packet(packet)) => {
-                let input = Input::Packet { from: *from, packet: packet.clone(), time: NOW };
-                self.input(input, &mut happened);
+                let input = Input::Packet { from: *from, packet: packet.clone(), time: self.now };
+                self.input(input, &mut happened)?;
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
                 self.state.clone_from(state);
-                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut happened);
+                self.input(Input::Snapshot { from: *from, zxid: *last }, &mut happened)?;
             }
             HostEvent::Timer(timer) => {
                 self.timers.remove(timer);
-                self.input(Input::Timer { timer: *timer, time: NOW }, &mut happened);
+                self.input(Input::Timer { timer: *timer, time: self.now }, &mut happened)?;
             }
-            HostEvent::Crash => {
-                let mut config = self.config.clone();
-                // The clock has gone on.
-                config.first_session = SessionId(config.first_session.0 + (1 << 24));
-                *self = Self::start(config, self.store.clone(), &mut happened);
+            HostEvent::Disk(ticket) => self.finish(*ticket, &mut happened)?,
+            HostEvent::Crash(keep) => self.crash(*keep, &mut happened)?,
+        }
+        self.settle(&mut happened)?;
+        if let (Some(before), Some(after)) = (before, self.view_of_order()) {
+            if self.local_rules {
+                judge::step(&before, &after, &mut happened.tested)?;
             }
+            let forgets = !after.durable.starts_with(&before.durable);
+            happened.forgets = forgets.then(|| Box::new((before, after)));
         }
-        let held = self.held();
-        if held != before && held.is_some() {
-            let last = self.state.last_processed();
-            let log = self.store.log.iter().filter(|(zxid, _)| *zxid <= last).cloned();
-            happened.committed = Some(Stretch { after: self.store.label, txns: log.collect() });
+        if self.held() != held && self.held().is_some() {
+            happened.committed = Some(self.stretch());
         }
-        happened
+        Ok(happened)
     }
 
     /// The last transaction that it holds for committed, as a leader that serves.
@@ -213,90 +335,140 @@ impl<M: Replica> Host<M> {
         (self.leads() && self.peer.is_serving()).then(|| self.state.last_processed())
     }
 
-    fn start(config: Config, store: Store<M>, happened: &mut Happened<M>) -> Self {
-        let (recovered, mut state) = store.recover(config.zab.window);
+    /// What it has applied behind its snapshot.
+    pub fn stretch(&self) -> Stretch<M::Txn> {
+        let last = self.state.last_processed();
+        let after = self.disk.snapshot().map_or(Zxid::ZERO, |(label, _)| *label);
+        Stretch { after, txns: self.disk.appended().filter(|(zxid, _)| *zxid <= last).cloned().collect() }
+    }
+
+    fn start(
+        config: Config,
+        pace: Pace,
+        now: i64,
+        mut disk: HostDisk<M>,
+        happened: &mut Happened<M>,
+    ) -> Result<Self, Fault> {
+        let Start { recovered, state, cut } = disk.start(config.zab.window).map_err(refused)?;
+        let mut state = Box::new(Arc::unwrap_or_clone(state));
+        if cut {
+            happened.sights.insert(Sight::TornTailKept);
+        }
         let mut timers = BTreeSet::new();
-        let mut sink = Sink::new(&mut timers, happened);
-        let peer = Peer::boot(config.clone(), recovered, &mut state, &mut sink);
-        let asked = sink.asked;
-        let mut host = Self { config, peer, state: Box::new(state), timers, store };
-        host.settle(asked, happened);
-        host
-    }
-
-    fn input(&mut self, input: Input<M>, happened: &mut Happened<M>) {
-        let asked = self.ask(input, happened);
-        self.settle(asked, happened);
-    }
-
-    fn ask(&mut self, input: Input<M>, happened: &mut Happened<M>) -> VecDeque<DiskCall<M>> {
-        let mut sink = Sink::new(&mut self.timers, happened);
-        self.peer.step(&mut self.state, input, &mut sink);
-        sink.asked
-    }
-
-    /// Ends what was asked of the disk, in the order of the calls.
-    fn settle(&mut self, mut asked: VecDeque<DiskCall<M>>, happened: &mut Happened<M>) {
-        while let Some(call) = asked.pop_front() {
-            let ended = self.end(call);
-            asked.extend(self.ask(ended, happened));
+        let mut sink = Sink::new(&mut disk, &mut timers, happened);
+        let peer = Peer::boot(config.clone(), recovered, &mut *state, &mut sink);
+        if let (.., Some(fault)) = sink.end() {
+            return Err(fault);
         }
+        Ok(Self { config, pace, local_rules: true, now, peer, state, timers, booting: true, disk })
     }
 
-    fn end(&mut self, call: DiskCall<M>) -> Input<M> {
-        let store = &mut self.store;
-        match call {
-            DiskCall::Append(ticket, zxid, txn) => {
-                store.log.push((zxid, txn));
-                Input::Done(ticket)
-            }
-            DiskCall::Truncate(ticket, last) => {
-                store.log.retain(|(zxid, _)| *zxid <= last);
-                Input::Done(ticket)
-            }
-            DiskCall::Sync(ticket) => Input::Done(ticket),
-            DiskCall::Accepted(ticket, epoch) => {
-                store.accepted = epoch;
-                Input::Done(ticket)
-            }
-            DiskCall::Current(ticket, epoch) => {
-                store.current = epoch;
-                Input::Done(ticket)
-            }
-            DiskCall::Snapshot(ticket, label, state) => {
-                store.log.clear();
-                (store.label, store.snapshot) = (label, state);
-                Input::Done(ticket)
-            }
-            DiskCall::Locate(ticket) => Input::Located { ticket, at: None },
-            DiskCall::Reload => {
-                let (recovered, state) = store.recover(self.config.zab.window);
-                *self.state = state;
-                Input::Reloaded(recovered)
-            }
+    fn crash(&mut self, keep: Keep, happened: &mut Happened<M>) -> Result<(), Fault> {
+        let mut disk = self.disk.clone();
+        let lost = disk.last();
+        disk.crash(keep);
+        let mut config = self.config.clone();
+        // The clock has gone on.
+        config.first_session = SessionId(config.first_session.0 + (1 << 24));
+        let started = Self::start(config, self.pace, self.now, disk, happened)?;
+        *self = Self { local_rules: self.local_rules, ..started };
+        if self.state.last_processed() < lost || !self.disk.is_synced() {
+            happened.sights.insert(Sight::CrashImageRecovered);
         }
+        Ok(())
     }
-}
 
-impl<M: Replica> Store<M> {
-    fn recover(&self, window: usize) -> (Recovered<M::Txn>, M) {
-        let mut state = (*self.snapshot).clone();
-        let mut watches = M::Watches::default();
-        for (zxid, txn) in &self.log {
-            state.apply(*zxid, txn, &mut watches, &mut |_, _| {});
+    /// With an eager disk, ends every operation in the order of the calls.
+    fn settle(&mut self, happened: &mut Happened<M>) -> Result<(), Fault> {
+        while self.pace == Pace::Eager
+            && let Some(ticket) = self.disk.may_finish().first().copied()
+        {
+            self.finish(ticket, happened)?;
         }
-        let last = self.log.last().map_or(self.label, |(zxid, _)| *zxid);
-        let skipped = self.log.len().saturating_sub(window);
-        let base = skipped.checked_sub(1).map_or(self.label, |at| self.log[at].0);
-        let recovered = Recovered {
-            accepted: self.accepted,
-            current: self.current,
-            floor: self.label,
-            last,
-            base,
-            tail: self.log[skipped..].to_vec(),
+        Ok(())
+    }
+
+    fn finish(&mut self, ticket: Ticket, happened: &mut Happened<M>) -> Result<(), Fault> {
+        let input = match self.disk.finish(ticket) {
+            Finished::Durable => Input::Done(ticket),
+            Finished::Located(at) => Input::Located { ticket, at },
         };
-        (recovered, state)
+        self.input(input, happened)
+    }
+
+    /// One input of the actor, and what it asks for; judged by the rules about messages.
+    fn input(&mut self, input: Input<M>, happened: &mut Happened<M>) -> Result<(), Fault> {
+        let (led, committed) = (self.leads(), self.peer.zab().committed());
+        let votes = happened.votes.len();
+        let mut sink = Sink::new(&mut self.disk, &mut self.timers, happened);
+        self.peer.step(&mut self.state, input, &mut sink);
+        let (watch, reload, fault) = sink.end();
+        if let Some(fault) = fault
+            && (self.local_rules || fault.rule == "R-5")
+        {
+            return Err(fault);
+        }
+        let Watcher { claims, breaches, established, looked, .. } = watch;
+        self.booting &= !looked;
+        self.judge(claims, &breaches, votes, happened)?;
+        let delivered = led && self.peer.zab().committed() != committed;
+        if (established.is_some() || delivered)
+            && let Some(view) = self.view_of_order()
+        {
+            if let Some(epoch) = established {
+                happened.ghost.push(GhostChange::Establish(epoch, self.id(), view.logged.clone()));
+            }
+            if delivered {
+                happened.ghost.push(GhostChange::Commit(self.id(), view.delivered));
+            }
+        }
+        if looked {
+            self.judge_rest()?;
+        }
+        if reload {
+            let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+            *self.state = Arc::unwrap_or_clone(state);
+            self.input(Input::Reloaded(recovered), happened)?;
+        }
+        Ok(())
+    }
+
+    /// The rules about what it has just said; its votes for itself, from `votes` on, are claims as well.
+    fn judge(
+        &self,
+        mut claims: Vec<Claim>,
+        breaches: &[spec::history::Breach],
+        votes: usize,
+        happened: &mut Happened<M>,
+    ) -> Result<(), Fault> {
+        let me = self.id();
+        let said = happened.votes[votes..].iter().map(|(_, said)| said);
+        let own = said.filter(|said| said.state == ServerState::Looking && said.vote.leader == me);
+        claims.extend(own.map(|said| {
+            let last = said.vote.zxid.unwrap_or(Zxid::ZERO);
+            Claim::Vote { current: said.vote.epoch, last }
+        }));
+        claims.dedup();
+        if !self.local_rules || (claims.is_empty() && breaches.is_empty()) {
+            return Ok(());
+        }
+        self.view_of_order()
+            .map_or(Ok(()), |view| judge::words(&view, &claims, breaches, &mut happened.tested))
+    }
+
+    /// A server that comes to rest holds what a start would load.
+    fn judge_rest(&self) -> Result<(), Fault> {
+        if !self.local_rules || self.state.history().is_none() {
+            return Ok(());
+        }
+        let start = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        if *start.state == *self.state {
+            return Ok(());
+        }
+        let (held, loaded) = (self.state.last_processed(), start.state.last_processed());
+        let why =
+            format!("at rest with a state through {held}, while a start would load one through {loaded}");
+        Err(Fault { rule: "R-7".to_owned(), why })
     }
 }
 
@@ -319,13 +491,13 @@ impl<M: Replica> fmt::Display for Host<M> {
         match self.peer.zab().role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
             Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
+            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
             None => f.write_str("looking")?,
         }
         if self.peer.is_serving() {
             f.write_str(", serving")?;
         }
-        let logged = self.store.log.last().map_or(self.store.label, |(zxid, _)| *zxid);
-        write!(f, "; state through {}, logged through {logged}", self.state.last_processed())
+        write!(f, "; state through {}, logged through {}", self.state.last_processed(), self.disk.last())
     }
 }
 

@@ -7,7 +7,10 @@
 mod disk;
 mod ensemble;
 mod host;
+mod judge;
 mod link;
+mod places;
+mod recorded;
 mod replica;
 pub mod script;
 mod server;
@@ -15,13 +18,16 @@ mod sink;
 mod sketch;
 mod step;
 mod view;
+mod watch;
 
 use spec::Zxid;
 
-pub use disk::{Disk, Keep};
+pub use disk::{Disk, Image, Keep};
 pub use ensemble::{Ensemble, Halt};
-pub use host::{Happened, Host, HostEvent, Said, Stretch, Wire};
+pub use host::{Happened, Host, HostDisk, HostEvent, Pace, Said, Stretch, TimerChange, Wire};
 pub use link::{End, Frame, Link, LinkChange, Side};
+pub use places::Places;
+pub use recorded::Recorded;
 pub use replica::Replica;
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use step::Step;

@@ -3,17 +3,24 @@
 
 use std::{fmt::Debug, hash::Hash};
 
-use spec::Machine;
+use spec::{Machine, history::Entry};
 use tree::{Answer, Progress, Tree, TreeBuilder, Walk};
 
 /// A state that can be copied through the form that it has in snapshots and streams.
-pub trait Replica: Machine + Clone + Debug + Eq + Hash {
+///
+/// Its default is the state before the first transaction of all.
+pub trait Replica: Machine + Clone + Debug + Default + Eq + Hash {
     /// The state as whoever loads a snapshot of it has it.
     #[must_use]
     fn reloaded(&mut self) -> Self;
 
     /// All that an answer says.
     fn tell(answer: &Self::Answer<'_>) -> String;
+
+    /// Everything that was applied to it, from the first transaction on, if it remembers.
+    fn history(&self) -> Option<&[Entry]> {
+        None
+    }
 }
 
 impl Replica for Tree {

@@ -115,6 +115,7 @@ pub fn play(text: &str, judge: Judge) -> Result<Told, ParseError> {
 fn start(header: &Header, judge: Judge) -> Result<Ensemble, Fault> {
     Ensemble::new(Settings {
         quorum: Quorum::majority(header.servers.iter().copied()),
+        observers: header.observers.clone(),
         window: header.window,
         log_sync: header.log_sync,
         counter_max: header.counter_max,
@@ -293,6 +294,9 @@ impl Player {
             Expect::Leading(id) => not(role(id) == Some(Role::Leading), id),
             Expect::Following(ids) => {
                 ids.iter().find_map(|id| not(matches!(role(id), Some(Role::Following(_))), id))
+            }
+            Expect::Observing(ids) => {
+                ids.iter().find_map(|id| not(matches!(role(id), Some(Role::Observing(_))), id))
             }
             Expect::Looking(ids) => {
                 ids.iter().find_map(|id| not(server(id).is_some_and(Server::is_looking), id))

@@ -12,15 +12,15 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 use spec::{
     Epoch, ServerId, Zxid,
-    history::{Claim, Entry, Record, ServerView},
-    rule::{self, Check, Verdict},
+    history::{Entry, ServerView},
 };
 
 use crate::{
     Disk, Frame, Keep, State, Txn,
     disk::{Finished, Start},
-    entries,
+    entries, judge,
     sink::{Sink, frame_text},
+    watch::Watcher,
 };
 
 /// What is the same for every server of a run.
@@ -28,6 +28,8 @@ use crate::{
 pub struct Settings {
     /// Who votes.
     pub quorum: Quorum,
+    /// The servers without a vote, whose names are above those of the voters.
+    pub observers: Vec<ServerId>,
     /// As in [`zab::Config`].
     pub window: usize,
     /// As in [`zab::Config`].
@@ -117,6 +119,10 @@ pub enum Sight {
     JoinerWithOutstanding,
     /// A follower takes the COMMIT of a proposal that was open when it joined, between NEWLEADER and UPTODATE.
     CommitWhileJoining,
+    /// An observer serves, and is told what is decided.
+    Informed,
+    /// An observer is told what is decided between NEWLEADER and UPTODATE.
+    InformWhileJoining,
     /// A follower serves that was brought up to date by transactions of the synchronisation.
     JoinedBehind,
     /// A truncation removes something.
@@ -156,6 +162,13 @@ pub struct Fault {
     pub rule: String,
     /// What was found.
     pub why: String,
+}
+
+impl Settings {
+    /// All servers, voters first.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.quorum.voters().chain(self.observers.iter().copied())
+    }
 }
 
 impl Server {
@@ -328,6 +341,9 @@ impl<'a> Run<'a> {
                     server.process.outstanding = server.zab().queued() > 0;
                 }
                 self.input(server, Input::Message { from, message: message.clone() })?;
+                if matches!(message, Message::Inform { .. }) {
+                    self.sight_inform(server.zab());
+                }
                 let joining = server.zab().joined().is_some() && !server.zab().is_serving();
                 if joining && server.process.outstanding && matches!(message, Message::Commit { .. }) {
                     self.outcome.sights.insert(Sight::CommitWhileJoining);
@@ -348,6 +364,15 @@ impl<'a> Run<'a> {
                 self.input(server, Input::Snapshot { from, zxid: *last })
             }
         }
+    }
+
+    fn sight_inform(&mut self, zab: &Zab<Txn>) {
+        let sight = match (zab.joined(), zab.is_serving()) {
+            (Some(_), true) => Sight::Informed,
+            (Some(_), false) => Sight::InformWhileJoining,
+            (None, _) => return,
+        };
+        self.outcome.sights.insert(sight);
     }
 
     fn finish(&mut self, server: &mut Server, ticket: Ticket) -> Result<(), Fault> {
@@ -382,10 +407,11 @@ impl<'a> Run<'a> {
         let story = self.story.as_deref_mut();
         let mut sink = Sink::new(&mut server.disk, state, timers, net, sights, story);
         zab.step(input, &mut sink);
-        if sink.looked {
+        if sink.watch.looked {
             (*booting, *outstanding, *behind) = (false, false, false);
         }
-        let Sink { claims, breaches, fault, established, delivered, appended, looked, reload, .. } = sink;
+        let Sink { watch, fault, delivered, appended, reload, .. } = sink;
+        let Watcher { claims, breaches, established, looked, .. } = watch;
         if let Some((rule, why)) = fault
             && (self.settings.local_rules || rule == "R-5")
         {
@@ -401,7 +427,9 @@ impl<'a> Run<'a> {
             self.outcome.ghost.push(GhostChange::Commit(server.id, held));
         }
         if self.settings.local_rules {
-            self.judge_words(server, &claims, &breaches)?;
+            if !claims.is_empty() || !breaches.is_empty() {
+                judge::words(&server.view(), &claims, &breaches, &mut self.outcome.tested)?;
+            }
             if looked {
                 same_as_boot(server, self.settings.window)?;
             }
@@ -414,41 +442,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn judge_words(
-        &mut self,
-        server: &Server,
-        claims: &[Claim],
-        breaches: &[spec::history::Breach],
-    ) -> Result<(), Fault> {
-        if claims.is_empty() && breaches.is_empty() {
-            return Ok(());
-        }
-        let view = server.view();
-        for rule in rule::all() {
-            let found: Vec<_> = match rule.check {
-                Check::Claim(check) => claims
-                    .iter()
-                    .map(|claim| (check(&view, *claim), format!("server {} says {claim:?}", server.id)))
-                    .collect(),
-                Check::Breach(check) => breaches
-                    .iter()
-                    .map(|breach| (check(*breach), format!("server {} finds {breach:?}", server.id)))
-                    .collect(),
-                Check::Server(_)
-                | Check::Pair(_)
-                | Check::ServerAndRecord(_)
-                | Check::Record(_)
-                | Check::Quorum(_)
-                | Check::Step(_)
-                | Check::Clients => continue,
-            };
-            for (verdict, why) in found {
-                self.note_verdict(rule, verdict, || format!("{why}: {view:?}"))?;
-            }
-        }
-        Ok(())
-    }
-
     /// The rules about steps, without the record; [`Outcome::forgets`] says whether they need to be asked with it.
     fn judge_step(&mut self, before: &ServerView, after: &ServerView) -> Result<(), Fault> {
         let forgets = !after.durable.starts_with(&before.durable);
@@ -456,30 +449,7 @@ impl<'a> Run<'a> {
         if !self.settings.local_rules {
             return Ok(());
         }
-        let record = Record::default();
-        for rule in rule::all() {
-            if let Check::Step(check) = rule.check {
-                let why = || format!("from {before:?} to {after:?}");
-                self.note_verdict(rule, check(before, after, &record), why)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn note_verdict(
-        &mut self,
-        rule: &'static rule::Rule,
-        verdict: Verdict,
-        why: impl FnOnce() -> String,
-    ) -> Result<(), Fault> {
-        match verdict {
-            Verdict::Silent => Ok(()),
-            Verdict::Holds => {
-                self.outcome.tested.insert(rule.id);
-                Ok(())
-            }
-            Verdict::Broken => Err(Fault { rule: rule.id.to_owned(), why: why() }),
-        }
+        judge::step(before, after, &mut self.outcome.tested)
     }
 }
 
@@ -493,6 +463,6 @@ fn same_as_boot(server: &Server, window: usize) -> Result<(), Fault> {
     Err(Fault { rule: "R-7".to_owned(), why })
 }
 
-fn refused(refusal: protocol::recovery::Refusal) -> Fault {
+pub(crate) fn refused(refusal: protocol::recovery::Refusal) -> Fault {
     Fault { rule: "R-5".to_owned(), why: format!("the start is refused: {refusal}") }
 }

@@ -2,42 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Exit, Message, Note, Role, Ticket, Timer, Vote, io::SyncKind, zab::Effects};
-use spec::{
-    Epoch, ServerId, Zxid,
-    history::{Breach, Claim},
-};
+use protocol::{Exit, Message, Note, Role, Ticket, Timer, Vote, zab::Effects};
+use spec::{Epoch, ServerId, Zxid};
 
-use crate::{Disk, Frame, NetChange, Sight, State, Txn};
+use crate::{Disk, Frame, NetChange, Sight, State, Txn, watch::Watcher};
 
 /// One step's effects.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a thing that a step may do, independent of the others"
-)]
 pub(crate) struct Sink<'a> {
     pub(crate) disk: &'a mut Disk,
     pub(crate) state: &'a mut State,
     pub(crate) timers: &'a mut BTreeSet<Timer>,
     pub(crate) net: &'a mut Vec<NetChange>,
-    pub(crate) sights: &'a mut BTreeSet<Sight>,
-    /// What the step says that claims durability.
-    pub(crate) claims: Vec<Claim>,
-    /// What the step finds wrong with others.
-    pub(crate) breaches: Vec<Breach>,
+    pub(crate) watch: Watcher<'a>,
     /// What is wrong with the step itself.
     pub(crate) fault: Option<(&'static str, String)>,
-    /// The epoch that the step establishes.
-    pub(crate) established: Option<Epoch>,
     pub(crate) delivered: bool,
     pub(crate) appended: bool,
-    pub(crate) looked: bool,
     pub(crate) reload: bool,
-    /// Proposals without their COMMIT in this synchronisation.
-    open: usize,
-    /// The last DIFF header.
-    diff: Option<Zxid>,
     /// The story of the step, if somebody wants to hear it.
     pub(crate) story: Option<&'a mut Vec<String>>,
 }
@@ -56,17 +38,11 @@ impl<'a> Sink<'a> {
             state,
             timers,
             net,
-            sights,
-            claims: Vec::new(),
-            breaches: Vec::new(),
+            watch: Watcher::new(sights),
             fault: None,
-            established: None,
             delivered: false,
             appended: false,
-            looked: false,
             reload: false,
-            open: 0,
-            diff: None,
             story,
         }
     }
@@ -88,44 +64,11 @@ impl<'a> Sink<'a> {
         }
         self.state.push((zxid, txn));
     }
-
-    fn watch_message(&mut self, message: &Message<Txn>) {
-        self.claims.extend(message.claim());
-        match message {
-            Message::AckEpoch { current: None, .. } => {
-                self.sights.insert(Sight::AckEpochAgain);
-            }
-            Message::NewLeader { .. } if self.open > 0 => {
-                self.sights.insert(Sight::JoinerWithOutstanding);
-            }
-            Message::Diff { last } => (self.diff, self.open) = (Some(*last), 0),
-            Message::Trunc { .. } => self.open = 0,
-            Message::Proposal { .. } => self.open += 1,
-            Message::Commit { .. } => self.open = self.open.saturating_sub(1),
-            Message::FollowerInfo { .. }
-            | Message::LeaderInfo { .. }
-            | Message::AckEpoch { .. }
-            | Message::NewLeader { .. }
-            | Message::Ack { .. }
-            | Message::UpToDate => {}
-        }
-    }
-
-    fn watch_sync(&mut self, last: Zxid, how: SyncKind) {
-        let sight = match how {
-            SyncKind::Diff if self.diff.is_some_and(|to| to > last) => Sight::DiffWithContent,
-            SyncKind::Diff => return,
-            SyncKind::DiffFromLog => Sight::DiffFromLog,
-            SyncKind::Trunc => Sight::Trunc,
-            SyncKind::Snap => Sight::Snap,
-        };
-        self.sights.insert(sight);
-    }
 }
 
 impl Effects<Txn> for Sink<'_> {
     fn send(&mut self, to: ServerId, message: &Message<Txn>) {
-        self.watch_message(message);
+        self.watch.message(message);
         self.send_frame(to, Frame::Packet(message.clone()));
     }
 
@@ -134,7 +77,7 @@ impl Effects<Txn> for Sink<'_> {
         if held != last {
             self.fault = Some(("R-7", format!("a snapshot labelled {last} is sent of a state up to {held}")));
         }
-        self.open = 0;
+        self.watch.snapshot();
         let state = self.state.clone();
         self.send_frame(to, Frame::Snapshot { last, state });
     }
@@ -174,7 +117,7 @@ impl Effects<Txn> for Sink<'_> {
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
         self.tell(|| format!("cuts its log behind {last} (ticket {})", ticket.0));
         if self.disk.logged().last().is_some_and(|(held, _)| *held > last) {
-            self.sights.insert(Sight::ForeignSuffixRemoved);
+            self.watch.sights.insert(Sight::ForeignSuffixRemoved);
         }
         self.disk.truncate(ticket, last);
     }
@@ -230,15 +173,15 @@ impl Effects<Txn> for Sink<'_> {
 
     fn look(&mut self, vote: Vote) {
         self.tell(|| format!("looks for a leader, offering epoch {} and {:?}", vote.epoch, vote.zxid));
-        self.looked = true;
-        let last = vote.zxid.unwrap_or(Zxid::ZERO);
-        self.claims.push(Claim::Vote { current: vote.epoch, last });
+        self.watch.looked = true;
+        self.watch.vote(vote.epoch, vote.zxid);
     }
 
     fn serve(&mut self, role: Role, epoch: Epoch) {
         self.tell(|| match role {
             Role::Leading => format!("serves as leader of epoch {epoch}"),
             Role::Following(leader) => format!("serves as follower of {leader} in epoch {epoch}"),
+            Role::Observing(leader) => format!("serves as observer of {leader} in epoch {epoch}"),
         });
     }
 
@@ -246,21 +189,9 @@ impl Effects<Txn> for Sink<'_> {
         self.tell(|| "serves no longer".to_owned());
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a note that is no sight and no breach is only told")]
     fn note(&mut self, note: Note) {
         self.tell(|| format!("notes {note:?}"));
-        match note {
-            Note::Dropped { violation, .. } => self.breaches.push(violation.breach()),
-            Note::Synchronising { last, how, .. } => self.watch_sync(last, how),
-            Note::Established { epoch } => self.established = Some(epoch),
-            Note::CounterUsedUp { .. } => {
-                self.sights.insert(Sight::OverflowStepDown);
-            }
-            Note::CameBack { .. } => {
-                self.sights.insert(Sight::StepDownForNewLink);
-            }
-            _ => {}
-        }
+        self.watch.note(note);
     }
 
     fn exit(&mut self, why: Exit) {
@@ -274,6 +205,7 @@ pub(crate) fn frame_text(frame: &Frame) -> String {
         Frame::Snapshot { last, state } => format!("SNAP up to {last}: {state:?}"),
         Frame::Packet(message) => match message {
             Message::FollowerInfo { accepted, .. } => format!("FOLLOWERINFO accepted {accepted}"),
+            Message::ObserverInfo { accepted, .. } => format!("OBSERVERINFO accepted {accepted}"),
             Message::LeaderInfo { epoch, .. } => format!("LEADERINFO epoch {epoch}"),
             Message::AckEpoch { current: Some(current), last, .. } => {
                 format!("ACKEPOCH current {current}, last {last}")
@@ -283,6 +215,7 @@ pub(crate) fn frame_text(frame: &Frame) -> String {
             Message::Trunc { last } => format!("TRUNC {last}"),
             Message::Proposal { zxid, txn } => format!("PROPOSAL {zxid} = {txn}"),
             Message::Commit { zxid } => format!("COMMIT {zxid}"),
+            Message::Inform { zxid, txn } => format!("INFORM {zxid} = {txn}"),
             Message::NewLeader { epoch } => format!("NEWLEADER {epoch}"),
             Message::Ack { zxid } => format!("ACK {zxid}"),
             Message::UpToDate => "UPTODATE".to_owned(),

@@ -13,6 +13,7 @@ impl fmt::Display for Server {
         match zab.role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
             Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
+            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
             None if self.is_looking() => f.write_str("looking")?,
             None => f.write_str("coming to rest")?,
         }

@@ -2,103 +2,125 @@
 
 use std::hash::{BuildHasher, Hash};
 
-use protocol::Role;
+use protocol::{Role, zab::Zab};
 use rustc_hash::FxBuildHasher;
 use spec::{
-    Epoch, Zxid,
+    Epoch, ServerId, Zxid,
     history::{Entry, Part, Phase, ServerView, Stored},
 };
 
-use crate::{Disk, Logged, Server, server::Process};
+use crate::{Logged, Server, Txn};
 
 /// Logged transactions as rules know them.
 pub fn entries(logged: &[Logged]) -> Vec<Entry> {
-    logged.iter().map(|(zxid, txn)| Entry { zxid: *zxid, digest: u64::from(*txn) }).collect()
+    logged.iter().map(|(zxid, txn)| entry(*zxid, txn, DIGEST)).collect()
 }
 
-fn digest(state: &[Logged]) -> u64 {
-    let mut hasher = FxBuildHasher.build_hasher();
-    state.hash(&mut hasher);
-    std::hash::Hasher::finish(&hasher)
+fn entry<T>(zxid: Zxid, txn: &T, digest: fn(&T) -> u64) -> Entry {
+    Entry { zxid, digest: digest(txn) }
+}
+
+/// A number says all about itself.
+const DIGEST: fn(&Txn) -> u64 = |txn| u64::from(*txn);
+
+/// Tells values apart.
+pub(crate) fn hash_of(value: &impl Hash) -> u64 {
+    FxBuildHasher.hash_one(value)
 }
 
 impl Server {
     /// This server as it stands.
     pub fn view(&self) -> ServerView {
-        let (durable, recovers) = match self.disk.durable() {
-            Ok(durable) => (entries(&durable), true),
-            Err(_) => (Vec::new(), false),
-        };
-        let view = self.view_down(durable, recovers);
-        if self.process.booting { view } else { self.process.complete(&self.disk, view) }
-    }
-
-    /// What is to be seen of a server that has not finished its start.
-    fn view_down(&self, durable: Vec<Entry>, recovers: bool) -> ServerView {
-        let (accepted, current) = self.disk.epochs();
-        let down = |durable: Epoch| Stored { memory: durable, durable };
-        ServerView {
-            id: self.id,
-            part: Part::Down,
-            serving: false,
-            accepted: down(accepted),
-            current: down(current),
-            joined: None,
-            logged: durable.clone(),
-            durable,
-            delivered: Vec::new(),
-            window: Vec::new(),
-            processed: Zxid::ZERO,
-            state: 0,
-            replayed: 0,
-            recovers,
+        let durable = self.disk.durable().ok().map(|durable| entries(&durable));
+        let view = down(self.id, !self.zab().is_observer(), self.disk.epochs(), durable);
+        if self.process.booting {
+            return view;
         }
+        let (logged, state) = (self.disk.logged(), &self.process.state);
+        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
+        let states = (!self.disk.in_flux()).then(|| {
+            let processed = state.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+            let through = logged.partition_point(|(zxid, _)| *zxid <= processed);
+            (hash_of(&&state[..]), hash_of(&&logged[..through]))
+        });
+        up(view, &self.process.zab, entries(state), entries(&logged), DIGEST, states)
     }
 }
 
-impl Process {
-    fn complete(&self, disk: &Disk, mut view: ServerView) -> ServerView {
-        let logged = disk.logged();
-        let processed = self.state.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
-        view.part = self.part();
-        view.serving = self.zab.is_serving();
-        view.accepted.memory = self.accepted();
-        view.current.memory = self.zab.current();
-        view.joined = self.zab.joined();
-        view.delivered = entries(&self.state);
-        view.delivered.retain(|entry| entry.zxid <= self.zab.committed());
-        view.processed = processed;
-        // While a truncation or a snapshot is under way, the state is not meant to be what the log says.
-        if !disk.in_flux() {
-            let through = logged.partition_point(|(zxid, _)| *zxid <= processed);
-            view.state = digest(&self.state);
-            view.replayed = digest(&logged[..through]);
-            let applied = self.zab.history().applied();
-            let window = self.zab.history().entries().filter(|(zxid, _)| *zxid <= applied);
-            view.window = entries(&window.copied().collect::<Vec<_>>());
-        }
-        view.logged = entries(&logged);
-        view
+/// What is to be seen of a server that has not finished its start; nothing durable if its disk would be refused.
+pub(crate) fn down(
+    id: ServerId,
+    votes: bool,
+    (accepted, current): (Epoch, Epoch),
+    durable: Option<Vec<Entry>>,
+) -> ServerView {
+    let stored = |durable: Epoch| Stored { memory: durable, durable };
+    let recovers = durable.is_some();
+    let durable = durable.unwrap_or_default();
+    ServerView {
+        id,
+        votes,
+        part: Part::Down,
+        serving: false,
+        accepted: stored(accepted),
+        current: stored(current),
+        joined: None,
+        logged: durable.clone(),
+        durable,
+        delivered: Vec::new(),
+        window: Vec::new(),
+        processed: Zxid::ZERO,
+        state: 0,
+        replayed: 0,
+        recovers,
     }
+}
 
-    /// The promise that the process works with.
-    fn accepted(&self) -> Epoch {
-        match self.zab.role() {
-            Some((Role::Following(_), epoch)) => epoch.max(self.zab.accepted()),
-            Some((Role::Leading, _)) | None => self.zab.accepted(),
-        }
+/// The same of one that has, with what it has applied and logged, and the digests of its state and of what the log
+/// says that it should be, if it should.
+pub(crate) fn up<T: Clone>(
+    mut view: ServerView,
+    zab: &Zab<T>,
+    state: Vec<Entry>,
+    logged: Vec<Entry>,
+    digest: fn(&T) -> u64,
+    states: Option<(u64, u64)>,
+) -> ServerView {
+    view.part = part(zab);
+    view.serving = zab.is_serving();
+    view.accepted.memory = accepted(zab);
+    view.current.memory = zab.current();
+    view.joined = zab.joined();
+    view.processed = state.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+    view.delivered = state;
+    view.delivered.retain(|entry| entry.zxid <= zab.committed());
+    if let Some((held, replayed)) = states {
+        (view.state, view.replayed) = (held, replayed);
+        let applied = zab.history().applied();
+        let window = zab.history().entries().filter(|(zxid, _)| *zxid <= applied);
+        view.window = window.map(|(zxid, txn)| entry(*zxid, txn, digest)).collect();
     }
+    view.logged = logged;
+    view
+}
 
-    fn part(&self) -> Part {
-        let phase = match (self.zab.is_past_discovery(), self.zab.is_serving()) {
-            (_, true) => Phase::Broadcast,
-            (true, false) => Phase::Synchronisation,
-            (false, false) => Phase::Discovery,
-        };
-        match self.zab.role() {
-            None => Part::Looking,
-            Some((Role::Leading, _)) => Part::Leading(phase),
-            Some((Role::Following(leader), _)) => Part::Following(leader, phase),
-        }
+/// The promise that the process works with.
+fn accepted<T: Clone>(zab: &Zab<T>) -> Epoch {
+    match zab.role() {
+        Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(zab.accepted()),
+        Some((Role::Leading, _)) | None => zab.accepted(),
+    }
+}
+
+fn part<T: Clone>(zab: &Zab<T>) -> Part {
+    let phase = match (zab.is_past_discovery(), zab.is_serving()) {
+        (_, true) => Phase::Broadcast,
+        (true, false) => Phase::Synchronisation,
+        (false, false) => Phase::Discovery,
+    };
+    match zab.role() {
+        None => Part::Looking,
+        Some((Role::Leading, _)) => Part::Leading(phase),
+        Some((Role::Following(leader) | Role::Observing(leader), _)) => Part::Following(leader, phase),
     }
 }

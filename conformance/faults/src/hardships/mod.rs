@@ -10,6 +10,7 @@ mod disk;
 mod machine;
 mod namespace;
 mod noise;
+mod observer;
 mod pauses;
 mod place;
 mod probe;
@@ -91,6 +92,11 @@ const CASES: &[Case] = &[
         name: "wall-clock",
         what: "every wall clock jumps by an hour, forth and back: no session expires, no election",
         run: machine::wall_clock,
+    },
+    Case {
+        name: "observer",
+        what: "an observer beside three voters: it serves, is killed and catches up, and keeps nobody in office",
+        run: observer::observer,
     },
     Case {
         name: "noise",

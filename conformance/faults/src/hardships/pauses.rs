@@ -125,7 +125,7 @@ fn stop_leader(trial: &mut Trial) -> Result<Figures> {
         match trial.ensemble.role(old) {
             Some(Role::Leader) => claimed = resumed.elapsed(),
             Some(Role::Follower) => back = back.or(Some(resumed.elapsed())),
-            None => {}
+            Some(Role::Observer) | None => {}
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -40,12 +40,20 @@ impl Place {
     /// Servers of this case, none of which runs yet. `config` is more lines of configuration, each with its end, and
     /// `wrapper` stands before the server's command line.
     pub(super) fn ensemble(&self, count: usize, config: &str, wrapper: &[&str]) -> Result<Ensemble> {
-        let servers = Servers::Zabkeeper {
+        Ensemble::new(self.servers(config, wrapper), count, &self.dir)
+    }
+
+    /// So many voters and observers, none of which runs yet.
+    pub(super) fn observed(&self, voters: usize, observers: usize) -> Result<Ensemble> {
+        Ensemble::with_observers(self.servers("", &[]), voters, observers, &self.dir)
+    }
+
+    fn servers(&self, config: &str, wrapper: &[&str]) -> Servers {
+        Servers::Zabkeeper {
             binary: self.binary.clone(),
             wrapper: wrapper.iter().map(|&word| word.to_owned()).collect(),
             config: config.to_owned(),
-        };
-        Ensemble::new(servers, count, &self.dir)
+        }
     }
 
     /// One server alone, which serves.

@@ -11,12 +11,14 @@ pub struct ServerAddress {
     pub quorum_port: u16,
     /// Where servers exchange votes.
     pub election_port: u16,
+    /// Whether it has no vote.
+    pub observer: bool,
     /// Where clients connect, if this line says so: address (every one if `None`) and port.
     pub client: Option<(Option<String>, u16)>,
 }
 
 impl ServerAddress {
-    /// Reads `host:quorumPort:electionPort[:participant][;[clientHost:]clientPort]`.
+    /// Reads `host:quorumPort:electionPort[:participant|:observer][;[clientHost:]clientPort]`.
     ///
     /// # Errors
     /// What is wrong with it, to be shown beside the line.
@@ -38,16 +40,18 @@ impl ServerAddress {
         if quorum_port == election_port {
             return Err(format!("quorum port and election port are both {quorum_port}; they must differ"));
         }
-        match parts.next().map(str::to_ascii_lowercase).as_deref() {
-            None | Some("participant") => {}
-            Some("observer") => return Err("observers are not offered yet".to_owned()),
-            Some(other) => return Err(format!("{other:?} is no role; a server is a participant")),
-        }
+        let observer = match parts.next().map(str::to_ascii_lowercase).as_deref() {
+            None | Some("participant") => false,
+            Some("observer") => true,
+            Some(other) => {
+                return Err(format!("{other:?} is no role; a server is a participant or an observer"));
+            }
+        };
         if let Some(more) = parts.next() {
             return Err(format!("{more:?} behind the role has no meaning"));
         }
         let client = client.map(client_address).transpose()?;
-        Ok(Self { host, quorum_port, election_port, client })
+        Ok(Self { host, quorum_port, election_port, observer, client })
     }
 
     /// `host:port` of the election port, IPv6 in brackets, as election messages name it.
@@ -105,6 +109,7 @@ mod tests {
             host: host.to_owned(),
             quorum_port: 2888,
             election_port: 3888,
+            observer: false,
             client: client.map(|(host, port)| (host.map(str::to_owned), port)),
         };
         let rows = [
@@ -117,6 +122,8 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(ServerAddress::parse(text), Ok(expected), "{text}");
         }
+        let observer = ServerAddress { observer: true, ..address("zk1", Some((None, 2181))) };
+        assert_eq!(ServerAddress::parse("zk1:2888:3888:Observer;2181"), Ok(observer));
     }
 
     #[test]
@@ -128,7 +135,6 @@ mod tests {
             ("zk1:2888:2888", "must differ"),
             ("zk1:0:3888", "is no quorum port"),
             ("zk1:2888:70000", "is no election port"),
-            ("zk1:2888:3888:observer", "observers are not offered"),
             ("zk1:2888:3888:king", "is no role"),
             ("zk1:2888:3888:participant:x", "has no meaning"),
             ("[::1:2888:3888", "not closed"),

@@ -45,12 +45,15 @@ const USED: &[&str] = &[
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
+    "syncEnabled",
     "syncLimit",
     "tickTime",
     "zabkeeper.recorder",
     "zabkeeper.recorderBytes",
     "zabkeeper.recorderDir",
 ];
+
+const USED_FAMILIES: &[&str] = &["group.", "server.", "weight."];
 
 const REFUSED: &[(&str, &str)] = &[
     ("dynamicConfigFile", "the server list must stand in this file: move the lines of the dynamic file here"),
@@ -157,7 +160,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("snapshotSizeFactor", LATER),
     ("sslQuorumReloadCertFiles", TLS),
     ("superUser", LATER),
-    ("syncEnabled", "it is for observers"),
     ("tcpKeepAlive", "keepalive is always on"),
     ("throttledOpWaitTime", LATER),
     ("txnLogSizeLimitInKb", "logs roll when they are full"),
@@ -182,11 +184,6 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("authProvider.", LATER),
 ];
 
-const REFUSED_FAMILIES: &[(&str, &str)] = &[
-    ("group.", "hierarchical quorums are not offered yet"),
-    ("weight.", "weighted quorums are not offered yet"),
-];
-
 /// What becomes of this key; `None` if ZooKeeper does not know it either.
 pub(crate) fn fate(key: &str) -> Option<Fate> {
     let listed =
@@ -194,10 +191,10 @@ pub(crate) fn fate(key: &str) -> Option<Fate> {
     let family = |list: &[(&str, &'static str)]| {
         list.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, reason)| *reason)
     };
-    if USED.contains(&key) || key.starts_with("server.") {
+    if USED.contains(&key) || USED_FAMILIES.iter().any(|family| key.starts_with(family)) {
         return Some(Fate::Used);
     }
-    if let Some(reason) = listed(REFUSED).or_else(|| family(REFUSED_FAMILIES)) {
+    if let Some(reason) = listed(REFUSED) {
         return Some(Fate::Refused(reason));
     }
     listed(IGNORED).or_else(|| family(IGNORED_FAMILIES)).map(Fate::Ignored)

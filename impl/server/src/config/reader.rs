@@ -81,6 +81,10 @@ impl Reader {
         self.entries.values().filter(|entry| entry.key.starts_with(prefix)).cloned().collect()
     }
 
+    pub(crate) fn has_family(&self, prefix: &str) -> bool {
+        self.entries.keys().any(|key| key.starts_with(prefix))
+    }
+
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         self.entries.get(key).map(|entry| entry.value.clone()).filter(|value| !value.is_empty())
     }

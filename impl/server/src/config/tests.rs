@@ -1,5 +1,6 @@
 use std::{io, path::Path};
 
+use protocol::Quorum;
 use spec::ServerId;
 
 use super::{Config, ConfigError, Words};
@@ -79,7 +80,6 @@ fn errors_point_at_their_line() {
         ("dataDir=/d\nclientPort=1\nserver.x=a:1:2", None, "zoo.cfg:3: a server's number"),
         ("dataDir=/d\nclientPort=1\nserver.1=a:1", None, "zoo.cfg:3: the election port is missing"),
         ("dataDir=/d\nclientPort=1\nserver.1=a:1:2\nserver.2=b:1:2", Some("1"), "initLimit is missing"),
-        ("dataDir=/d\nclientPort=1\nweight.1=2", None, "zoo.cfg:3: weight.1 is not possible"),
         ("dataDir=/d\nclientPort=1\nsslQuorum=true", None, "zoo.cfg:3: sslQuorum is not possible"),
         ("dataDir=/d\nclientPort=1\nelectionAlg=0", None, "zoo.cfg:3: electionAlg is \"0\""),
         (ENSEMBLE, None, "zoo.cfg:1: cannot read /d/myid"),
@@ -90,6 +90,78 @@ fn errors_point_at_their_line() {
         let problems = parse(text, my_id).expect_err(text);
         assert!(problems.iter().any(|problem| problem.contains(expected)), "{text}: {problems:?}");
     }
+}
+
+fn with_roles(lines: &str) -> String {
+    let start = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nclientPort=2181\n";
+    format!(
+        "{start}server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\nserver.4=d:2888:3888:observer\n{lines}"
+    )
+}
+
+#[test]
+fn observers_are_listed_and_have_no_vote() {
+    let config = parse(&with_roles("peerType=observer"), Some("4")).expect("valid");
+    assert_eq!(config.servers.len(), 4);
+    assert_eq!(config.quorum, Quorum::majority((1..=3).map(ServerId)));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert!(config.ensemble_text().contains("server.4=d:2888:3888:observer\n"));
+    assert!(config.ensemble_text().contains("server.3=c:2888:3888:participant\n"));
+    let warned = |line: &str, me: &str, expected: &str| {
+        let config = parse(&with_roles(line), Some(me)).expect(line);
+        let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+        assert!(warnings.iter().any(|warning| warning.contains(expected)), "{line}: {warnings:?}");
+    };
+    warned("peerType=observer", "1", "the server list makes this server participant");
+    warned("peerType=participant", "4", "the server list makes this server observer");
+    warned("syncEnabled=false", "4", "writes its log and snapshots");
+}
+
+#[test]
+fn groups_and_weights_make_the_quorum() {
+    let config = parse(&with_roles("group.1=1:2\ngroup.2=3\nweight.1=3\nweight.2=0"), Some("1"));
+    let groups = [vec![(1, 3), (2, 0)], vec![(3, 1)]];
+    let groups = groups.map(|group| group.into_iter().map(|(id, weight)| (ServerId(id), weight)));
+    assert_eq!(Ok(config.expect("valid").quorum), Quorum::hierarchical(groups));
+    let config = parse(&with_roles("group.1=1:2:3\nweight.4=5"), Some("1")).expect("valid");
+    assert!(config.warnings[0].summary().contains("its weight counts nowhere"), "{:?}", config.warnings);
+    let alone = parse("dataDir=/d\nclientPort=1\nweight.1=2", None).expect("valid");
+    assert!(alone.warnings[0].summary().contains("needs no groups"), "{:?}", alone.warnings);
+}
+
+#[test]
+fn roles_groups_and_weights_that_cannot_be_say_so() {
+    let rows = [
+        ("group.1=1:2", "zoo.cfg:7: server 3 is in no group (add it to a line such as group.1=1:2:3)"),
+        ("weight.1=2", "zoo.cfg:5: server 1 is in no group"),
+        ("group.1=1:2:3\ngroup.2=3", "zoo.cfg:10: server 3 is in two groups"),
+        ("group.1=1:1:2:3", "zoo.cfg:9: server 1 is in two groups, or twice in one"),
+        ("group.1=1:2:3:4", "zoo.cfg:9: group.1 names server 4, an observer"),
+        ("group.1=1:2:3:9", "zoo.cfg:9: group.1 names server \"9\", and the list has 1:2:3:4"),
+        ("group.1=1:2:3:", "zoo.cfg:9: group.1 names server \"\""),
+        ("group.x=1:2:3", "zoo.cfg:9: a group's number is 0 or more"),
+        ("group.1=1:2:3\nweight.9=1", "zoo.cfg:10: weight.9 is of no server: the list has 1:2:3:4"),
+        ("group.1=1:2:3\nweight.1=-1", "zoo.cfg:10: weight.1 is \"-1\", and must be a number from 0 to"),
+        ("group.1=1:2:3\nweight.1=0\nweight.2=0\nweight.3=0", "no server has a weight above 0"),
+        ("peerType=king", "zoo.cfg:9: peerType is \"king\": a server is a participant or an observer"),
+    ];
+    for (lines, expected) in rows {
+        let problems = parse(&with_roles(lines), Some("1")).expect_err(lines);
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{lines}: {problems:?}");
+    }
+    let few = |list: &str| format!("dataDir=/d\ninitLimit=10\nsyncLimit=5\nclientPort=2181\n{list}");
+    let one = "server.1=a:2888:3888\nserver.2=b:2888:3888:observer\n";
+    let rows = [
+        ("server.1=a:2888:3888:observer\nserver.2=b:2888:3888:observer\n".to_owned(), "no participant"),
+        ("server.1=a:2888:3888:observer\n".to_owned(), "no participant"),
+        (one.to_owned(), "standaloneEnabled=false makes an ensemble of it"),
+    ];
+    for (list, expected) in rows {
+        let problems = parse(&few(&list), Some("1")).expect_err(&list);
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{list}: {problems:?}");
+    }
+    let config = parse(&few(&format!("{one}standaloneEnabled=false")), Some("2")).expect("valid");
+    assert_eq!(config.quorum, Quorum::majority([ServerId(1)]));
 }
 
 #[test]

@@ -123,9 +123,9 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
         Err(_) => return super::refuse_stranger(&me, "it did not say who it is"),
     };
     let (learner, packet) = match decode::<Tree>(&packet) {
-        Ok(Received::FollowerInfo { learner, packet }) => (learner, packet),
+        Ok(Received::Introduction { learner, packet }) => (learner, packet),
         Ok(Received::Snap { .. } | Received::Packet(_)) => {
-            return super::refuse_stranger(&me, "it did not begin with FOLLOWERINFO");
+            return super::refuse_stranger(&me, "it did not begin with FOLLOWERINFO or OBSERVERINFO");
         }
         Err(error) => return super::refuse_stranger(&me, &error.to_string()),
     };
@@ -226,7 +226,7 @@ fn packets(
         let packet =
             QuorumPacket::decode(&mut Decoder::shared(&bytes, wire::record::STREAM_FIELD_BYTES_MAX))?;
         match decode::<Tree>(&packet)? {
-            Received::Packet(packet) | Received::FollowerInfo { packet, .. } => {
+            Received::Packet(packet) | Received::Introduction { packet, .. } => {
                 tell_sync(peer, &packet);
                 core.step(Input::Packet { from: peer, packet, time });
             }

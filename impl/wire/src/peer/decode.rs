@@ -10,8 +10,8 @@ use crate::{Decoder, Error, log, record};
 /// A packet that has come, and what it says beside itself.
 #[derive(Debug)]
 pub enum Received<M: Machine> {
-    /// The first packet of a learner, which tells who it is.
-    FollowerInfo {
+    /// The first packet of a learner, FOLLOWERINFO or OBSERVERINFO, which tells who it is.
+    Introduction {
         /// Who it is.
         learner: LearnerInfo,
         /// The packet.
@@ -29,7 +29,7 @@ pub enum Received<M: Machine> {
 /// What a packet says.
 ///
 /// # Errors
-/// [`Error::NotSupported`] for packets of observers and reconfigurations; otherwise what is wrong with it. The link is
+/// [`Error::NotSupported`] for packets of reconfigurations; otherwise what is wrong with it. The link is
 /// to be dropped.
 pub fn decode<M>(packet: &QuorumPacket) -> Result<Received<M>, Error>
 where
@@ -37,7 +37,7 @@ where
 {
     let place = Zxid(packet.zxid.cast_unsigned());
     Ok(Received::Packet(match packet.kind {
-        kind::FOLLOWERINFO => return follower_info(packet),
+        kind::FOLLOWERINFO | kind::OBSERVERINFO => return introduction(packet),
         kind::SNAP => return Ok(Received::Snap { last: place }),
         kind::LEADERINFO => Packet::Zab(Message::LeaderInfo {
             epoch: start_of_epoch(place)?,
@@ -47,11 +47,12 @@ where
         kind::DIFF => Packet::Zab(Message::Diff { last: place }),
         kind::TRUNC => Packet::Zab(Message::Trunc { last: place }),
         kind::PROPOSAL => {
-            let (zxid, txn) = field(packet, log::decode_body)?;
-            if zxid != place {
-                return Err(Error::Invalid { what: "a PROPOSAL and its transaction have different zxids" });
-            }
-            Packet::Zab(Message::Proposal { zxid, txn })
+            let txn = transaction(packet, "a PROPOSAL and its transaction have different zxids")?;
+            Packet::Zab(Message::Proposal { zxid: place, txn })
+        }
+        kind::INFORM => {
+            let txn = transaction(packet, "an INFORM and its transaction have different zxids")?;
+            Packet::Zab(Message::Inform { zxid: place, txn })
         }
         kind::COMMIT => Packet::Zab(Message::Commit { zxid: place }),
         kind::NEWLEADER => Packet::Zab(Message::NewLeader { epoch: start_of_epoch(place)? }),
@@ -77,6 +78,12 @@ fn field<'a, T>(
     read(&mut Decoder::shared(data, record::STREAM_FIELD_BYTES_MAX))
 }
 
+/// The transaction that a packet carries, which stands at the packet's own place.
+fn transaction(packet: &QuorumPacket, otherwise: &'static str) -> Result<Txn, Error> {
+    let (zxid, txn) = field(packet, log::decode_body)?;
+    if zxid == Zxid(packet.zxid.cast_unsigned()) { Ok(txn) } else { Err(Error::Invalid { what: otherwise }) }
+}
+
 /// The current epoch, and behind it, from a Zabkeeper, where its log begins.
 fn ack_epoch<T>(packet: &QuorumPacket) -> Result<Message<T>, Error> {
     field(packet, |input| {
@@ -89,7 +96,7 @@ fn ack_epoch<T>(packet: &QuorumPacket) -> Result<Message<T>, Error> {
     })
 }
 
-fn follower_info<M: Machine>(packet: &QuorumPacket) -> Result<Received<M>, Error> {
+fn introduction<M: Machine>(packet: &QuorumPacket) -> Result<Received<M>, Error> {
     let learner = field(packet, |input| {
         Ok(LearnerInfo {
             sid: ServerId(input.unsigned()?),
@@ -100,8 +107,12 @@ fn follower_info<M: Machine>(packet: &QuorumPacket) -> Result<Received<M>, Error
     })?;
     let accepted = Zxid(packet.zxid.cast_unsigned()).epoch();
     let extended = learner.protocol_version >= PROTOCOL_VERSION_EXTENDED;
-    let packet = Packet::Zab(Message::FollowerInfo { accepted, extended });
-    Ok(Received::FollowerInfo { learner, packet })
+    let message = if packet.kind == kind::OBSERVERINFO {
+        Message::ObserverInfo { accepted, extended }
+    } else {
+        Message::FollowerInfo { accepted, extended }
+    };
+    Ok(Received::Introduction { learner, packet: Packet::Zab(message) })
 }
 
 fn start_of_epoch(place: Zxid) -> Result<Epoch, Error> {

@@ -1,7 +1,7 @@
 //! Our packets as ZooKeeper's.
 
 use protocol::{Message, peer::Packet};
-use spec::{Machine, ServerId, Zxid};
+use spec::{Epoch, Machine, ServerId, Zxid};
 use tree::{Identity, Txn, Write};
 
 use super::{PROTOCOL_VERSION, PROTOCOL_VERSION_EXTENDED, kind, request};
@@ -72,11 +72,10 @@ pub fn put_snap(last: Zxid, out: &mut impl Buffer) {
 pub fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Buffer) {
     match message {
         Message::FollowerInfo { accepted, extended } => {
-            put(kind::FOLLOWERINFO, zxid(accepted.start()), out, |out| {
-                out.put_unsigned(sender.sid.0);
-                out.put_int(version(*extended));
-                out.put_unsigned(sender.config_version);
-            });
+            put_introduction(kind::FOLLOWERINFO, *accepted, *extended, sender, out);
+        }
+        Message::ObserverInfo { accepted, extended } => {
+            put_introduction(kind::OBSERVERINFO, *accepted, *extended, sender, out);
         }
         Message::LeaderInfo { epoch, extended } => {
             put(kind::LEADERINFO, zxid(epoch.start()), out, |out| out.put_int(version(*extended)));
@@ -94,6 +93,9 @@ pub fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Bu
         Message::Diff { last } => put_bare(kind::DIFF, zxid(*last), out),
         Message::Trunc { last } => put_bare(kind::TRUNC, zxid(*last), out),
         Message::Proposal { zxid, txn } => put_proposal(*zxid, txn, out),
+        Message::Inform { zxid: place, txn } => {
+            put(kind::INFORM, zxid(*place), out, |out| log::put_body(*place, txn, out));
+        }
         Message::Commit { zxid: place } => put_bare(kind::COMMIT, zxid(*place), out),
         Message::NewLeader { epoch } => {
             put(kind::NEWLEADER, zxid(epoch.start()), out, |out| out.put(sender.config));
@@ -101,6 +103,15 @@ pub fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Bu
         Message::Ack { zxid: place } => put_bare(kind::ACK, zxid(*place), out),
         Message::UpToDate => put_bare(kind::UPTODATE, NO_ZXID, out),
     }
+}
+
+/// The first packet of a learner.
+fn put_introduction(kind: i32, accepted: Epoch, extended: bool, sender: Sender<'_>, out: &mut impl Buffer) {
+    put(kind, zxid(accepted.start()), out, |out| {
+        out.put_unsigned(sender.sid.0);
+        out.put_int(version(extended));
+        out.put_unsigned(sender.config_version);
+    });
 }
 
 /// A packet with data, without identities.

@@ -207,6 +207,8 @@ fn message() -> impl Strategy<Value = Message<Txn>> {
     prop_oneof![
         (epoch(), any::<bool>())
             .prop_map(|(accepted, extended)| Message::FollowerInfo { accepted, extended }),
+        (epoch(), any::<bool>())
+            .prop_map(|(accepted, extended)| Message::ObserverInfo { accepted, extended }),
         (epoch(), any::<bool>()).prop_map(|(epoch, extended)| Message::LeaderInfo { epoch, extended }),
         (option::of(epoch()), zxid(), zxid()).prop_map(|(current, last, floor)| Message::AckEpoch {
             current,
@@ -217,6 +219,7 @@ fn message() -> impl Strategy<Value = Message<Txn>> {
         zxid().prop_map(|last| Message::Trunc { last }),
         (zxid(), txn()).prop_map(|(zxid, txn)| Message::Proposal { zxid, txn }),
         zxid().prop_map(|zxid| Message::Commit { zxid }),
+        (zxid(), txn()).prop_map(|(zxid, txn)| Message::Inform { zxid, txn }),
         epoch().prop_map(|epoch| Message::NewLeader { epoch }),
         zxid().prop_map(|zxid| Message::Ack { zxid }),
         Just(Message::UpToDate),

@@ -43,7 +43,7 @@ pub(super) fn pair(one: &View, other: &View, crash_free: bool) -> Verdict {
 /// F-4: what a vote says of the proposed leader was on that leader's disk when it began an election.
 fn reported_is_durable(voter: &View, named: &View) -> Option<Broken> {
     let word = voter.word.filter(|word| word.state == ServerState::Looking)?;
-    let fits = word.vote.leader != named.id || named.offered.contains(&word.vote);
+    let fits = word.vote.leader != named.id || word.vote.zxid.is_none() || named.offered.contains(&word.vote);
     (!fits).then(|| {
         Broken::new("F-4", format!("server {} votes for what server {} never had", voter.id, named.id))
     })

@@ -119,7 +119,9 @@ impl Server {
 
     /// Whom it follows.
     pub fn follows(&self) -> Option<ServerId> {
-        self.word().filter(|word| word.state == ServerState::Following).map(|word| word.vote.leader)
+        let learns =
+            |word: &Notification| matches!(word.state, ServerState::Following | ServerState::Observing);
+        self.word().filter(learns).map(|word| word.vote.leader)
     }
 
     /// What it has to offer; it is on disk.
@@ -167,6 +169,7 @@ impl Server {
         let mut told = Told::default();
         let Some(actor) = &mut self.actor else { unreachable!("a server that is down takes no step") };
         let before = actor.clone();
+        let votes = quorum.is_voter(self.id);
         match input {
             Input::Timer(Timer::Resend) => self.resend = false,
             Input::Timer(Timer::Finalize) => self.finalize = false,
@@ -180,10 +183,13 @@ impl Server {
         let mut sink = Sink { told: &mut told, resend: &mut self.resend, finalize: &mut self.finalize };
         actor.step(input, &mut sink);
         let after = actor.clone();
-        self.hear(input, &before, &after);
+        self.hear(input, &before, &after, votes);
+        let told_observer = told.elected.is_some() && told.sent.iter().any(|(to, _)| !quorum.is_voter(*to));
         told.witnesses = witnesses(input, &before, &after, &told);
+        told.witnesses |= u64::from(told.elected.is_some() && !votes) << 12 | u64::from(told_observer) << 13;
         if let Some(leader) = told.elected {
-            self.judge(leader, input, &before, &after, quorum)?;
+            let light = self.judge(leader, input, &before, &after, quorum)?;
+            told.witnesses |= u64::from(light) << 14;
             self.heard.clear();
         }
         if self.finalize != after.is_finalizing() {
@@ -193,7 +199,9 @@ impl Server {
     }
 
     /// Keeps what counts: the last word of each server, as far as it is of this round or tells of a leader.
-    fn hear(&mut self, input: Input, before: &Election, after: &Election) {
+    ///
+    /// An observer has an ear for leaders only.
+    fn hear(&mut self, input: Input, before: &Election, after: &Election, votes: bool) {
         match input {
             Input::Look(own) => {
                 self.heard = mem::take(&mut self.early);
@@ -206,7 +214,7 @@ impl Server {
                     self.heard.retain(|_, word| word.state != ServerState::Looking);
                 }
                 let counts = match notification.state {
-                    ServerState::Looking => notification.round == after.round(),
+                    ServerState::Looking => votes && notification.round == after.round(),
                     ServerState::Following | ServerState::Leading => true,
                     ServerState::Observing => false,
                 };
@@ -216,7 +224,8 @@ impl Server {
             }
             Input::Notification { from, notification } => {
                 self.early.remove(&from);
-                if notification.state == ServerState::Looking && notification.round > after.round() {
+                let later = notification.state == ServerState::Looking && notification.round > after.round();
+                if votes && later {
                     self.early.insert(from, notification);
                 }
             }
@@ -227,7 +236,8 @@ impl Server {
         }
     }
 
-    /// F-2 and F-3, at the moment of a result. Also remembers whether the vote was unanimous.
+    /// F-2 and F-3, at the moment of a result. Also remembers whether the vote was unanimous. Returns whether half of
+    /// the voters or fewer were enough.
     fn judge(
         &mut self,
         leader: ServerId,
@@ -235,7 +245,7 @@ impl Server {
         before: &Election,
         after: &Election,
         quorum: &Quorum,
-    ) -> Result<(), Broken> {
+    ) -> Result<bool, Broken> {
         let result = after.word().expect("a result is a word");
         let adopted = match input {
             Input::Notification { notification, .. } => {
@@ -263,11 +273,17 @@ impl Server {
                 format!("server {} elects {leader} without a quorum for it", self.id),
             ));
         }
-        if !election::leader_votes(leader, &quorum.voters().collect()) {
-            return Err(Broken::new("F-3", format!("server {} elects {leader}, which has no vote", self.id)));
+        let may_lead = quorum.voters().filter(|voter| quorum.may_lead(*voter)).collect();
+        if !election::leader_votes(leader, &may_lead) {
+            return Err(Broken::new(
+                "F-3",
+                format!("server {} elects {leader}, which may not lead", self.id),
+            ));
         }
-        self.unanimous = words.iter().filter(|word| word.same_vote).count() == quorum.voters().count();
-        Ok(())
+        let voters = quorum.voters().count();
+        let sharing = words.iter().filter(|word| word.same_vote && quorum.is_voter(word.of)).count();
+        self.unanimous = sharing == voters;
+        Ok(sharing > 0 && sharing * 2 <= voters && leader == self.id)
     }
 }
 

@@ -370,6 +370,12 @@ impl Expander {
         self.here.copy_from_slice(ids);
     }
 
+    /// Whether the transition is enabled in `here`.
+    pub(crate) fn allows<M: Model>(&mut self, tables: &mut Tables<'_, M>, action: &M::Action) -> bool {
+        let model = tables.model;
+        model.enabled(&InternedBoard::new(tables, &mut self.here), action)
+    }
+
     /// Takes a transition from `here` to `after`, if it is enabled; also returns the witnesses met.
     pub(crate) fn step<M: Model>(
         &mut self,
@@ -404,7 +410,7 @@ impl Expander {
 
 /// Judges states, each distinct part, pair and combination of views once.
 #[derive(Debug)]
-struct Judge {
+pub(crate) struct Judge {
     /// The slots that have a view.
     slots: Vec<usize>,
     wholes: VectorSet,
@@ -413,7 +419,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new<M: Model>(initial: &[u32], tables: &mut Tables<'_, M>) -> Self {
+    pub(crate) fn new<M: Model>(initial: &[u32], tables: &mut Tables<'_, M>) -> Self {
         let slots: Vec<_> = (0..initial.len())
             .filter(|&slot| tables.model.view(slot, tables.part(initial[slot])).is_some())
             .collect();
@@ -421,7 +427,7 @@ impl Judge {
         Self { slots, wholes: VectorSet::new(length), pairs: FxHashSet::default(), views: vec![0; length] }
     }
 
-    fn judge<M: Model>(&mut self, ids: &[u32], tables: &mut Tables<'_, M>) -> Verdict {
+    pub(crate) fn judge<M: Model>(&mut self, ids: &[u32], tables: &mut Tables<'_, M>) -> Verdict {
         let mut verdict = Verdict::default();
         let mut viewed = 0;
         for (slot, &id) in ids.iter().enumerate() {

@@ -264,6 +264,11 @@ impl<'m, M: Model> Tables<'m, M> {
         (view, true)
     }
 
+    /// Lets every part count as never seen in any slot.
+    pub(crate) fn forget_views(&mut self) {
+        self.view_ids.iter_mut().for_each(|ids| *ids = ById::default());
+    }
+
     /// The view with this id, as counted by [`Tables::view_id`].
     pub(crate) fn view(&self, id: u32) -> &M::View {
         self.views.get(id - 1)

@@ -12,7 +12,7 @@ use protocol::{
 };
 use spec::{Machine as _, ServerId, SessionId};
 use tree::Tree;
-use world::{End, Happened, HostEvent, Link, LinkChange, Side, Wire};
+use world::{End, Happened, HostEvent, Keep, Link, LinkChange, Side, Wire};
 
 use super::{
     Change, Session, Yield,
@@ -54,7 +54,7 @@ impl Session {
         let me = self.servers[slot];
         let yields = board.change(slot, Change::Host(event))?;
         let Yield::Host(happened) = &*yields else { unreachable!("a server's change yields what happened") };
-        let Happened { net, votes, told, expired, committed } = &**happened;
+        let Happened { net, votes, told, expired, committed, .. } = &**happened;
         if let Some(held) = committed {
             self.note(board, RecordChange::Commit(held.clone()))?;
         }
@@ -237,7 +237,7 @@ impl Session {
         }
         self.note(board, RecordChange::Reign(self.servers[slot]))?;
         // Its votes are lost with the election that it takes no part in.
-        self.event(board, slot, HostEvent::Crash).map(drop)
+        self.event(board, slot, HostEvent::Crash(Keep::default())).map(drop)
     }
 
     /// A server notices that it is cut off from every other one, and joins them again. That it does so at once hides

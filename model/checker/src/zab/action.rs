@@ -13,7 +13,7 @@ impl Zab {
         if server.is_looking() {
             match self.bounds.tier {
                 Tier::Fine => {
-                    out.extend(self.servers.iter().map(|leader| self.decision(id, *leader)));
+                    out.extend(self.leaders().map(|leader| self.decision(id, leader)));
                 }
                 Tier::Coarse => self.coarse_offers(id, out),
             }
@@ -27,6 +27,11 @@ impl Zab {
         );
         let images = server.disk().crash_images(self.bounds.torn);
         out.extend(images.into_iter().map(|keep| Action::Crash { server: id, keep }));
+    }
+
+    /// The servers that may lead.
+    pub(super) fn leaders(&self) -> impl Iterator<Item = ServerId> + '_ {
+        self.servers.iter().copied().filter(|id| self.settings.quorum.may_lead(*id))
     }
 
     /// To wait for a dial to get through is as good as to look for a leader: the server says and stores nothing

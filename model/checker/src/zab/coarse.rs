@@ -13,15 +13,20 @@ use crate::engine::{Board, Broken};
 impl Zab {
     /// Elections that this server could win, with each set of followers that makes a quorum, and leaders to join.
     pub(super) fn coarse_offers(&self, id: ServerId, out: &mut Vec<Action>) {
-        let others: Vec<_> = self.servers.iter().copied().filter(|other| *other != id).collect();
-        for chosen in 1_u32..1 << others.len() {
+        let voters = self.settings.quorum.voters();
+        let others: Vec<_> =
+            voters.filter(|other| *other != id && self.settings.quorum.may_lead(id)).collect();
+        // Alone only where that decides.
+        let alone = u32::from(!self.settings.quorum.decides(&[id]));
+        for chosen in alone..1 << others.len() {
             let chosen_bits = (0..others.len()).filter(|place| chosen >> place & 1 == 1);
             let followers: Vec<_> = chosen_bits.map(|place| others[place]).collect();
             if self.settings.quorum.decides(followers.iter().chain([&id])) {
                 out.push(Action::Elect { leader: id, followers });
             }
         }
-        out.extend(others.into_iter().map(|leader| Action::Join { learner: id, leader }));
+        let leaders = self.leaders().filter(|leader| *leader != id);
+        out.extend(leaders.map(|leader| Action::Join { learner: id, leader }));
     }
 
     pub(super) fn may_elect<B: Board<Self>>(

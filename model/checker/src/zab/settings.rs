@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use protocol::Quorum;
 use serde::{Deserialize, Serialize};
 use spec::ServerId;
+
+use crate::voters;
 
 /// How coarse the steps of an election are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -20,8 +21,14 @@ pub enum Tier {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "switches that are set one by one on the command line")]
 pub struct Bounds {
-    /// How many servers there are.
+    /// How many servers there are, observers among them.
     pub servers: u8,
+    /// How many of them, the last ones, have no vote.
+    #[serde(default)]
+    pub observers: u8,
+    /// The weights of the voters 1, 2, … by group; empty for a plain majority.
+    #[serde(default)]
+    pub groups: Vec<Vec<u32>>,
     /// How coarse the steps of an election are.
     pub tier: Tier,
     /// Whether disk operations end at once.
@@ -62,6 +69,8 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             servers: 3,
+            observers: 0,
+            groups: Vec::new(),
             tier: Tier::Fine,
             eager: true,
             elections: 2,
@@ -84,14 +93,15 @@ impl Default for Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { servers, elections, txns, crashes, breaks, .. } = self;
+        let Self { servers, observers, groups, elections, txns, crashes, breaks, .. } = self;
         let tier = if self.tier == Tier::Fine { "fine" } else { "coarse" };
         let disk = match (self.eager, self.torn) {
             (true, _) => "eager disk",
             (false, true) => "async disk, torn tails",
             (false, false) => "async disk",
         };
-        write!(f, "{tier}, {disk}; {servers} servers, {elections} elections, {txns} txns, ")?;
+        write!(f, "{tier}, {disk}; {servers} servers{}, ", voters::text(*observers, groups))?;
+        write!(f, "{elections} elections, {txns} txns, ")?;
         write!(f, "{crashes} crashes, {breaks} breaks, ")?;
         match self.timeouts {
             u8::MAX => f.write_str("timers free")?,
@@ -115,9 +125,17 @@ impl fmt::Display for Bounds {
 }
 
 impl Bounds {
-    pub(super) fn settings(&self, servers: &[ServerId]) -> world::Settings {
+    /// The servers 1, 2, …, voters first.
+    pub(crate) fn servers(&self) -> Vec<ServerId> {
+        (1..=u64::from(self.servers)).map(ServerId).collect()
+    }
+
+    pub(crate) fn settings(&self) -> world::Settings {
+        let servers = self.servers();
+        let (voters, observers) = servers.split_at(servers.len() - usize::from(self.observers));
         world::Settings {
-            quorum: Quorum::majority(servers.iter().copied()),
+            quorum: voters::quorum(voters, &self.groups),
+            observers: observers.to_vec(),
             window: self.window,
             log_sync: self.log_sync,
             counter_max: self.counter_max,

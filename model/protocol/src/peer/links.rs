@@ -27,14 +27,16 @@ impl<M: Machine> Peer<M> {
             return self.zab_step(machine, zab::Input::Message { from, message }, out);
         }
         let allowed = match self.zab.role() {
-            Some((Role::Following(leader), _)) if leader == from => {
+            Some((Role::Following(leader) | Role::Observing(leader), _)) if leader == from => {
                 self.on_leaders_packet(machine, packet, out)
             }
             Some((Role::Leading, _)) if self.is_joined(from) => {
                 self.on_learners_packet(machine, from, packet, time, out)
             }
             Some((Role::Leading, _)) => false,
-            Some((Role::Following(_), _)) | None => return out.note(Note::Stray { from }),
+            Some((Role::Following(_) | Role::Observing(_), _)) | None => {
+                return out.note(Note::Stray { from });
+            }
         };
         if allowed {
             self.with_zab(machine, out, |zab, sink| zab.heard_from(from, sink));
@@ -50,7 +52,7 @@ impl<M: Machine> Peer<M> {
     fn on_leaders_packet(&mut self, machine: &M, packet: Packet<M>, out: &mut impl Effects<M>) -> bool {
         match (packet, &mut self.service) {
             (Packet::Ping { last, .. }, _) => {
-                let Some((Role::Following(leader), _)) = self.zab.role() else { return false };
+                let Some(leader) = self.zab.role().and_then(|(role, _)| role.leader()) else { return false };
                 if self.zab.joined().is_none() {
                     // An Apache leader may send one behind NEWLEADER, and takes nothing but the ACK for an answer.
                     return true;

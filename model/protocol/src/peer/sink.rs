@@ -124,7 +124,7 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
                 self.out.set_timer(Timer::Expiry);
                 Service::Leading(Reign::new(self.machine, self.config.tick_ms))
             }
-            Role::Following(leader) => Service::Following(Fellowship::new(leader)),
+            Role::Following(leader) | Role::Observing(leader) => Service::Following(Fellowship::new(leader)),
         };
         self.established = Some(epoch);
         self.out.role(Some(role), epoch, true);

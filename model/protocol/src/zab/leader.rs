@@ -99,7 +99,8 @@ impl Leader {
         leader
     }
 
-    /// The learners that every proposal goes to, and whether each has joined the epoch.
+    /// The learners that get what this leader sends to all: the voters among them every proposal and its commit, the
+    /// observers what is decided.
     pub(super) fn forwarding(&self) -> impl Iterator<Item = ServerId> + '_ {
         self.learners.iter().filter(|(_, learner)| learner.forwards()).map(|(id, _)| *id)
     }
@@ -175,7 +176,10 @@ impl Leader {
             out.note(Note::Stray { from });
             return Next::Stay;
         };
+        let votes = core.config.quorum.is_voter(from);
         let verdict = match message {
+            Message::FollowerInfo { .. } if !votes => Err(Violation::NotItsPart),
+            Message::ObserverInfo { .. } if votes => Err(Violation::NotItsPart),
             // It has promised a later epoch, as the leader that it failed to become, and can never join this one.
             // The next epoch will be one that it can (rule F-5).
             Message::FollowerInfo { accepted, .. }
@@ -184,8 +188,8 @@ impl Leader {
                 out.note(Note::Outranked { by: from });
                 return Next::Look;
             }
-            Message::FollowerInfo { accepted, extended } => {
-                self.on_follower_info(core, from, accepted, extended, out)
+            Message::FollowerInfo { accepted, extended } | Message::ObserverInfo { accepted, extended } => {
+                self.on_introduction(core, from, accepted, extended, out)
             }
             Message::AckEpoch { current, last, floor } => {
                 return self.on_ack_epoch(core, from, current, Log { last, floor }, out);
@@ -199,6 +203,7 @@ impl Leader {
             | Message::Trunc { .. }
             | Message::Proposal { .. }
             | Message::Commit { .. }
+            | Message::Inform { .. }
             | Message::NewLeader { .. }
             | Message::UpToDate => Err(Violation::BadState),
         };
@@ -221,7 +226,11 @@ impl Leader {
         }
     }
 
-    fn on_follower_info<T: Clone>(
+    /// FOLLOWERINFO or OBSERVERINFO. The epoch is chosen above every promise that is heard of, that of an observer too,
+    /// or it could not join; only those of voters are counted. An observer is told of the epoch when it is established:
+    /// so nothing reaches it that is not decided, it unseats nobody by what it has, and it promises no epoch that comes
+    /// to nothing and would keep it from the leader that there is (rule Z-20).
+    fn on_introduction<T: Clone>(
         &mut self,
         core: &mut Core<T>,
         from: ServerId,
@@ -235,15 +244,20 @@ impl Leader {
             }
             _ => return Err(Violation::BadState),
         }
+        let votes = core.config.quorum.is_voter(from);
         match self.stage {
             Stage::Gathering => {
                 // A server that names an epoch at the end of all has not come to it by elections.
-                let above = accepted.checked_next().ok_or(Violation::BadState)?;
-                self.epoch = self.epoch.max(above);
-                self.promises.insert(from);
-                self.gather(core, out);
+                // Nor is an observer to use the last epoch up, which nobody leads (Z-4).
+                let above = accepted.checked_next().filter(|above| votes || *above != Epoch::LAST);
+                self.epoch = self.epoch.max(above.ok_or(Violation::BadState)?);
+                if votes {
+                    self.promises.insert(from);
+                    self.gather(core, out);
+                }
             }
             Stage::Promising => {}
+            Stage::Electing | Stage::SavingCurrent | Stage::Synchronising if !votes => {}
             Stage::Electing | Stage::SavingCurrent | Stage::Synchronising | Stage::Broadcasting => {
                 self.tell(from, out);
             }
@@ -289,9 +303,7 @@ impl Leader {
                     out.note(Note::Outranked { by: from });
                     return Next::Look;
                 }
-                if core.config.quorum.is_voter(from) {
-                    self.promises.insert(from);
-                }
+                self.promises.insert(from);
                 self.elect(core, out);
             }
             (Stage::Synchronising | Stage::Broadcasting, _) => self.synchronise(core, from, log, out),
@@ -334,6 +346,12 @@ impl Leader {
                 }
                 Ok(Next::Stay)
             }
+            // An observer answers NEWLEADER and UPTODATE, and acknowledges nothing else.
+            LearnerStage::Synchronising(_) | LearnerStage::Joined(_)
+                if zxid.counter() != 0 && !core.config.quorum.is_voter(from) =>
+            {
+                Err(Violation::BadAck { zxid })
+            }
             LearnerStage::Synchronising(sent) if zxid <= sent => {
                 out.note(Note::StaleAck { from, zxid });
                 Ok(Next::Stay)
@@ -344,7 +362,7 @@ impl Leader {
             }
             LearnerStage::Joined(acked) if zxid <= acked || zxid.counter() == 0 => {
                 out.note(Note::StaleAck { from, zxid });
-                self.heard_from(from, out);
+                self.heard_from(core, from, out);
                 Ok(Next::Stay)
             }
             LearnerStage::Joined(acked) if zxid.follows(acked) && zxid <= self.last_proposed => {
@@ -370,10 +388,11 @@ impl Leader {
     }
 
     /// A packet from a learner shows that it lives; that its disk does, only an acknowledgement shows, while
-    /// proposals wait for one.
-    pub(super) fn heard_from<T>(&self, from: ServerId, out: &mut impl Effects<T>) {
+    /// proposals wait for one. None waits for an observer.
+    pub(super) fn heard_from<T>(&self, core: &Core<T>, from: ServerId, out: &mut impl Effects<T>) {
+        let open = core.config.quorum.is_voter(from) && self.last_proposed.counter() != 0;
         if let Some(Learner { stage: LearnerStage::Joined(acked), .. }) = self.learners.get(&from)
-            && (self.last_proposed.counter() == 0 || *acked >= self.last_proposed)
+            && (!open || *acked >= self.last_proposed)
         {
             out.set_timer(Timer::Silence(from));
         }
@@ -394,6 +413,16 @@ impl Leader {
             }
         }
         out.serve(Role::Leading, self.epoch);
+        self.tell_waiting(|id| !core.config.quorum.is_voter(id), out);
+    }
+
+    /// Tells those of the epoch that have introduced themselves and wait for it.
+    fn tell_waiting<T>(&mut self, whom: impl Fn(ServerId) -> bool, out: &mut impl Effects<T>) {
+        let waiting = self.learners.iter().filter(|(_, learner)| learner.stage == LearnerStage::Introduced);
+        let waiting: Vec<_> = waiting.map(|(id, _)| *id).filter(|id| whom(*id)).collect();
+        for to in waiting {
+            self.tell(to, out);
+        }
     }
 
     /// Brings a learner from its last transaction to this server's history, and from here on sends it every proposal
@@ -482,8 +511,10 @@ impl Leader {
     }
 
     fn join_stream<T: Clone>(&mut self, core: &Core<T>, to: ServerId, sent: Zxid, out: &mut impl Effects<T>) {
-        for (zxid, txn) in core.history.open() {
-            out.send(to, &Message::Proposal { zxid: *zxid, txn: txn.clone() });
+        if core.config.quorum.is_voter(to) {
+            for (zxid, txn) in core.history.open() {
+                out.send(to, &Message::Proposal { zxid: *zxid, txn: txn.clone() });
+            }
         }
         out.send(to, &Message::NewLeader { epoch: self.epoch });
         self.advance(to, LearnerStage::Synchronising(sent));
@@ -508,7 +539,7 @@ impl Leader {
         };
         self.last_proposed = zxid;
         let proposal = Message::Proposal { zxid, txn };
-        for to in self.forwarding() {
+        for to in self.forwarding().filter(|to| core.config.quorum.is_voter(*to)) {
             out.send(to, &proposal);
         }
         if let Message::Proposal { zxid, txn } = proposal {
@@ -520,7 +551,7 @@ impl Leader {
     /// Commits, in order, what a quorum holds durably: learners that acknowledged on the link they have now, and this
     /// server itself.
     fn commit<T: Clone>(&mut self, core: &mut Core<T>, out: &mut impl Effects<T>) {
-        while let Some((zxid, _)) = core.history.oldest_open() {
+        while let Some((zxid, txn)) = core.history.oldest_open() {
             let zxid = *zxid;
             let holds = |voter| {
                 let durable =
@@ -530,8 +561,14 @@ impl Leader {
             if !core.config.quorum.decides_where(holds) {
                 return;
             }
-            for to in self.forwarding() {
+            let quorum = &core.config.quorum;
+            for to in self.forwarding().filter(|to| quorum.is_voter(*to)) {
                 out.send(to, &Message::Commit { zxid });
+            }
+            let mut observers = self.forwarding().filter(|to| !quorum.is_voter(*to)).peekable();
+            if observers.peek().is_some() {
+                let inform = Message::Inform { zxid, txn: txn.clone() };
+                observers.for_each(|to| out.send(to, &inform));
             }
             core.deliver(out);
         }
@@ -548,15 +585,7 @@ impl Leader {
             Pending::Accepted(_) => {
                 self.stage = Stage::Electing;
                 self.promises.insert(core.config.me);
-                let waiting: Vec<_> = self
-                    .learners
-                    .iter()
-                    .filter(|(_, learner)| learner.stage == LearnerStage::Introduced)
-                    .map(|(id, _)| *id)
-                    .collect();
-                for to in waiting {
-                    self.tell(to, out);
-                }
+                self.tell_waiting(|id| core.config.quorum.is_voter(id), out);
                 self.elect(core, out);
             }
             Pending::Current(_) => {

@@ -1,4 +1,5 @@
 //! Following: promise the leader's epoch, take over its history, join the epoch, then log and apply what it proposes.
+//! An observer goes the same way; but what reaches it is decided, and it acknowledges none of it (rule Z-19).
 //!
 //! The order at NEWLEADER is the heart of it (rule Z-6): history first, then the current epoch, then the
 //! acknowledgement, each after the disk has confirmed the one before. An epoch saved ahead of its history would let
@@ -31,7 +32,7 @@ pub(super) struct Learner<T> {
     inbox: VecDeque<Message<T>>,
 }
 
-/// How far a follower is.
+/// How far a learner is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Dialling.
@@ -58,6 +59,13 @@ pub(super) enum Stage {
     Following,
 }
 
+impl<T> Learner<T> {
+    /// The part that it plays, by whether it has a vote.
+    pub(super) fn role(&self, core: &Core<T>) -> Role {
+        if core.config.is_observer() { Role::Observing(self.leader) } else { Role::Following(self.leader) }
+    }
+}
+
 impl<T: Clone> Learner<T> {
     pub(super) fn start(leader: ServerId, core: &Core<T>, out: &mut impl Effects<T>) -> Self {
         out.set_timer(Timer::Establish);
@@ -74,7 +82,13 @@ impl<T: Clone> Learner<T> {
 
     pub(super) fn on_connected(&mut self, core: &Core<T>, out: &mut impl Effects<T>) {
         self.stage = Stage::Introduced;
-        out.send(self.leader, &Message::FollowerInfo { accepted: core.accepted, extended: true });
+        let accepted = core.accepted;
+        let introduction = if core.config.is_observer() {
+            Message::ObserverInfo { accepted, extended: true }
+        } else {
+            Message::FollowerInfo { accepted, extended: true }
+        };
+        out.send(self.leader, &introduction);
     }
 
     /// A leader that still waits for the end of its own election turns its followers away: dial again, until the
@@ -111,7 +125,10 @@ impl<T: Clone> Learner<T> {
             self.inbox.push_back(message);
             return Next::Stay;
         }
+        let informed = core.config.is_observer() && self.stage == Stage::Following;
         let verdict = match message {
+            Message::Proposal { .. } | Message::Commit { .. } if informed => Err(Violation::BadState),
+            Message::Inform { zxid, txn } => self.on_inform(core, zxid, txn, out),
             Message::LeaderInfo { epoch, extended: _ } => self.on_leader_info(core, epoch, out),
             Message::Diff { last: _ } => self.on_diff(),
             Message::Trunc { last } => self.on_trunc(core, last, out),
@@ -119,9 +136,10 @@ impl<T: Clone> Learner<T> {
             Message::Commit { zxid } => self.on_commit(core, zxid, out),
             Message::NewLeader { epoch } => self.on_new_leader(core, epoch, out),
             Message::UpToDate => self.on_up_to_date(core, out),
-            Message::FollowerInfo { .. } | Message::AckEpoch { .. } | Message::Ack { .. } => {
-                Err(Violation::BadState)
-            }
+            Message::FollowerInfo { .. }
+            | Message::ObserverInfo { .. }
+            | Message::AckEpoch { .. }
+            | Message::Ack { .. } => Err(Violation::BadState),
         };
         self.judge(verdict, out)
     }
@@ -284,6 +302,21 @@ impl<T: Clone> Learner<T> {
         }
     }
 
+    /// A decided transaction: to an observer, what PROPOSAL and COMMIT together are to a follower.
+    fn on_inform(
+        &mut self,
+        core: &mut Core<T>,
+        zxid: Zxid,
+        txn: T,
+        out: &mut impl Effects<T>,
+    ) -> Result<(), Violation> {
+        if !core.config.is_observer() {
+            return Err(Violation::BadState);
+        }
+        self.on_proposal(core, zxid, txn, out)?;
+        self.on_commit(core, zxid, out)
+    }
+
     fn on_new_leader(
         &mut self,
         core: &mut Core<T>,
@@ -327,7 +360,7 @@ impl<T: Clone> Learner<T> {
             core.deliver(out);
         }
         self.ready = 0;
-        out.serve(Role::Following(self.leader), self.epoch);
+        out.serve(self.role(core), self.epoch);
         Ok(())
     }
 
@@ -338,6 +371,7 @@ impl<T: Clone> Learner<T> {
         out: &mut impl Effects<T>,
     ) -> Next {
         match pending {
+            Pending::Append(_) if self.stage == Stage::Following && core.config.is_observer() => {}
             Pending::Append(zxid) if self.stage == Stage::Following => {
                 out.send(self.leader, &Message::Ack { zxid });
             }

@@ -10,7 +10,7 @@ use crate::{Exit, Message, Note, Quorum, Recovered, Role, Ticket, Timer, Vote};
 pub struct Config {
     /// This server.
     pub me: ServerId,
-    /// Who votes.
+    /// Who votes; every other server is an observer, this one too if it is not among them.
     pub quorum: Quorum,
     /// How many applied transactions are kept in memory to bring learners up to date (`commitLogCount`).
     pub window: usize,
@@ -18,6 +18,13 @@ pub struct Config {
     pub log_sync: bool,
     /// The last counter that a leader uses in an epoch.
     pub counter_max: u32,
+}
+
+impl Config {
+    /// Whether this server has no vote: it learns what is decided, and nobody counts on it (rule Z-19).
+    pub fn is_observer(&self) -> bool {
+        !self.quorum.is_voter(self.me)
+    }
 }
 
 /// What the Zab actor is told.

@@ -1,5 +1,6 @@
 //! One to three peers over the least machine: written scenarios, and long runs of chance.
 mod net;
+mod observers;
 mod random;
 mod register;
 mod requests;

@@ -51,7 +51,7 @@ fn the_rules_of_sessions_hold_whatever_happens() {
     // In 2455 a server fails to become a leader and finds another one with an epoch below its own promise.
     // In 32707 a client takes its session from the leader's successor to the leader, which does not know of either.
     for seed in (1..=400).chain([2455, 32_707]) {
-        Run::<Register>::play(seed, 3000, &mut tally);
+        Run::<Register>::play(seed, 0, 3000, &mut tally);
     }
     // What the runs must have reached, or they show little.
     let Tally { replies, writes, syncs, events, refused, used_up, epochs } = tally;
@@ -59,4 +59,17 @@ fn the_rules_of_sessions_hold_whatever_happens() {
         [(replies, 50_000), (writes, 10_000), (syncs, 10_000), (events, 2_000), (refused, 50), (used_up, 50)];
     assert!(least.iter().all(|(found, least)| found >= least), "{least:?}");
     assert!(epochs > 1000, "{epochs} epochs");
+}
+
+#[test]
+fn the_rules_of_sessions_hold_with_observers() {
+    let mut tally = Tally::default();
+    for seed in 1..=200 {
+        Run::<Register>::play(seed, 1 + seed % 2, 3000, &mut tally);
+    }
+    let Tally { replies, writes, syncs, events, refused, used_up, epochs } = tally;
+    let least =
+        [(replies, 25_000), (writes, 5_000), (syncs, 5_000), (events, 1_000), (refused, 25), (used_up, 25)];
+    assert!(least.iter().all(|(found, least)| found >= least), "{least:?}");
+    assert!(epochs > 500, "{epochs} epochs");
 }

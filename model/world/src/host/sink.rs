@@ -1,119 +1,159 @@
 //! Takes what a peer asks for.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{collections::BTreeSet, sync::Arc};
 
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer,
     peer::{Answer, Effects, Packet},
 };
-use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
+use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
 
-use super::{Happened, Said, Wire};
-use crate::{NetChange, Replica};
+use super::{Happened, HostDisk, Said, TimerChange, Wire};
+use crate::{Fault, NetChange, Replica, Sight, watch::Watcher};
 
-/// Something for the disk.
+/// One step's effects: carried out at once on the server's own disk and timers, and data for everybody else.
 #[derive(Debug)]
-pub(super) enum DiskCall<M: Machine> {
-    Append(Ticket, Zxid, M::Txn),
-    Truncate(Ticket, Zxid),
-    Sync(Ticket),
-    Accepted(Ticket, Epoch),
-    Current(Ticket, Epoch),
-    Snapshot(Ticket, Zxid, Box<M>),
-    Locate(Ticket),
-    Reload,
-}
-
-/// One step's effects.
-#[derive(Debug)]
-pub(super) struct Sink<'a, M: Machine> {
+pub(super) struct Sink<'a, M: Replica> {
+    disk: &'a mut HostDisk<M>,
     timers: &'a mut BTreeSet<Timer>,
-    happened: &'a mut Happened<M>,
-    pub(super) asked: VecDeque<DiskCall<M>>,
+    net: &'a mut Vec<NetChange<Wire<M>>>,
+    votes: &'a mut Vec<(ServerId, Notification)>,
+    told: &'a mut Vec<(ClientId, Said<M::Event>)>,
+    expired: &'a mut Vec<SessionId>,
+    timer_changes: &'a mut Vec<TimerChange>,
+    notes: &'a mut Vec<Note>,
+    watch: Watcher<'a>,
+    reload: bool,
+    fault: Option<Fault>,
 }
 
 impl<'a, M: Replica> Sink<'a, M> {
-    pub(super) fn new(timers: &'a mut BTreeSet<Timer>, happened: &'a mut Happened<M>) -> Self {
-        Self { timers, happened, asked: VecDeque::new() }
+    pub(super) fn new(
+        disk: &'a mut HostDisk<M>,
+        timers: &'a mut BTreeSet<Timer>,
+        happened: &'a mut Happened<M>,
+    ) -> Self {
+        let Happened { net, votes, told, expired, timers: timer_changes, notes, sights, .. } = happened;
+        let watch = Watcher::new(sights);
+        Self {
+            disk,
+            timers,
+            net,
+            votes,
+            told,
+            expired,
+            timer_changes,
+            notes,
+            watch,
+            reload: false,
+            fault: None,
+        }
+    }
+
+    /// What was heard, whether the state is to be loaded anew, and what is wrong with the step itself.
+    pub(super) fn end(self) -> (Watcher<'a>, bool, Option<Fault>) {
+        (self.watch, self.reload, self.fault)
     }
 
     fn tell(&mut self, client: ClientId, said: Said<M::Event>) {
-        self.happened.told.push((client, said));
+        self.told.push((client, said));
+    }
+
+    fn fail(&mut self, rule: &str, why: String) {
+        self.fault.get_or_insert(Fault { rule: rule.to_owned(), why });
     }
 }
 
 impl<M: Replica> Effects<M> for Sink<'_, M> {
     fn send(&mut self, to: ServerId, packet: &Packet<M>) {
-        self.happened.net.push(NetChange::Send(to, Wire::Packet(packet.clone())));
+        self.net.push(NetChange::Send(to, Wire::Packet(packet.clone())));
     }
 
     fn send_message(&mut self, to: ServerId, message: &Message<M::Txn>) {
-        self.happened.net.push(NetChange::Send(to, Wire::Packet(Packet::Zab(message.clone()))));
+        self.watch.message(message);
+        self.net.push(NetChange::Send(to, Wire::Packet(Packet::Zab(message.clone()))));
     }
 
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut M) {
+        let held = machine.last_processed();
+        if held != last {
+            self.fail("R-7", format!("a snapshot labelled {last} is sent of a state up to {held}"));
+        }
+        self.watch.snapshot();
         let state = Box::new(machine.reloaded());
-        self.happened.net.push(NetChange::Send(to, Wire::Snapshot { last, state }));
+        self.net.push(NetChange::Send(to, Wire::Snapshot { last, state }));
     }
 
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
-        unreachable!("{to} is sent {after} to {through} from a log in which nothing is found");
+        let Some(slice) = self.disk.slice(after, through) else {
+            return self.fail("R-4", format!("the log does not hold all of ({after}, {through}]"));
+        };
+        for (zxid, txn) in slice {
+            for message in [Message::Proposal { zxid, txn }, Message::Commit { zxid }] {
+                self.net.push(NetChange::Send(to, Wire::Packet(Packet::Zab(message))));
+            }
+        }
     }
 
     fn connect(&mut self, to: ServerId) {
-        self.happened.net.push(NetChange::Dial(to));
+        self.net.push(NetChange::Dial(to));
     }
 
     fn disconnect(&mut self, peer: ServerId) {
-        self.happened.net.push(NetChange::Close(peer));
+        self.net.push(NetChange::Close(peer));
     }
 
     fn refuse(&mut self, from: ServerId) {
-        self.happened.net.push(NetChange::Refuse(from));
+        self.net.push(NetChange::Refuse(from));
     }
 
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &M::Txn) {
-        self.asked.push_back(DiskCall::Append(ticket, zxid, txn.clone()));
+        self.disk.append(ticket, (zxid, txn.clone()));
     }
 
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
-        self.asked.push_back(DiskCall::Truncate(ticket, last));
+        if self.disk.last() > last {
+            self.watch.sights.insert(Sight::ForeignSuffixRemoved);
+        }
+        self.disk.truncate(ticket, last);
     }
 
     fn sync_log(&mut self, ticket: Ticket) {
-        self.asked.push_back(DiskCall::Sync(ticket));
+        self.disk.sync(ticket);
     }
 
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.asked.push_back(DiskCall::Accepted(ticket, epoch));
+        self.disk.save_accepted(ticket, epoch);
     }
 
     fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
-        self.asked.push_back(DiskCall::Current(ticket, epoch));
+        self.disk.save_current(ticket, epoch);
     }
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M) {
-        self.asked.push_back(DiskCall::Snapshot(ticket, label, Box::new(machine.reloaded())));
+        self.disk.save_snapshot(ticket, label, Arc::new(machine.reloaded()));
     }
 
-    fn locate(&mut self, ticket: Ticket, _: Zxid) {
-        self.asked.push_back(DiskCall::Locate(ticket));
+    fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.disk.locate(ticket, zxid);
     }
 
     fn reload(&mut self) {
-        self.asked.push_back(DiskCall::Reload);
+        self.reload = true;
     }
 
     fn notify_server(&mut self, to: ServerId, notification: &Notification) {
-        self.happened.votes.push((to, *notification));
+        self.votes.push((to, *notification));
     }
 
     fn set_timer(&mut self, timer: Timer) {
         self.timers.insert(timer);
+        self.timer_changes.push(TimerChange::Set(timer));
     }
 
     fn cancel_timer(&mut self, timer: Timer) {
         self.timers.remove(&timer);
+        self.timer_changes.push(TimerChange::Cancel(timer));
     }
 
     fn role(&mut self, _: Option<Role>, _: Epoch, _: bool) {}
@@ -147,11 +187,14 @@ impl<M: Replica> Effects<M> for Sink<'_, M> {
 
     fn note(&mut self, note: Note) {
         if let Note::SessionExpired { session } = note {
-            self.happened.expired.push(session);
+            self.expired.push(session);
         }
+        self.notes.push(note);
+        self.watch.note(note);
+        self.watch.looked |= matches!(note, Note::Looking { .. });
     }
 
     fn exit(&mut self, why: Exit) {
-        panic!("a server ends: {why:?}");
+        self.fail("R-5", format!("the server gives up: {why:?}"));
     }
 }

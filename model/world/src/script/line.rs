@@ -26,6 +26,7 @@ pub(super) struct Line {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Header {
     pub(super) servers: Vec<ServerId>,
+    pub(super) observers: Vec<ServerId>,
     pub(super) leader: Option<ServerId>,
     pub(super) window: usize,
     pub(super) log_sync: bool,
@@ -52,6 +53,7 @@ pub(super) enum Expect {
     Serving(Vec<ServerId>),
     Leading(ServerId),
     Following(Vec<ServerId>),
+    Observing(Vec<ServerId>),
     Looking(Vec<ServerId>),
     State(Vec<ServerId>, Vec<Zxid>),
     Disk(Vec<ServerId>, Vec<Zxid>),
@@ -150,12 +152,23 @@ fn command(line: &str) -> Result<Command, String> {
 
 fn ensemble(mut words: Words<'_>) -> Result<Command, String> {
     let servers = ids(&mut words)?;
-    let mut header =
-        Header { servers, leader: None, window: 500, log_sync: true, counter_max: u32::MAX, lagging: false };
+    let mut header = Header {
+        servers,
+        observers: Vec::new(),
+        leader: None,
+        window: 500,
+        log_sync: true,
+        counter_max: u32::MAX,
+        lagging: false,
+    };
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(|| format!("{word} is not key=value"))?;
         match (key, value) {
             ("leader", id) => header.leader = Some(ServerId(number(id)?)),
+            ("observers", ids) => {
+                let ids = ids.split(',').map(|id| number(id).map(ServerId));
+                header.observers = ids.collect::<Result<_, _>>()?;
+            }
             ("window", entries) => header.window = number(entries)?,
             ("log-sync", "no") => header.log_sync = false,
             ("counter", last) => header.counter_max = number(last)?,
@@ -165,6 +178,9 @@ fn ensemble(mut words: Words<'_>) -> Result<Command, String> {
     }
     if header.servers.is_empty() || header.leader.is_some_and(|leader| !header.servers.contains(&leader)) {
         return Err("an ensemble has servers, and its leader is one of them".to_owned());
+    }
+    if header.observers.iter().any(|id| header.servers.iter().any(|voter| voter >= id)) {
+        return Err("an observer's number is above those of all voters".to_owned());
     }
     Ok(Command::Ensemble(header))
 }
@@ -189,7 +205,7 @@ fn crash(mut words: Words<'_>) -> Result<Command, String> {
             ("log", places) => {
                 for place in places.split(',') {
                     let place: u32 = number(place)?;
-                    keep.log |= 1_u16.checked_shl(place).ok_or("a log has fewer operations under way")?;
+                    keep.log |= 1_u64.checked_shl(place).ok_or("a log has fewer operations under way")?;
                 }
             }
             ("accepted", kept) => keep.accepted = number(kept)?,
@@ -219,6 +235,7 @@ fn expect(words: &mut Words<'_>) -> Result<Expect, String> {
         "serving" => Ok(Expect::Serving(ids(words)?)),
         "leading" => Ok(Expect::Leading(id(words)?)),
         "following" => Ok(Expect::Following(ids(words)?)),
+        "observing" => Ok(Expect::Observing(ids(words)?)),
         "looking" => Ok(Expect::Looking(ids(words)?)),
         "state" => Ok(Expect::State(ids(words)?, zxids(words)?)),
         "disk" => Ok(Expect::Disk(ids(words)?, zxids(words)?)),
@@ -273,6 +290,8 @@ pub fn header_line(settings: &Settings) -> String {
             line.push_str(&word);
         }
     };
+    let observers: Vec<_> = settings.observers.iter().map(ServerId::to_string).collect();
+    add(!observers.is_empty(), format!("observers={}", observers.join(",")));
     add(settings.window != 500, format!("window={}", settings.window));
     add(!settings.log_sync, "log-sync=no".to_owned());
     add(settings.counter_max != u32::MAX, format!("counter={}", settings.counter_max));
@@ -319,7 +338,7 @@ fn timer_words(timer: Timer) -> String {
 fn keep_words(keep: Keep) -> String {
     let Keep { log, accepted, current, snapshot } = keep;
     let places: Vec<_> =
-        (0..16).filter(|place| log >> place & 1 == 1).map(|place| place.to_string()).collect();
+        (0..64).filter(|place| log >> place & 1 == 1).map(|place| place.to_string()).collect();
     let log = if places.is_empty() { String::new() } else { format!(" log={}", places.join(",")) };
     let epoch = |name: &str, kept: u8| if kept == 0 { String::new() } else { format!(" {name}={kept}") };
     let snapshot = if snapshot { " snapshot" } else { "" };

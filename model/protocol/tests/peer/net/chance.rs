@@ -36,7 +36,7 @@ pub(crate) trait Play: Subject + Eq {
 }
 
 pub(crate) const CELLS: u8 = 3;
-const SERVERS: u64 = 3;
+const VOTERS: u64 = 3;
 const PROGRAMS: usize = 3;
 
 /// A small generator of numbers (xorshift), so that a seed is a run.
@@ -91,6 +91,7 @@ struct Program {
 /// One run.
 pub(crate) struct Run<M: Play> {
     seed: u64,
+    servers: u64,
     dice: Dice,
     net: Net<Recorded<M>>,
     programs: Vec<Program>,
@@ -118,9 +119,9 @@ pub(crate) struct Tally {
 }
 
 impl<M: Play> Run<M> {
-    /// Plays one seed for this many steps, heals the network and judges.
-    pub(crate) fn play(seed: u64, steps: u32, tally: &mut Tally) {
-        let mut run = Self::new(seed);
+    /// Plays one seed for this many steps, with so many observers, heals the network and judges.
+    pub(crate) fn play(seed: u64, observers: u64, steps: u32, tally: &mut Tally) {
+        let mut run = Self::new(seed, observers);
         for step in 0..steps {
             run.step();
             if step.is_multiple_of(64) {
@@ -141,11 +142,12 @@ impl<M: Play> Run<M> {
         tally.epochs += epoch;
     }
 
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, observers: u64) -> Self {
         // In some runs epochs are so short that leaders use them up.
         let counter_max = if seed.is_multiple_of(8) { 12 } else { u32::MAX - 1 };
-        let mut net: Net<Recorded<M>> = Net::down(SERVERS, 3, counter_max);
-        for id in 1..=SERVERS {
+        let servers = VOTERS + observers;
+        let mut net: Net<Recorded<M>> = Net::down(VOTERS, observers, 3, counter_max);
+        for id in 1..=servers {
             net.start(id);
         }
         net.pump();
@@ -156,6 +158,7 @@ impl<M: Play> Run<M> {
         net.pump();
         Self {
             seed,
+            servers,
             dice: Dice::new(seed),
             net,
             programs: (0..PROGRAMS).map(|_| Program::default()).collect(),
@@ -169,8 +172,8 @@ impl<M: Play> Run<M> {
     }
 
     fn step(&mut self) {
-        let a = self.dice.roll(SERVERS) + 1;
-        let b = a % SERVERS + 1;
+        let a = self.dice.roll(self.servers) + 1;
+        let b = a % self.servers + 1;
         match self.dice.roll(1000) {
             0..=1 => {
                 if self.net.nodes.contains_key(&ServerId(a)) {
@@ -317,8 +320,8 @@ impl<M: Play> Run<M> {
 
     /// Everything is repaired, and everybody comes up.
     fn heal(&mut self) {
-        for a in 1..=SERVERS {
-            self.net.release(a, a % SERVERS + 1);
+        for a in 1..=self.servers {
+            self.net.release(a, a % self.servers + 1);
             if !self.net.nodes.contains_key(&ServerId(a)) {
                 self.net.start(a);
             }

@@ -78,7 +78,7 @@ pub(crate) struct Net<M: Machine> {
     pub(crate) nodes: BTreeMap<ServerId, Node<M>>,
     pub(crate) notes: Vec<(ServerId, Note)>,
     down: BTreeMap<ServerId, Durable<M>>,
-    servers: u64,
+    voters: u64,
     window: usize,
     counter_max: u32,
     /// The clock that session ids are made from: one a start.
@@ -102,8 +102,14 @@ pub(crate) const TICK_MS: u32 = 1000;
 impl<M: Subject> Net<M> {
     /// This many servers, elected, established and quiet: the highest leads.
     pub(crate) fn new(servers: u64) -> Self {
-        let mut net = Self::down(servers, 100, u32::MAX - 1);
-        for id in 1..=servers {
+        Self::observed(servers, 0)
+    }
+
+    /// This many voters, and observers whose numbers are behind theirs, elected, established and quiet: the highest
+    /// voter leads.
+    pub(crate) fn observed(voters: u64, observers: u64) -> Self {
+        let mut net = Self::down(voters, observers, 100, u32::MAX - 1);
+        for id in 1..=voters + observers {
             net.start(id);
         }
         net.pump();
@@ -111,16 +117,16 @@ impl<M: Subject> Net<M> {
         net
     }
 
-    /// This many servers, none of them started, each of which keeps this many transactions in memory for others and
-    /// proposes no more than this in an epoch.
-    pub(crate) fn down(servers: u64, window: usize, counter_max: u32) -> Self {
+    /// This many voters and observers, none of them started, each of which keeps this many transactions in memory for
+    /// others and proposes no more than this in an epoch.
+    pub(crate) fn down(voters: u64, observers: u64, window: usize, counter_max: u32) -> Self {
         let mut net = Self {
             window,
             counter_max,
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             down: BTreeMap::new(),
-            servers,
+            voters,
             starts: 0,
             links: BTreeMap::new(),
             dials: BTreeSet::new(),
@@ -132,7 +138,7 @@ impl<M: Subject> Net<M> {
             clients: 0,
             now: 0,
         };
-        for id in 1..=servers {
+        for id in 1..=voters + observers {
             let snapshot = (Zxid::ZERO, M::default());
             net.down.insert(
                 ServerId(id),
@@ -151,7 +157,7 @@ impl<M: Subject> Net<M> {
         let config = Config {
             zab: zab::Config {
                 me: id,
-                quorum: Quorum::majority((1..=self.servers).map(ServerId)),
+                quorum: Quorum::majority((1..=self.voters).map(ServerId)),
                 window: self.window,
                 log_sync: false,
                 counter_max: self.counter_max,

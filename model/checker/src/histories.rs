@@ -7,17 +7,17 @@
 
 use std::collections::BTreeSet;
 
+use protocol::Quorum;
 use spec::{
     history::{Entry, Part as Doing, Phase, Record, ServerView},
     rule::{self, Check, Rule, Verdict as Ruling},
 };
-use world::{Outcome, Sight};
+use world::Sight;
 
-use super::{View, Zab};
 use crate::engine::{Broken, Verdict};
 
-/// What a search of `zab` should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 14] = [
+/// What a search should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
+const SIGHTS: [(&str, Option<Sight>); 16] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -32,41 +32,62 @@ const SIGHTS: [(&str, Option<Sight>); 14] = [
     ("torn-tail-kept-in-part", Some(Sight::TornTailKept)),
     ("crash-image-recovered", Some(Sight::CrashImageRecovered)),
     ("two-live-leaders", None),
+    ("observer-informed", Some(Sight::Informed)),
+    ("inform-while-joining", Some(Sight::InformWhileJoining)),
 ];
-
-/// The named situations, then every rule that a model can test: its premise was given.
-pub(super) fn witnesses() -> Vec<&'static str> {
-    let named = SIGHTS.iter().map(|(name, _)| *name);
-    named.chain(tested_rules().map(|rule| rule.id)).collect()
-}
 
 fn tested_rules() -> impl Iterator<Item = &'static Rule> {
     rule::all().filter(|rule| !matches!(rule.check, Check::Breach(_) | Check::Clients))
 }
 
 /// A sequence of transactions for a reader.
-pub(super) fn sequence(entries: &[Entry]) -> String {
+pub(crate) fn sequence(entries: &[Entry]) -> String {
     let entries: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.zxid, entry.digest)).collect();
     format!("[{}]", entries.join(", "))
 }
 
-impl Zab {
-    fn bit(&self, name: &str) -> u64 {
+/// Asks the rules, and knows what a search should meet: the named situations, every rule that a model can test (its
+/// premise was given), and what the model adds.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    quorum: Quorum,
+    local: bool,
+    witnesses: Vec<&'static str>,
+}
+
+impl Rules {
+    /// Without `local`, only those about histories are asked.
+    pub(crate) fn new(quorum: Quorum, local: bool, also: &[&'static str]) -> Self {
+        let named = SIGHTS.iter().map(|(name, _)| *name);
+        let tested = tested_rules().map(|rule| rule.id);
+        Self { quorum, local, witnesses: named.chain(tested).chain(also.iter().copied()).collect() }
+    }
+
+    pub(crate) fn witnesses(&self) -> &[&'static str] {
+        &self.witnesses
+    }
+
+    pub(crate) fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
+    /// The bit of a witness; none of a name that is not one.
+    pub(crate) fn bit(&self, name: &str) -> u64 {
         let place = self.witnesses.iter().position(|witness| *witness == name);
         place.map_or(0, |place| 1 << place)
     }
 
-    pub(super) fn sighted(&self, outcome: &Outcome) -> u64 {
-        let sights = SIGHTS.iter().enumerate();
-        let seen =
-            sights.filter(|(_, (_, sight))| sight.is_some_and(|sight| outcome.sights.contains(&sight)));
+    /// The bits of what was met in a step, and of the rules that it tested.
+    pub(crate) fn met(&self, sights: &BTreeSet<Sight>, tested: &BTreeSet<&'static str>) -> u64 {
+        let named = SIGHTS.iter().enumerate();
+        let seen = named.filter(|(_, (_, sight))| sight.is_some_and(|sight| sights.contains(&sight)));
         let bits = seen.map(|(place, _)| 1 << place).fold(0, |bits, bit: u64| bits | bit);
-        outcome.tested.iter().fold(bits, |bits, id| bits | self.bit(id))
+        tested.iter().fold(bits, |bits, id| bits | self.bit(id))
     }
 
     fn judge(&self, ask: impl Fn(&Rule) -> Ruling, found: impl Fn() -> String) -> Verdict {
         let mut verdict = Verdict::default();
-        for rule in rule::all().filter(|rule| self.bounds.local_rules || rule.is_about_histories()) {
+        for rule in rule::all().filter(|rule| self.local || rule.is_about_histories()) {
             match ask(rule) {
                 Ruling::Holds => verdict.witnesses |= self.bit(rule.id),
                 Ruling::Broken if verdict.broken.is_none() => {
@@ -79,7 +100,7 @@ impl Zab {
         verdict
     }
 
-    pub(super) fn judge_server(&self, server: &ServerView) -> Verdict {
+    pub(crate) fn server(&self, server: &ServerView) -> Verdict {
         let ask = |rule: &Rule| match rule.check {
             Check::Server(check) => check(server),
             _ => Ruling::Silent,
@@ -87,7 +108,7 @@ impl Zab {
         self.judge(ask, || text(server))
     }
 
-    pub(super) fn judge_record(&self, record: &Record) -> Verdict {
+    pub(crate) fn record(&self, record: &Record) -> Verdict {
         let ask = |rule: &Rule| match rule.check {
             Check::Record(check) => check(record),
             _ => Ruling::Silent,
@@ -95,7 +116,7 @@ impl Zab {
         self.judge(ask, || record_text(record))
     }
 
-    pub(super) fn judge_servers(&self, one: &ServerView, other: &ServerView) -> Verdict {
+    pub(crate) fn pair(&self, one: &ServerView, other: &ServerView) -> Verdict {
         let ask = |rule: &Rule| match rule.check {
             Check::Pair(check) => check(one, other).and(check(other, one)),
             _ => Ruling::Silent,
@@ -110,7 +131,7 @@ impl Zab {
         verdict
     }
 
-    pub(super) fn judge_server_and_record(&self, server: &ServerView, record: &Record) -> Verdict {
+    pub(crate) fn server_and_record(&self, server: &ServerView, record: &Record) -> Verdict {
         let ask = |rule: &Rule| match rule.check {
             Check::ServerAndRecord(check) => check(server, record),
             _ => Ruling::Silent,
@@ -118,34 +139,23 @@ impl Zab {
         self.judge(ask, || format!("{}, and {}", text(server), record_text(record)))
     }
 
-    pub(super) fn judge_quorums(&self, views: &[(usize, &View)]) -> Verdict {
-        let servers = || {
-            views.iter().filter_map(|(_, view)| match view {
-                View::Server(server) => Some(server),
-                View::Record(_) => None,
-            })
-        };
-        let record = views.iter().find_map(|(_, view)| match view {
-            View::Record(record) => Some(record),
-            View::Server(_) => None,
-        });
-        let Some(record) = record else { return Verdict::default() };
+    pub(crate) fn quorums(&self, servers: &[&ServerView], record: &Record) -> Verdict {
         let ask = |rule: &Rule| {
             let Check::Quorum(check) = rule.check else { return Ruling::Silent };
-            let rulings: Vec<_> = servers().map(|server| (server.id, check(server, record))).collect();
+            let rulings: Vec<_> = servers.iter().map(|server| (server.id, check(server, record))).collect();
             let premise = rulings.iter().any(|(_, ruling)| *ruling != Ruling::Silent);
             let good: BTreeSet<_> =
                 rulings.iter().filter(|(_, ruling)| *ruling != Ruling::Broken).map(|(id, _)| *id).collect();
-            Ruling::of(premise, || self.settings.quorum.decides(&good))
+            Ruling::of(premise, || self.quorum.decides(&good))
         };
         self.judge(ask, || {
-            let servers: Vec<_> = servers().map(text).collect();
+            let servers: Vec<_> = servers.iter().map(|server| text(server)).collect();
             format!("{}, and {}", servers.join(", "), record_text(record))
         })
     }
 
     /// The rules about steps that need the record, asked of a step that loses something durable.
-    pub(super) fn judge_forgetting(
+    pub(crate) fn forgetting(
         &self,
         before: &ServerView,
         after: &ServerView,

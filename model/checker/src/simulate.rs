@@ -1,0 +1,301 @@
+//! The command that plays seeds of the simulator.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    num::NonZero,
+    path::Path,
+    process::Command,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use checker::{
+    engine::Broken,
+    simulation::{SHRINKING_MAX, run, save, smallest, told},
+};
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use simulator::{Coverage, Plan};
+
+use crate::check::grouped;
+
+/// So many seeds together should meet every named situation.
+const ALL_MET_SEEDS: u64 = 2_000;
+
+/// Which seeds to play.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
+    3 cut by --minutes; 4 a named situation was not met by 2,000 seeds or more.\n\n\
+    Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5\n  \
+    zabcheck simulate --seeds 10000 --minutes 60 --record"
+)]
+pub(crate) struct Simulate {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many seeds; without, as many as --minutes allow, or 200.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Ends behind so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// How many servers vote; without, each seed chooses 3 or 5.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5))]
+    servers: Option<u8>,
+    /// How many seeds are played at once; by default as many as there are processors.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
+    /// One JSON object on standard output, instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Writes what was met to model/simulator/results.md.
+    #[arg(long)]
+    record: bool,
+}
+
+/// What came of it. Written as JSON.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    first_seed: u64,
+    seeds: u64,
+    seconds: u64,
+    /// Whether the time was up first.
+    cut: bool,
+    /// The seed that breaks a rule.
+    failed: Option<u64>,
+    broken: Option<String>,
+    why: Option<String>,
+    /// Where the failure was saved.
+    trace: Option<String>,
+    met: Coverage,
+    missing: Vec<&'static str>,
+}
+
+impl Summary {
+    fn code(&self) -> u8 {
+        if self.broken.is_some() {
+            1
+        } else if self.cut {
+            3
+        } else if !self.missing.is_empty() && self.seeds >= ALL_MET_SEEDS {
+            4
+        } else {
+            0
+        }
+    }
+}
+
+/// What the threads share.
+struct Shared {
+    next: AtomicU64,
+    stop: AtomicBool,
+    cut: AtomicBool,
+    met: Mutex<(u64, Coverage)>,
+    failure: Mutex<Option<(Plan, Broken)>>,
+}
+
+impl Simulate {
+    pub(crate) fn run(&self) -> anyhow::Result<u8> {
+        ensure!(self.servers != Some(4), "an ensemble has 3 or 5 voters, not 4");
+        ensure!(self.seeds != Some(0), "--seeds is 1 at least");
+        let started = Instant::now();
+        let count = self.seeds.unwrap_or(if self.minutes.is_some() { u64::MAX - self.seed } else { 200 });
+        let shared = Shared {
+            next: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            met: Mutex::new((0, Coverage::default())),
+            failure: Mutex::new(None),
+        };
+        self.play(&shared, count, started);
+        let (seeds, met) = shared.met.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut summary = Summary {
+            first_seed: self.seed,
+            seeds,
+            cut: shared.cut.into_inner() && self.seeds.is_some(),
+            missing: met.missing(),
+            met,
+            ..Summary::default()
+        };
+        let failure = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some((plan, broken)) = failure {
+            self.tell_failure(&plan, &broken, &mut summary)?;
+        }
+        summary.seconds = started.elapsed().as_secs();
+        if self.json {
+            println!("{}", serde_json::to_string(&summary)?);
+        } else {
+            print!("{}", tables(&summary));
+        }
+        if self.record {
+            record(&summary)?;
+        }
+        Ok(summary.code())
+    }
+
+    fn play(&self, shared: &Shared, count: u64, started: Instant) {
+        let bar = if self.seeds.is_some() { ProgressBar::new(count) } else { ProgressBar::new_spinner() };
+        let style =
+            ProgressStyle::with_template("{spinner} {bar:30} {pos} of {len} seeds, {elapsed}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        let limit = self.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+        thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(|| {
+                    while !shared.stop.load(Ordering::Relaxed) {
+                        let place = shared.next.fetch_add(1, Ordering::Relaxed);
+                        if place >= count {
+                            break;
+                        }
+                        if limit.is_some_and(|limit| started.elapsed() > limit) {
+                            shared.cut.store(true, Ordering::Relaxed);
+                            break;
+                        }
+                        self.play_one(shared, self.seed + place);
+                        bar.inc(1);
+                    }
+                });
+            }
+        });
+        bar.finish_and_clear();
+    }
+
+    fn play_one(&self, shared: &Shared, seed: u64) {
+        let plan = Plan::draw(seed, self.servers);
+        let mut met = Coverage::default();
+        let outcome = run(&plan, &mut met);
+        let mut sum = shared.met.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.0 += 1;
+        sum.1.add(&met);
+        drop(sum);
+        if let Err(broken) = outcome {
+            shared.stop.store(true, Ordering::Relaxed);
+            let mut failure = shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of several that were under way at once the first.
+            if failure.as_ref().is_none_or(|(other, _)| plan.seed < other.seed) {
+                *failure = Some((plan, broken));
+            }
+        }
+    }
+
+    /// Makes a failure small, saves it, and says how to see it again.
+    fn tell_failure(&self, plan: &Plan, broken: &Broken, summary: &mut Summary) -> anyhow::Result<()> {
+        let servers = self.servers.map_or_else(String::new, |servers| format!(" --servers {servers}"));
+        eprintln!(
+            "seed {} breaks {}; it is made smaller, in {SHRINKING_MAX} runs at most",
+            plan.seed, broken.rule
+        );
+        let (small, found) = smallest(plan, broken);
+        let path = save(&small, &found)?;
+        if !self.json {
+            println!("{}", told(&small));
+            println!("{} is broken: {}", found.rule, found.why);
+            println!("the whole of it: zabcheck simulate --seed {} --seeds 1{servers}", plan.seed);
+            println!("saved, to be told again by: zabcheck replay {}", path.display());
+        }
+        summary.failed = Some(plan.seed);
+        (summary.broken, summary.why) = (Some(found.rule), Some(found.why));
+        summary.trace = Some(path.display().to_string());
+        Ok(())
+    }
+}
+
+fn outcome(summary: &Summary) -> String {
+    match (&summary.broken, summary.cut) {
+        (Some(rule), _) => format!("seed {} breaks {rule}", summary.failed.unwrap_or_default()),
+        (None, true) => "cut by the time; every rule holds, every ensemble heals".to_owned(),
+        (None, false) => "every rule holds, every ensemble heals".to_owned(),
+    }
+}
+
+fn figures(summary: &Summary) -> Vec<(&'static str, String)> {
+    let met = &summary.met;
+    let last = summary.first_seed + summary.seeds.saturating_sub(1);
+    vec![
+        ("seeds", format!("{} ({} to {last})", grouped(summary.seeds), summary.first_seed)),
+        ("outcome", outcome(summary)),
+        ("steps", grouped(met.steps)),
+        ("of them steps of servers", grouped(met.server_steps)),
+        ("simulated hours", format!("{}.{}", met.simulated_ms / 3_600_000, met.simulated_ms / 360_000 % 10)),
+        ("transactions committed", grouped(met.txns)),
+        ("writes acknowledged", grouped(met.writes)),
+        ("longest healing, simulated ms", grouped(met.healing_ms)),
+        ("seconds", grouped(summary.seconds)),
+    ]
+}
+
+fn tables(summary: &Summary) -> String {
+    let mut text = String::new();
+    let mut table = |title: &str, rows: &mut dyn Iterator<Item = (String, String)>| {
+        let mut table = Table::new();
+        table.load_preset(UTF8_BORDERS_ONLY).set_header([title, ""]);
+        for (name, value) in rows {
+            table.add_row([Cell::new(name), Cell::new(value).set_alignment(CellAlignment::Right)]);
+        }
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{table}");
+    };
+    let counts = |(name, count): (&String, &u64)| (name.clone(), grouped(*count));
+    table("run", &mut figures(summary).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    table("faults", &mut summary.met.faults.iter().map(counts));
+    table("situations, in seeds", &mut summary.met.situations.iter().map(counts));
+    if !summary.missing.is_empty() {
+        let _ = writeln!(text, "not met: {}", summary.missing.join(", "));
+    }
+    text
+}
+
+/// Writes what was met where it stays.
+fn record(summary: &Summary) -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root.join("model/simulator/results.md");
+    let git = |arguments: &[&str]| -> anyhow::Result<String> {
+        let output =
+            Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = !git(&["status", "--porcelain", "--", "spec", "model"])?.is_empty();
+    let servers = if changed { " and changes" } else { "" };
+    let mut text = format!(
+        "# What the simulator has played\n\nWritten by `cargo zabcheck simulate --record`, at commit {commit}{servers}, on \
+         {}. The rules are asked after every step.\n\n| run | |\n|---|--:|\n",
+        machine()
+    );
+    for (name, value) in figures(summary) {
+        let _ = writeln!(text, "| {name} | {value} |");
+    }
+    let met = &summary.met;
+    let tables = [
+        ("fault", "how often", &met.faults),
+        ("situation", "seeds", &met.situations),
+        ("rule put to the test", "seeds", &met.rules),
+    ];
+    for (title, unit, table) in tables {
+        let _ = write!(text, "\n| {title} | {unit} |\n|---|--:|\n");
+        for (name, count) in table {
+            let _ = writeln!(text, "| {name} | {} |", grouped(*count));
+        }
+    }
+    if !summary.missing.is_empty() {
+        let _ = writeln!(text, "\nNot met: {}.", summary.missing.join(", "));
+    }
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The processor, as the system names it.
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let count = thread::available_parallelism().map_or(1, NonZero::get);
+    format!("{count} processors ({})", name.map_or("unknown", |(_, name)| name))
+}

@@ -1,0 +1,46 @@
+//! A few seeds of both sizes, and what they should meet together.
+
+use simulator::{Coverage, Plan, play};
+
+fn play_seeds(voters: u8, seeds: u64) -> Coverage {
+    let mut met = Coverage::default();
+    for seed in 1..=seeds {
+        let plan = Plan::draw(seed, Some(voters));
+        if let Err(broken) = play(&plan, &mut met, None) {
+            panic!("seed {seed} of {voters} servers breaks {}: {}", broken.rule, broken.why);
+        }
+    }
+    met
+}
+
+#[test]
+fn ensembles_of_three_heal() {
+    let met = play_seeds(3, 40);
+    for situation in ["diff", "snap", "trunc", "leader-changed", "expired", "event", "moved"] {
+        assert!(met.situations.contains_key(situation), "{situation} was not met");
+    }
+    assert_eq!(met.faults.len(), simulator::Trouble::KINDS.len(), "{:?}", met.faults);
+}
+
+#[test]
+fn ensembles_of_five_heal() {
+    let met = play_seeds(5, 20);
+    assert!(met.rules.get("heals").is_some_and(|seeds| *seeds == 20));
+}
+
+#[test]
+fn an_ensemble_that_can_propose_nothing_does_not_heal() {
+    // Nothing is wrong with any step; only that it never gets anywhere.
+    let mut plan = Plan::draw(1, Some(3));
+    plan.tuning.counter_max = 0;
+    let broken =
+        play(&plan, &mut Coverage::default(), None).expect_err("no epoch has room for a transaction");
+    assert_eq!(broken.rule, "heals", "{}", broken.why);
+}
+
+#[test]
+fn a_plan_is_data() {
+    let (one, other) = (Plan::draw(7, None), Plan::draw(7, None));
+    assert_eq!(one, other);
+    assert_ne!(one, Plan::draw(8, None));
+}

@@ -1,0 +1,145 @@
+//! A state that remembers what was applied to it, for rules that look at whole histories.
+
+use spec::{
+    ClientId, ErrorCode, Machine, SessionId, Zxid,
+    history::Entry,
+    machine::{Author, Origin},
+};
+
+use crate::{Replica, view::hash_of};
+
+/// A state with the transactions that made it, from the first one on. It travels and is stored with them.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Recorded<M> {
+    /// The state.
+    pub machine: M,
+    history: Vec<Entry>,
+}
+
+impl<M: Replica> Recorded<M> {
+    /// A state that counts as the one before the first transaction of all.
+    pub fn new(machine: M) -> Self {
+        Self { machine, history: Vec::new() }
+    }
+}
+
+impl<M: Replica> Replica for Recorded<M> {
+    fn reloaded(&mut self) -> Self {
+        Self { machine: self.machine.reloaded(), history: self.history.clone() }
+    }
+
+    fn tell(answer: &Self::Answer<'_>) -> String {
+        M::tell(answer)
+    }
+
+    fn history(&self) -> Option<&[Entry]> {
+        Some(&self.history)
+    }
+}
+
+impl<M: Machine> Machine for Recorded<M> {
+    type Txn = M::Txn;
+    type Write = M::Write;
+    type Read = M::Read;
+    type Identity = M::Identity;
+    type Credential = M::Credential;
+    type Outstanding = M::Outstanding;
+    type Watches = M::Watches;
+    type Outcome = M::Outcome;
+    type Answer<'a>
+        = M::Answer<'a>
+    where
+        M: 'a;
+    type Event = M::Event;
+
+    fn last_processed(&self) -> Zxid {
+        self.machine.last_processed()
+    }
+
+    fn prepare(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        write: &Self::Write,
+    ) -> Self::Txn {
+        self.machine.prepare(outstanding, author, zxid, write)
+    }
+
+    fn prepare_create_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+        timeout_ms: i32,
+    ) -> Self::Txn {
+        self.machine.prepare_create_session(outstanding, author, zxid, timeout_ms)
+    }
+
+    fn prepare_close_session(
+        &self,
+        outstanding: &mut Self::Outstanding,
+        author: Author<'_, Self::Identity>,
+        zxid: Zxid,
+    ) -> Self::Txn {
+        self.machine.prepare_close_session(outstanding, author, zxid)
+    }
+
+    fn prepare_error(author: Author<'_, Self::Identity>, code: ErrorCode) -> Self::Txn {
+        M::prepare_error(author, code)
+    }
+
+    fn settle(&self, outstanding: &mut Self::Outstanding, zxid: Zxid) {
+        self.machine.settle(outstanding, zxid);
+    }
+
+    fn origin(txn: &Self::Txn) -> Origin {
+        M::origin(txn)
+    }
+
+    fn refusal(outcome: &Self::Outcome) -> Option<ErrorCode> {
+        M::refusal(outcome)
+    }
+
+    fn apply(
+        &mut self,
+        zxid: Zxid,
+        txn: &Self::Txn,
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Self::Outcome {
+        self.history.push(Entry { zxid, digest: hash_of(txn) });
+        self.machine.apply(zxid, txn, watches, notify)
+    }
+
+    fn read<'a>(
+        &'a self,
+        read: &Self::Read,
+        client: ClientId,
+        identities: &[Self::Identity],
+        watches: &mut Self::Watches,
+        notify: &mut dyn FnMut(ClientId, &Self::Event),
+    ) -> Result<Self::Answer<'a>, ErrorCode> {
+        self.machine.read(read, client, identities, watches, notify)
+    }
+
+    fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]) {
+        M::identify(watches, client, identities);
+    }
+
+    fn forget_client(watches: &mut Self::Watches, client: ClientId) {
+        M::forget_client(watches, client);
+    }
+
+    fn authenticate(credential: &Self::Credential) -> Result<Self::Identity, ErrorCode> {
+        M::authenticate(credential)
+    }
+
+    fn session_timeout(&self, session: SessionId) -> Option<i32> {
+        self.machine.session_timeout(session)
+    }
+
+    fn sessions(&self) -> Vec<(SessionId, i32)> {
+        self.machine.sessions()
+    }
+}
