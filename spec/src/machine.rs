@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::{fmt::Debug, hash::Hash};
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use crate::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
 
 /// Who asked for a write, and when.
@@ -35,19 +37,19 @@ impl<I> Copy for Author<'_, I> {}
 /// Both are pure functions of their arguments.
 pub trait Machine {
     /// What is logged and replicated. Applying it needs nothing else.
-    type Txn: Clone + Debug + Eq + Ord + Hash;
+    type Txn: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// A client's request to change the state.
-    type Write: Clone + Debug + Eq + Ord + Hash;
+    type Write: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// A client's request to look at the state, perhaps leaving watches (`setWatches` is one too).
-    type Read: Clone + Debug + Eq + Ord + Hash;
+    type Read: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// An identity that a connection has proved.
-    type Identity: Clone + Debug + Eq + Ord + Hash;
+    type Identity: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// What a client offers to prove one.
-    type Credential: Clone + Debug + Eq + Ord + Hash;
+    type Credential: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// Changes that are prepared and not yet applied. Empty at the start of a reign.
-    type Outstanding: Clone + Debug + Default + Eq + Ord + Hash;
+    type Outstanding: Clone + Debug + Default + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// The watches of this server's connections.
-    type Watches: Clone + Debug + Default + Eq + Ord + Hash;
+    type Watches: Clone + Debug + Default + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// The result of a write, for the client that asked.
     type Outcome: Clone + Debug + Eq + Ord + Hash;
     /// The result of a read, borrowed from the state.
@@ -55,7 +57,7 @@ pub trait Machine {
     where
         Self: 'a;
     /// What a fired watch tells its client.
-    type Event: Clone + Debug + Eq + Ord + Hash;
+    type Event: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
 
     /// The last transaction in the state.
     fn last_processed(&self) -> Zxid;

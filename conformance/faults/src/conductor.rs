@@ -34,7 +34,7 @@ const ABANDONED_TIMEOUT_MS: i32 = 1_000;
 #[derive(Debug)]
 pub struct Trial {
     /// The clients; dropped first, so that they end before their servers.
-    workers: Vec<Worker>,
+    pub(crate) workers: Vec<Worker>,
     /// The servers.
     pub ensemble: Ensemble,
     /// What the clients obey.

@@ -44,6 +44,9 @@ pub enum Servers {
 /// The unit of time of the servers, in milliseconds.
 pub const TICK_MS: u64 = 500;
 
+/// The size of each server's ring: no run here fills it, so that all of it is judged.
+const RECORDER_BYTES: u64 = 4 << 30;
+
 /// How long a server may take to answer a four-letter word.
 const ROLE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -184,7 +187,8 @@ impl Ensemble {
             fs::write(data.join("myid"), format!("{id}\n"))?;
             let config = format!(
                 "{limits}dataDir={}\nclientPort={}\nclientPortAddress={}\nmaxClientCnxns=0\n\
-                 admin.enableServer=false\n4lw.commands.whitelist=*\n{more}{members}\n",
+                 admin.enableServer=false\n4lw.commands.whitelist=*\n\
+                 zabkeeper.recorderBytes={RECORDER_BYTES}\n{more}{members}\n",
                 data.display(),
                 client.port(),
                 client.ip()

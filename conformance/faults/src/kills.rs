@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     conductor::{Round, SERVING_PATIENCE, Trial},
     ensemble::Ensemble,
+    recordings,
 };
 
 /// How many rounds may be repeated because a client was without contact for too long.
@@ -42,7 +43,9 @@ pub fn run(ensemble: Ensemble, plan: Plan) -> Result<Value> {
     if outcome.is_err() {
         eprintln!("{}", trial.ensemble.last_words());
     }
-    outcome
+    let mut outcome = outcome?;
+    outcome["recordings"] = recordings::conclude(trial)?;
+    Ok(outcome)
 }
 
 fn rounds(trial: &mut Trial, plan: Plan) -> Result<Value> {

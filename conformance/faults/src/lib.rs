@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod migration;
 pub mod museum;
 pub mod power_cuts;
+pub mod recordings;
 pub mod scripts;
 pub mod strace;
 pub mod watching;

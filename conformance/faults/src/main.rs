@@ -49,6 +49,9 @@ enum What {
         /// How many requests each client keeps under way.
         #[arg(long, default_value_t = 4)]
         window: usize,
+        /// The server's binary; else the one beside this.
+        #[arg(long)]
+        binary: Option<PathBuf>,
     },
     /// Cut the power of one, two and all servers under continuous writes.
     PowerCuts {
@@ -182,8 +185,12 @@ fn main() -> Result<ExitCode> {
 
 fn run(what: What, dir: &std::path::Path) -> Result<Value> {
     match what {
-        What::Kills { against, leader, all, clients, window } => {
-            let ensemble = Ensemble::new(against.servers()?, 3, dir)?;
+        What::Kills { against, leader, all, clients, window, binary } => {
+            let servers = match binary {
+                Some(binary) => Servers::Zabkeeper { binary, wrapper: Vec::new(), config: String::new() },
+                None => against.servers()?,
+            };
+            let ensemble = Ensemble::new(servers, 3, dir)?;
             kills::run(ensemble, kills::Plan { leader, all, clients, window })
         }
         What::PowerCuts { cuts, seed, clients, window, rate_min, no_sync } => {

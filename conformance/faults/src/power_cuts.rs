@@ -23,6 +23,7 @@ use crate::{
     conductor::{SERVING_PATIENCE, Trial},
     ensemble::Ensemble,
     ledger::Broken,
+    recordings,
 };
 
 /// How long a process may take from the cut to its end.
@@ -86,7 +87,9 @@ pub fn run(ensemble: Ensemble, plan: Plan) -> Result<Value> {
     if outcome.is_err() {
         eprintln!("{}", trial.ensemble.last_words());
     }
-    outcome
+    let mut outcome = outcome?;
+    outcome["recordings"] = recordings::conclude(trial)?;
+    Ok(outcome)
 }
 
 /// A test of the test: all servers lose their power while their syncs do nothing. Something acknowledged is lost, and

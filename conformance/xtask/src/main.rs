@@ -4,6 +4,7 @@ mod bench;
 mod gate;
 mod histories;
 mod install;
+mod judge;
 mod mutants;
 mod parts;
 mod report;
@@ -50,7 +51,6 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-<<<<<<< HEAD
     /// Concurrent clients under kills, pauses, partitions, slow links and clock jumps: `histories [--seconds S] [--seed N]`.
     ///
     /// Ends with 0 if every promise holds, with 1 if not; then history, logs and data are kept, and `--judge FILE`
@@ -59,14 +59,25 @@ enum Command {
     #[command(disable_help_flag = true)]
     Histories {
         /// Options of the histories.
-=======
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Walk a model's steps with a production server, and compare: `replay [--rows ROW] [--walks N]`, `replay mutants`.
     ///
     /// Prints searches, walks, coverage and time. `--help` tells of the options.
     #[command(disable_help_flag = true)]
     Replay {
         /// Options of the replay.
->>>>>>> replay
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Judge what the servers of a run have recorded: `judge DIR…`, where their data or recordings are.
+    ///
+    /// Ends with 0 if every rule held, with 1 if one is broken. `--mutants` runs servers with known flaws instead, ends with
+    /// 0 if each is caught, and writes conformance/judge/mutants.md; `--help` tells of the other options.
+    #[command(disable_help_flag = true)]
+    Judge {
+        /// Folders, and options of the judge.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -89,7 +100,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Folders are named as seen from where the command was given.
+fn from_here(here: &std::path::Path, arguments: Vec<String>) -> Vec<String> {
+    let named = |word: String| {
+        let path = here.join(&word);
+        if !word.starts_with('-') && path.exists() { path.to_string_lossy().into_owned() } else { word }
+    };
+    arguments.into_iter().map(named).collect()
+}
+
 fn run(command: Command) -> Result<bool> {
+    let here = std::env::current_dir()?;
     std::env::set_current_dir(run::root()?)?;
     match command {
         Command::Test { full, only, list } => {
@@ -127,15 +148,19 @@ fn run(command: Command) -> Result<bool> {
             let (record, costs) = (take("--record"), take("--costs"));
             bench::run(&arguments, record, costs || record)
         }
-<<<<<<< HEAD
         Command::Histories { mut arguments } => {
             let all = arguments.len();
             arguments.retain(|word| word != "--record");
             histories::run(&arguments, arguments.len() < all)
         }
-=======
         Command::Replay { arguments } => parts::replay(&arguments),
->>>>>>> replay
+        Command::Judge { arguments } => {
+            if arguments == ["--mutants"] {
+                judge::mutants()
+            } else {
+                judge::run(&from_here(&here, arguments))
+            }
+        }
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;

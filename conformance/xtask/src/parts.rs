@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     gate::Part,
-    histories, install, mutants, report,
+    histories, install, judge, mutants, report,
     run::{self, Call},
     tidy,
 };
@@ -84,6 +84,10 @@ fn full_parts() -> Vec<Part> {
         part("mutants", "the whole catalogue", || check_mutants(&[])),
         part("power-cuts", "a hundred cuts of one, two and all servers", || power_cuts(100)),
         part("no-sync", "power cuts and strace fail when syncs are switched off", no_sync),
+        part("recorder", "the judge of recordings sees a flawed actor and a flawed shell", || {
+            ensure!(judge::mutants()?, "a flawed server was not caught");
+            Ok(String::new())
+        }),
         part("strace", "nothing is said before it is on disk", strace),
         part("replay", "every distinct step of a server of the session model, taken by a server", || {
             replayed(&[], Duration::from_hours(4))
@@ -135,7 +139,7 @@ fn full_parts() -> Vec<Part> {
                 told["folders"], told["kills"], told["steps"]
             ))
         }),
-        part("judge", "Apache ZooKeeper passes the same kills and cases", || {
+        part("apache", "Apache ZooKeeper passes the same kills and cases: they ask for nothing more", || {
             install::debian(ZOOKEEPER)?;
             kazoo("java")?;
             zkcli("java")?;
@@ -143,6 +147,20 @@ fn full_parts() -> Vec<Part> {
             kills("java", 5, 2)
         }),
     ]
+}
+
+/// What the recordings of a trial came to.
+fn recordings(told: &Value) -> String {
+    let told = &told["recordings"];
+    if told.is_null() {
+        return String::new();
+    }
+    let missing = told["not_judged"].as_array().map_or(0, Vec::len);
+    format!(
+        "; recordings: {} inputs told again, {} rules held, {missing} stretches not judged",
+        told["inputs"],
+        told["rules"].as_object().map_or(0, serde_json::Map::len)
+    )
 }
 
 fn done(outcome: Result<()>) -> Result<String> {
@@ -241,10 +259,11 @@ fn kills(against: &str, leader: usize, all: usize) -> Result<String> {
     let (median, worst) = (gaps.get(gaps.len() / 2).copied(), gaps.last().copied());
     Ok(format!(
         "{leader} kills of the leader, {all} of all servers; longest gap between acknowledged writes: median {} ms, \
-         worst {} ms; {} rounds repeated",
+         worst {} ms; {} rounds repeated{}",
         median.unwrap_or_default(),
         worst.unwrap_or_default(),
-        told["repeated"]
+        told["repeated"],
+        recordings(&told)
     ))
 }
 
@@ -275,8 +294,12 @@ fn power_cuts(count: usize) -> Result<String> {
     let patience = Duration::from_mins(3) + Duration::from_secs(30) * u32::try_from(count)?;
     let told = faults(&["power-cuts", "--cuts", &cuts, "--rate-min", rate], patience)?;
     Ok(format!(
-        "{} cuts of one server, {} of two, {} of all, at {} acknowledged writes a second; nothing acknowledged lost",
-        told["cuts_of_one"], told["cuts_of_two"], told["cuts_of_all"], told["writes_per_second"]
+        "{} cuts of one server, {} of two, {} of all, at {} acknowledged writes a second; nothing acknowledged lost{}",
+        told["cuts_of_one"],
+        told["cuts_of_two"],
+        told["cuts_of_all"],
+        told["writes_per_second"],
+        recordings(&told)
     ))
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Client {
     pub(crate) resume: Rc<Notify>,
     paused: bool,
     reader: Option<AbortHandle>,
+    /// The recorder's generation at the last request that was recorded.
+    recorded: u32,
 }
 
 /// A request under way.
@@ -89,6 +91,13 @@ impl Client {
         self.received += 1;
         self.reads_waiting += usize::from(reads);
         self.unanswered.push_back(Unanswered { came, reads });
+    }
+
+    /// Whether a request that only asks, behind nothing that is unanswered, leaves the peer as it is: its client was
+    /// heard of in this generation. Notes that it was.
+    pub(crate) fn is_heard(&mut self, generation: u32) -> bool {
+        let idle = self.unanswered.is_empty();
+        idle && std::mem::replace(&mut self.recorded, generation) == generation
     }
 
     /// Notes that the oldest request is answered, and returns when it came.
@@ -165,6 +174,7 @@ impl Clients {
             resume: Rc::new(Notify::new()),
             paused: false,
             reader: None,
+            recorded: 0,
         };
         self.table.insert(self.next, client);
         Some(ClientId(self.next))

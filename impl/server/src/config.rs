@@ -82,6 +82,10 @@ pub struct Config {
     pub global_outstanding_limit: u32,
     /// The longest frame that a client may send.
     pub frame_bytes_max: usize,
+    /// The folder of the flight recorder's ring; none if nothing is recorded.
+    pub recorder_dir: Option<PathBuf>,
+    /// The size of that ring.
+    pub recorder_bytes: u64,
     /// The four-letter words that are answered.
     pub words: Words,
     /// What the file said that is worth a word in the log.
@@ -189,6 +193,8 @@ impl Config {
         reader.flag("admin.enableServer", true);
         let config = Self {
             data_log_dir: reader.text("dataLogDir").map(PathBuf::from).or_else(|| data_dir.clone())?,
+            recorder_dir: recorder_dir(reader, data_dir.as_deref()),
+            recorder_bytes: reader.number("zabkeeper.recorderBytes", 64 << 20, 1 << 20, 1 << 40),
             data_dir: data_dir?,
             tick_ms,
             init_limit,
@@ -350,6 +356,15 @@ fn retain(reader: &mut Reader) -> usize {
         reader.warn_at("autopurge.snapRetainCount", "at least 3 snapshots are kept");
     }
     given.max(3)
+}
+
+/// The folder of the recorder's ring: one beside `version-2`, which ZooKeeper passes over, if no other is given.
+fn recorder_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf> {
+    let given = reader.text("zabkeeper.recorderDir").map(PathBuf::from);
+    reader
+        .switch("zabkeeper.recorder", true)
+        .then(|| given.or_else(|| Some(data_dir?.join("recorder"))))
+        .flatten()
 }
 
 fn words(reader: &mut Reader) -> Words {

@@ -16,6 +16,7 @@ use protocol::{
     Recovered, Role,
     peer::{self, Input, Peer},
 };
+use recording::{LinkMark, Told};
 use spec::{ClientId, Epoch, ServerId, Zxid};
 use tokio::sync::Notify;
 use tree::{Tree, Txn};
@@ -29,6 +30,7 @@ use crate::{
     logging::LogPipe,
     mesh::Mesh,
     out::{self, Sent},
+    recorder::Recorder,
     run::ExitCode,
     seldom::SeldomLines,
     snapshots::Snapshots,
@@ -44,6 +46,7 @@ pub(crate) type Shared = Rc<RefCell<Core>>;
 /// The peer, its state, and what surrounds them.
 pub(crate) struct Core {
     pub(crate) peer: Peer<Tree>,
+    config: peer::Config,
     pub(crate) tree: Tree,
     pub(crate) shell: Shell,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Shell {
     pub(crate) linger: Linger,
     pub(crate) snapshots: Snapshots,
     pub(crate) stats: Stats,
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) seldom: SeldomLines,
     pub(crate) part: Part,
     /// Why the server must end, once it must.
@@ -143,6 +147,7 @@ impl Shell {
             linger: Linger::default(),
             snapshots,
             stats: Stats::new(),
+            recorder: Recorder::start(&config),
             seldom: SeldomLines::default(),
             part: Part::default(),
             exit: None,
@@ -164,6 +169,9 @@ impl Shell {
             let now = Instant::now();
             self.turn = Some(now);
             self.linger.turn_begins(now);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.turn(now);
+            }
             self.wakes.flush.notify_one();
         }
     }
@@ -258,9 +266,12 @@ impl Core {
         mut tree: Tree,
         mut shell: Shell,
     ) -> Self {
+        if let Some(recorder) = &mut shell.recorder {
+            recorder.boot(&config, &recovered, &tree);
+        }
         shell.touch();
-        let peer = Peer::boot(config, recovered, &mut tree, &mut shell);
-        let mut core = Self { peer, tree, shell };
+        let peer = Peer::boot(config.clone(), recovered, &mut tree, &mut shell);
+        let mut core = Self { peer, config, tree, shell };
         core.settle();
         core
     }
@@ -270,7 +281,21 @@ impl Core {
         self.shell.touch();
         self.shell.linger.step();
         self.shell.inputs += 1;
+        self.shell.record(&input);
         self.peer.step(&mut self.tree, input, &mut self.shell);
+        self.settle();
+    }
+
+    /// As [`Self::step`], with something that leaves the peer as it is: it is not recorded.
+    pub(crate) fn step_unrecorded(&mut self, input: Input<Tree>) {
+        self.shell.touch();
+        self.shell.linger.step();
+        self.shell.inputs += 1;
+        let told = self.shell.recorder.as_ref().map(|recorder| recorder.told);
+        self.peer.step(&mut self.tree, input, &mut self.shell);
+        if let (Some(recorder), Some(told)) = (&mut self.shell.recorder, told) {
+            recorder.told = told;
+        }
         self.settle();
     }
 
@@ -283,6 +308,7 @@ impl Core {
                 Later::LinkGone(peer) => Input::Disconnected(peer),
             };
             self.shell.inputs += 1;
+            self.shell.record(&input);
             self.peer.step(&mut self.tree, input, &mut self.shell);
         }
     }
@@ -304,6 +330,7 @@ impl Core {
         }
         if let Some(began) = self.shell.turn.take() {
             let now = Instant::now();
+            self.end_recorded_turn(now);
             self.shell.stats.turn(now.saturating_duration_since(began));
             if self.shell.linger.turn_ends(now, self.peer.outstanding_requests()) {
                 self.shell.wakes.linger.notify_one();
@@ -312,6 +339,28 @@ impl Core {
         let unsent = self.shell.store.has_batch() || self.shell.links.any_dirty();
         if (unsent && !waits) || !self.shell.clients.dirty.is_empty() {
             self.shell.touch();
+        }
+    }
+
+    /// Marks the turn in the recording.
+    fn end_recorded_turn(&mut self, now: Instant) {
+        if let Some(recorder) = &mut self.shell.recorder {
+            recorder.end_turn(now, &self.tree);
+            if recorder.is_file_full() {
+                recorder.checkpoint(now, &self.config, &self.peer, &self.tree);
+            }
+        }
+    }
+
+    /// Ends the recording in order; the thread that writes it, to wait for.
+    pub(crate) fn end_recording(&mut self) -> Option<std::thread::JoinHandle<()>> {
+        self.shell.recorder.take().map(|recorder| recorder.end(&self.tree))
+    }
+
+    /// Hands what is recorded to its thread: nothing else may follow for a while.
+    pub(crate) fn flush_recorder(&mut self) {
+        if let Some(recorder) = &mut self.shell.recorder {
+            recorder.hand_over(Instant::now(), &self.tree);
         }
     }
 
@@ -396,9 +445,30 @@ impl Shell {
         let unsent = self.store.has_batch() || self.links.any_dirty() || !self.clients.dirty.is_empty();
         self.turn.is_none() && !unsent
     }
-}
 
-impl Shell {
+    /// Records that a link is up, of which the peer is told next.
+    pub(crate) fn record_link(&mut self, link: LinkMark) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.link(link);
+        }
+    }
+
+    /// Takes an effect into the digest that is recorded, if anything is.
+    #[inline]
+    pub(crate) fn tell(&mut self, effect: impl FnOnce(&mut Told)) {
+        if let Some(recorder) = &mut self.recorder {
+            effect(&mut recorder.told);
+        }
+    }
+
+    /// Records what the peer is about to be told.
+    fn record(&mut self, input: &Input<Tree>) {
+        if let Some(recorder) = &mut self.recorder {
+            let learning = self.part.serving && self.part.role.is_some_and(|role| role.leader().is_some());
+            recorder.input(input, learning);
+        }
+    }
+
     /// Records that a request is answered, and how long that took.
     pub(crate) fn answered(&mut self, client: ClientId) {
         self.stats.packets_sent += 1;

@@ -19,18 +19,22 @@ use crate::{
 
 impl Effects<Tree> for Shell {
     fn send(&mut self, to: ServerId, packet: &Packet<Tree>) {
+        self.tell(|told| told.send(to, packet));
         self.links.send(to, packet, &mut self.stats);
     }
 
     fn send_message(&mut self, to: ServerId, message: &Message<Txn>) {
+        self.tell(|told| told.send_message(to, message));
         self.links.send_message(to, message, &mut self.stats);
     }
 
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut Tree) {
+        self.tell(|told| told.stream(to, None, last));
         self.begin_send(to, last, machine);
     }
 
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
+        self.tell(|told| told.stream(to, Some(after), through));
         if let Some(stream) = self.links.begin_stream(to) {
             let pieces = self.store.stream_log(after, through);
             self.pump_log(stream, pieces);
@@ -38,68 +42,83 @@ impl Effects<Tree> for Shell {
     }
 
     fn connect(&mut self, to: ServerId) {
+        self.tell(|told| told.link(0, to));
         self.links.connect(to, &self.config, &self.me);
     }
 
     fn disconnect(&mut self, peer: ServerId) {
+        self.tell(|told| told.link(1, peer));
         self.links.close(peer);
     }
 
     fn refuse(&mut self, from: ServerId) {
+        self.tell(|told| told.link(2, from));
         self.links.refuse(from);
     }
 
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &Txn) {
+        self.tell(|told| told.append(ticket, zxid));
         let bytes = self.store.append(ticket, zxid, txn);
         self.snapshots.logged(bytes);
         self.stats.proposal(bytes);
     }
 
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
+        self.tell(|told| told.disk(0, ticket, last.0));
         self.snapshots.cancel();
         self.store.truncate(ticket, last);
     }
 
     fn sync_log(&mut self, ticket: Ticket) {
+        self.tell(|told| told.disk(1, ticket, 0));
         self.store.sync(ticket);
     }
 
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.tell(|told| told.disk(2, ticket, u64::from(epoch.0)));
         self.store.save_accepted(ticket, epoch);
     }
 
     fn save_current(&mut self, ticket: Ticket, epoch: Epoch) {
+        self.tell(|told| told.disk(3, ticket, u64::from(epoch.0)));
         self.store.save_current(ticket, epoch);
     }
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut Tree) {
+        self.tell(|told| told.disk(4, ticket, label.0));
         self.begin_save(Some(ticket), label, machine);
     }
 
     fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.tell(|told| told.disk(5, ticket, zxid.0));
         self.store.locate(ticket, zxid);
     }
 
     fn reload(&mut self) {
+        self.tell(|told| told.disk(6, Ticket(0), 0));
         self.snapshots.cancel();
         self.store.reload();
     }
 
     fn notify_server(&mut self, to: ServerId, notification: &Notification) {
+        self.tell(|told| told.notify_server(to, notification));
         self.mesh.post(to, notification, &self.config, &self.me);
     }
 
     fn set_timer(&mut self, timer: Timer) {
+        self.tell(|told| told.timer(true, timer));
         if self.timers.set(timer, Instant::now()) {
             self.wakes.timer.notify_one();
         }
     }
 
     fn cancel_timer(&mut self, timer: Timer) {
+        self.tell(|told| told.timer(false, timer));
         self.timers.cancel(timer);
     }
 
     fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool) {
+        self.tell(|told| told.role(role, epoch, serving));
         if serving {
             self.links.reset_backoff();
             match role {
@@ -115,6 +134,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
+        self.tell(|told| told.client(0, client, session));
         let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
@@ -124,6 +144,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn refuse_client(&mut self, client: ClientId) {
+        self.tell(|told| told.client(1, client, SessionId(0)));
         let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse::refusal(read_only).encode(out);
@@ -133,6 +154,7 @@ impl Effects<Tree> for Shell {
     }
 
     fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, Tree>) {
+        self.tell(|told| told.reply(client, xid, zxid, &answer));
         if let Some(out) = self.clients.buffer(client) {
             put_reply(xid, zxid, &answer, out);
         }
@@ -140,16 +162,19 @@ impl Effects<Tree> for Shell {
     }
 
     fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &Event) {
+        self.tell(|told| told.event(client, zxid));
         if let Some(out) = self.clients.buffer(client) {
             put_event(zxid, event, out);
         }
     }
 
     fn close_client(&mut self, client: ClientId) {
+        self.tell(|told| told.client(2, client, SessionId(0)));
         self.clients.close(client);
     }
 
     fn note(&mut self, note: Note) {
+        self.tell(|told| told.note(note));
         self.count(note);
         tell(note);
     }

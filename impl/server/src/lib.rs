@@ -15,6 +15,7 @@ pub mod logging;
 mod mesh;
 mod net;
 mod out;
+mod recorder;
 pub mod run;
 mod seldom;
 mod serve;

@@ -36,6 +36,7 @@ use crate::{
     core::{Core, Later},
     net::Backoff,
     out::{self, Sent},
+    recorder::link_mark,
     stats::Stats,
     words::Learners,
 };
@@ -460,7 +461,9 @@ impl Core {
         else {
             return false;
         };
+        let mark = link_mark(to, false, &writer);
         link.writer = Some(Rc::new(writer));
+        self.shell.record_link(mark);
         self.step(Input::Connected(to));
         true
     }
@@ -474,6 +477,7 @@ impl Core {
             Some(_) | None => drop(self.shell.links.table.remove(&from)),
         }
         let incarnation = self.shell.links.number();
+        self.shell.record_link(link_mark(from, true, &writer));
         self.shell.links.insert(from, incarnation, true, Some(writer), None);
         self.step(Input::Accepted(from));
         self.shell.links.is_current(from, incarnation).then_some(incarnation)

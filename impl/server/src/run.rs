@@ -248,7 +248,7 @@ pub(crate) fn recover<D: Disk>(
         let shell = Shell::new(Rc::clone(config), store, snapshots, log_lines, wall, me.clone());
         RefCell::new(Core::boot(peer, recovered, tree, shell))
     });
-    core.borrow_mut().adorn_tree();
+    core.borrow_mut().adorn_tree(false);
     Ok((core, disk_events, threads))
 }
 
@@ -286,9 +286,15 @@ async fn end(core: Shared, threads: store::Threads) -> ExitCode {
     if why == ExitCode::Finished {
         // The last answers have their chance to leave.
         yield_now().await;
-        let orders = core.borrow_mut().shell.store.take_away();
+        let (orders, recorder) = {
+            let mut core = core.borrow_mut();
+            (core.shell.store.take_away(), core.end_recording())
+        };
         drop(orders);
-        let joined = tokio::task::spawn_blocking(move || threads.join());
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.join();
+            recorder.map(std::thread::JoinHandle::join)
+        });
         if tokio::time::timeout(STOP_MAX, joined).await.is_err() {
             warn!("the disk is slow; what is not durable by now is left to the next start");
         }
@@ -361,6 +367,7 @@ async fn sweep(core: Shared) {
         tick.tick().await;
         let mut core = core.borrow_mut();
         core.drop_silent();
+        core.flush_recorder();
         if hours > 0 && purged.is_none_or(|last| last.elapsed() >= every) {
             purged = Some(Instant::now());
             core.shell.store.purge(retain);

@@ -160,14 +160,20 @@ impl Core {
         // A large tree takes a while to take down.
         drop(tokio::task::spawn_blocking(move || drop(old)));
         self.shell.snapshots.generation += 1;
-        self.adorn_tree();
+        if let Some(recorder) = &mut self.shell.recorder {
+            recorder.replaced(&self.tree);
+        }
+        self.adorn_tree(true);
     }
 
     /// Shows the ensemble in the configuration node.
-    pub(crate) fn adorn_tree(&mut self) {
+    pub(crate) fn adorn_tree(&mut self, replaced: bool) {
         if !self.shell.config.standalone() {
             let text = self.shell.config.ensemble_text();
             let time = self.clock().wall;
+            if let Some(recorder) = &mut self.shell.recorder {
+                recorder.adorn(replaced, text.as_bytes(), time);
+            }
             self.tree.set_config(text.as_bytes(), Zxid::ZERO, time);
         }
     }

@@ -129,7 +129,7 @@ impl<D: Disk> LogRange<D> {
     }
 
     /// The next record, whatever it is.
-    fn next_any(&mut self) -> Result<Option<(Zxid, &[u8])>, Error> {
+    pub(crate) fn next_any(&mut self) -> Result<Option<(Zxid, &[u8])>, Error> {
         let Some(zxid) = self.step()? else { return Ok(None) };
         Ok(self.entries.as_ref().map(|entries| (zxid, entries.body())))
     }

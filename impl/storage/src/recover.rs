@@ -141,6 +141,49 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     Ok(Recovery { tree, recovered, warnings, replayed, repairs })
 }
 
+impl<D: Disk> Store<D> {
+    /// The state as it was behind this transaction, if a snapshot and the log reach it; writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`].
+    pub fn state_at(&self, zxid: Zxid) -> Result<Option<Tree>, Error> {
+        let mut tree = None;
+        for name in self.layout().list_snapshots(self.disk())? {
+            let path = self.layout().packed_snapshot(name);
+            if name.label <= zxid
+                && let Loaded::Whole(loaded) = load(self.disk(), &path, name.label, name.packing)?
+            {
+                tree = Some(*loaded);
+                break;
+            }
+        }
+        let Some(mut tree) = tree else { return Ok(None) };
+        let mut watches = <Tree as Machine>::Watches::default();
+        for (at, txn) in self.transactions(tree.last_processed(), zxid)? {
+            tree.apply(at, &txn, &mut watches, &mut |_, _| {});
+        }
+        Ok(Some(tree).filter(|tree| tree.last_processed() == zxid))
+    }
+
+    /// The transactions of the log in `(after, through]`, as far as it reads.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Unreadable`].
+    pub fn transactions(&self, after: Zxid, through: Zxid) -> Result<Vec<(Zxid, Txn)>, Error> {
+        let mut range = self.read(after, through)?;
+        let mut found = Vec::new();
+        while let Some((zxid, body)) = range.next_any()? {
+            if zxid > after && zxid <= through {
+                let path = self.layout().logs.clone();
+                let (_, txn) = decode_body(&mut Decoder::stream(body))
+                    .map_err(|source| Error::Unreadable { path, at: 0, source })?;
+                found.push((zxid, txn));
+            }
+        }
+        Ok(found)
+    }
+}
+
 struct Looked {
     snapshots: Vec<Snapshot>,
     /// The state in the last of them, if that is valid, and its file (for one that was received, its file to be).

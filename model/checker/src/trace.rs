@@ -26,25 +26,36 @@ use crate::{
 };
 
 /// The format's name and version.
-pub(crate) const FORMAT: &str = "zabkeeper-trace-1";
+pub const FORMAT: &str = "zabkeeper-trace-1";
 
+/// The first line: what was run. `S` is what shapes the model, or names the servers of a recording.
 #[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    format: String,
-    model: String,
-    budget: String,
-    row: String,
-    setup: Setup,
-    rule: String,
-    why: String,
+pub struct Header<S> {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The model; `recording` for one of live servers.
+    pub model: String,
+    /// The budget that was searched.
+    pub budget: String,
+    /// Its row.
+    pub row: String,
+    /// What shapes the run.
+    pub setup: S,
+    /// The rule that is broken, if one is.
+    pub rule: String,
+    /// What was found.
+    pub why: String,
 }
 
+/// Each further line: one transition.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Step<A> {
-    pub(crate) action: A,
-    pub(crate) effects: Vec<String>,
+pub struct Step<A> {
+    /// What was done.
+    pub action: A,
+    /// What came of it, for a reader.
+    pub effects: Vec<String>,
     /// Changed parts and their digests, in slot order.
-    pub(crate) parts: Vec<(String, String)>,
+    pub parts: Vec<(String, String)>,
 }
 
 /// A counterexample for a reader: numbered transitions, what happened in each, and the rule that broke.
@@ -96,7 +107,11 @@ pub fn save<M: Model>(
     Ok(())
 }
 
-pub(crate) fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {
+/// Writes a line.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_line(file: &mut impl Write, line: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut *file, line)?;
     file.write_all(b"\n")?;
     Ok(())
@@ -152,16 +167,16 @@ pub fn as_script(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn read(path: &Path) -> anyhow::Result<(Header, Vec<String>)> {
+fn read(path: &Path) -> anyhow::Result<(Header<Setup>, Vec<String>)> {
     let file = fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
     let mut lines = BufReader::new(file).lines();
     let header = lines.next().context("the file is empty")??;
-    let header: Header = serde_json::from_str(&header).context("the first line is no header")?;
+    let header: Header<Setup> = serde_json::from_str(&header).context("the first line is no header")?;
     ensure!(header.format == FORMAT, "the format is {}, and this build reads {FORMAT}", header.format);
     Ok((header, lines.collect::<Result<Vec<_>, _>>()?))
 }
 
-fn tell_again<M: Model>(model: &M, header: &Header, lines: &[String]) -> anyhow::Result<String>
+fn tell_again<M: Model>(model: &M, header: &Header<Setup>, lines: &[String]) -> anyhow::Result<String>
 where
     M::Action: DeserializeOwned,
 {
@@ -170,7 +185,7 @@ where
 
 fn replay_with<M: Model>(
     model: &M,
-    header: &Header,
+    header: &Header<Setup>,
     lines: &[String],
 ) -> anyhow::Result<Counterexample<M::Action>>
 where

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
-use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
+use spec::{Breach, Claim, ClientId, Epoch, ServerId, SessionId, Zxid};
 
 /// A packet between a leader and one of its learners, as the order of proposals needs it; `T` is the transaction.
 ///
@@ -84,6 +84,26 @@ pub enum Message<T> {
     },
     /// Leader to learner: the epoch is established; serve.
     UpToDate,
+}
+
+impl<T> Message<T> {
+    /// What it claims to be durable (rules ), if it does.
+    pub fn claim(&self) -> Option<Claim> {
+        match self {
+            Self::LeaderInfo { epoch, .. } => Some(Claim::LeaderInfo(*epoch)),
+            Self::AckEpoch { current, last, .. } => Some(Claim::AckEpoch { current: *current, last: *last }),
+            Self::NewLeader { epoch } => Some(Claim::NewLeader(*epoch)),
+            Self::Ack { zxid } => Some(Claim::Ack(*zxid)),
+            Self::FollowerInfo { .. }
+            | Self::ObserverInfo { .. }
+            | Self::Inform { .. }
+            | Self::Diff { .. }
+            | Self::Trunc { .. }
+            | Self::Proposal { .. }
+            | Self::Commit { .. }
+            | Self::UpToDate => None,
+        }
+    }
 }
 
 /// What a server votes for.
@@ -225,6 +245,20 @@ pub enum Violation {
         /// What was promised.
         accepted: Epoch,
     },
+}
+
+impl Violation {
+    /// The rule's word for it.
+    pub fn breach(self) -> Breach {
+        match self {
+            Self::BadState | Self::NotItsPart => Breach::State,
+            Self::BadAck { .. } => Breach::Ack,
+            Self::BadProposal { .. } => Breach::Proposal,
+            Self::BadCommit { .. } => Breach::Commit,
+            Self::BadTruncate { .. } => Breach::Truncate,
+            Self::OldEpoch { .. } => Breach::OldEpoch,
+        }
+    }
 }
 
 /// Something worth telling that changes nothing: a decision to ignore, or a change of role.

@@ -14,6 +14,7 @@ mod sink;
 mod surface;
 mod words;
 
+use serde::{Deserialize, Serialize};
 use spec::{Machine, ServerId, SessionId};
 
 pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
@@ -28,7 +29,8 @@ use self::{
 use crate::{Election, Note, Recovered, Role, Timer, election, zab, zab::Zab};
 
 /// One server's peer, for a replicated state of type `M`, which its caller owns.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Peer<M: Machine> {
     config: Config,
     zab: Zab<M::Txn>,

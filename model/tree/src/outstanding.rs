@@ -5,6 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
+use serde::{Deserialize, Serialize};
 use spec::{SessionId, Zxid};
 
 use crate::{Acl, Text};
@@ -13,7 +14,7 @@ use crate::{Acl, Text};
 /// depend on it.
 ///
 /// Source: ZooKeeper `PrepRequestProcessor`, outstanding changes.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Outstanding {
     nodes: BTreeMap<Text, (Zxid, Fate)>,
     sessions: BTreeMap<SessionId, (Zxid, bool)>,
@@ -21,14 +22,14 @@ pub struct Outstanding {
     order: VecDeque<(Zxid, Subject)>,
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Subject {
     Node(Text),
     Session(SessionId),
 }
 
 /// What becomes of a node.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Fate {
     /// It will be so.
     Will(Pending),
@@ -37,7 +38,7 @@ pub(crate) enum Fate {
 }
 
 /// A node as it will be.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) version: i32,
     pub(crate) cversion: i32,

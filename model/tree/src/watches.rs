@@ -8,12 +8,13 @@ use alloc::{
     vec::Vec,
 };
 
+use serde::{Deserialize, Serialize};
 use spec::ClientId;
 
 use crate::{Acl, Event, EventKind, Identity, Text, acl::READ, auth};
 
 /// What a watch waits for.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum WatchKind {
     /// The node is created, deleted, or its data set.
     Data,
@@ -22,7 +23,7 @@ pub enum WatchKind {
 }
 
 /// All watches of a server.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Watches {
     data: BTreeMap<Text, BTreeSet<ClientId>>,
     child: BTreeMap<Text, BTreeSet<ClientId>>,
@@ -30,7 +31,7 @@ pub struct Watches {
     clients: BTreeMap<ClientId, Watcher>,
 }
 
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Watcher {
     /// Whom the connection has authenticated as.
     identities: Vec<Identity>,

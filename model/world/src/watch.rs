@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Message, Note, Violation, io::SyncKind};
+use protocol::{Message, Note, io::SyncKind};
 use spec::{
     Epoch, Zxid,
     history::{Breach, Claim},
@@ -35,27 +35,24 @@ impl<'a> Watcher<'a> {
     }
 
     pub(crate) fn message<T>(&mut self, message: &Message<T>) {
+        self.claims.extend(message.claim());
         match message {
-            Message::LeaderInfo { epoch, .. } => self.claims.push(Claim::LeaderInfo(*epoch)),
-            Message::AckEpoch { current, last, .. } => {
-                if current.is_none() {
-                    self.sights.insert(Sight::AckEpochAgain);
-                }
-                self.claims.push(Claim::AckEpoch { current: *current, last: *last });
+            Message::AckEpoch { current: None, .. } => {
+                self.sights.insert(Sight::AckEpochAgain);
             }
-            Message::NewLeader { epoch } => {
-                if self.open > 0 {
-                    self.sights.insert(Sight::JoinerWithOutstanding);
-                }
-                self.claims.push(Claim::NewLeader(*epoch));
+            Message::NewLeader { .. } if self.open > 0 => {
+                self.sights.insert(Sight::JoinerWithOutstanding);
             }
-            Message::Ack { zxid } => self.claims.push(Claim::Ack(*zxid)),
             Message::Diff { last } => (self.diff, self.open) = (Some(*last), 0),
             Message::Trunc { .. } => self.open = 0,
             Message::Proposal { .. } => self.open += 1,
             Message::Commit { .. } => self.open = self.open.saturating_sub(1),
             Message::FollowerInfo { .. }
             | Message::ObserverInfo { .. }
+            | Message::LeaderInfo { .. }
+            | Message::AckEpoch { .. }
+            | Message::NewLeader { .. }
+            | Message::Ack { .. }
             | Message::Inform { .. }
             | Message::UpToDate => {}
         }
@@ -74,7 +71,7 @@ impl<'a> Watcher<'a> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "a note that is no sight and no breach is only told")]
     pub(crate) fn note(&mut self, note: Note) {
         match note {
-            Note::Dropped { violation, .. } => self.breaches.push(breach(violation)),
+            Note::Dropped { violation, .. } => self.breaches.push(violation.breach()),
             Note::Synchronising { last, how, .. } => self.synchronising(last, how),
             Note::Established { epoch } => self.established = Some(epoch),
             Note::CounterUsedUp { .. } => {
@@ -96,16 +93,5 @@ impl<'a> Watcher<'a> {
             SyncKind::Snap => Sight::Snap,
         };
         self.sights.insert(sight);
-    }
-}
-
-fn breach(violation: Violation) -> Breach {
-    match violation {
-        Violation::BadState | Violation::NotItsPart => Breach::State,
-        Violation::BadAck { .. } => Breach::Ack,
-        Violation::BadProposal { .. } => Breach::Proposal,
-        Violation::BadCommit { .. } => Breach::Commit,
-        Violation::BadTruncate { .. } => Breach::Truncate,
-        Violation::OldEpoch { .. } => Breach::OldEpoch,
     }
 }

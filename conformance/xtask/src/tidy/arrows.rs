@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("checker", &["spec", "protocol", "tree", "world", "simulator"]),
     ("wire", &["spec", "protocol", "tree"]),
     ("storage", &["spec", "protocol", "tree", "wire"]),
-    ("server", &["spec", "protocol", "tree", "wire", "storage"]),
+    ("recording", &["spec", "protocol", "tree"]),
+    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording"]),
 ];
 
 /// What the pure crates may use of others' directly; their tests may use what they like.

@@ -48,6 +48,9 @@ const USED: &[&str] = &[
     "syncEnabled",
     "syncLimit",
     "tickTime",
+    "zabkeeper.recorder",
+    "zabkeeper.recorderBytes",
+    "zabkeeper.recorderDir",
 ];
 
 const USED_FAMILIES: &[&str] = &["group.", "server.", "weight."];

@@ -136,6 +136,15 @@ impl Reader {
         }
     }
 
+    /// As [`Self::flag`]; on and off are said too.
+    pub(crate) fn switch(&mut self, key: &str, default: bool) -> bool {
+        match self.entries.get(key).map(|entry| entry.value.to_ascii_lowercase()) {
+            Some(value) if value == "on" => true,
+            Some(value) if value == "off" => false,
+            _ => self.flag(key, default),
+        }
+    }
+
     /// An error, for a key whose value is none of those that are possible.
     pub(crate) fn unsupported_choice(&mut self, key: &str, possible: &[&str], reason: &str) {
         if let Some(entry) = self.entries.get(key)

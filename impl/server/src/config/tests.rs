@@ -35,6 +35,19 @@ fn the_smallest_file_gets_zookeepers_defaults() {
 }
 
 #[test]
+fn the_recorder_is_on_beside_the_data_unless_it_is_told_otherwise() {
+    let config = |more: &str| parse(&format!("dataDir=/d\nclientPort=2181\n{more}"), None);
+    let plain = config("").expect("valid");
+    assert_eq!(plain.recorder_dir.as_deref(), Some(Path::new("/d/recorder")));
+    assert_eq!(plain.recorder_bytes, 64 << 20);
+    assert_eq!(config("zabkeeper.recorder=off").expect("valid").recorder_dir, None);
+    let moved = config("zabkeeper.recorderDir=/r\nzabkeeper.recorderBytes=1048576").expect("valid");
+    assert_eq!((moved.recorder_dir.as_deref(), moved.recorder_bytes), (Some(Path::new("/r")), 1 << 20));
+    assert!(config("zabkeeper.recorder=perhaps").is_err());
+    assert!(config("zabkeeper.recorderBytes=1000").is_err());
+}
+
+#[test]
 fn an_ensemble_knows_itself_by_myid() {
     let config = parse(ENSEMBLE, Some("2\n")).expect("valid");
     assert_eq!(config.me, ServerId(2));

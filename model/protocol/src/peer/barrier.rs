@@ -16,12 +16,13 @@ use alloc::{
     vec::Vec,
 };
 
+use serde::{Deserialize, Serialize};
 use spec::{ClientId, ServerId, SessionId, Zxid};
 
 use crate::Quorum;
 
 /// Where a request came from: the place that its answer goes to.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) enum Source {
     /// A client of this server.
     Client(ClientId),
@@ -30,7 +31,7 @@ pub(super) enum Source {
 }
 
 /// What waits behind the barrier.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) enum Waiter {
     /// A sync.
     Sync(Source),
@@ -48,14 +49,14 @@ impl Waiter {
 }
 
 /// Something that is not through.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Waiting {
     waiter: Waiter,
     /// The last proposal when it came.
     after: Zxid,
 }
 
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) struct Barrier {
     /// PINGs of each learner that it has not echoed.
     in_flight: BTreeMap<ServerId, u32>,
@@ -66,7 +67,7 @@ pub(super) struct Barrier {
     confirmed: VecDeque<Waiting>,
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 struct Round {
     /// Echoes to come, up to and including the one of this round's PING.
     awaited: BTreeMap<ServerId, u32>,

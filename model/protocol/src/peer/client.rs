@@ -10,6 +10,7 @@ use alloc::{
     vec::Vec,
 };
 
+use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
     machine::{Origin, SessionChange},
@@ -19,7 +20,8 @@ use super::{Answer, ClientRequest, Effects, Op};
 use crate::{Note, session::password};
 
 /// All connections, and the watches that they have left.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub(super) struct Clients<M: Machine> {
     table: BTreeMap<ClientId, Client<M>>,
     /// The connection that has the session, or is to have it once it is created.
@@ -34,7 +36,8 @@ pub(super) struct Clients<M: Machine> {
 }
 
 /// One connection.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 struct Client<M: Machine> {
     session: SessionId,
     timeout_ms: i32,
@@ -51,7 +54,7 @@ struct Client<M: Machine> {
     syncs: usize,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Stage {
     /// The session is being created.
     Creating,
@@ -62,7 +65,8 @@ enum Stage {
 }
 
 /// A request that is not answered, with the client's number.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 enum Pending<M: Machine> {
     /// To be submitted, with the wall clock at its arrival.
     Held { xid: i32, time: i64, request: Held<M::Write> },
@@ -76,7 +80,7 @@ enum Pending<M: Machine> {
     Settled(Settled),
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Held<W> {
     Write(W),
     Sync(Vec<u8>),
@@ -84,7 +88,7 @@ enum Held<W> {
 }
 
 /// An answer that depends on nothing but its turn.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Settled {
     Ping { xid: i32 },
     Authenticated { xid: i32 },

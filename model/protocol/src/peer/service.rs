@@ -2,13 +2,15 @@
 
 use alloc::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use spec::{ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid, machine::Author};
 
 use super::{Op, barrier::Barrier};
 use crate::session::Sessions;
 
 /// What clients get from this server now.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub(super) enum Service<M: Machine> {
     /// Nothing: there is no epoch that is established.
     Closed,
@@ -19,7 +21,8 @@ pub(super) enum Service<M: Machine> {
 }
 
 /// What a leader knows beyond the replicated state. It starts anew with every reign.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub(super) struct Reign<M: Machine> {
     pub(super) sessions: Sessions,
     /// What the proposals that are not applied will change.
@@ -28,7 +31,7 @@ pub(super) struct Reign<M: Machine> {
 }
 
 /// What a follower has asked its leader.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) struct Fellowship {
     pub(super) leader: ServerId,
     /// Whose syncs are under way, in the order they went out. A connection that is gone keeps its place.

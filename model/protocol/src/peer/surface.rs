@@ -2,12 +2,13 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
 use spec::{ClientId, Epoch, ErrorCode, Machine, ServerId, SessionId, Zxid};
 
 use crate::{Exit, Message, Note, Notification, Recovered, Role, Ticket, Timer, zab};
 
 /// What shapes one server's peer, and never changes while it runs.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Config {
     /// What shapes its Zab actor; the same servers vote in elections.
     pub zab: zab::Config,
@@ -22,7 +23,8 @@ pub struct Config {
 }
 
 /// A packet between a leader and one of its learners.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Packet<M: Machine> {
     /// One of the order of proposals.
     Zab(Message<M::Txn>),
@@ -54,7 +56,8 @@ pub enum Packet<M: Machine> {
 }
 
 /// What a learner forwards to its leader.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Request<M: Machine> {
     /// The session that asks.
     pub session: SessionId,
@@ -67,7 +70,7 @@ pub struct Request<M: Machine> {
 }
 
 /// What needs the leader.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Op<W> {
     /// A change of the state.
     Write(W),
@@ -86,7 +89,8 @@ pub enum Op<W> {
 }
 
 /// What a client asks of the server that it is connected to.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum ClientRequest<M: Machine> {
     /// Nothing, to keep the session alive.
     Ping,
@@ -111,7 +115,8 @@ pub enum ClientRequest<M: Machine> {
 }
 
 /// What the peer is told after its start, which is `Peer::boot`. Wall-clock stamps are milliseconds since 1970.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Input<M: Machine> {
     /// The link that this server dialled to its leader is up.
     Connected(ServerId),

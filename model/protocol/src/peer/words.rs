@@ -6,12 +6,13 @@
 
 use alloc::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use spec::ServerId;
 
 use crate::{Notification, Quorum, ServerState};
 
 /// The last word of each voter whose election link has not broken since.
-#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) struct Words(BTreeMap<ServerId, Notification>);
 
 impl Words {

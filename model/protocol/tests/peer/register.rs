@@ -1,6 +1,7 @@
 //! The least machine with sessions: cells that hold a number, some of them for as long as a session lives.
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
     machine::{Author, Origin, SessionChange},
@@ -15,13 +16,13 @@ pub(crate) struct Register {
     pub(crate) sessions: BTreeMap<SessionId, i32>,
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) value: u32,
     pub(crate) owner: Option<SessionId>,
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Write {
     /// Sets a cell.
     Set(u8, u32),
@@ -31,14 +32,14 @@ pub(crate) enum Write {
     Swap(u8, u32, u32),
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Read {
     Get(u8),
     Watch(u8),
     Identities,
 }
 
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Txn {
     Open(SessionId, i32),
     Close { session: SessionId, xid: i32, cells: Vec<u8> },

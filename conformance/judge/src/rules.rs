@@ -1,0 +1,519 @@
+//! The rules of `spec`, put to the merged run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Notification, Quorum, Role, ServerState, Violation, Vote, election::outranks};
+use spec::{
+    Check, Claim, Entry, Epoch, History, Machine, Record, ServerId, ServerView, SessionId, Verdict, Zxid,
+    election::{is_strict_total_order, leader_votes},
+    rule,
+    session::{closed_own_nothing, owners_are_open, tables_agree},
+};
+
+use crate::{
+    replica::{Disk, Replica, through},
+    report::Report,
+    run::Server,
+    window::Cut,
+};
+
+/// So many committed transactions stand in front of the last one in the stretch that rules are put to.
+const STRETCH: usize = 48;
+/// So many are committed between two moments that are judged, if nothing else changes.
+const EVERY: usize = 16;
+/// So many votes are compared with each other.
+const VOTES_MAX: usize = 24;
+
+/// What a server is at: a change of it is a moment worth judging.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Moment {
+    role: Option<(Role, Epoch)>,
+    serving: bool,
+    past_discovery: bool,
+    joined: Option<Epoch>,
+    epochs: (Epoch, Epoch),
+    stale: bool,
+}
+
+impl Moment {
+    pub(crate) fn of(replica: &Replica) -> Self {
+        let zab = replica.peer.zab();
+        Self {
+            role: zab.role(),
+            serving: zab.is_serving(),
+            past_discovery: zab.is_past_discovery(),
+            joined: zab.joined(),
+            epochs: (zab.accepted(), zab.current()),
+            stale: replica.stale,
+        }
+    }
+}
+
+/// A reign, by places in the committed order.
+#[derive(Clone, Copy, Debug)]
+struct Reign {
+    epoch: Epoch,
+    leader: ServerId,
+    /// The last transaction of its initial history.
+    initial: Zxid,
+    /// The last transaction that was committed before.
+    before: Zxid,
+}
+
+/// What outlives the servers.
+#[derive(Debug, Default)]
+pub(crate) struct Order {
+    /// What leaders have decided.
+    pub(crate) committed: Vec<Entry>,
+    reigns: Vec<Reign>,
+    judged: usize,
+    moments: usize,
+    digests: BTreeMap<Zxid, i64>,
+    offered: BTreeMap<ServerId, BTreeSet<Vote>>,
+    /// Everything at or before this is taken for common.
+    base: Zxid,
+    /// A server was lost sight of: what leaders have decided may not be known.
+    pub(crate) blind: bool,
+    /// The sessions that were closed last.
+    pub(crate) closed: Vec<(SessionId, Zxid)>,
+    quorum: Option<Quorum>,
+}
+
+/// The run at one moment, behind a cut.
+struct Stretch<'a> {
+    servers: Vec<ServerView>,
+    record: Record,
+    quorum: &'a Quorum,
+}
+
+impl History for Stretch<'_> {
+    fn servers(&self) -> Vec<ServerView> {
+        self.servers.clone()
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn decides(&self, servers: &BTreeSet<ServerId>) -> bool {
+        self.quorum.decides(servers)
+    }
+}
+
+/// The transaction before this one, by number.
+fn just_before(zxid: Zxid) -> Zxid {
+    Zxid(zxid.0.saturating_sub(1))
+}
+
+impl Order {
+    /// The last transaction that is committed.
+    pub(crate) fn last(&self) -> Zxid {
+        self.committed.last().map_or(Zxid::ZERO, |entry| entry.zxid)
+    }
+
+    /// What stands before everything that is known.
+    pub(crate) fn base(&self) -> Zxid {
+        self.base
+    }
+
+    /// Whether enough was committed since a moment was judged.
+    pub(crate) fn is_due(&self) -> bool {
+        self.committed.len() >= self.judged + EVERY
+    }
+
+    /// Whether this place shows nothing that is not committed.
+    pub(crate) fn is_committed(&self, zxid: Zxid) -> bool {
+        let first = self.committed.first().map_or(Zxid::ZERO, |entry| entry.zxid);
+        zxid < first || self.committed.binary_search_by_key(&zxid, |entry| entry.zxid).is_ok()
+    }
+
+    /// A server goes on from a checkpoint: what it holds for committed is.
+    pub(crate) fn resume(&mut self, replica: &Replica) {
+        self.base = self.base.max(replica.disk.base);
+        let held = through(&replica.disk.logged, replica.delivered());
+        if self.committed.is_empty() {
+            self.committed = held.to_vec();
+        }
+        let Some((role, epoch)) = replica.peer.zab().role() else { return };
+        let leader = role.leader().unwrap_or(replica.id);
+        if replica.peer.is_serving() && !self.reigns.iter().any(|reign| reign.epoch == epoch) {
+            let last = self.last();
+            self.reigns.push(Reign { epoch, leader, initial: last, before: last });
+        }
+    }
+
+    /// A leader holds all of this for committed.
+    pub(crate) fn commit(&mut self, leader: ServerId, held: &[Entry], report: &mut Report) {
+        let start = held.partition_point(|entry| entry.zxid <= self.last());
+        let more = &held[start..];
+        // What is old was compared when it was committed, but for its end.
+        let before = start.checked_sub(1).map(|at| held[at]).filter(|before| before.zxid > self.base);
+        if let Some(before) = before
+            && !self.blind
+            && self.committed.binary_search(&before).is_err()
+        {
+            report.breach(
+                "CommittedLogMonotonicity",
+                leader,
+                0,
+                format!("{} is held for committed, and something else was committed there", before.zxid),
+            );
+        }
+        if !self.blind && !more.is_empty() && before.is_some_and(|before| before.zxid < self.last()) {
+            report.breach(
+                "CommittedLogMonotonicity",
+                leader,
+                0,
+                format!("{} is committed, which its leader has not", self.last()),
+            );
+        }
+        self.committed.extend_from_slice(more);
+    }
+
+    /// A leader has its NEWLEADER quorum.
+    pub(crate) fn establish(
+        &mut self,
+        epoch: Epoch,
+        leader: ServerId,
+        initial: &[Entry],
+        report: &mut Report,
+    ) {
+        if self.reigns.is_empty() && self.committed.is_empty() {
+            // What a run starts with.
+            self.committed = initial.to_vec();
+        }
+        let (before, last) = (self.last(), initial.last().map_or(Zxid::ZERO, |entry| entry.zxid));
+        let known = self.committed.partition_point(|entry| entry.zxid <= self.base);
+        let committed = &self.committed[known..];
+        let own = &initial[initial.partition_point(|entry| entry.zxid <= self.base)..];
+        let superseded = self.reigns.iter().any(|reign| reign.epoch > epoch);
+        if !self.blind && !own.starts_with(committed) && !superseded {
+            let same = own.iter().zip(committed).take_while(|(one, other)| one == other).count();
+            let lacks = committed.get(same).map_or(Zxid::ZERO, |entry| entry.zxid);
+            report.breach(
+                "I-8",
+                leader,
+                0,
+                format!("epoch {epoch} is established without {lacks}, which is committed"),
+            );
+        }
+        report.tested("I-8");
+        self.reigns.push(Reign { epoch, leader, initial: last, before });
+        self.commit(leader, initial, report);
+        report.reigns += 1;
+    }
+
+    /// A leader whose recording has lost its end says that its epoch is established.
+    pub(crate) fn establish_unseen(
+        &mut self,
+        epoch: Epoch,
+        leader: ServerId,
+        initial: &[Entry],
+        report: &mut Report,
+    ) {
+        if !self.reigns.iter().any(|reign| reign.epoch == epoch) {
+            self.establish(epoch, leader, initial, report);
+        }
+    }
+
+    /// A server has lost the end of its recording, and recovers more than is known of it: what stands between is what
+    /// was committed there. The digest of its state shows whether that is so.
+    pub(crate) fn bridge(&self, disk: &mut Disk, base: Zxid) {
+        let last = disk.logged.last().copied();
+        let known = last.is_none_or(|last| self.committed.binary_search(&last).is_ok());
+        let reaches = self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok();
+        let last = last.map_or(disk.base, |last| last.zxid);
+        if known && reaches && base > last {
+            let start = self.committed.partition_point(|entry| entry.zxid <= last);
+            disk.logged.extend_from_slice(through(&self.committed[start..], base));
+        }
+    }
+
+    fn record(&self, cut: Cut) -> Record {
+        let part = |last| cut.entries(through(&self.committed, last));
+        let start = self.reigns.first().map_or(self.last(), |reign| reign.before);
+        let mut record = Record::starting_with(part(start));
+        for reign in &self.reigns {
+            record.commit(reign.leader, &part(reign.before));
+            record.establish(reign.epoch, reign.leader, &part(reign.initial));
+        }
+        if let Some(reign) = self.reigns.last() {
+            record.commit(reign.leader, &part(self.last()));
+        }
+        record
+    }
+
+    fn cut(&self) -> Cut {
+        let place = self.committed.len().checked_sub(STRETCH + 1);
+        Cut(place.map_or(Zxid::ZERO, |place| self.committed[place].zxid).max(self.base))
+    }
+
+    /// Puts every rule about a moment to the servers.
+    pub(crate) fn judge_moment(&mut self, servers: &[Server], report: &mut Report, at_us: u64) {
+        self.judged = self.committed.len();
+        self.moments += 1;
+        report.moments += 1;
+        for server in servers {
+            if let Some(replica) = &server.replica {
+                self.base = self.base.max(replica.disk.base);
+                self.quorum.get_or_insert_with(|| replica.config.zab.quorum.clone());
+            }
+        }
+        let Some(quorum) = self.quorum.clone() else { return };
+        let cut = self.cut();
+        let known = |voter| servers.iter().any(|server| server.id == voter);
+        let all_known = servers.iter().all(|server| !server.lost) && quorum.voters().all(known);
+        let views = servers.iter().filter(|server| !server.lost).map(|server| match &server.replica {
+            Some(replica) => {
+                let digest = self.digests.get(&replica.tree.last_processed()).copied();
+                replica.view(cut, digest.filter(|_| !replica.tainted))
+            }
+            None => {
+                let mut view = server.disk.view(server.id, quorum.is_voter(server.id), cut);
+                if server.open_end {
+                    // What it had said before is taken for true: no rule is broken for what is not known.
+                    view.durable = cut.entries(&self.committed);
+                    view.logged.clone_from(&view.durable);
+                }
+                view
+            }
+        });
+        let stretch = Stretch { servers: views.collect(), record: self.record(cut), quorum: &quorum };
+        for rule in rule::all() {
+            let of_record =
+                matches!(rule.check, Check::Quorum(_) | Check::ServerAndRecord(_) | Check::Record(_));
+            // Before the first reign that is known, nothing says what of an observer's log is committed.
+            let of_past = rule.id == "ObserverLogsCommitted" && self.reigns.is_empty();
+            if (of_record && (self.blind || !all_known)) || of_past {
+                report.untested(rule.id);
+                continue;
+            }
+            match rule.judge(&stretch) {
+                Verdict::Silent => {}
+                Verdict::Holds => report.tested(rule.id),
+                Verdict::Broken => {
+                    let who = servers.first().map_or(ServerId(0), |server| server.id);
+                    let why = format!("{}; behind {}: {}", rule.statement, cut.0, tell(&stretch));
+                    report.breach(rule.id, who, at_us, why);
+                }
+            }
+        }
+        self.judge_sessions(servers, report, at_us);
+    }
+
+    /// S-1, S-2 and S-4, of the states of servers that are up.
+    fn judge_sessions(&self, servers: &[Server], report: &mut Report, at_us: u64) {
+        let up: Vec<&Replica> = servers
+            .iter()
+            .filter_map(|server| server.replica.as_ref())
+            .filter(|replica| !replica.tainted && !replica.stale)
+            .collect();
+        for (number, one) in up.iter().enumerate() {
+            for other in &up[..number] {
+                if one.tree.last_processed() == other.tree.last_processed() {
+                    let verdict = tables_agree(&one.tree.sessions(), &other.tree.sessions());
+                    report.verdict("S-4", verdict, one.id, at_us, || {
+                        format!(
+                            "at {}, its session table is another than server {}'s",
+                            one.tree.last_processed(),
+                            other.id
+                        )
+                    });
+                }
+            }
+            let table: BTreeSet<SessionId> =
+                one.tree.sessions().into_iter().map(|(session, _)| session).collect();
+            let mut owners: BTreeSet<SessionId> = one.tree.ownerless().into_iter().collect();
+            owners.extend(table.iter().filter(|session| !one.tree.ephemerals(**session).is_empty()));
+            report.verdict("S-1", owners_are_open(&owners, &table), one.id, at_us, || {
+                format!("{owners:?} own ephemerals, and {table:?} are open")
+            });
+            let last = one.tree.last_processed();
+            let closed =
+                self.closed.iter().filter(|(_, zxid)| *zxid <= last).map(|(session, _)| *session).collect();
+            report.verdict("S-2", closed_own_nothing(&owners, &closed), one.id, at_us, || {
+                format!("{owners:?} own ephemerals, and {closed:?} are closed")
+            });
+        }
+    }
+
+    /// The state behind a committed transaction is the same on every server (rule R-7).
+    pub(crate) fn note_state(&mut self, replica: &Replica, report: &mut Report, at_us: u64) {
+        let last = replica.tree.last_processed();
+        if replica.tainted || replica.stale || last > self.last() {
+            return;
+        }
+        let digest = replica.tree.digest();
+        let first = *self.digests.entry(last).or_insert(digest);
+        if first != digest {
+            report.breach(
+                "R-7",
+                replica.id,
+                at_us,
+                format!("the state at {last} has digest {digest:x}, another server's {first:x}"),
+            );
+        }
+    }
+
+    /// Puts the rules about what is said to a server that has just said it.
+    pub(crate) fn judge_claim(&self, replica: &Replica, claim: Claim, report: &mut Report, at_us: u64) {
+        let said = match claim {
+            Claim::AckEpoch { last, .. } | Claim::Vote { last, .. } => last,
+            Claim::Ack(zxid) if zxid.counter() != 0 => zxid,
+            Claim::Ack(_) | Claim::LeaderInfo(_) | Claim::NewLeader(_) => replica.tree.last_processed(),
+        };
+        let durable = replica.disk.durable.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+        let cut = Cut(self.cut().0.min(just_before(said)).min(just_before(durable)).max(replica.disk.base));
+        let view = replica.light_view(cut);
+        let claim = match claim {
+            Claim::AckEpoch { current, last } => Claim::AckEpoch { current, last: cut.place(last) },
+            Claim::Vote { current, last } => Claim::Vote { current, last: cut.place(last) },
+            Claim::Ack(zxid) if zxid.counter() != 0 && cut.is_behind(zxid) => Claim::Ack(cut.place(zxid)),
+            Claim::Ack(_) | Claim::LeaderInfo(_) | Claim::NewLeader(_) => claim,
+        };
+        for rule in rule::all() {
+            if let Check::Claim(check) = rule.check {
+                report.verdict(rule.id, check(&view, claim), replica.id, at_us, || {
+                    format!(
+                        "it says {claim:?}, and durable is {durable}, epochs {:?} and {:?}; behind {}",
+                        view.accepted, view.current, cut.0
+                    )
+                });
+            }
+        }
+    }
+
+    /// Puts the rules about breaches (I-11 to I-14) to what a server has found wrong.
+    pub(crate) fn judge_breach(
+        &self,
+        replica: &Replica,
+        peer: ServerId,
+        violation: Violation,
+        report: &mut Report,
+        at_us: u64,
+    ) {
+        for rule in rule::all() {
+            if let Check::Breach(check) = rule.check {
+                report.verdict(rule.id, check(violation.breach()), replica.id, at_us, || {
+                    format!("it finds {violation:?} in what server {peer} says")
+                });
+            }
+        }
+    }
+
+    /// Puts the rules about steps (R-1, `CommittedLogDurability`) to what a step, or a restart, has left of a disk.
+    pub(crate) fn judge_change(
+        &self,
+        before: &Disk,
+        after: &ServerView,
+        disk: &Disk,
+        report: &mut Report,
+        at_us: u64,
+    ) {
+        if disk.base != before.base || self.blind {
+            return report.untested("CommittedLogDurability");
+        }
+        let same = before.durable.iter().zip(&disk.durable).take_while(|(one, other)| one == other).count();
+        let cut = Cut(same.checked_sub(1).map_or(disk.base, |at| before.durable[at].zxid).max(self.base));
+        let mut after = after.clone();
+        after.durable = cut.entries(&disk.durable);
+        let before = before.view(after.id, after.votes, cut);
+        let record = self.record(cut);
+        for rule in rule::all() {
+            if let Check::Step(check) = rule.check {
+                report.verdict(rule.id, check(&before, &after, &record), after.id, at_us, || {
+                    format!(
+                        "behind {}, durable {} became {}, epochs {:?} {:?} became {:?} {:?}",
+                        cut.0,
+                        tell_entries(&before.durable),
+                        tell_entries(&after.durable),
+                        before.accepted,
+                        before.current,
+                        after.accepted,
+                        after.current
+                    )
+                });
+            }
+        }
+    }
+
+    /// A server votes: F-4, what a vote says of another server is what that server has offered; `known` if all that it
+    /// has offered is recorded.
+    pub(crate) fn vote(
+        &mut self,
+        me: ServerId,
+        word: Notification,
+        known: bool,
+        report: &mut Report,
+        at_us: u64,
+    ) {
+        if word.state != ServerState::Looking {
+            return;
+        }
+        if word.vote.leader == me {
+            self.offered.entry(me).or_default().insert(word.vote);
+        } else if known && let Some(offered) = self.offered.get(&word.vote.leader) {
+            let verdict = Verdict::of(true, || offered.contains(&word.vote));
+            report.verdict("F-4", verdict, me, at_us, || {
+                format!("it votes for {:?}, and server {} has never had that", word.vote, word.vote.leader)
+            });
+        }
+    }
+
+    /// A server takes a role up: F-3.
+    pub(crate) fn elected(&self, me: ServerId, role: Role, quorum: &Quorum, report: &mut Report, at_us: u64) {
+        let leader = role.leader().unwrap_or(me);
+        let verdict = Verdict::of(true, || leader_votes(leader, &quorum.voters().collect()));
+        report.verdict("F-3", verdict, me, at_us, || format!("{leader} is elected and has no vote"));
+    }
+
+    /// At the end: F-1 over the last votes, and what the run came to.
+    pub(crate) fn conclude(&self, report: &mut Report) {
+        report.committed = self.committed.len();
+        let votes: Vec<Vote> =
+            self.offered.values().flat_map(|votes| votes.iter().rev().take(VOTES_MAX / 3)).copied().collect();
+        if let Some(quorum) = &self.quorum {
+            let verdict = Verdict::of(votes.len() > 1, || {
+                is_strict_total_order(&votes, |one, other| outranks(quorum, one, other))
+            });
+            report.verdict("F-1", verdict, ServerId(0), 0, || format!("the votes {votes:?} have no best"));
+        }
+    }
+}
+
+/// A history for a reader.
+fn tell_entries(entries: &[Entry]) -> String {
+    match (entries.first(), entries.last()) {
+        (Some(first), Some(last)) => format!("{}..{} ({})", first.zxid, last.zxid, entries.len()),
+        _ => "nothing".to_owned(),
+    }
+}
+
+fn tell(stretch: &Stretch<'_>) -> String {
+    let entries = tell_entries;
+    let mut lines: Vec<String> = stretch
+        .servers
+        .iter()
+        .map(|server| {
+            format!(
+                "server {} ({:?}{}) logged {}, durable {}, delivered {}, processed {}, epochs {:?} {:?}, state {:x}, replayed {:x}",
+                server.id,
+                server.part,
+                if server.serving { ", serving" } else { "" },
+                entries(&server.logged),
+                entries(&server.durable),
+                entries(&server.delivered),
+                server.processed,
+                server.accepted,
+                server.current,
+                server.state,
+                server.replayed,
+            )
+        })
+        .collect();
+    lines.push(format!("committed {}", entries(stretch.record.committed())));
+    lines.extend(stretch.record.reigns().iter().rev().take(3).map(|reign| {
+        format!("epoch {} of server {} from {}", reign.epoch, reign.leader, entries(&reign.initial))
+    }));
+    lines.join("; ")
+}

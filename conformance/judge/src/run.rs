@@ -1,0 +1,804 @@
+//! All recordings of a run as one: which server takes its next step, and what comes of it for the others.
+//!
+//! Steps are merged by time, and what is received waits for what was sent; so any moment of the merged run is one that
+//! the servers could have been in together, whatever their clocks say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{
+    Message, Note, Role,
+    peer::{ClientRequest, Input, Packet},
+};
+use recording::{Boot, Brief, Checkpoint, LinkMark, Record, TreeMark};
+use spec::{Machine, ServerId, Zxid};
+use storage::{RealDisk, Store};
+use tree::{Text, Tree, Txn, TxnBody, Write};
+
+use crate::{
+    clients::{Clients, closes},
+    load::{self, Front, Source},
+    network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
+    replica::{Disk, Replica, entry, through},
+    report::Report,
+    rules::{Moment, Order},
+    sink::Effect,
+    trace::Trace,
+};
+
+/// So many transactions are committed between two states of which a copy is kept.
+const ANCHOR_EVERY: usize = 20_000;
+/// So many sessions that are closed are kept in mind.
+const CLOSED_MAX: usize = 64;
+/// So many copies are kept beside the empty state.
+const ANCHORS_MAX: usize = 3;
+
+/// One server over all its lives.
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) source: Source,
+    pub(crate) replica: Option<Replica>,
+    /// What its disk holds, while it is down.
+    pub(crate) disk: Disk,
+    /// It has started, or its recording is over.
+    pub(crate) begun: bool,
+    /// Nothing of it is known from some point on.
+    pub(crate) lost: bool,
+    /// Which of its lives this is.
+    life: u32,
+    /// This life has ended in order: everything that it sent is recorded.
+    ended: bool,
+    /// Lives whose end is not recorded.
+    torn: BTreeSet<u32>,
+    /// The end of its last life is lost: on its disk may be more than is known.
+    pub(crate) open_end: bool,
+    links: BTreeMap<ServerId, usize>,
+    mark: Option<LinkMark>,
+    /// The state that the next input brings: what was recorded of it, and the configuration node to set.
+    replaced: Option<TreeMark>,
+    adorn: Option<(Vec<u8>, i64)>,
+}
+
+/// The merged run.
+pub(crate) struct Run {
+    pub(crate) servers: Vec<Server>,
+    network: Network,
+    /// In which life of a server it joined a link.
+    lives: BTreeMap<(usize, ServerId), u32>,
+    pool: BTreeMap<Zxid, Txn>,
+    anchors: Vec<(Zxid, Tree)>,
+    anchored: usize,
+    stores: Vec<Store<RealDisk>>,
+    pub(crate) order: Order,
+    pub(crate) clients: Clients,
+    pub(crate) report: Report,
+    trace: Option<Trace>,
+}
+
+impl Server {
+    /// Behind the last record of a life the server is down, for all that is known.
+    fn retire(&mut self) {
+        let over = match self.source.front() {
+            Front::Record(record) => matches!(record, Record::Boot(_)),
+            Front::End => true,
+            Front::Gap => false,
+        };
+        if let Some(replica) = self.replica.take_if(|_| over) {
+            self.disk = replica.disk;
+            self.open_end = !self.ended;
+            self.end_life();
+        }
+    }
+
+    /// A life of it is over.
+    fn end_life(&mut self) {
+        if !self.ended {
+            self.torn.insert(self.life);
+        }
+        self.life += 1;
+        self.ended = false;
+        self.links.clear();
+    }
+}
+
+impl Run {
+    /// Of these recordings.
+    pub(crate) fn new(mut sources: Vec<Source>, trace: Option<Trace>) -> Self {
+        sources.sort_by_key(|source| source.id);
+        let mut report = Report::default();
+        if sources.iter().any(Source::starts_with_checkpoint) {
+            let common = sources.iter().map(|source| source.at_us).max().unwrap_or(0);
+            for source in &mut sources {
+                source.skip_to(common);
+            }
+            report.not_judged("what came before the newest common point: a ring has turned over".to_owned());
+        }
+        let mut pool = BTreeMap::new();
+        let stores: Vec<_> = sources.iter().filter_map(Source::store).collect();
+        for store in &stores {
+            pool.extend(store.transactions(Zxid::ZERO, Zxid(u64::MAX)).unwrap_or_default());
+        }
+        for source in &sources {
+            source.pool(&mut pool);
+            report.bytes += source.bytes;
+        }
+        let servers = sources.into_iter().map(|source| Server {
+            id: source.id,
+            source,
+            replica: None,
+            disk: Disk::default(),
+            begun: false,
+            lost: false,
+            life: 0,
+            ended: false,
+            torn: BTreeSet::new(),
+            open_end: false,
+            links: BTreeMap::new(),
+            mark: None,
+            replaced: None,
+            adorn: None,
+        });
+        Self {
+            servers: servers.collect(),
+            network: Network::default(),
+            lives: BTreeMap::new(),
+            pool,
+            anchors: vec![(Zxid::ZERO, Tree::new())],
+            anchored: 0,
+            stores,
+            order: Order::default(),
+            clients: Clients::default(),
+            report,
+            trace,
+        }
+    }
+
+    /// Runs to the end.
+    pub(crate) fn judge(mut self) -> Report {
+        while let Some(at) = self.next() {
+            self.advance(at);
+        }
+        self.judge_moment();
+        self.clients.conclude(&self.order, &self.pool, &mut self.report);
+        self.order.conclude(&mut self.report);
+        if let Some(trace) = self.trace.take()
+            && let Err(error) = trace.finish()
+        {
+            self.report.not_judged(format!("the trace could not be written: {error:#}"));
+        }
+        self.report
+    }
+
+    /// The server whose step is next: the earliest that waits for nobody, or the earliest of all.
+    fn next(&mut self) -> Option<usize> {
+        let mut order = Vec::new();
+        for at in 0..self.servers.len() {
+            let source = &mut self.servers[at].source;
+            if !matches!(source.front(), Front::End) {
+                order.push((source.at_us, at));
+            } else {
+                self.servers[at].begun = true;
+            }
+            self.servers[at].retire();
+        }
+        order.sort_unstable();
+        let free = order.iter().map(|(_, at)| *at).find(|at| !self.waits(*at));
+        free.or(order.first().map(|(_, at)| *at))
+    }
+
+    /// Whether a server's next step is about something that another one has still to do.
+    fn waits(&mut self, at: usize) -> bool {
+        let (me, mark) = (self.servers[at].id, self.servers[at].mark);
+        let Front::Record(record) = self.servers[at].source.front() else { return false };
+        let from = match record {
+            Record::Brief(from, _) => *from,
+            Record::Input(input) => match &**input {
+                Input::Packet { from, .. } | Input::Snapshot { from, .. } => *from,
+                Input::Accepted(from) => {
+                    let known = mark.is_some_and(|mark| self.network.knows(me, mark));
+                    let from = *from;
+                    return !known && self.goes_on(from);
+                }
+                _ => return false,
+            },
+            _ => return false,
+        };
+        let Some(link) = self.servers[at].links.get(&from).copied() else { return false };
+        if self.network.has(link, me) {
+            return false;
+        }
+        let attached = self.server(from).is_some_and(|sender| sender.links.get(&me) == Some(&link));
+        (attached || !self.network.link(link).whole) && self.goes_on(from)
+    }
+
+    fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.iter().find(|server| server.id == id)
+    }
+
+    /// Whether more of this life of a server is recorded.
+    fn goes_on(&mut self, id: ServerId) -> bool {
+        let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else { return false };
+        server.replica.is_some()
+            && match server.source.front() {
+                Front::Record(record) => !matches!(record, Record::Boot(_)),
+                Front::Gap | Front::End => false,
+            }
+    }
+
+    fn advance(&mut self, at: usize) {
+        match self.servers[at].source.front() {
+            Front::End => return,
+            Front::Gap => {
+                self.servers[at].source.pass_gap();
+                return self.lose(at, "a gap in its recording".to_owned());
+            }
+            Front::Record(_) => {}
+        }
+        let Some(record) = self.servers[at].source.take() else { return };
+        match record {
+            Record::Boot(boot) => self.boot(at, *boot),
+            Record::Checkpoint(checkpoint) => self.checkpoint(at, *checkpoint),
+            Record::Turn(_) => {}
+            Record::Link(mark) => self.servers[at].mark = Some(mark),
+            Record::Replaced(mark) => self.servers[at].replaced = Some(mark),
+            Record::Adorn { replaced: true, text, time } => self.servers[at].adorn = Some((text, time)),
+            Record::Adorn { replaced: false, text, time } => {
+                if let Some(replica) = &mut self.servers[at].replica {
+                    replica.tree.set_config(&text, Zxid::ZERO, time);
+                }
+            }
+            Record::Told(short) => self.compare_told(at, short),
+            Record::State { last, digest } => self.compare_state(at, last, digest),
+            Record::End => self.servers[at].ended = true,
+            Record::Brief(from, brief) => self.received(at, from, Got::Brief(brief), 0),
+            Record::Write { client, xid } => {
+                let nothing = Write::Delete { path: Text::from_static("/"), version: -1 };
+                let request = ClientRequest::Write(nothing);
+                self.step(at, Input::ClientRequest { client, xid, request, time: 0 });
+            }
+            Record::Input(input) => match *input {
+                Input::Packet { from, packet, time } => self.received(at, from, Got::Packet(packet), time),
+                Input::Snapshot { from, zxid } => self.received(at, from, Got::Snapshot(zxid), 0),
+                other => self.input(at, other),
+            },
+        }
+    }
+
+    /// Nothing of this life of a server can be judged any more.
+    fn lose(&mut self, at: usize, why: String) {
+        let server = &mut self.servers[at];
+        if let Some(replica) = server.replica.take() {
+            self.report.not_judged(format!(
+                "server {} from {} on: {why}",
+                server.id,
+                replica.tree.last_processed()
+            ));
+            server.disk = replica.disk;
+        }
+        server.lost = true;
+        self.order.blind = true;
+        server.open_end = true;
+        server.end_life();
+    }
+
+    fn breach(&mut self, at: usize, rule: &'static str, why: String) {
+        let (id, at_us) = (self.servers[at].id, self.servers[at].source.at_us);
+        self.report.breach(rule, id, at_us, why);
+    }
+
+    fn boot(&mut self, at: usize, boot: Boot) {
+        self.servers[at].replica = None;
+        let server = &mut self.servers[at];
+        let mut before = std::mem::take(&mut server.disk);
+        self.order.bridge(&mut before, boot.recovered.base);
+        let open_end = server.open_end;
+        (server.begun, server.lost, server.mark, server.replaced, server.adorn) =
+            (true, false, None, None, None);
+        self.report.starts += 1;
+        let mut after = before.clone();
+        after.recovered(&boot.recovered);
+        let Some(tree) = self.load(at, &after, boot.tree) else {
+            self.servers[at].disk = after;
+            return self.report.not_judged(format!(
+                "a life of server {}: the state at {} that it starts from is not to be had",
+                self.servers[at].id, boot.tree.last
+            ));
+        };
+        let booted = Replica::boot(&boot, before.clone(), tree, open_end);
+        let (replica, effects) = match booted {
+            Ok(booted) => booted,
+            Err(panic) => return self.breach(at, "J-4", format!("the start: {panic}")),
+        };
+        if !before.durable.is_empty() {
+            let id = self.servers[at].id;
+            let mut kept = replica.disk.clone();
+            kept.durable.clone_from(&kept.logged);
+            let view = kept.view(id, boot.config.zab.quorum.is_voter(id), crate::window::Cut(Zxid::ZERO));
+            let at_us = self.servers[at].source.at_us;
+            self.order.judge_change(&before, &view, &kept, &mut self.report, at_us);
+        }
+        self.servers[at].replica = Some(replica);
+        self.servers[at].open_end = false;
+        self.follow(at, "starts".to_owned(), effects);
+        self.judge_moment();
+    }
+
+    fn checkpoint(&mut self, at: usize, checkpoint: Checkpoint) {
+        if self.servers[at].replica.is_some() {
+            // It is told again from further back, and goes on; what was recorded must be what that came to.
+            let same = self.servers[at]
+                .replica
+                .as_ref()
+                .is_some_and(|replica| replica.peer == checkpoint.peer || replica.guessed);
+            if !same {
+                self.breach(
+                    at,
+                    "J-1",
+                    "the checkpoint's actor is another than the one told again".to_owned(),
+                );
+            }
+            return;
+        }
+        let id = checkpoint.config.zab.me;
+        let mark = checkpoint.tree;
+        let links = checkpoint.links.clone();
+        let sketch = Disk { base: checkpoint.peer.zab().history().base(), ..Disk::default() };
+        let loaded = self.load_exactly(&sketch, mark);
+        let Some(tree) = loaded else {
+            return self.report.not_judged(format!(
+                "server {id} from a checkpoint on: its state at {} is not to be had",
+                mark.last
+            ));
+        };
+        self.anchors.push((mark.last, tree.clone()));
+        let replica = Replica::resume(checkpoint, tree);
+        self.order.resume(&replica);
+        let server = &mut self.servers[at];
+        server.begun = true;
+        server.replica = Some(replica);
+        for link in links {
+            let place = self.network.join(id, link, true);
+            self.lives.insert((place, id), self.servers[at].life);
+            self.servers[at].links.insert(link.peer, place);
+        }
+        self.judge_moment();
+    }
+
+    /// The state that a server has loaded: made anew from what is known of its history, or read from a data folder.
+    fn load(&mut self, at: usize, disk: &Disk, mark: TreeMark) -> Option<Tree> {
+        if let Some(tree) = self.made(disk, mark.last) {
+            let made = TreeMark::of(&tree);
+            if made == mark {
+                return Some(tree);
+            }
+            if !self.placeholders(disk) {
+                self.breach(
+                    at,
+                    "J-2",
+                    format!("the state that is loaded is {mark:?}, and what is logged makes {made:?}"),
+                );
+                return None;
+            }
+        }
+        self.load_exactly(disk, mark)
+    }
+
+    fn load_exactly(&self, disk: &Disk, mark: TreeMark) -> Option<Tree> {
+        let fits = |tree: &Tree| TreeMark::of(tree) == mark;
+        let made = self.made(disk, mark.last).filter(fits);
+        made.or_else(|| load::state_at(&self.stores, mark.last).filter(fits))
+    }
+
+    /// Whether nothing but the name of some transaction of this history is known.
+    fn placeholders(&self, disk: &Disk) -> bool {
+        disk.logged.iter().any(|entry| !self.pool.contains_key(&entry.zxid))
+    }
+
+    /// The state behind `last` of this history, from the latest copy that belongs to it.
+    fn made(&self, disk: &Disk, last: Zxid) -> Option<Tree> {
+        let belongs = |zxid: Zxid| {
+            zxid == disk.base || disk.logged.binary_search_by_key(&zxid, |entry| entry.zxid).is_ok()
+        };
+        let anchors = self.anchors.iter().filter(|(zxid, _)| *zxid <= last && belongs(*zxid));
+        let (from, tree) = anchors.max_by_key(|(zxid, _)| *zxid)?;
+        let mut tree = tree.clone();
+        let mut watches = <Tree as Machine>::Watches::default();
+        for entry in through(&disk.logged, last).iter().filter(|entry| entry.zxid > *from) {
+            tree.apply(entry.zxid, self.pool.get(&entry.zxid)?, &mut watches, &mut |_, _| {});
+        }
+        (tree.last_processed() == last).then_some(tree)
+    }
+
+    fn compare_told(&mut self, at: usize, short: u32) {
+        let differs = self.servers[at].replica.as_ref().is_some_and(|replica| replica.told.short() != short);
+        if differs && self.servers[at].replica.as_ref().is_some_and(|replica| replica.guessed) {
+            self.lose(at, "it was told of a transaction that nobody has recorded whole".to_owned());
+        } else if differs {
+            let last = self.report.last_input(self.servers[at].id);
+            self.breach(at, "J-1", format!("the server asked for something else than its actor does when told the same; last it was told: {last}"));
+            self.lose(at, "it differs from its actor".to_owned());
+        } else {
+            self.report.tested("J-1");
+        }
+    }
+
+    fn compare_state(&mut self, at: usize, last: Zxid, digest: i64) {
+        let Some(replica) = &self.servers[at].replica else { return };
+        let (there, made) = (replica.tree.last_processed(), replica.tree.digest());
+        if replica.tainted {
+            return;
+        }
+        if (there, made) == (last, digest) {
+            self.report.tested("J-2");
+        } else {
+            self.breach(at, "J-2", format!("the server's state is {last} with digest {digest:x}, told again it is {there} with {made:x}"));
+            self.lose(at, "its state differs".to_owned());
+        }
+    }
+
+    /// Something came on a link.
+    fn received(&mut self, at: usize, from: ServerId, got: Got, time: i64) {
+        if self.servers[at].replica.is_none() {
+            return;
+        }
+        let me = self.servers[at].id;
+        let link = self.servers[at].links.get(&from).copied();
+        let matched = link.map_or(Match::Nothing, |link| self.network.receive(link, me, &got));
+        let sent = match matched {
+            Match::Fits(sent) => {
+                self.report.tested("J-3");
+                Some(sent)
+            }
+            Match::Differs(next) => {
+                let why = format!(
+                    "{} comes from server {from}, and {} is next on the link",
+                    tell_got(&got),
+                    tell_sent(&next)
+                );
+                self.breach(at, "J-3", why);
+                None
+            }
+            Match::Nothing => {
+                self.unmatched(at, from, link, &got);
+                None
+            }
+        };
+        self.take(at, from, got, sent, time);
+    }
+
+    /// Something came that nobody is known to have sent: a breach, unless the sender's recording has lost its end.
+    fn unmatched(&mut self, at: usize, from: ServerId, link: Option<usize>, got: &Got) {
+        let known = link.is_some_and(|link| {
+            self.network.link(link).whole && !self.network.is_early(link, self.servers[at].id)
+        });
+        let goes_on = self.goes_on(from);
+        let torn = self.server(from).is_none_or(|sender| {
+            let life = link.and_then(|link| self.lives.get(&(link, from)));
+            match life {
+                Some(life) if *life == sender.life => sender.lost || (!goes_on && !sender.ended),
+                Some(life) => sender.torn.contains(life),
+                None => true,
+            }
+        });
+        if known && !torn {
+            self.breach(
+                at,
+                "J-3",
+                format!("{} comes from server {from}, which has not sent it", tell_got(got)),
+            );
+            return;
+        }
+        self.report.believed += 1;
+        self.believe(at, from, got);
+    }
+
+    /// What a server said whose recording has lost its end is taken on its word.
+    fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
+        let Some(receiver) = &self.servers[at].replica else { return };
+        let mut history = receiver.disk.logged.clone();
+        let message = match got {
+            Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
+                Some(*zxid)
+            }
+            Got::Packet(Packet::Zab(Message::Inform { zxid, txn })) => {
+                if history.last().is_none_or(|last| last.zxid < *zxid) {
+                    history.push(entry(*zxid, txn));
+                }
+                Some(*zxid)
+            }
+            Got::Packet(Packet::Zab(Message::UpToDate)) => None,
+            _ => return,
+        };
+        let last = receiver.tree.last_processed();
+        match message {
+            Some(zxid) => self.order.commit(from, through(&history, zxid), &mut self.report),
+            None => {
+                if let Some((_, epoch)) = receiver.peer.zab().role() {
+                    self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
+                }
+            }
+        }
+    }
+
+    /// Tells a server what has come.
+    fn take(&mut self, at: usize, from: ServerId, got: Got, sent: Option<Sent>, time: i64) {
+        let zab = |message| Input::Packet { from, packet: Packet::Zab(message), time };
+        let input = match got {
+            Got::Packet(packet) => Input::Packet { from, packet, time },
+            Got::Brief(Brief::Commit(zxid)) => zab(Message::Commit { zxid }),
+            Got::Brief(Brief::Ack(zxid)) => zab(Message::Ack { zxid }),
+            Got::Brief(Brief::Proposal(zxid)) => {
+                let txn = match sent {
+                    Some(Sent::Packet(Packet::Zab(Message::Proposal { txn, .. }))) => Some(txn),
+                    _ => self.pool.get(&zxid).cloned(),
+                };
+                let Some(replica) = &mut self.servers[at].replica else { return };
+                replica.tainted |= txn.is_none();
+                replica.guessed |= txn.is_none();
+                zab(Message::Proposal { zxid, txn: txn.unwrap_or_else(placeholder) })
+            }
+            Got::Snapshot(zxid) => {
+                let Some(replica) = &mut self.servers[at].replica else { return };
+                replica.received = match sent {
+                    Some(Sent::Snapshot { history, .. }) => history,
+                    _ => through(&self.order.committed, zxid).to_vec(),
+                };
+                Input::Snapshot { from, zxid }
+            }
+        };
+        self.input(at, input);
+    }
+
+    fn input(&mut self, at: usize, input: Input<Tree>) {
+        let me = self.servers[at].id;
+        if self.servers[at].replica.is_none() {
+            return;
+        }
+        match &input {
+            Input::Connected(peer) | Input::Accepted(peer) => {
+                if let Some(mark) = self.servers[at].mark.take() {
+                    let place = self.network.join(me, mark, false);
+                    self.lives.insert((place, me), self.servers[at].life);
+                    self.servers[at].links.insert(*peer, place);
+                }
+            }
+            Input::Disconnected(peer) => {
+                self.servers[at].links.remove(peer);
+            }
+            Input::Snapshot { zxid, .. } => {
+                let disk = self.servers[at].replica.as_ref().map(|replica| Disk {
+                    logged: replica.received.clone(),
+                    base: self.order.base(),
+                    ..Disk::default()
+                });
+                if !disk.is_some_and(|disk| self.replace(at, &disk, *zxid)) {
+                    return;
+                }
+            }
+            Input::Reloaded(recovered) => {
+                let disk = self.servers[at].replica.as_ref().map(|replica| {
+                    let mut disk = replica.disk.clone();
+                    disk.recovered(recovered);
+                    disk
+                });
+                if !disk.is_some_and(|disk| self.replace(at, &disk, recovered.last)) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.step(at, input);
+    }
+
+    /// Puts the state of this history in the place of the one there is.
+    fn replace(&mut self, at: usize, disk: &Disk, last: Zxid) -> bool {
+        let Some(mark) = self.servers[at].replaced.take() else {
+            self.lose(at, "a state took the place of another, and is not recorded".to_owned());
+            return false;
+        };
+        if mark.last != last {
+            self.breach(
+                at,
+                "J-2",
+                format!("the state at {} takes the place of another, and {last} is told", mark.last),
+            );
+        }
+        let Some(mut tree) = self.load(at, disk, mark) else {
+            self.lose(at, format!("the state at {last} that it has loaded is not to be had"));
+            return false;
+        };
+        let adorn = self.servers[at].adorn.take();
+        if let Some((text, time)) = adorn {
+            tree.set_config(&text, Zxid::ZERO, time);
+        }
+        if let Some(replica) = &mut self.servers[at].replica {
+            replica.tree = tree;
+        }
+        true
+    }
+
+    fn step(&mut self, at: usize, input: Input<Tree>) {
+        let (id, at_us) = (self.servers[at].id, self.servers[at].source.at_us);
+        let Some(replica) = &mut self.servers[at].replica else { return };
+        let text = tell_input(&input);
+        self.clients.told(id, &input, replica);
+        let before = Moment::of(replica);
+        let disk = replica.may_shrink(&input).then(|| replica.disk.clone());
+        match replica.step(input) {
+            Ok(effects) => {
+                if let Some(disk) = disk {
+                    let view = replica.light_view(crate::window::Cut(Zxid::ZERO));
+                    self.order.judge_change(&disk, &view, &replica.disk, &mut self.report, at_us);
+                }
+                self.report.inputs += 1;
+                self.report.was_told(id, &text);
+                let changed = Moment::of(replica) != before;
+                self.follow(at, text, effects);
+                if changed || self.order.is_due() {
+                    self.judge_moment();
+                }
+            }
+            Err(panic) => {
+                self.breach(at, "J-4", format!("told {text}, the actor fails: {panic}"));
+                self.lose(at, "its actor fails".to_owned());
+            }
+        }
+    }
+
+    /// What a step means for links, the record of the run and clients.
+    fn follow(&mut self, at: usize, text: String, effects: Vec<Effect>) {
+        let (me, at_us) = (self.servers[at].id, self.servers[at].source.at_us);
+        if let (Some(trace), Some(replica)) = (&mut self.trace, &self.servers[at].replica) {
+            trace.step(me, at_us, &text, &effects, replica);
+        }
+        for effect in &effects {
+            if let (Effect::Note(Note::Established { epoch }), Some(replica)) =
+                (effect, &self.servers[at].replica)
+            {
+                self.order.establish(*epoch, me, &replica.disk.logged, &mut self.report);
+            }
+        }
+        let Some(replica) = &self.servers[at].replica else { return };
+        let leads = matches!(replica.peer.zab().role(), Some((Role::Leading, _)));
+        if leads && replica.peer.is_serving() {
+            let held = replica.delivered();
+            if held > self.order.last() {
+                let history = through(&replica.disk.logged, held);
+                let before = self.order.committed.len();
+                self.order.commit(me, history, &mut self.report);
+                for entry in &self.order.committed[before..] {
+                    if let Some(txn) = self.pool.get(&entry.zxid).filter(|txn| closes(txn)) {
+                        self.order.closed.push((txn.session, entry.zxid));
+                    }
+                }
+                let many = self.order.closed.len().saturating_sub(CLOSED_MAX);
+                self.order.closed.drain(..many);
+            }
+        }
+        for effect in effects {
+            self.effect(at, me, effect, at_us);
+        }
+        let Some(replica) = &self.servers[at].replica else { return };
+        self.order.note_state(replica, &mut self.report, at_us);
+        self.keep_anchor(at);
+    }
+
+    fn effect(&mut self, at: usize, me: ServerId, effect: Effect, at_us: u64) {
+        let Some(replica) = &self.servers[at].replica else { return };
+        let link = |servers: &[Server], to: &ServerId| servers[at].links.get(to).copied();
+        match effect {
+            Effect::Send(to, packet) => {
+                if let Packet::Zab(message) = &packet
+                    && let Some(claim) = message.claim()
+                {
+                    self.order.judge_claim(replica, claim, &mut self.report, at_us);
+                }
+                if let Some(link) = link(&self.servers, &to) {
+                    self.network.send(link, me, Sent::Packet(packet));
+                }
+            }
+            Effect::Snapshot(to, last) => {
+                let history = through(&replica.disk.logged, last).to_vec();
+                if let Some(link) = link(&self.servers, &to) {
+                    self.network.send(link, me, Sent::Snapshot { last, history });
+                }
+            }
+            Effect::Log(to, after, through) => {
+                if let Some(link) = link(&self.servers, &to) {
+                    self.network.send(link, me, Sent::Log { after, through });
+                }
+            }
+            Effect::Dial(peer) | Effect::Close(peer) => {
+                self.servers[at].links.remove(&peer);
+            }
+            Effect::Append(_, zxid, txn) => {
+                let known = self.pool.entry(zxid).or_insert_with(|| txn.clone());
+                if *known != txn && !replica.tainted {
+                    let why = format!("{zxid} is logged with another content than elsewhere");
+                    self.breach(at, "I-4", why);
+                }
+            }
+            Effect::Note(note) => self.note(at, note, at_us),
+            Effect::Vote(_, word) => {
+                let named = word.vote.leader;
+                let known =
+                    self.goes_on(named) && self.server(named).is_some_and(|server| server.torn.is_empty());
+                self.order.vote(me, word, known, &mut self.report, at_us);
+            }
+            Effect::Role(Some(role), ..) => {
+                self.order.elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us)
+            }
+            Effect::Exit(why) => self.breach(at, "R-5", format!("the server gives up: {why:?}")),
+            Effect::Session(..) | Effect::Reply { .. } | Effect::Event { .. } | Effect::Gone(_) => {
+                self.clients.shown(me, &effect, &self.order, &mut self.report, at_us);
+            }
+            Effect::Truncate(..)
+            | Effect::SyncLog(_)
+            | Effect::Accepted(..)
+            | Effect::Current(..)
+            | Effect::Store(..)
+            | Effect::Locate(_)
+            | Effect::Reload
+            | Effect::Role(None, ..)
+            | Effect::Timer(..) => {}
+        }
+    }
+
+    fn note(&mut self, at: usize, note: Note, at_us: u64) {
+        let Some(replica) = &self.servers[at].replica else { return };
+        match note {
+            Note::Dropped { violation, peer } => {
+                self.order.judge_breach(replica, peer, violation, &mut self.report, at_us);
+            }
+            Note::Looking { last } => {
+                let claim = spec::Claim::Vote { current: replica.peer.zab().current(), last };
+                self.order.judge_claim(replica, claim, &mut self.report, at_us);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a copy of a committed state now and then, from which others are made.
+    fn keep_anchor(&mut self, at: usize) {
+        if self.order.committed.len() < self.anchored + ANCHOR_EVERY {
+            return;
+        }
+        let Some(replica) = &self.servers[at].replica else { return };
+        let last = replica.tree.last_processed();
+        let committed = self.order.committed.binary_search_by_key(&last, |entry| entry.zxid).is_ok();
+        if committed && !replica.tainted && !replica.stale {
+            self.anchored = self.order.committed.len();
+            self.anchors.push((last, replica.tree.clone()));
+            if self.anchors.len() > ANCHORS_MAX + 1 {
+                self.anchors.remove(1);
+            }
+        }
+    }
+
+    /// Puts every rule about a moment to the servers as they stand.
+    fn judge_moment(&mut self) {
+        let Self { servers, order, report, .. } = self;
+        if servers.iter().all(|server| server.begun) {
+            let at_us = servers.iter().map(|server| server.source.at_us).max().unwrap_or(0);
+            order.judge_moment(servers, report, at_us);
+        }
+    }
+}
+
+/// Stands for a transaction of which only the place is known.
+fn placeholder() -> Txn {
+    let body = TxnBody::Error { code: 0 };
+    Txn { session: spec::SessionId(0), cxid: 0, time: 0, body, digest: None }
+}
+
+/// An input for a reader, without content.
+pub(crate) fn tell_input(input: &Input<Tree>) -> String {
+    match input {
+        Input::Packet { from, packet, .. } => format!("{} from {from}", tell(packet)),
+        Input::ClientRequest { client, xid, .. } => format!("request {xid} of client {}", client.0),
+        Input::ClientConnect { client, session, .. } => {
+            format!("client {} connects, session {session}", client.0)
+        }
+        Input::Reloaded(found) => format!("the state is reloaded through {}", found.last),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,175 @@
+//! The files: a ring of bounded size in a folder.
+//!
+//! A file is a header and then chunks, each with its length, its number in this life of the process, and a checksum.
+//! What a kill leaves of the last chunk does not read and ends the file. A number that is missing is a gap: the disk
+//! was too slow, and the records were dropped.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::Error;
+
+/// How a file begins.
+const MAGIC: &[u8; 8] = b"ZKREC\0\0\x01";
+/// What every file's name begins with; the file's number follows, in hex.
+const PREFIX: &str = "ring.";
+/// Length, number and checksum of a chunk.
+const CHUNK_HEADER_BYTES: usize = 4 + 8 + 4;
+/// The longest chunk that is read: far more than a server writes at once.
+const CHUNK_BYTES_MAX: usize = 256 << 20;
+
+/// Writes the ring.
+#[derive(Debug)]
+pub struct Ring {
+    dir: PathBuf,
+    bytes_max: u64,
+    next: u64,
+    file: Option<File>,
+}
+
+/// A chunk of a ring.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Chunk {
+    /// Its number in this life of the process, from 0.
+    pub number: u64,
+    /// Whether it is the first of its file.
+    pub first: bool,
+    /// Its records.
+    pub records: Vec<u8>,
+}
+
+fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if let Some(number) = number.and_then(|number| u64::from_str_radix(number, 16).ok()) {
+            files.push((number, entry.path(), entry.metadata()?.len()));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+impl Ring {
+    /// Opens the ring in this folder, which is made if it is missing. Files of earlier lives stay until their room is
+    /// needed.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or read.
+    pub fn open(dir: &Path, bytes_max: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let next = list(dir)?.last().map_or(1, |(number, ..)| number + 1);
+        Ok(Self { dir: dir.to_owned(), bytes_max, next, file: None })
+    }
+
+    /// Writes a chunk; `first` begins a new file with it. The oldest files make room.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn write(&mut self, number: u64, first: bool, records: &[u8]) -> io::Result<()> {
+        if first || self.file.is_none() {
+            self.make_room()?;
+            let path = self.dir.join(format!("{PREFIX}{:016x}", self.next));
+            let mut file = File::options().write(true).create_new(true).open(path)?;
+            file.write_all(MAGIC)?;
+            self.next += 1;
+            self.file = Some(file);
+        }
+        let length = u32::try_from(records.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let mut header = [0; CHUNK_HEADER_BYTES];
+        header[..4].copy_from_slice(&length.to_le_bytes());
+        header[4..12].copy_from_slice(&number.to_le_bytes());
+        header[12..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
+        if let Some(file) = &mut self.file {
+            file.write_all(&header)?;
+            file.write_all(records)?;
+        }
+        Ok(())
+    }
+
+    /// A file is an eighth of the ring.
+    pub fn file_bytes(bytes_max: u64) -> u64 {
+        bytes_max / 8
+    }
+
+    fn make_room(&self) -> io::Result<()> {
+        let files = list(&self.dir)?;
+        let mut total: u64 = files.iter().map(|(.., bytes)| bytes).sum();
+        let most = self.bytes_max - Self::file_bytes(self.bytes_max);
+        for (_, path, bytes) in files {
+            if total <= most {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a ring, file by file, as far as each reads.
+///
+/// # Errors
+/// If the folder or a file of it cannot be read at all.
+pub fn read(dir: &Path) -> Result<Vec<Chunk>, Error> {
+    let mut chunks = Vec::new();
+    for (_, path, _) in list(dir)? {
+        let mut bytes = Vec::new();
+        File::open(path)?.read_to_end(&mut bytes)?;
+        let Some(mut rest) = bytes.strip_prefix(MAGIC.as_slice()) else { continue };
+        let mut first = true;
+        while let Some((chunk, behind)) = take(rest, first) {
+            chunks.push(chunk);
+            (rest, first) = (behind, false);
+        }
+    }
+    Ok(chunks)
+}
+
+fn take(bytes: &[u8], first: bool) -> Option<(Chunk, &[u8])> {
+    let (header, rest) = bytes.split_at_checked(CHUNK_HEADER_BYTES)?;
+    let length = u32::from_le_bytes(header[..4].try_into().ok()?);
+    let number = u64::from_le_bytes(header[4..12].try_into().ok()?);
+    let sum = u32::from_le_bytes(header[12..].try_into().ok()?);
+    let length = usize::try_from(length).ok().filter(|length| *length <= CHUNK_BYTES_MAX)?;
+    let (records, rest) = rest.split_at_checked(length)?;
+    (crc32fast::hash(records) == sum).then(|| (Chunk { number, first, records: records.to_vec() }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_end_is_left_out_and_the_next_life_goes_on_in_a_new_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut ring = Ring::open(dir.path(), 8 << 20).expect("opened");
+        ring.write(0, true, b"one").expect("written");
+        ring.write(1, false, b"two").expect("written");
+        let (_, path, length) = list(dir.path()).expect("listed").remove(0);
+        File::options().write(true).open(path).expect("there").set_len(length - 1).expect("cut");
+        let mut again = Ring::open(dir.path(), 8 << 20).expect("opened");
+        again.write(0, true, b"three").expect("written");
+        let read: Vec<_> = read(dir.path()).expect("read").into_iter().map(|chunk| chunk.records).collect();
+        assert_eq!(read, [b"one".to_vec(), b"three".to_vec()]);
+    }
+
+    #[test]
+    fn the_ring_stays_within_its_size() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let max = 80_000;
+        let mut ring = Ring::open(dir.path(), max).expect("opened");
+        for number in 0..200 {
+            ring.write(number, number % 9 == 0, &[7; 1000]).expect("written");
+            let total: u64 = list(dir.path()).expect("listed").iter().map(|(.., bytes)| bytes).sum();
+            assert!(total <= max, "{total}");
+        }
+        let first = read(dir.path()).expect("read").remove(0);
+        assert!(first.first && first.number > 0, "turned over: {}", first.number);
+    }
+}
