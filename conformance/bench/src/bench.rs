@@ -297,10 +297,15 @@ pub fn measure(row: &Row, sides: &mut [Side], options: &Options) -> Result<Outco
         }
     }
     let mut runs = vec![Vec::new(); sides.len()];
-    for _ in 0..options.rounds {
-        for (side, runs) in sides.iter_mut().zip(&mut runs) {
-            let told = context(side);
-            runs.push(side.run(row, options).context(told)?);
+    for round in 0..options.rounds {
+        let mut order: Vec<usize> = (0..sides.len()).collect();
+        // Whoever is measured first finds another machine: each is, by turns.
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for place in order {
+            let told = context(&sides[place]);
+            runs[place].push(sides[place].run(row, options).context(told)?);
         }
     }
     Ok(Outcome { row: *row, sides: runs.iter().map(|runs| figures::medians(runs)).collect() })

@@ -72,7 +72,7 @@ fn untimed(load: &Load) -> Load {
 
 /// The allocations of a whole run of servers of their own, and how many operations of the load were answered.
 fn counted(binary: &Path, load: Option<&Load>, dir: &Path) -> Result<(f64, u64)> {
-    let kind = Kind::Zabkeeper { binary: binary.to_owned(), counts: true };
+    let kind = Kind::Zabkeeper { binary: binary.to_owned(), counts: true, config: String::new() };
     let mut ensemble = Ensemble::start(kind, dir)?;
     let addresses = ensemble.addresses()?;
     prepare::small(&addresses)?;

@@ -36,6 +36,8 @@ pub enum Kind {
         binary: PathBuf,
         /// Whether its allocator is to tell at the end what it has counted.
         counts: bool,
+        /// Lines that its configuration has more.
+        config: String,
     },
     /// Apache ZooKeeper's.
     Java {
@@ -70,6 +72,10 @@ impl Ensemble {
             format!("server.{id}=127.0.0.1:{quorum}:{election}")
         };
         let members = (1..=SERVERS).map(member).collect::<Vec<_>>().join("\n");
+        let more = match &kind {
+            Kind::Zabkeeper { config, .. } => config.as_str(),
+            Kind::Java { .. } => "",
+        };
         let mut servers = Vec::new();
         for id in 1..=SERVERS {
             let client = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[id - 1]));
@@ -80,7 +86,7 @@ impl Ensemble {
             let config = format!(
                 "tickTime={TICK_MS}\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={}\n\
                  clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n\
-                 4lw.commands.whitelist=*\n{members}\n",
+                 4lw.commands.whitelist=*\n{members}\n{more}",
                 data.display(),
                 client.port()
             );
@@ -172,7 +178,7 @@ impl Ensemble {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match &self.kind {
-            Kind::Zabkeeper { binary, counts } => {
+            Kind::Zabkeeper { binary, counts, .. } => {
                 ensure!(binary.exists(), "{} is not built", binary.display());
                 command.arg(binary).arg("serve");
                 if *counts {

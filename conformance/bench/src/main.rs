@@ -16,7 +16,12 @@ use clap::Parser;
 ///
 /// Ends with 0 if every floor holds, with 1 if one is missed, with 2 if something fails.
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(
+    name = "bench",
+    after_help = "Examples:
+  cargo xtask bench set-64x16 --rounds 5
+  cargo xtask bench --recorder set-64x16 set-64x1 get-64x16 --rounds 9"
+)]
 struct Arguments {
     /// Rows to run, by their names or parts of them; all by default.
     rows: Vec<String>,
@@ -33,6 +38,10 @@ struct Arguments {
     /// Which Apache ZooKeeper that is.
     #[arg(long, default_value = "Apache ZooKeeper")]
     apache: String,
+    /// What the flight recorder costs: pairs ours without it with ours with it, in rows that are loads. The floor is what
+    /// it may cost: 2 %.
+    #[arg(long, conflicts_with_all = ["classpath", "counting", "record"])]
+    recorder: bool,
     /// How long each run of a load counts.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -65,6 +74,12 @@ struct Arguments {
     list: bool,
 }
 
+impl Arguments {
+    fn names(&self) -> report::Names {
+        if self.recorder { report::RECORDER } else { report::MAKERS }
+    }
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
@@ -77,7 +92,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let chosen = chosen(&arguments.rows)?;
+    let mut chosen = chosen(&arguments.rows)?;
+    if arguments.recorder {
+        chosen = chosen.into_iter().filter_map(Row::recorded).collect();
+        ensure!(!chosen.is_empty(), "none of these rows is a load: {}", arguments.rows.join(" "));
+    }
     if arguments.list {
         for row in chosen {
             println!("{:<20} {}", row.name, row.what);
@@ -92,6 +111,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         threads: arguments.threads,
         faults: arguments.kills.max(1),
     };
+    let names = arguments.names();
     let mut outcomes = Vec::new();
     for big in [false, true] {
         let rows: Vec<Row> = chosen.iter().filter(|row| row.big == big).copied().collect();
@@ -100,10 +120,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     if !arguments.json {
-        println!("{}", report::tables(&outcomes));
+        println!("{}", report::tables(&outcomes, names));
     }
     if let (Some(file), Some(heading)) = (&arguments.record, &arguments.heading) {
-        fs::write(file, format!("{heading}\n{}", report::tables(&outcomes)))
+        fs::write(file, format!("{heading}\n{}", report::tables(&outcomes, names)))
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(outcomes.iter().all(report::holds))
@@ -131,11 +151,13 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
         sides.push(Side::start(&arguments.apache, kind, &scratch.path().join("apache"))?);
     }
     let binary = arguments.binary.clone().context("which binary?")?.canonicalize()?;
-    sides.push(Side::start(
-        "Zabkeeper",
-        Kind::Zabkeeper { binary, counts: false },
-        &scratch.path().join("ours"),
-    )?);
+    let ours =
+        |config: &str| Kind::Zabkeeper { binary: binary.clone(), counts: false, config: config.to_owned() };
+    if arguments.recorder {
+        let kind = ours("zabkeeper.recorder=off\n");
+        sides.push(Side::start(report::RECORDER.other, kind, &scratch.path().join("off"))?);
+    }
+    sides.push(Side::start(arguments.names().ours, ours(""), &scratch.path().join("ours"))?);
     if big {
         for side in &mut sides {
             side.fill(options.nodes)?;
@@ -145,7 +167,7 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
     for row in rows {
         let outcome = measure(row, &mut sides, options)?;
         if !arguments.json {
-            eprintln!("{}", report::line(&outcome));
+            eprintln!("{}", report::line(&outcome, arguments.names()));
         }
         outcomes.push(outcome);
     }
@@ -155,7 +177,7 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
     }
     if arguments.json {
         for outcome in &outcomes {
-            println!("{}", report::json(outcome));
+            println!("{}", report::json(outcome, arguments.names()));
         }
     }
     Ok(outcomes)

@@ -25,6 +25,23 @@ pub enum Verdict {
     Open,
 }
 
+/// Who is compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Names {
+    /// What ours is held against.
+    pub other: &'static str,
+    /// Ours.
+    pub ours: &'static str,
+    /// The same for scripts.
+    pub keys: [&'static str; 2],
+}
+
+/// The two makers of servers.
+pub const MAKERS: Names =
+    Names { other: "Apache ZooKeeper", ours: "Zabkeeper", keys: ["apache", "zabkeeper"] };
+/// Ours without its flight recorder, and with it.
+pub const RECORDER: Names = Names { other: "recorder off", ours: "recorder on", keys: ["off", "on"] };
+
 impl Verdict {
     fn text(self) -> &'static str {
         match self {
@@ -78,8 +95,8 @@ pub fn holds(outcome: &Outcome) -> bool {
 }
 
 /// One row for scripts.
-pub fn json(outcome: &Outcome) -> Value {
-    let (apache, ours) = sides(outcome);
+pub fn json(outcome: &Outcome, names: Names) -> Value {
+    let (other, ours) = sides(outcome);
     let bounds: Vec<Value> = outcome
         .row
         .bounds
@@ -92,8 +109,9 @@ pub fn json(outcome: &Outcome) -> Value {
             })
         })
         .collect();
+    let [other_key, ours_key] = names.keys;
     json!({
-        "row": outcome.row.name, "what": outcome.row.what, "apache": apache, "zabkeeper": ours, "bounds": bounds,
+        "row": outcome.row.name, "what": outcome.row.what, other_key: other, ours_key: ours, "bounds": bounds,
         "counts": outcome.row.counts, "holds": holds(outcome),
     })
 }
@@ -107,21 +125,21 @@ fn how(how: How) -> &'static str {
 }
 
 /// A row in short, as it is done.
-pub fn line(outcome: &Outcome) -> String {
-    let (apache, ours) = sides(outcome);
+pub fn line(outcome: &Outcome, names: Names) -> String {
+    let (other, ours) = sides(outcome);
     let side = |figures: Option<&Figures>| {
         let cells = figures::NAMES.iter().filter_map(|name| Some((name, figures?.get(name)?)));
         cells.map(|(name, value)| format!("{name} {}", shown(*value))).collect::<Vec<_>>().join(", ")
     };
-    format!("{}\n  Apache: {}\n  ours:   {}", outcome.row.name, side(apache), side(ours))
+    format!("{}\n  {}: {}\n  {}: {}", outcome.row.name, names.other, side(other), names.ours, side(ours))
 }
 
 /// The tables for people: what is held against floors, then everything.
-pub fn tables(outcomes: &[Outcome]) -> String {
+pub fn tables(outcomes: &[Outcome], names: Names) -> String {
     let mut text = String::new();
     let missed = outcomes.iter().filter(|outcome| !holds(outcome)).count();
-    let _ = writeln!(text, "{}\n", bounds_table(outcomes));
-    let _ = writeln!(text, "{}\n", figures_table(outcomes));
+    let _ = writeln!(text, "{}\n", bounds_table(outcomes, names));
+    let _ = writeln!(text, "{}\n", figures_table(outcomes, names));
     let _ = writeln!(text, "{} rows, {missed} with a missed floor.", outcomes.len());
     text
 }
@@ -135,8 +153,8 @@ fn table(header: &[&str], left: usize) -> Table {
     table
 }
 
-fn bounds_table(outcomes: &[Outcome]) -> Table {
-    let header = ["row", "figure", "Apache ZooKeeper", "Zabkeeper", "ratio", "floor", "goal", "reached"];
+fn bounds_table(outcomes: &[Outcome], names: Names) -> Table {
+    let header = ["row", "figure", names.other, names.ours, "ratio", "floor", "goal", "reached"];
     let mut table = table(&header, 2);
     for outcome in outcomes {
         let (apache, ours) = sides(outcome);
@@ -170,12 +188,12 @@ fn bounds_table(outcomes: &[Outcome]) -> Table {
     table
 }
 
-fn figures_table(outcomes: &[Outcome]) -> Table {
+fn figures_table(outcomes: &[Outcome], names: Names) -> Table {
     let header: Vec<&str> = ["row", "servers"].into_iter().chain(figures::NAMES.iter().copied()).collect();
     let mut table = table(&header, 2);
     for outcome in outcomes {
-        let (apache, ours) = sides(outcome);
-        for (name, side) in [("Apache", apache), ("ours", ours)] {
+        let (other, ours) = sides(outcome);
+        for (name, side) in [(names.other, other), (names.ours, ours)] {
             let Some(side) = side else { continue };
             let cells =
                 figures::NAMES.iter().map(|name| side.get(name).copied().map_or_else(String::new, shown));

@@ -178,6 +178,16 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
+/// What ours with its flight recorder must reach beside ours without it, in rows that are loads.
+const RECORDED: &[Bound] = &[more(RATE, 0.98, 1.0), less(CPU, 0.98, 1.0)];
+
+impl Row {
+    /// As a row that shows what the flight recorder costs; none if it is no load.
+    pub fn recorded(self) -> Option<Self> {
+        matches!(self.job, Job::Load { .. }).then_some(Self { bounds: RECORDED, ..self })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

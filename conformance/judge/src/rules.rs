@@ -263,20 +263,18 @@ impl Order {
         let cut = self.cut();
         let known = |voter| servers.iter().any(|server| server.id == voter);
         let all_known = servers.iter().all(|server| !server.lost) && quorum.voters().all(known);
-        let views = servers.iter().filter(|server| !server.lost).map(|server| match &server.replica {
-            Some(replica) => {
+        let views = servers.iter().filter(|server| !server.lost).map(|server| {
+            if let Some(replica) = &server.replica {
                 let digest = self.digests.get(&replica.tree.last_processed()).copied();
-                replica.view(cut, digest.filter(|_| !replica.tainted))
+                return replica.view(cut, digest.filter(|_| !replica.tainted));
             }
-            None => {
-                let mut view = server.disk.view(server.id, quorum.is_voter(server.id), cut);
-                if server.open_end {
-                    // What it had said before is taken for true: no rule is broken for what is not known.
-                    view.durable = cut.entries(&self.committed);
-                    view.logged.clone_from(&view.durable);
-                }
-                view
+            let mut view = server.disk.view(server.id, quorum.is_voter(server.id), cut);
+            if server.open_end {
+                // What it had said before is taken for true: no rule is broken for what is not known.
+                view.durable = cut.entries(&self.committed);
+                view.logged.clone_from(&view.durable);
             }
+            view
         });
         let stretch = Stretch { servers: views.collect(), record: self.record(cut), quorum: &quorum };
         for rule in rule::all() {
@@ -383,24 +381,6 @@ impl Order {
         }
     }
 
-    /// Puts the rules about breaches (I-11 to I-14) to what a server has found wrong.
-    pub(crate) fn judge_breach(
-        &self,
-        replica: &Replica,
-        peer: ServerId,
-        violation: Violation,
-        report: &mut Report,
-        at_us: u64,
-    ) {
-        for rule in rule::all() {
-            if let Check::Breach(check) = rule.check {
-                report.verdict(rule.id, check(violation.breach()), replica.id, at_us, || {
-                    format!("it finds {violation:?} in what server {peer} says")
-                });
-            }
-        }
-    }
-
     /// Puts the rules about steps (R-1, `CommittedLogDurability`) to what a step, or a restart, has left of a disk.
     pub(crate) fn judge_change(
         &self,
@@ -460,13 +440,6 @@ impl Order {
         }
     }
 
-    /// A server takes a role up: F-3.
-    pub(crate) fn elected(&self, me: ServerId, role: Role, quorum: &Quorum, report: &mut Report, at_us: u64) {
-        let leader = role.leader().unwrap_or(me);
-        let verdict = Verdict::of(true, || leader_votes(leader, &quorum.voters().collect()));
-        report.verdict("F-3", verdict, me, at_us, || format!("{leader} is elected and has no vote"));
-    }
-
     /// At the end: F-1 over the last votes, and what the run came to.
     pub(crate) fn conclude(&self, report: &mut Report) {
         report.committed = self.committed.len();
@@ -479,6 +452,30 @@ impl Order {
             report.verdict("F-1", verdict, ServerId(0), 0, || format!("the votes {votes:?} have no best"));
         }
     }
+}
+
+/// Puts the rules about breaches (I-11 to I-14) to what a server has found wrong.
+pub(crate) fn judge_breach(
+    replica: &Replica,
+    peer: ServerId,
+    violation: Violation,
+    report: &mut Report,
+    at_us: u64,
+) {
+    for rule in rule::all() {
+        if let Check::Breach(check) = rule.check {
+            report.verdict(rule.id, check(violation.breach()), replica.id, at_us, || {
+                format!("it finds {violation:?} in what server {peer} says")
+            });
+        }
+    }
+}
+
+/// A server takes a role up: F-3.
+pub(crate) fn elected(me: ServerId, role: Role, quorum: &Quorum, report: &mut Report, at_us: u64) {
+    let leader = role.leader().unwrap_or(me);
+    let verdict = Verdict::of(true, || leader_votes(leader, &quorum.voters().collect()));
+    report.verdict("F-3", verdict, me, at_us, || format!("{leader} is elected and has no vote"));
 }
 
 /// A history for a reader.

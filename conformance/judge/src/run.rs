@@ -20,7 +20,7 @@ use crate::{
     network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
     replica::{Disk, Replica, entry, through},
     report::Report,
-    rules::{Moment, Order},
+    rules::{Moment, Order, elected, judge_breach},
     sink::Effect,
     trace::Trace,
 };
@@ -33,6 +33,7 @@ const CLOSED_MAX: usize = 64;
 const ANCHORS_MAX: usize = 3;
 
 /// One server over all its lives.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not one state")]
 pub(crate) struct Server {
     pub(crate) id: ServerId,
     pub(crate) source: Source,
@@ -173,10 +174,10 @@ impl Run {
         let mut order = Vec::new();
         for at in 0..self.servers.len() {
             let source = &mut self.servers[at].source;
-            if !matches!(source.front(), Front::End) {
-                order.push((source.at_us, at));
-            } else {
+            if matches!(source.front(), Front::End) {
                 self.servers[at].begun = true;
+            } else {
+                order.push((source.at_us, at));
             }
             self.servers[at].retire();
         }
@@ -725,7 +726,7 @@ impl Run {
                 self.order.vote(me, word, known, &mut self.report, at_us);
             }
             Effect::Role(Some(role), ..) => {
-                self.order.elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us)
+                elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us);
             }
             Effect::Exit(why) => self.breach(at, "R-5", format!("the server gives up: {why:?}")),
             Effect::Session(..) | Effect::Reply { .. } | Effect::Event { .. } | Effect::Gone(_) => {
@@ -747,7 +748,7 @@ impl Run {
         let Some(replica) = &self.servers[at].replica else { return };
         match note {
             Note::Dropped { violation, peer } => {
-                self.order.judge_breach(replica, peer, violation, &mut self.report, at_us);
+                judge_breach(replica, peer, violation, &mut self.report, at_us);
             }
             Note::Looking { last } => {
                 let claim = spec::Claim::Vote { current: replica.peer.zab().current(), last };

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     install,
@@ -23,9 +23,15 @@ pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<boo
     let plain = |name: &str| -> Result<String> {
         Ok(release.join(name).to_str().context("the target folder has no plain name")?.to_owned())
     };
+    let given = |option: &str| arguments.iter().any(|word| word == option);
+    if given("--recorder") || given("--help") {
+        ensure!(!record && !costs, "--recorder is told, and takes neither --record nor --costs");
+        let words = ["--binary".to_owned(), plain("zabkeeper")?];
+        return Call::new(&plain("bench")?, &[]).args(words).args(arguments).within(PATIENCE).verdict();
+    }
     let apache = install::apache()?;
     let mut words = vec!["--binary".to_owned(), plain("zabkeeper")?];
-    if !arguments.iter().any(|word| word == "--list") {
+    if !given("--list") {
         words.extend([
             "--classpath".to_owned(),
             apache.classpath,
