@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 mod clients;
+mod hollow;
 mod load;
 mod network;
 mod replica;

@@ -185,6 +185,7 @@ fn fits(sent: &mut Sent, got: &Got) -> Fit {
         (Sent::Packet(Packet::Zab(message)), Got::Brief(brief)) => whole(match (message, brief) {
             (Message::Proposal { zxid: sent, .. }, Brief::Proposal(got))
             | (Message::Commit { zxid: sent }, Brief::Commit(got))
+            | (Message::Inform { zxid: sent, .. }, Brief::Inform(got))
             | (Message::Ack { zxid: sent }, Brief::Ack(got)) => sent == got,
             _ => false,
         }),
@@ -213,6 +214,7 @@ pub(crate) fn tell_got(got: &Got) -> String {
         Got::Brief(Brief::Proposal(zxid)) => format!("PROPOSAL {zxid}"),
         Got::Brief(Brief::Commit(zxid)) => format!("COMMIT {zxid}"),
         Got::Brief(Brief::Ack(zxid)) => format!("ACK {zxid}"),
+        Got::Brief(Brief::Inform(zxid)) => format!("INFORM {zxid}"),
         Got::Snapshot(zxid) => format!("SNAP {zxid}"),
     }
 }

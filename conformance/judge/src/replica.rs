@@ -192,7 +192,7 @@ impl Replica {
             current: zab.current(),
         };
         disk.flush(zab.history().flushed());
-        let told = Told::from_number(checkpoint.told);
+        let told = checkpoint.told;
         Self::new(checkpoint.config, checkpoint.peer, tree, told, disk)
     }
 

@@ -16,6 +16,7 @@ use tree::{Text, Tree, Txn, TxnBody, Write};
 
 use crate::{
     clients::{Clients, closes},
+    hollow::{Places, is_hollow},
     load::{self, Front, Source},
     network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
     replica::{Disk, Replica, entry, through},
@@ -66,6 +67,9 @@ pub(crate) struct Run {
     /// In which life of a server it joined a link.
     lives: BTreeMap<(usize, ServerId), u32>,
     pool: BTreeMap<Zxid, Txn>,
+    places: Places,
+    /// Transactions of which some data is in no log and no recording.
+    hollow: BTreeSet<Zxid>,
     anchors: Vec<(Zxid, Tree)>,
     anchored: usize,
     stores: Vec<Store<RealDisk>>,
@@ -142,6 +146,8 @@ impl Run {
             servers: servers.collect(),
             network: Network::default(),
             lives: BTreeMap::new(),
+            places: Places::of(&pool),
+            hollow: BTreeSet::new(),
             pool,
             anchors: vec![(Zxid::ZERO, Tree::new())],
             anchored: 0,
@@ -500,6 +506,11 @@ impl Run {
             Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
                 Some(*zxid)
             }
+            Got::Brief(Brief::Inform(zxid)) => {
+                let txn = self.pool.get(zxid).filter(|_| history.last().is_none_or(|last| last.zxid < *zxid));
+                history.extend(txn.map(|txn| entry(*zxid, txn)));
+                Some(*zxid)
+            }
             Got::Packet(Packet::Zab(Message::Inform { zxid, txn })) => {
                 if history.last().is_none_or(|last| last.zxid < *zxid) {
                     history.push(entry(*zxid, txn));
@@ -528,14 +539,12 @@ impl Run {
             Got::Brief(Brief::Commit(zxid)) => zab(Message::Commit { zxid }),
             Got::Brief(Brief::Ack(zxid)) => zab(Message::Ack { zxid }),
             Got::Brief(Brief::Proposal(zxid)) => {
-                let txn = match sent {
-                    Some(Sent::Packet(Packet::Zab(Message::Proposal { txn, .. }))) => Some(txn),
-                    _ => self.pool.get(&zxid).cloned(),
-                };
-                let Some(replica) = &mut self.servers[at].replica else { return };
-                replica.tainted |= txn.is_none();
-                replica.guessed |= txn.is_none();
-                zab(Message::Proposal { zxid, txn: txn.unwrap_or_else(placeholder) })
+                let Some(txn) = self.named(at, zxid, sent) else { return };
+                zab(Message::Proposal { zxid, txn })
+            }
+            Got::Brief(Brief::Inform(zxid)) => {
+                let Some(txn) = self.named(at, zxid, sent) else { return };
+                zab(Message::Inform { zxid, txn })
             }
             Got::Snapshot(zxid) => {
                 let Some(replica) = &mut self.servers[at].replica else { return };
@@ -549,11 +558,24 @@ impl Run {
         self.input(at, input);
     }
 
-    fn input(&mut self, at: usize, input: Input<Tree>) {
+    /// The transaction that a server is told of by its place only: as it was sent, or as a log has it.
+    fn named(&mut self, at: usize, zxid: Zxid, sent: Option<Sent>) -> Option<Txn> {
+        let txn = match sent {
+            Some(Sent::Packet(Packet::Zab(Message::Proposal { txn, .. } | Message::Inform { txn, .. }))) => {
+                Some(txn)
+            }
+            _ => self.pool.get(&zxid).cloned(),
+        };
+        let replica = self.servers[at].replica.as_mut()?;
+        replica.tainted |= txn.is_none();
+        replica.guessed |= txn.is_none() || self.hollow.contains(&zxid);
+        Some(txn.unwrap_or_else(placeholder))
+    }
+
+    fn input(&mut self, at: usize, mut input: Input<Tree>) {
         let me = self.servers[at].id;
-        if self.servers[at].replica.is_none() {
-            return;
-        }
+        let Some(replica) = &self.servers[at].replica else { return };
+        self.places.fill(&self.pool, replica, &mut input);
         match &input {
             Input::Connected(peer) | Input::Accepted(peer) => {
                 if let Some(mark) = self.servers[at].mark.take() {
@@ -623,6 +645,7 @@ impl Run {
         let text = tell_input(&input);
         self.clients.told(id, &input, replica);
         let before = Moment::of(replica);
+        let processed = replica.tree.last_processed();
         let disk = replica.may_shrink(&input).then(|| replica.disk.clone());
         match replica.step(input) {
             Ok(effects) => {
@@ -633,6 +656,7 @@ impl Run {
                 self.report.inputs += 1;
                 self.report.was_told(id, &text);
                 let changed = Moment::of(replica) != before;
+                self.taint(at, processed);
                 self.follow(at, text, effects);
                 if changed || self.order.is_due() {
                     self.judge_moment();
@@ -642,6 +666,23 @@ impl Run {
                 self.breach(at, "J-4", format!("told {text}, the actor fails: {panic}"));
                 self.lose(at, "its actor fails".to_owned());
             }
+        }
+    }
+
+    /// A server whose state holds a transaction of which some data is nowhere to be had has, told again, another state.
+    fn taint(&mut self, at: usize, before: Zxid) {
+        let Some(replica) = &mut self.servers[at].replica else { return };
+        let last = replica.tree.last_processed();
+        if last <= before {
+            return;
+        }
+        let hollow = self.hollow.range(before..=last).find(|zxid| **zxid > before);
+        if let Some(zxid) = hollow.filter(|_| !replica.tainted) {
+            replica.tainted = true;
+            self.report.not_judged(format!(
+                "the state of server {} from {zxid} on: what is written there is in no log",
+                replica.id
+            ));
         }
     }
 
@@ -711,13 +752,7 @@ impl Run {
             Effect::Dial(peer) | Effect::Close(peer) => {
                 self.servers[at].links.remove(&peer);
             }
-            Effect::Append(_, zxid, txn) => {
-                let known = self.pool.entry(zxid).or_insert_with(|| txn.clone());
-                if *known != txn && !replica.tainted {
-                    let why = format!("{zxid} is logged with another content than elsewhere");
-                    self.breach(at, "I-4", why);
-                }
-            }
+            Effect::Append(_, zxid, txn) => self.logs(at, zxid, &txn),
             Effect::Note(note) => self.note(at, note, at_us),
             Effect::Vote(_, word) => {
                 let named = word.vote.leader;
@@ -741,6 +776,23 @@ impl Run {
             | Effect::Reload
             | Effect::Role(None, ..)
             | Effect::Timer(..) => {}
+        }
+    }
+
+    /// A server logs a transaction: I-4, everywhere the same one has its place.
+    fn logs(&mut self, at: usize, zxid: Zxid, txn: &Txn) {
+        let Some(replica) = &mut self.servers[at].replica else { return };
+        let known = self.pool.get(&zxid);
+        if known == Some(txn) {
+            return;
+        }
+        if is_hollow(&txn.body) {
+            self.hollow.insert(zxid);
+            replica.guessed = true;
+        } else if known.is_none() {
+            self.pool.insert(zxid, txn.clone());
+        } else if !replica.tainted {
+            self.breach(at, "I-4", format!("{zxid} is logged with another content than elsewhere"));
         }
     }
 

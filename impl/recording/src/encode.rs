@@ -2,21 +2,41 @@
 
 use protocol::{
     Message,
-    peer::{ClientRequest, Input, Packet},
+    peer::{ClientRequest, Input, Op, Packet, Request},
 };
 use serde::Serialize;
 use spec::{ServerId, Zxid};
-use tree::Tree;
+use tree::{Identity, Tree};
 
-use crate::record::{Before, Boot, Checkpoint, LinkMark, Other, TreeMark, kind};
+use crate::{
+    codec::{put, put_identities, put_write, zigzag},
+    record::{Before, Boot, Checkpoint, LinkMark, Other, RUN_MAX, TreeMark, kind},
+};
+
+/// A record as postcard has it is not longer than this: what does not fit is left out, and that shows.
+const RECORD_MAX: usize = 8 << 20;
 
 /// Fills a chunk.
 #[derive(Debug, Default)]
 pub struct Encoder {
     buffer: Vec<u8>,
     before: Before,
+    /// What was written last, as long as the next may be one more of it.
+    run: Option<Run>,
+    /// A record was too long.
+    incomplete: bool,
     /// Servers that record what they send: their packets are named, and not copied.
     recording: Vec<ServerId>,
+}
+
+/// Records of a kind whose numbers follow one another.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    kind: u8,
+    whose: u64,
+    first: u64,
+    /// How many stand behind the first.
+    more: u64,
 }
 
 /// How an input was written.
@@ -28,6 +48,32 @@ pub enum Writes {
     Collecting,
 }
 
+/// Takes what postcard writes, up to a length.
+struct Bounded {
+    buffer: Vec<u8>,
+    length_max: usize,
+}
+
+impl postcard::ser_flavors::Flavor for Bounded {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if self.buffer.len() + bytes.len() > self.length_max {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.buffer)
+    }
+}
+
 impl Encoder {
     /// How many bytes the chunk has.
     pub fn len(&self) -> usize {
@@ -36,22 +82,20 @@ impl Encoder {
 
     /// Whether nothing is in the chunk.
     pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.buffer.is_empty() && self.run.is_none()
     }
 
-    /// Takes the chunk and goes on with an empty one in `next`.
-    pub fn take(&mut self, next: Vec<u8>) -> Vec<u8> {
+    /// Takes the chunk and goes on with an empty one in `next`. None if something of it was left out.
+    pub fn take(&mut self, next: Vec<u8>) -> Option<Vec<u8>> {
+        self.close();
         self.before = Before::default();
-        std::mem::replace(&mut self.buffer, next)
+        let chunk = std::mem::replace(&mut self.buffer, next);
+        (!std::mem::take(&mut self.incomplete)).then_some(chunk)
     }
 
     #[inline]
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.buffer.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.buffer.push(value.to_le_bytes()[0]);
+    fn number(&mut self, value: u64) {
+        put(&mut self.buffer, value);
     }
 
     #[inline]
@@ -59,16 +103,54 @@ impl Encoder {
         let before = place(&mut self.before);
         let difference = value.wrapping_sub(*before);
         *before = value;
-        self.number((difference << 1) ^ (difference >> 63).wrapping_neg());
+        self.number(zigzag(difference.cast_signed()));
+    }
+
+    /// A record of this kind begins.
+    #[inline]
+    fn begin(&mut self, kind: u8) {
+        self.close();
+        self.buffer.push(kind);
+    }
+
+    /// One more of a kind: the next number of a run costs no byte.
+    #[inline]
+    fn one_of(&mut self, kind: u8, whose: u64, number: u64) {
+        if let Some(run) = &mut self.run
+            && run.kind == kind
+            && run.whose == whose
+            && run.first.wrapping_add(run.more + 1) == number
+            && run.more + 1 < RUN_MAX
+        {
+            run.more += 1;
+            return;
+        }
+        self.close();
+        self.run = Some(Run { kind, whose, first: number, more: 0 });
+    }
+
+    /// Writes the run that is over.
+    #[inline]
+    fn close(&mut self) {
+        let Some(Run { kind, whose, first, more }) = self.run.take() else { return };
+        self.buffer.push(kind);
+        match kind {
+            kind::DONE => {}
+            kind::WRITE => self.step(whose, |before| &mut before.client),
+            _ => self.number(whose),
+        }
+        self.step(first, |before| &mut before.runs[usize::from(kind)]);
+        self.number(more);
+        self.before.runs[usize::from(kind)] = first.wrapping_add(more);
     }
 
     fn value(&mut self, kind: u8, value: &impl Serialize) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let length = buffer.len();
-        buffer.push(kind);
-        // Only what has no known length fails, and nothing here is so; then the record is missing, and that shows.
-        self.buffer = postcard::to_extend(value, buffer).unwrap_or_default();
-        debug_assert!(self.buffer.len() > length, "every record has an encoding");
+        self.begin(kind);
+        let buffer = std::mem::take(&mut self.buffer);
+        let length_max = buffer.len() + RECORD_MAX;
+        self.buffer =
+            postcard::serialize_with_flavor(value, Bounded { buffer, length_max }).unwrap_or_default();
+        self.incomplete |= self.buffer.is_empty();
     }
 
     /// The process starts.
@@ -84,7 +166,7 @@ impl Encoder {
     /// A turn begins.
     #[inline]
     pub fn turn(&mut self, at_us: u64) {
-        self.buffer.push(kind::TURN);
+        self.begin(kind::TURN);
         self.step(at_us, |before| &mut before.turn);
     }
 
@@ -93,18 +175,22 @@ impl Encoder {
     pub fn input(&mut self, input: &Input<Tree>, learning: bool) -> Writes {
         match input {
             Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } if learning => {
-                self.buffer.push(kind::WRITE);
+                self.one_of(kind::WRITE, client.0, u64::from(xid.cast_unsigned()));
+                Writes::Plainly
+            }
+            Input::ClientRequest { client, xid, request: ClientRequest::Write(write), time } => {
+                self.begin(kind::ASKED);
                 self.step(client.0, |before| &mut before.client);
-                // As postcard has a signed number.
-                self.number(u64::from(((xid << 1) ^ (xid >> 31)).cast_unsigned()));
+                self.step(u64::from(xid.cast_unsigned()), |before| &mut before.xid);
+                self.step(time.cast_unsigned(), |before| &mut before.time);
+                put_write(&mut self.buffer, write);
                 Writes::Plainly
             }
             Input::Done(ticket) => {
-                self.buffer.push(kind::DONE);
-                self.step(u64::from(ticket.0), |before| &mut before.ticket);
+                self.one_of(kind::DONE, 0, ticket.0.into());
                 Writes::Plainly
             }
-            Input::Packet { from, packet, .. } => self.packet(*from, packet, input),
+            Input::Packet { from, packet, time } => self.packet(*from, packet, *time, input),
             Input::Timer { timer: protocol::Timer::Expiry, .. } => {
                 self.value(kind::INPUT, input);
                 Writes::Collecting
@@ -127,17 +213,34 @@ impl Encoder {
         }
     }
 
-    fn packet(&mut self, from: ServerId, packet: &Packet<Tree>, input: &Input<Tree>) -> Writes {
-        let known = self.recording.contains(&from);
+    fn packet(&mut self, from: ServerId, packet: &Packet<Tree>, time: i64, input: &Input<Tree>) -> Writes {
         match packet {
-            Packet::Zab(Message::Proposal { zxid, .. }) if known => {
-                self.brief(kind::PROPOSAL, from, *zxid, |before| &mut before.proposal);
+            Packet::Zab(Message::Proposal { zxid, .. }) if self.recording.contains(&from) => {
+                self.one_of(kind::PROPOSAL, from.0, zxid.0);
             }
-            Packet::Zab(Message::Commit { zxid }) => {
-                self.brief(kind::COMMIT, from, *zxid, |before| &mut before.commit);
+            Packet::Zab(Message::Inform { zxid, .. }) if self.recording.contains(&from) => {
+                self.one_of(kind::INFORM, from.0, zxid.0);
             }
-            Packet::Zab(Message::Ack { zxid }) => {
-                self.brief(kind::ACK, from, *zxid, |before| &mut before.ack);
+            Packet::Zab(Message::Commit { zxid }) => self.one_of(kind::COMMIT, from.0, zxid.0),
+            Packet::Zab(Message::Ack { zxid }) => self.one_of(kind::ACK, from.0, zxid.0),
+            Packet::Request(Request { session, xid, identities, op: Op::Write(write) }) => {
+                self.begin(kind::REQUEST);
+                self.number(from.0);
+                self.step(session.0.cast_unsigned(), |before| &mut before.session);
+                self.step(u64::from(xid.cast_unsigned()), |before| &mut before.xid);
+                self.step(time.cast_unsigned(), |before| &mut before.time);
+                let other = self.before.identities != *identities;
+                self.buffer.push(u8::from(other));
+                if other {
+                    put_identities(&mut self.buffer, identities);
+                    // Copies: a part of what was received would keep all of it.
+                    let copy = |identity: &Identity| Identity {
+                        scheme: identity.scheme.detached(),
+                        id: identity.id.detached(),
+                    };
+                    self.before.identities = identities.iter().map(copy).collect();
+                }
+                put_write(&mut self.buffer, write);
             }
             Packet::Zab(
                 Message::FollowerInfo { extended, .. }
@@ -163,27 +266,18 @@ impl Encoder {
         Writes::Plainly
     }
 
-    #[inline]
-    fn brief(&mut self, kind: u8, from: ServerId, zxid: Zxid, place: impl Fn(&mut Before) -> &mut u64) {
-        self.buffer.push(kind);
-        self.number(from.0);
-        self.step(zxid.0, place);
-    }
-
     /// The digest of what was told and asked for.
     #[inline]
     pub fn told(&mut self, short: u32) {
-        self.buffer.push(kind::TOLD);
-        self.number(u64::from(short));
+        self.begin(kind::TOLD);
+        self.buffer.extend_from_slice(&short.to_le_bytes());
     }
 
     /// The state as it is.
     pub fn state(&mut self, last: Zxid, digest: i64) {
-        self.buffer.push(kind::STATE);
+        self.begin(kind::STATE);
         self.step(last.0, |before| &mut before.state);
-        // As postcard has a signed number.
-        let digest = digest.cast_unsigned();
-        self.number((digest << 1) ^ (digest >> 63).wrapping_neg());
+        self.number(zigzag(digest));
     }
 
     /// The next input is about this link.
@@ -203,7 +297,7 @@ impl Encoder {
 
     /// The process ends in order.
     pub fn end(&mut self) {
-        self.buffer.push(kind::END);
+        self.begin(kind::END);
     }
 }
 
@@ -244,7 +338,7 @@ mod tests {
         encoder.state(zxid(9), -77);
         encoder.told(u32::MAX);
         encoder.end();
-        let chunk = encoder.take(Vec::new());
+        let chunk = encoder.take(Vec::new()).expect("whole");
         let read: Vec<_> = Records::new(&chunk).collect::<Result<_, _>>().expect("whole");
         let mut expected = vec![Record::Turn(1_700_000_000_000_000)];
         expected.extend(inputs.iter().cloned().map(|input| Record::Input(Box::new(input))));
@@ -269,7 +363,7 @@ mod tests {
         encoder.input(&proposal, false);
         encoder.input(&packet(2, Message::LeaderInfo { epoch: Epoch(3), extended: true }), false);
         encoder.input(&proposal, false);
-        let chunk = encoder.take(Vec::new());
+        let chunk = encoder.take(Vec::new()).expect("whole");
         let read: Vec<_> = Records::new(&chunk).collect::<Result<_, _>>().expect("whole");
         assert_eq!(read[0], Record::Input(Box::new(proposal)));
         assert_eq!(read[2], Record::Brief(ServerId(2), Brief::Proposal(Zxid(5))));

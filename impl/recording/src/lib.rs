@@ -5,11 +5,13 @@
 //! that who executes the recording again sees whether he gets what the server got. The bytes are described in
 //! `spec/recordings.md`.
 
+mod codec;
 mod encode;
 mod record;
 pub mod ring;
 mod told;
 
+pub use codec::DATA_MAX;
 pub use encode::{Encoder, Writes};
 pub use record::{Boot, Brief, Checkpoint, LinkMark, Record, Records, TreeMark, sessions_digest};
 pub use told::Told;
@@ -27,7 +29,7 @@ pub enum Error {
         source: postcard::Error,
     },
     /// A record of a kind that is not known.
-    #[error("a record of kind {0}, and 0 to 12 are known")]
+    #[error("a record of kind {0}, and 0 to 15 are known")]
     Kind(u8),
     /// A record ends before it should.
     #[error("a record of kind {0} ends early")]

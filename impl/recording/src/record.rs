@@ -1,14 +1,17 @@
 //! The records, and reading them.
 
 use protocol::{
-    Recovered,
-    peer::{self, Input, Peer},
+    Recovered, Ticket,
+    peer::{self, ClientRequest, Input, Op, Packet, Peer, Request},
 };
 use serde::{Deserialize, Serialize};
-use spec::{ClientId, Machine, ServerId, Zxid};
-use tree::{Tree, Txn};
+use spec::{ClientId, Machine, ServerId, SessionId, Zxid};
+use tree::{Identity, Tree, Txn};
 
-use crate::Error;
+use crate::{
+    Error, Told,
+    codec::{Reader, unzigzag},
+};
 
 /// A state by its last transaction and its digests; its content is on the server's disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -75,8 +78,8 @@ pub struct Checkpoint {
     pub peer: Peer<Tree>,
     /// The state.
     pub tree: TreeMark,
-    /// The [`Told`](crate::Told) so far.
-    pub told: u64,
+    /// Of all that was told and asked for so far.
+    pub told: Told,
     /// The links that are up.
     pub links: Vec<LinkMark>,
 }
@@ -90,6 +93,8 @@ pub enum Brief {
     Commit(Zxid),
     /// ACK.
     Ack(Zxid),
+    /// INFORM.
+    Inform(Zxid),
 }
 
 /// One record.
@@ -101,7 +106,7 @@ pub enum Record {
     Checkpoint(Box<Checkpoint>),
     /// A turn of the server's loop begins; microseconds since 1970.
     Turn(u64),
-    /// The actor is told this.
+    /// The actor is told this. In a write, zeros stand for data that is longer than [`DATA_MAX`](crate::DATA_MAX).
     Input(Box<Input<Tree>>),
     /// The actor is told of this packet.
     Brief(ServerId, Brief),
@@ -153,7 +158,13 @@ pub(crate) mod kind {
     pub(crate) const STATE: u8 = 10;
     pub(crate) const OTHER: u8 = 11;
     pub(crate) const END: u8 = 12;
+    pub(crate) const INFORM: u8 = 13;
+    pub(crate) const REQUEST: u8 = 14;
+    pub(crate) const ASKED: u8 = 15;
 }
+
+/// So many records stand in one at most.
+pub(crate) const RUN_MAX: u64 = 1 << 16;
 
 /// What is rare.
 #[derive(Debug, Serialize, Deserialize)]
@@ -164,95 +175,123 @@ pub(crate) enum Other {
 }
 
 /// What numbers are told as differences to, anew in every chunk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Before {
-    pub(crate) proposal: u64,
-    pub(crate) commit: u64,
-    pub(crate) ack: u64,
-    pub(crate) ticket: u64,
+    /// Of each kind of record that stands for a run of them.
+    pub(crate) runs: [u64; 16],
     pub(crate) client: u64,
+    pub(crate) session: u64,
+    pub(crate) xid: u64,
+    pub(crate) time: u64,
     pub(crate) turn: u64,
     pub(crate) state: u64,
+    pub(crate) identities: Vec<Identity>,
 }
 
 /// The records of a chunk, in order.
 #[derive(Debug)]
 pub struct Records<'a> {
-    rest: &'a [u8],
+    reader: Reader<'a>,
     before: Before,
+    /// A record that stands for several: whose, the next number, and how many are left.
+    run: (u64, u64, u64),
 }
 
 impl<'a> Records<'a> {
     /// Those of this chunk.
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { rest: chunk, before: Before::default() }
+        Self { reader: Reader { rest: chunk, kind: 0 }, before: Before::default(), run: (0, 0, 0) }
     }
 
-    fn byte(&mut self, kind: u8) -> Result<u8, Error> {
-        let (first, rest) = self.rest.split_first().ok_or(Error::Short(kind))?;
-        self.rest = rest;
-        Ok(*first)
-    }
-
-    fn number(&mut self, kind: u8) -> Result<u64, Error> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(kind)?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Error::Short(kind))
-    }
-
-    fn step(&mut self, kind: u8, place: impl Fn(&mut Before) -> &mut u64) -> Result<u64, Error> {
-        let zigzag = self.number(kind)?;
-        let difference = (zigzag >> 1) ^ (zigzag & 1).wrapping_neg();
+    fn step(&mut self, place: impl Fn(&mut Before) -> &mut u64) -> Result<u64, Error> {
+        let difference = unzigzag(self.reader.number()?);
         let before = place(&mut self.before);
-        *before = before.wrapping_add(difference);
+        *before = before.wrapping_add_signed(difference);
         Ok(*before)
     }
 
-    fn value<T: Deserialize<'a>>(&mut self, kind: u8) -> Result<T, Error> {
-        let (value, rest) =
-            postcard::take_from_bytes(self.rest).map_err(|source| Error::Record { kind, source })?;
-        self.rest = rest;
+    fn value<T: Deserialize<'a>>(&mut self) -> Result<T, Error> {
+        let (value, rest) = postcard::take_from_bytes(self.reader.rest)
+            .map_err(|source| Error::Record { kind: self.reader.kind, source })?;
+        self.reader.rest = rest;
         Ok(value)
     }
 
-    fn brief(&mut self, kind: u8) -> Result<Record, Error> {
-        let from = ServerId(self.number(kind)?);
-        let brief = match kind {
-            kind::PROPOSAL => Brief::Proposal(Zxid(self.step(kind, |before| &mut before.proposal)?)),
-            kind::COMMIT => Brief::Commit(Zxid(self.step(kind, |before| &mut before.commit)?)),
-            _ => Brief::Ack(Zxid(self.step(kind, |before| &mut before.ack)?)),
+    /// The first of a run; the others follow from it.
+    fn run(&mut self) -> Result<Record, Error> {
+        let kind = self.reader.kind;
+        let whose = match kind {
+            kind::DONE => 0,
+            kind::WRITE => self.step(|before| &mut before.client)?,
+            _ => self.reader.number()?,
         };
-        Ok(Record::Brief(from, brief))
+        let first = self.step(|before| &mut before.runs[usize::from(kind)])?;
+        let more = self.reader.number()?;
+        if more >= RUN_MAX {
+            return Err(Error::Short(kind));
+        }
+        self.before.runs[usize::from(kind)] = first.wrapping_add(more);
+        self.run = (whose, first.wrapping_add(1), more);
+        self.of_run(whose, first)
     }
 
-    fn read(&mut self, kind: u8) -> Result<Record, Error> {
-        Ok(match kind {
-            kind::BOOT => Record::Boot(Box::new(self.value(kind)?)),
-            kind::CHECKPOINT => Record::Checkpoint(Box::new(self.value(kind)?)),
-            kind::TURN => Record::Turn(self.step(kind, |before| &mut before.turn)?),
-            kind::INPUT => Record::Input(Box::new(self.value(kind)?)),
+    fn of_run(&self, whose: u64, number: u64) -> Result<Record, Error> {
+        let kind = self.reader.kind;
+        let brief = match kind {
             kind::DONE => {
-                let ticket = self.step(kind, |before| &mut before.ticket)?;
-                let ticket = u32::try_from(ticket).map_err(|_| Error::Short(kind))?;
-                Record::Input(Box::new(Input::Done(protocol::Ticket(ticket))))
+                let ticket = u32::try_from(number).map_err(|_| Error::Short(kind))?;
+                return Ok(Record::Input(Box::new(Input::Done(Ticket(ticket)))));
             }
-            kind::PROPOSAL | kind::COMMIT | kind::ACK => self.brief(kind)?,
-            kind::WRITE => Record::Write {
-                client: ClientId(self.step(kind, |before| &mut before.client)?),
-                xid: self.value(kind)?,
-            },
-            kind::TOLD => Record::Told(self.value(kind)?),
+            kind::WRITE => return Ok(Record::Write { client: ClientId(whose), xid: xid(number) }),
+            kind::PROPOSAL => Brief::Proposal(Zxid(number)),
+            kind::COMMIT => Brief::Commit(Zxid(number)),
+            kind::INFORM => Brief::Inform(Zxid(number)),
+            _ => Brief::Ack(Zxid(number)),
+        };
+        Ok(Record::Brief(ServerId(whose), brief))
+    }
+
+    fn request(&mut self) -> Result<Input<Tree>, Error> {
+        let from = ServerId(self.reader.number()?);
+        let session = SessionId(self.step(|before| &mut before.session)?.cast_signed());
+        let xid = xid(self.step(|before| &mut before.xid)?);
+        let time = self.step(|before| &mut before.time)?.cast_signed();
+        if self.reader.byte()? == 1 {
+            self.before.identities = self.reader.identities()?;
+        }
+        let identities = self.before.identities.clone();
+        let op = Op::Write(self.reader.write()?);
+        let packet = Packet::Request(Request { session, xid, identities, op });
+        Ok(Input::Packet { from, packet, time })
+    }
+
+    fn asked(&mut self) -> Result<Input<Tree>, Error> {
+        let client = ClientId(self.step(|before| &mut before.client)?);
+        let xid = xid(self.step(|before| &mut before.xid)?);
+        let time = self.step(|before| &mut before.time)?.cast_signed();
+        let request = ClientRequest::Write(self.reader.write()?);
+        Ok(Input::ClientRequest { client, xid, request, time })
+    }
+
+    fn read(&mut self) -> Result<Record, Error> {
+        Ok(match self.reader.kind {
+            kind::BOOT => Record::Boot(Box::new(self.value()?)),
+            kind::CHECKPOINT => Record::Checkpoint(Box::new(self.value()?)),
+            kind::TURN => Record::Turn(self.step(|before| &mut before.turn)?),
+            kind::INPUT => Record::Input(Box::new(self.value()?)),
+            kind::DONE | kind::PROPOSAL | kind::COMMIT | kind::ACK | kind::INFORM | kind::WRITE => {
+                self.run()?
+            }
+            kind::REQUEST => Record::Input(Box::new(self.request()?)),
+            kind::ASKED => Record::Input(Box::new(self.asked()?)),
+            kind::TOLD => Record::Told(u32::from_le_bytes(
+                self.reader.bytes(4)?.try_into().map_err(|_| Error::Short(kind::TOLD))?,
+            )),
             kind::STATE => {
-                let last = Zxid(self.step(kind, |before| &mut before.state)?);
-                Record::State { last, digest: self.value(kind)? }
+                let last = Zxid(self.step(|before| &mut before.state)?);
+                Record::State { last, digest: unzigzag(self.reader.number()?) }
             }
-            kind::OTHER => match self.value(kind)? {
+            kind::OTHER => match self.value()? {
                 Other::Link(link) => Record::Link(link),
                 Other::Adorn { replaced, text, time } => Record::Adorn { replaced, text, time },
                 Other::Replaced(mark) => Record::Replaced(mark),
@@ -263,15 +302,25 @@ impl<'a> Records<'a> {
     }
 }
 
+/// The client's number of a request, from its column.
+fn xid(number: u64) -> i32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}
+
 impl Iterator for Records<'_> {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (kind, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let record = self.read(*kind);
+        let record = if let (whose, number, left @ 1..) = self.run {
+            self.run = (whose, number.wrapping_add(1), left - 1);
+            self.of_run(whose, number)
+        } else {
+            self.reader.kind = self.reader.byte().ok()?;
+            self.read()
+        };
         if record.is_err() {
-            self.rest = &[];
+            (self.reader.rest, self.run.2) = (&[], 0);
         }
         Some(record)
     }

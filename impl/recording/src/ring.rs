@@ -6,7 +6,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +29,8 @@ pub struct Ring {
     bytes_max: u64,
     next: u64,
     file: Option<File>,
+    /// Of the file that is being written.
+    file_bytes: u64,
 }
 
 /// A chunk of a ring.
@@ -64,21 +67,24 @@ impl Ring {
     pub fn open(dir: &Path, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let next = list(dir)?.last().map_or(1, |(number, ..)| number + 1);
-        Ok(Self { dir: dir.to_owned(), bytes_max, next, file: None })
+        Ok(Self { dir: dir.to_owned(), bytes_max, next, file: None, file_bytes: 0 })
     }
 
-    /// Writes a chunk; `first` begins a new file with it. The oldest files make room.
+    /// Writes a chunk; `first` begins a new file with it, and so does a file that has grown to twice its size. The oldest
+    /// files make room.
     ///
     /// # Errors
     /// If the file system refuses.
     pub fn write(&mut self, number: u64, first: bool, records: &[u8]) -> io::Result<()> {
-        if first || self.file.is_none() {
+        if first || self.file.is_none() || self.file_bytes > 2 * Self::file_bytes(self.bytes_max) {
             self.make_room()?;
             let path = self.dir.join(format!("{PREFIX}{:016x}", self.next));
-            let mut file = File::options().write(true).create_new(true).open(path)?;
+            // What clients say of themselves stands in it: for nobody else to read.
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
             file.write_all(MAGIC)?;
             self.next += 1;
             self.file = Some(file);
+            self.file_bytes = 0;
         }
         let length = u32::try_from(records.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut header = [0; CHUNK_HEADER_BYTES];
@@ -86,8 +92,10 @@ impl Ring {
         header[4..12].copy_from_slice(&number.to_le_bytes());
         header[12..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
         if let Some(file) = &mut self.file {
-            file.write_all(&header)?;
-            file.write_all(records)?;
+            let written = file.write_vectored(&[IoSlice::new(&header), IoSlice::new(records)])?;
+            file.write_all(header.get(written..).unwrap_or_default())?;
+            file.write_all(&records[written.saturating_sub(CHUNK_HEADER_BYTES)..])?;
+            self.file_bytes += u64::from(length);
         }
         Ok(())
     }

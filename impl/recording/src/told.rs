@@ -4,14 +4,19 @@ use protocol::{
     Message, Note, Notification, Role, Ticket, Timer,
     peer::{Answer, Packet},
 };
+use serde::{Deserialize, Serialize};
 use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
 use tree::{Tree, Txn};
 
 /// A digest over everything that an actor has been told and has asked for, in order: equal ones are, by all odds,
 /// equal runs. It covers what an effect is and whom and which place it names; the content of transactions shows in the
 /// digest of the state.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Told(u64);
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    digest: u64,
+    /// How often the actor was told something. It goes into the digest with what is asked for.
+    inputs: u64,
+}
 
 /// Odd, and its bits look random.
 const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
@@ -53,33 +58,23 @@ fn kind_of(note: Note) -> u64 {
 impl Told {
     /// The digest as it is recorded.
     pub fn short(self) -> u32 {
-        u32::try_from(self.0 >> 32).unwrap_or_default()
-    }
-
-    /// The whole of it, to go on from.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-
-    /// Goes on from a number.
-    pub fn from_number(number: u64) -> Self {
-        Self(number)
+        u32::try_from(self.digest >> 32).unwrap_or_default()
     }
 
     #[inline]
     fn add(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(FACTOR);
+        self.digest = (self.digest.rotate_left(5) ^ value).wrapping_mul(FACTOR);
     }
 
     #[inline]
     fn pair(&mut self, kind: u64, one: u64, other: u64) {
-        self.add(kind << 56 ^ one.rotate_left(40) ^ other);
+        self.add((kind << 56 ^ one.rotate_left(40) ^ other).wrapping_add(self.inputs.rotate_left(24)));
     }
 
     /// The actor is told something.
     #[inline]
     pub fn input(&mut self) {
-        self.add(1);
+        self.inputs = self.inputs.wrapping_add(1);
     }
 
     /// A packet is sent that is not one of the order of proposals.
@@ -185,8 +180,7 @@ impl Told {
             Answer::Empty => 3,
             Answer::Error(code) => 4 ^ u64::from(code.number().cast_unsigned()) << 8,
         };
-        self.pair(25, client.0, zxid.0);
-        self.add(u64::from(xid.cast_unsigned()) ^ kind << 40);
+        self.pair(25, client.0 ^ kind << 48, zxid.0 ^ u64::from(xid.cast_unsigned()) << 32);
     }
 
     /// A watch fires.

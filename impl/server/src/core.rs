@@ -80,7 +80,7 @@ pub(crate) struct Shell {
     pub(crate) linger: Linger,
     pub(crate) snapshots: Snapshots,
     pub(crate) stats: Stats,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Box<Recorder>>,
     pub(crate) seldom: SeldomLines,
     pub(crate) part: Part,
     /// Why the server must end, once it must.
@@ -291,11 +291,9 @@ impl Core {
         self.shell.touch();
         self.shell.linger.step();
         self.shell.inputs += 1;
-        let told = self.shell.recorder.as_ref().map(|recorder| recorder.told);
+        let recorder = self.shell.recorder.take();
         self.peer.step(&mut self.tree, input, &mut self.shell);
-        if let (Some(recorder), Some(told)) = (&mut self.shell.recorder, told) {
-            recorder.told = told;
-        }
+        self.shell.recorder = recorder;
         self.settle();
     }
 
@@ -348,6 +346,9 @@ impl Core {
             recorder.end_turn(now, &self.tree);
             if recorder.is_file_full() {
                 recorder.checkpoint(now, &self.config, &self.peer, &self.tree);
+            }
+            if recorder.is_over {
+                self.shell.recorder = None;
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel},
+    sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -24,8 +24,15 @@ use crate::Config;
 
 /// What is handed over at once, in bytes, at least, unless it is older than [`WAIT_MAX`].
 const HANDED_OVER: usize = 64 << 10;
+/// Buffers that have grown beyond this are given back.
+const KEPT: usize = 4 * HANDED_OVER;
 /// How long something may stay in the buffer while turns follow one another.
 const WAIT_MAX: Duration = Duration::from_millis(5);
+/// How long the thread sleeps between two looks at what was handed over: to wake it would cost the loop more than all
+/// that it records.
+const NAP: Duration = Duration::from_millis(5);
+/// Behind so many looks in vain it waits to be woken.
+const NAPS_MAX: u32 = 100;
 /// Buffers that may wait for the disk.
 const WAITING_MAX: usize = 64;
 
@@ -61,6 +68,8 @@ pub(crate) struct Recorder {
     /// The two clocks at the start: only the monotonic one is read behind that.
     started: (Instant, u64),
     links: Vec<LinkMark>,
+    /// The thread is gone, and has said why: nothing more is recorded.
+    pub(crate) is_over: bool,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -71,10 +80,10 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     /// Starts the thread that writes, if the recorder is on. A server whose ring cannot be written goes on without.
-    pub(crate) fn start(config: &Config) -> Option<Self> {
+    pub(crate) fn start(config: &Config) -> Option<Box<Self>> {
         let dir = config.recorder_dir.as_deref()?;
         match Self::open(dir, config.recorder_bytes) {
-            Ok(recorder) => Some(recorder),
+            Ok(recorder) => Some(Box::new(recorder)),
             Err(error) => {
                 warn!(dir = %dir.display(), %error, "nothing is recorded: the recorder's folder cannot be used");
                 None
@@ -107,6 +116,7 @@ impl Recorder {
             turn: None,
             started,
             links: Vec::new(),
+            is_over: false,
         })
     }
 
@@ -198,7 +208,7 @@ impl Recorder {
             config: config.clone(),
             peer: peer.clone(),
             tree: TreeMark::of(tree),
-            told: self.told.number(),
+            told: self.told,
             links: self.links.clone(),
         });
     }
@@ -215,23 +225,32 @@ impl Recorder {
         }
         self.handed = now;
         let mut next = self.spare.try_recv().unwrap_or_default();
+        if next.capacity() > KEPT {
+            next = Vec::new();
+        }
         next.clear();
-        let records = self.encoder.take(next);
-        self.file_bytes += u64::try_from(records.len()).unwrap_or(0);
-        let order = Order { number: self.number, first: self.first, records };
         // Handed over or dropped: a number that is missing in the ring says so.
+        let number = self.number;
         self.number += 1;
+        let Some(records) = self.encoder.take(next) else { return self.missed() };
+        self.file_bytes += u64::try_from(records.len()).unwrap_or(0);
+        let order = Order { number, first: self.first, records };
         self.first = false;
         match self.orders.try_send(order) {
-            // What follows can be told again only from the next checkpoint on: it is made soon.
-            Err(TrySendError::Full(_)) => self.file_bytes = self.file_bytes.max(self.file_bytes_max / 8 * 7),
-            // The thread has said why it is gone.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.missed(),
+            Err(TrySendError::Disconnected(_)) => self.is_over = true,
         }
     }
 
+    /// Something is not in the ring: what follows can be told again only from the next checkpoint on, which is made
+    /// soon.
+    fn missed(&mut self) {
+        self.file_bytes = self.file_bytes.max(self.file_bytes_max / 8 * 7);
+    }
+
     /// The process ends in order: hands over what is left. The thread ends when it has written it.
-    pub(crate) fn end(mut self, tree: &Tree) -> JoinHandle<()> {
+    pub(crate) fn end(mut self: Box<Self>, tree: &Tree) -> JoinHandle<()> {
         self.encoder.end();
         self.hand_over(Instant::now(), tree);
         self.thread
@@ -240,7 +259,23 @@ impl Recorder {
 
 /// Writes what is handed over until nothing more comes, or the file system refuses.
 fn write(mut ring: Ring, queue: &Receiver<Order>, written: impl Fn(Vec<u8>)) {
-    while let Ok(Order { number, first, records }) = queue.recv() {
+    let mut naps = 0;
+    loop {
+        let order = match queue.try_recv() {
+            Ok(order) => order,
+            Err(TryRecvError::Empty) if naps < NAPS_MAX => {
+                naps += 1;
+                std::thread::sleep(NAP);
+                continue;
+            }
+            Err(TryRecvError::Empty) => match queue.recv() {
+                Ok(order) => order,
+                Err(RecvError) => return,
+            },
+            Err(TryRecvError::Disconnected) => return,
+        };
+        naps = 0;
+        let Order { number, first, records } = order;
         if let Err(error) = ring.write(number, first, &records) {
             return warn!(%error, "nothing more is recorded: the recorder's file cannot be written");
         }

@@ -31,7 +31,6 @@ use crate::{
     client::{Phase, Reading},
     core::{Clock, Core, Shared},
     net,
-    recorder::Recorder,
 };
 
 /// Bytes that one turn takes from one connection at most.
@@ -276,7 +275,7 @@ impl Core {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
-        let generation = self.shell.recorder.as_ref().map_or(0, Recorder::generation);
+        let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
             heard = client.is_heard(generation);

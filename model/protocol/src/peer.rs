@@ -15,7 +15,7 @@ mod surface;
 mod words;
 
 use serde::{Deserialize, Serialize};
-use spec::{Machine, ServerId, SessionId};
+use spec::{ClientId, Machine, ServerId, SessionId};
 
 pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
 use self::{
@@ -83,6 +83,11 @@ impl<M: Machine> Peer<M> {
     /// Requests of this server's clients that are not answered. A caller that bounds them stops reading its clients.
     pub fn outstanding_requests(&self) -> usize {
         self.clients.unanswered()
+    }
+
+    /// The session that a connection has, or is to have.
+    pub fn session_of(&self, client: ClientId) -> Option<SessionId> {
+        self.clients.session_of(client)
     }
 
     /// How many connections have a session, or are about to.

@@ -134,6 +134,11 @@ impl<M: Machine> Clients<M> {
         self.holders.contains_key(&session)
     }
 
+    /// The session that a connection has, or is to have.
+    pub(super) fn session_of(&self, client: ClientId) -> Option<SessionId> {
+        self.table.get(&client).map(|entry| entry.session)
+    }
+
     /// A connection waits for a session that is being created for it.
     pub(super) fn create(
         &mut self,
