@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, RecvError, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
+    sync::mpsc::{Receiver, Sender, channel},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -22,19 +22,15 @@ use tree::{Tree, Txn};
 
 use crate::Config;
 
-/// What is handed over at once, in bytes, at least, unless it is older than [`WAIT_MAX`].
-const HANDED_OVER: usize = 64 << 10;
-/// Buffers that have grown beyond this are given back.
-const KEPT: usize = 4 * HANDED_OVER;
+/// What is handed over at once, in bytes, at least, unless it is older than [`WAIT_MAX`]: to wake the thread costs more
+/// than what a thousand records do.
+const HANDED_OVER: usize = 256 << 10;
 /// How long something may stay in the buffer while turns follow one another.
-const WAIT_MAX: Duration = Duration::from_millis(5);
-/// How long the thread sleeps between two looks at what was handed over: to wake it would cost the loop more than all
-/// that it records.
-const NAP: Duration = Duration::from_millis(5);
-/// Behind so many looks in vain it waits to be woken.
-const NAPS_MAX: u32 = 100;
-/// Buffers that may wait for the disk.
-const WAITING_MAX: usize = 64;
+const WAIT_MAX: Duration = Duration::from_millis(40);
+/// Bytes that may wait for the disk.
+const WAITING_MAX: usize = 8 << 20;
+/// Buffers that have grown beyond this are given back.
+const KEPT: usize = 2 * HANDED_OVER;
 
 /// What the thread is told to write.
 struct Order {
@@ -48,7 +44,9 @@ pub(crate) struct Recorder {
     encoder: Encoder,
     /// Over all that is recorded, and what came of it.
     pub(crate) told: Told,
-    orders: SyncSender<Order>,
+    orders: Sender<Order>,
+    /// Bytes that were handed over, and not come back.
+    waiting: usize,
     /// Buffers that are written.
     spare: Receiver<Vec<u8>>,
     thread: JoinHandle<()>,
@@ -93,7 +91,7 @@ impl Recorder {
 
     fn open(dir: &Path, bytes_max: u64) -> std::io::Result<Self> {
         let ring = Ring::open(dir, bytes_max)?;
-        let (orders, queue) = sync_channel(WAITING_MAX);
+        let (orders, queue) = channel();
         let (written, spare) = channel();
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
@@ -104,6 +102,7 @@ impl Recorder {
             encoder: Encoder::default(),
             told: Told::default(),
             orders,
+            waiting: 0,
             spare,
             thread,
             generation: 1,
@@ -224,7 +223,11 @@ impl Recorder {
             self.encoder.state(last, tree.digest());
         }
         self.handed = now;
-        let mut next = self.spare.try_recv().unwrap_or_default();
+        let mut next = Vec::new();
+        while let Ok(written) = self.spare.try_recv() {
+            self.waiting -= written.len();
+            next = written;
+        }
         if next.capacity() > KEPT {
             next = Vec::new();
         }
@@ -232,15 +235,15 @@ impl Recorder {
         // Handed over or dropped: a number that is missing in the ring says so.
         let number = self.number;
         self.number += 1;
-        let Some(records) = self.encoder.take(next) else { return self.missed() };
+        let whole = self.encoder.take(next);
+        let Some(records) = whole.filter(|_| self.waiting <= WAITING_MAX) else {
+            return self.missed();
+        };
         self.file_bytes += u64::try_from(records.len()).unwrap_or(0);
+        self.waiting += records.len();
         let order = Order { number, first: self.first, records };
         self.first = false;
-        match self.orders.try_send(order) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.missed(),
-            Err(TrySendError::Disconnected(_)) => self.is_over = true,
-        }
+        self.is_over |= self.orders.send(order).is_err();
     }
 
     /// Something is not in the ring: what follows can be told again only from the next checkpoint on, which is made
@@ -259,23 +262,7 @@ impl Recorder {
 
 /// Writes what is handed over until nothing more comes, or the file system refuses.
 fn write(mut ring: Ring, queue: &Receiver<Order>, written: impl Fn(Vec<u8>)) {
-    let mut naps = 0;
-    loop {
-        let order = match queue.try_recv() {
-            Ok(order) => order,
-            Err(TryRecvError::Empty) if naps < NAPS_MAX => {
-                naps += 1;
-                std::thread::sleep(NAP);
-                continue;
-            }
-            Err(TryRecvError::Empty) => match queue.recv() {
-                Ok(order) => order,
-                Err(RecvError) => return,
-            },
-            Err(TryRecvError::Disconnected) => return,
-        };
-        naps = 0;
-        let Order { number, first, records } = order;
+    while let Ok(Order { number, first, records }) = queue.recv() {
         if let Err(error) = ring.write(number, first, &records) {
             return warn!(%error, "nothing more is recorded: the recorder's file cannot be written");
         }
