@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use protocol::peer::Input;
+use protocol::peer::{ClientRequest, Input};
 use spec::{
     ClientId, ServerId, SessionId, Verdict, Zxid,
     session::{
         Answered, Attempt, session_sees_forward, sessions_write_in_order, shown_is_committed,
-        writes_happen_once,
+        write_comes_behind, writes_happen_once,
     },
 };
 use tree::{Tree, Txn, TxnBody};
 
-use crate::{replica::Replica, report::Report, rules::Order, sink::Effect};
+use crate::{report::Report, rules::Order, sink::Effect};
 
 /// One connection.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ struct Connection {
     shown: Zxid,
     /// Writes that were acknowledged: the client's number, and the place that was named.
     acknowledged: Vec<(i32, Zxid)>,
+    /// Writes under way, and what its server had acknowledged to anyone when each came.
+    sent: BTreeMap<i32, Zxid>,
 }
 
 /// Every connection.
@@ -28,17 +30,29 @@ struct Connection {
 pub(crate) struct Clients {
     table: BTreeMap<(ServerId, ClientId), Connection>,
     over: Vec<Connection>,
+    /// The last write that each server has acknowledged.
+    last: BTreeMap<ServerId, Zxid>,
 }
 
 impl Clients {
     /// A server is told something.
-    pub(crate) fn told(&mut self, server: ServerId, input: &Input<Tree>, _: &Replica) {
-        if let Input::ClientConnect { client, .. } = input {
-            self.over.extend(self.table.insert((server, *client), Connection::default()));
+    pub(crate) fn told(&mut self, server: ServerId, input: &Input<Tree>) {
+        match input {
+            Input::ClientConnect { client, last_seen, .. } => {
+                // What it was shown by another server, or here before.
+                let connection = Connection { shown: *last_seen, ..Connection::default() };
+                self.over.extend(self.table.insert((server, *client), connection));
+            }
+            Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } => {
+                let known = self.last.get(&server).copied().unwrap_or(Zxid::ZERO);
+                self.table.entry((server, *client)).or_default().sent.insert(*xid, known);
+            }
+            _ => {}
         }
     }
 
-    /// A server tells its client something: S-7 within a connection, S-13.
+    /// A server tells its client something: S-7 from what the client says that it has seen on, S-11 among the clients of
+    /// a server, S-13.
     pub(crate) fn shown(
         &mut self,
         server: ServerId,
@@ -62,6 +76,16 @@ impl Clients {
         let connection = self.table.entry((server, client)).or_default();
         if let Effect::Reply { xid, written: true, .. } = effect {
             connection.acknowledged.push((*xid, zxid));
+            if let Some(known) = connection.sent.remove(xid) {
+                report.verdict("S-11", write_comes_behind(known, zxid), server, at_us, || {
+                    format!(
+                        "client {}'s write stands at {zxid}, and when it came {known} was acknowledged",
+                        client.0
+                    )
+                });
+            }
+            let last = self.last.entry(server).or_default();
+            *last = zxid.max(*last);
         }
         // Answers that show no state name none.
         if zxid == Zxid::ZERO {

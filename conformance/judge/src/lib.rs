@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 mod clients;
+mod expiry;
 mod hollow;
 mod load;
 mod network;
+mod ordered;
 mod replica;
 mod report;
 mod rules;

@@ -353,6 +353,11 @@ impl Order {
         }
     }
 
+    /// What is committed makes these states, by the judge's own account.
+    pub(crate) fn expect_states(&mut self, digests: Vec<(Zxid, i64)>) {
+        self.digests.extend(digests);
+    }
+
     /// Puts the rules about what is said to a server that has just said it.
     pub(crate) fn judge_claim(&self, replica: &Replica, claim: Claim, report: &mut Report, at_us: u64) {
         let said = match claim {

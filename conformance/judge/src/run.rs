@@ -16,9 +16,11 @@ use tree::{Text, Tree, Txn, TxnBody, Write};
 
 use crate::{
     clients::{Clients, closes},
+    expiry::Expiry,
     hollow::{Places, is_hollow},
     load::{self, Front, Source},
     network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
+    ordered::Ordered,
     replica::{Disk, Replica, entry, through},
     report::Report,
     rules::{Moment, Order, elected, judge_breach},
@@ -74,6 +76,8 @@ pub(crate) struct Run {
     anchored: usize,
     stores: Vec<Store<RealDisk>>,
     pub(crate) order: Order,
+    ordered: Ordered,
+    expiry: Expiry,
     pub(crate) clients: Clients,
     pub(crate) report: Report,
     trace: Option<Trace>,
@@ -153,6 +157,8 @@ impl Run {
             anchored: 0,
             stores,
             order: Order::default(),
+            ordered: Ordered::default(),
+            expiry: Expiry::default(),
             clients: Clients::default(),
             report,
             trace,
@@ -272,6 +278,7 @@ impl Run {
 
     /// Nothing of this life of a server can be judged any more.
     fn lose(&mut self, at: usize, why: String) {
+        self.expiry.forget(self.servers[at].id);
         let server = &mut self.servers[at];
         if let Some(replica) = server.replica.take() {
             self.report.not_judged(format!(
@@ -294,6 +301,7 @@ impl Run {
 
     fn boot(&mut self, at: usize, boot: Boot) {
         self.servers[at].replica = None;
+        self.expiry.forget(self.servers[at].id);
         let server = &mut self.servers[at];
         let mut before = std::mem::take(&mut server.disk);
         self.order.bridge(&mut before, boot.recovered.base);
@@ -359,6 +367,7 @@ impl Run {
         self.anchors.push((mark.last, tree.clone()));
         let replica = Replica::resume(checkpoint, tree);
         self.order.resume(&replica);
+        self.expiry.note_leader(&replica, false);
         let server = &mut self.servers[at];
         server.begun = true;
         server.replica = Some(replica);
@@ -643,7 +652,8 @@ impl Run {
         let (id, at_us) = (self.servers[at].id, self.servers[at].source.at_us);
         let Some(replica) = &mut self.servers[at].replica else { return };
         let text = tell_input(&input);
-        self.clients.told(id, &input, replica);
+        self.clients.told(id, &input);
+        self.expiry.told(replica, &input);
         let before = Moment::of(replica);
         let processed = replica.tree.last_processed();
         let disk = replica.may_shrink(&input).then(|| replica.disk.clone());
@@ -656,6 +666,7 @@ impl Run {
                 self.report.inputs += 1;
                 self.report.was_told(id, &text);
                 let changed = Moment::of(replica) != before;
+                self.expiry.note_leader(replica, true);
                 self.taint(at, processed);
                 self.follow(at, text, effects);
                 if changed || self.order.is_due() {
@@ -719,9 +730,22 @@ impl Run {
         for effect in effects {
             self.effect(at, me, effect, at_us);
         }
+        self.follow_order();
         let Some(replica) = &self.servers[at].replica else { return };
+        if !self.order.blind {
+            self.ordered.begin(replica, self.order.last());
+        }
         self.order.note_state(replica, &mut self.report, at_us);
         self.keep_anchor(at);
+    }
+
+    /// Makes the state behind what is committed.
+    fn follow_order(&mut self) {
+        if self.order.blind {
+            return self.ordered.forget();
+        }
+        let made = self.ordered.follow(&self.order.committed, &self.pool, &self.hollow, &mut self.report);
+        self.order.expect_states(made);
     }
 
     fn effect(&mut self, at: usize, me: ServerId, effect: Effect, at_us: u64) {
@@ -764,7 +788,11 @@ impl Run {
                 elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us);
             }
             Effect::Exit(why) => self.breach(at, "R-5", format!("the server gives up: {why:?}")),
-            Effect::Session(..) | Effect::Reply { .. } | Effect::Event { .. } | Effect::Gone(_) => {
+            Effect::Session(_, session) => {
+                self.expiry.granted(me, session);
+                self.clients.shown(me, &effect, &self.order, &mut self.report, at_us);
+            }
+            Effect::Reply { .. } | Effect::Event { .. } | Effect::Gone(_) => {
                 self.clients.shown(me, &effect, &self.order, &mut self.report, at_us);
             }
             Effect::Truncate(..)
@@ -801,6 +829,9 @@ impl Run {
         match note {
             Note::Dropped { violation, peer } => {
                 judge_breach(replica, peer, violation, &mut self.report, at_us);
+            }
+            Note::SessionExpired { session } => {
+                self.expiry.expired(replica, session, &mut self.report, at_us);
             }
             Note::Looking { last } => {
                 let claim = spec::Claim::Vote { current: replica.peer.zab().current(), last };

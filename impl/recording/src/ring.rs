@@ -5,6 +5,7 @@
 //! was too slow, and the records were dropped.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     io::{self, IoSlice, Read, Write},
     os::unix::fs::OpenOptionsExt,
@@ -28,9 +29,12 @@ pub struct Ring {
     dir: PathBuf,
     bytes_max: u64,
     next: u64,
+    /// The file that is being written, which is the last of them.
     file: Option<File>,
-    /// Of the file that is being written.
-    file_bytes: u64,
+    /// All files and their sizes, the oldest first.
+    files: VecDeque<(PathBuf, u64)>,
+    /// Of all files.
+    bytes: u64,
 }
 
 /// A chunk of a ring.
@@ -66,38 +70,56 @@ impl Ring {
     /// If the folder cannot be made or read.
     pub fn open(dir: &Path, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let next = list(dir)?.last().map_or(1, |(number, ..)| number + 1);
-        Ok(Self { dir: dir.to_owned(), bytes_max, next, file: None, file_bytes: 0 })
+        let found = list(dir)?;
+        let next = found.last().map_or(1, |(number, ..)| number + 1);
+        let bytes = found.iter().map(|(.., bytes)| bytes).sum();
+        let files = found.into_iter().map(|(_, path, bytes)| (path, bytes)).collect();
+        Ok(Self { dir: dir.to_owned(), bytes_max, next, file: None, files, bytes })
     }
 
     /// Writes a chunk; `first` begins a new file with it, and so does a file that has grown to twice its size. The oldest
-    /// files make room.
+    /// files make room; a chunk that is longer than the whole ring is left out.
     ///
     /// # Errors
     /// If the file system refuses.
     pub fn write(&mut self, number: u64, first: bool, records: &[u8]) -> io::Result<()> {
-        if first || self.file.is_none() || self.file_bytes > 2 * Self::file_bytes(self.bytes_max) {
-            self.make_room()?;
-            let path = self.dir.join(format!("{PREFIX}{:016x}", self.next));
-            // What clients say of themselves stands in it: for nobody else to read.
-            let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(MAGIC)?;
-            self.next += 1;
-            self.file = Some(file);
-            self.file_bytes = 0;
-        }
         let length = u32::try_from(records.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let bytes = u64::from(length) + (MAGIC.len() + CHUNK_HEADER_BYTES) as u64;
+        if bytes > self.bytes_max {
+            return Ok(());
+        }
+        let grown = self.files.back().is_some_and(|(_, bytes)| *bytes > 2 * Self::file_bytes(self.bytes_max));
+        if first || grown {
+            self.file = None;
+        }
+        self.make_room(bytes)?;
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin()?,
+        };
         let mut header = [0; CHUNK_HEADER_BYTES];
         header[..4].copy_from_slice(&length.to_le_bytes());
         header[4..12].copy_from_slice(&number.to_le_bytes());
         header[12..].copy_from_slice(&crc32fast::hash(records).to_le_bytes());
-        if let Some(file) = &mut self.file {
-            let written = file.write_vectored(&[IoSlice::new(&header), IoSlice::new(records)])?;
-            file.write_all(header.get(written..).unwrap_or_default())?;
-            file.write_all(&records[written.saturating_sub(CHUNK_HEADER_BYTES)..])?;
-            self.file_bytes += u64::from(length);
+        let written = file.write_vectored(&[IoSlice::new(&header), IoSlice::new(records)])?;
+        file.write_all(header.get(written..).unwrap_or_default())?;
+        file.write_all(&records[written.saturating_sub(CHUNK_HEADER_BYTES)..])?;
+        self.file = Some(file);
+        self.bytes += bytes;
+        if let Some((_, length)) = self.files.back_mut() {
+            *length += bytes;
         }
         Ok(())
+    }
+
+    fn begin(&mut self) -> io::Result<File> {
+        let path = self.dir.join(format!("{PREFIX}{:016x}", self.next));
+        // Credentials of clients stand in it.
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        self.next += 1;
+        self.files.push_back((path, 0));
+        file.write_all(MAGIC)?;
+        Ok(file)
     }
 
     /// A file is an eighth of the ring.
@@ -105,16 +127,21 @@ impl Ring {
         bytes_max / 8
     }
 
-    fn make_room(&self) -> io::Result<()> {
-        let files = list(&self.dir)?;
-        let mut total: u64 = files.iter().map(|(.., bytes)| bytes).sum();
-        let most = self.bytes_max - Self::file_bytes(self.bytes_max);
-        for (_, path, bytes) in files {
-            if total <= most {
-                break;
+    /// Removes the oldest files until so much more is within bounds; if nothing else helps, the one that is being
+    /// written.
+    fn make_room(&mut self, more: u64) -> io::Result<()> {
+        while self.bytes + more > self.bytes_max
+            && let Some((path, bytes)) = self.files.pop_front()
+        {
+            self.bytes -= bytes;
+            match fs::remove_file(path) {
+                // Somebody else has done it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
             }
-            fs::remove_file(path)?;
-            total -= bytes;
+            if self.files.is_empty() {
+                self.file = None;
+            }
         }
         Ok(())
     }
@@ -172,12 +199,18 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let max = 80_000;
         let mut ring = Ring::open(dir.path(), max).expect("opened");
-        for number in 0..200 {
-            ring.write(number, number % 9 == 0, &[7; 1000]).expect("written");
-            let total: u64 = list(dir.path()).expect("listed").iter().map(|(.., bytes)| bytes).sum();
-            assert!(total <= max, "{total}");
+        // Files as they should be, one without an end, a chunk that is too long, and then a ring of earlier lives.
+        for life in 0..2 {
+            for number in 0..400 {
+                let length = if number == 250 { 100_000 } else { 1000 };
+                ring.write(number, number < 200 && number % 9 == 0, &vec![7; length]).expect("written");
+                let total: u64 = list(dir.path()).expect("listed").iter().map(|(.., bytes)| bytes).sum();
+                assert!(total <= max, "{total} bytes behind chunk {number} of life {life}");
+            }
+            let chunks = read(dir.path()).expect("read");
+            assert!(chunks[0].first && chunks[0].number > 0, "turned over: {}", chunks[0].number);
+            assert!(chunks.len() > 50, "{} chunks are left", chunks.len());
+            ring = Ring::open(dir.path(), max).expect("opened");
         }
-        let first = read(dir.path()).expect("read").remove(0);
-        assert!(first.first && first.number > 0, "turned over: {}", first.number);
     }
 }

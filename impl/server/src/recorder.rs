@@ -54,6 +54,8 @@ pub(crate) struct Recorder {
     generation: u32,
     number: u64,
     handed: Instant,
+    /// [`HANDED_OVER`], or less for a small ring.
+    handed_over: usize,
     /// Bytes of the file that is being written.
     file_bytes: u64,
     file_bytes_max: u64,
@@ -91,6 +93,7 @@ impl Recorder {
 
     fn open(dir: &Path, bytes_max: u64) -> std::io::Result<Self> {
         let ring = Ring::open(dir, bytes_max)?;
+        let file_bytes_max = Ring::file_bytes(bytes_max);
         let (orders, queue) = channel();
         let (written, spare) = channel();
         let thread = std::thread::Builder::new()
@@ -108,8 +111,10 @@ impl Recorder {
             generation: 1,
             number: 0,
             handed: started.0,
+            handed_over: usize::try_from(file_bytes_max / 4)
+                .map_or(HANDED_OVER, |bytes| bytes.min(HANDED_OVER)),
             file_bytes: 0,
-            file_bytes_max: Ring::file_bytes(bytes_max),
+            file_bytes_max,
             first: true,
             last_state: 0,
             turn: None,
@@ -187,7 +192,7 @@ impl Recorder {
             return;
         }
         self.encoder.told(self.told.short());
-        if self.encoder.len() >= HANDED_OVER || now.saturating_duration_since(self.handed) >= WAIT_MAX {
+        if self.encoder.len() >= self.handed_over || now.saturating_duration_since(self.handed) >= WAIT_MAX {
             self.hand_over(now, tree);
         }
     }

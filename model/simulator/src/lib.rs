@@ -28,6 +28,7 @@ mod time;
 pub use coverage::{CLIENT_RULES, Coverage, RULES, SITUATIONS};
 pub use node::Subject;
 pub use plan::{Act, Deed, Fault, Plan, Trouble, Tuning};
+pub use record::left_of_multi;
 pub use run::{Tracer, play};
 pub use shrink::shrink;
 pub use time::Due;

@@ -437,19 +437,24 @@ fn judge_multi(
     nodes_before: i64,
     coverage: &mut Coverage,
 ) -> Result<(), Fault> {
-    let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
+    let (done, shown, count) = left_of_multi(zxid, parts, state, nodes_before);
     coverage.met(if done { "multi-done" } else { "multi-failed" });
-    let at = i64::try_from(zxid.0).expect("epochs are small");
-    let changed: Vec<_> = parts.iter().filter_map(path_of).collect();
-    let (shown, count) = if done {
-        let seen = changed.iter().filter(|path| state.stat(path).is_some_and(|stat| stat.mzxid == at));
-        (seen.count(), changed.len())
-    } else {
-        (usize::from(state.digest() != nodes_before), parts.len())
-    };
     holds("S-12", multi_is_whole(done, shown, count), coverage, || {
         format!("behind the multi at {zxid} the state shows {shown} of its changes: {parts:?}")
     })
+}
+
+/// What a multi has left in the state behind it: whether it was carried out, how many of its changes the state shows,
+/// and how many it has. `nodes_before` is the digest of the state before it.
+pub fn left_of_multi(zxid: Zxid, parts: &[TxnBody], state: &Tree, nodes_before: i64) -> (bool, usize, usize) {
+    let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
+    if !done {
+        return (done, usize::from(state.digest() != nodes_before), parts.len());
+    }
+    let at = i64::try_from(zxid.0).expect("epochs are small");
+    let changed: Vec<_> = parts.iter().filter_map(path_of).collect();
+    let seen = changed.iter().filter(|path| state.stat(path).is_some_and(|stat| stat.mzxid == at));
+    (done, seen.count(), changed.len())
 }
 
 /// The node that a part of a multi changes.
