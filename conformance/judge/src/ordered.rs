@@ -38,6 +38,14 @@ impl Ordered {
         let next = committed.partition_point(|entry| entry.zxid <= last);
         for Entry { zxid, .. } in &committed[next..] {
             let Some(tree) = &mut self.0 else { break };
+            if !zxid.follows(tree.last_processed()) {
+                report.not_judged(format!(
+                    "the states between {} and {zxid}, which are not known",
+                    tree.last_processed()
+                ));
+                self.0 = None;
+                break;
+            }
             let Some(txn) = pool.get(zxid).filter(|_| !hollow.contains(zxid)) else {
                 self.0 = None;
                 break;

@@ -1,6 +1,9 @@
 //! The rules of `spec`, put to the merged run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use protocol::{Notification, Quorum, Role, ServerState, Violation, Vote, election::outranks};
 use spec::{
@@ -9,9 +12,10 @@ use spec::{
     rule,
     session::{closed_own_nothing, owners_are_open, tables_agree},
 };
+use tree::Txn;
 
 use crate::{
-    replica::{Disk, Replica, through},
+    replica::{Disk, Replica, entry, through},
     report::Report,
     run::Server,
     window::Cut,
@@ -217,15 +221,26 @@ impl Order {
     }
 
     /// A server has lost the end of its recording, and recovers more than is known of it: what stands between is what
-    /// was committed there. The digest of its state shows whether that is so.
-    pub(crate) fn bridge(&self, disk: &mut Disk, base: Zxid) {
+    /// was committed there, or, as far as nobody knows of that, what logs hold. The digest of its state shows whether
+    /// that is so.
+    pub(crate) fn bridge(&self, disk: &mut Disk, base: Zxid, pool: &BTreeMap<Zxid, Txn>) {
         let last = disk.logged.last().copied();
         let known = last.is_none_or(|last| self.committed.binary_search(&last).is_ok());
         let reaches = self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok();
         let last = last.map_or(disk.base, |last| last.zxid);
-        if known && reaches && base > last {
+        if base <= last {
+            return;
+        }
+        if known && reaches {
             let start = self.committed.partition_point(|entry| entry.zxid <= last);
             disk.logged.extend_from_slice(through(&self.committed[start..], base));
+        } else if pool.contains_key(&base) && (last == disk.base || pool.contains_key(&last)) {
+            let between = pool.range((Bound::Excluded(last), Bound::Included(base)));
+            let between: Vec<Entry> = between.map(|(zxid, txn)| entry(*zxid, txn)).collect();
+            let places = std::iter::once(last).chain(between.iter().map(|entry| entry.zxid));
+            if places.zip(&between).all(|(before, entry)| entry.zxid.follows(before)) {
+                disk.logged.extend(between);
+            }
         }
     }
 

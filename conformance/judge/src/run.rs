@@ -304,7 +304,7 @@ impl Run {
         self.expiry.forget(self.servers[at].id);
         let server = &mut self.servers[at];
         let mut before = std::mem::take(&mut server.disk);
-        self.order.bridge(&mut before, boot.recovered.base);
+        self.order.bridge(&mut before, boot.recovered.base, &self.pool);
         let open_end = server.open_end;
         (server.begun, server.lost, server.mark, server.replaced, server.adorn) =
             (true, false, None, None, None);
