@@ -23,6 +23,9 @@ struct Connection {
     acknowledged: Vec<(i32, Zxid)>,
     /// Writes under way, and what its server had acknowledged to anyone when each came.
     sent: BTreeMap<i32, Zxid>,
+    /// The client's last number of a write, and whether they have always counted up: only then a number names a write.
+    last_xid: Option<i32>,
+    repeats: bool,
 }
 
 /// Every connection.
@@ -45,7 +48,9 @@ impl Clients {
             }
             Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } => {
                 let known = self.last.get(&server).copied().unwrap_or(Zxid::ZERO);
-                self.table.entry((server, *client)).or_default().sent.insert(*xid, known);
+                let connection = self.table.entry((server, *client)).or_default();
+                connection.sent.insert(*xid, known);
+                connection.repeats |= connection.last_xid.replace(*xid).is_some_and(|last| last >= *xid);
             }
             _ => {}
         }
@@ -124,7 +129,10 @@ impl Clients {
                     Some(Answered { zxid, session: txn.session, xid: txn.cxid })
                 })
                 .collect();
-            if !attempts.is_empty() && !order.blind {
+            if connection.repeats {
+                report.untested("S-5");
+                report.untested("S-8");
+            } else if !attempts.is_empty() && !order.blind {
                 let verdict = writes_happen_once(&committed, &attempts);
                 report.verdict("S-8", verdict, ServerId(0), 0, || {
                     format!("of session {session}, {} writes were acknowledged, and not each is committed once at its place", attempts.len())

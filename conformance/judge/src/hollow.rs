@@ -48,6 +48,13 @@ impl Places {
     }
 }
 
+impl Places {
+    /// Whether a client has used the number of this write for others, too, so that it does not say which data was its.
+    pub(crate) fn is_ambiguous(&self, txn: &Txn) -> bool {
+        self.0.get(&(txn.session, txn.cxid)).is_some_and(|places| places.len() > 1)
+    }
+}
+
 /// This write with the data of the transaction, if it can have become that.
 fn filled(write: &Write, txn: &TxnBody) -> Option<Write> {
     let mut write = write.clone();

@@ -814,7 +814,7 @@ impl Run {
         if known == Some(txn) {
             return;
         }
-        if is_hollow(&txn.body) {
+        if is_hollow(&txn.body) || (known.is_some() && self.places.is_ambiguous(txn)) {
             self.hollow.insert(zxid);
             replica.guessed = true;
         } else if known.is_none() {

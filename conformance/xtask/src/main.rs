@@ -44,7 +44,8 @@ enum Command {
     /// Measure ours and Apache ZooKeeper by turns, and hold the ratios against floors: `bench [ROW…]`.
     ///
     /// Ends with 0 if every floor holds, with 1 if not. `--costs` counts system calls and allocations, too; `--record`
-    /// does all that and writes conformance/bench/results.md; `--help` tells of the other options.
+    /// does all that and writes conformance/bench/results.md; `--recorder` pairs ours without the flight recorder with ours
+    /// with it; `--help` tells of the other options.
     #[command(disable_help_flag = true)]
     Bench {
         /// Rows, and options of the bench.

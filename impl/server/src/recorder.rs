@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, Sender, TryRecvError, channel},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -93,15 +93,25 @@ impl Recorder {
 
     fn open(dir: &Path, bytes_max: u64) -> std::io::Result<Self> {
         let ring = Ring::open(dir, bytes_max)?;
-        let file_bytes_max = Ring::file_bytes(bytes_max);
         let (orders, queue) = channel();
         let (written, spare) = channel();
         let thread = std::thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || write(ring, &queue, |buffer| drop(written.send(buffer))))?;
+        Ok(Self::new(orders, spare, thread, Ring::file_bytes(bytes_max)))
+    }
+
+    fn new(
+        orders: Sender<Order>,
+        spare: Receiver<Vec<u8>>,
+        thread: JoinHandle<()>,
+        file_bytes_max: u64,
+    ) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = (Instant::now(), u64::try_from(wall.as_micros()).unwrap_or(u64::MAX));
-        Ok(Self {
+        let handed_over =
+            usize::try_from(file_bytes_max / 4).map_or(HANDED_OVER, |most| most.min(HANDED_OVER));
+        Self {
             encoder: Encoder::default(),
             told: Told::default(),
             orders,
@@ -111,8 +121,7 @@ impl Recorder {
             generation: 1,
             number: 0,
             handed: started.0,
-            handed_over: usize::try_from(file_bytes_max / 4)
-                .map_or(HANDED_OVER, |bytes| bytes.min(HANDED_OVER)),
+            handed_over,
             file_bytes: 0,
             file_bytes_max,
             first: true,
@@ -121,7 +130,7 @@ impl Recorder {
             started,
             links: Vec::new(),
             is_over: false,
-        })
+        }
     }
 
     fn micros(&self, now: Instant) -> u64 {
@@ -229,9 +238,19 @@ impl Recorder {
         }
         self.handed = now;
         let mut next = Vec::new();
-        while let Ok(written) = self.spare.try_recv() {
-            self.waiting -= written.len();
-            next = written;
+        loop {
+            match self.spare.try_recv() {
+                Ok(written) => {
+                    self.waiting -= written.len();
+                    next = written;
+                }
+                Err(TryRecvError::Empty) => break,
+                // The thread has said why it is gone.
+                Err(TryRecvError::Disconnected) => {
+                    self.is_over = true;
+                    break;
+                }
+            }
         }
         if next.capacity() > KEPT {
             next = Vec::new();
@@ -248,7 +267,8 @@ impl Recorder {
         self.waiting += records.len();
         let order = Order { number, first: self.first, records };
         self.first = false;
-        self.is_over |= self.orders.send(order).is_err();
+        // Seen the next time, if it is gone.
+        let _ = self.orders.send(order);
     }
 
     /// Something is not in the ring: what follows can be told again only from the next checkpoint on, which is made
@@ -258,7 +278,7 @@ impl Recorder {
     }
 
     /// The process ends in order: hands over what is left. The thread ends when it has written it.
-    pub(crate) fn end(mut self: Box<Self>, tree: &Tree) -> JoinHandle<()> {
+    pub(crate) fn end(mut self, tree: &Tree) -> JoinHandle<()> {
         self.encoder.end();
         self.hand_over(Instant::now(), tree);
         self.thread
@@ -283,4 +303,55 @@ pub(crate) fn link_mark(
 ) -> LinkMark {
     let port = |address: std::io::Result<std::net::SocketAddr>| address.map_or(0, |address| address.port());
     LinkMark { peer, accepted, local: port(writer.local_addr()), remote: port(writer.peer_addr()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::peer::ClientRequest;
+    use spec::ClientId;
+    use tree::{Text, Write};
+
+    use super::*;
+
+    /// A turn in which something of this length is told.
+    fn turn(recorder: &mut Recorder, length: usize) {
+        let path = Text::from("/".repeat(length));
+        let request = ClientRequest::Write(Write::Delete { path, version: -1 });
+        recorder.turn(Instant::now());
+        recorder.input(&Input::ClientRequest { client: ClientId(1), xid: 1, request, time: 0 }, false);
+        recorder.end_turn(Instant::now(), &Tree::new());
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_costs_records_and_bounded_memory() {
+        let ((orders, queue), (written, spare)) = (channel(), channel());
+        let mut recorder = Recorder::new(orders, spare, std::thread::spawn(|| ()), 1 << 28);
+        for _ in 0..2 * WAITING_MAX / HANDED_OVER {
+            turn(&mut recorder, HANDED_OVER);
+        }
+        assert!(recorder.file_bytes > (1 << 28) / 4 * 3, "what follows is to begin with a checkpoint");
+        let waiting: Vec<Order> = queue.try_iter().collect();
+        let bytes: usize = waiting.iter().map(|order| order.records.len()).sum();
+        assert!((WAITING_MAX..WAITING_MAX + 2 * HANDED_OVER).contains(&bytes), "{bytes} bytes wait");
+        let last = waiting.last().map(|order| order.number);
+        for order in waiting {
+            written.send(order.records).expect("the recorder is there");
+        }
+        turn(&mut recorder, HANDED_OVER);
+        let next = queue.try_recv().expect("there is room again").number;
+        assert!(Some(next) > last.map(|last| last + 1), "the gap shows: {next} behind {last:?}");
+    }
+
+    #[test]
+    fn a_disk_that_fails_ends_the_recording_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut recorder = Recorder::open(dir.path(), 1 << 20).expect("opened");
+        std::fs::remove_dir_all(dir.path()).expect("removed");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !recorder.is_over {
+            assert!(Instant::now() < deadline, "it goes on");
+            turn(&mut recorder, HANDED_OVER);
+        }
+        recorder.end(&Tree::new()).join().expect("the thread has ended in order");
+    }
 }
