@@ -129,7 +129,8 @@ impl Clients {
                     Some(Answered { zxid, session: txn.session, xid: txn.cxid })
                 })
                 .collect();
-            if connection.repeats {
+            let unknown = |zxid: &(i32, Zxid)| order.is_committed(zxid.1) && !pool.contains_key(&zxid.1);
+            if connection.repeats || connection.acknowledged.iter().any(unknown) {
                 report.untested("S-5");
                 report.untested("S-8");
             } else if !attempts.is_empty() && !order.blind {
@@ -149,4 +150,70 @@ impl Clients {
 /// Whether a transaction closes its session.
 pub(crate) fn closes(txn: &Txn) -> bool {
     matches!(txn.body, TxnBody::CloseSession { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::Epoch;
+    use tree::{Text, Write};
+
+    use super::*;
+
+    const SERVER: ServerId = ServerId(1);
+
+    fn zxid(counter: u32) -> Zxid {
+        Zxid::new(Epoch(1), counter)
+    }
+
+    fn connect(clients: &mut Clients, client: u64, last_seen: Zxid) {
+        let (session, password) = (SessionId(7), [0; 16]);
+        let client = ClientId(client);
+        let identities = Vec::new();
+        let input =
+            Input::ClientConnect { client, identities, session, password, timeout_ms: 1, last_seen, time: 0 };
+        clients.told(SERVER, &input);
+    }
+
+    fn write(clients: &mut Clients, client: u64, xid: i32) {
+        let request = ClientRequest::Write(Write::Delete { path: Text::from("/a"), version: -1 });
+        clients.told(SERVER, &Input::ClientRequest { client: ClientId(client), xid, request, time: 0 });
+    }
+
+    fn answer(clients: &mut Clients, report: &mut Report, client: u64, xid: i32, at: Zxid) {
+        let effect = Effect::Reply { client: ClientId(client), xid, zxid: at, written: true };
+        // Nothing is known of what is committed.
+        let mut order = Order::default();
+        order.blind |= true;
+        clients.shown(SERVER, &effect, &order, report, 0);
+    }
+
+    fn broken(report: &Report) -> Vec<&'static str> {
+        report.breaches.iter().map(|breach| breach.rule).collect()
+    }
+
+    #[test]
+    fn a_write_comes_behind_what_its_server_had_acknowledged() {
+        for (place, expected) in [(6, vec![]), (4, vec!["S-11"])] {
+            let (mut clients, mut report) = (Clients::default(), Report::default());
+            for client in [1, 2] {
+                connect(&mut clients, client, Zxid::ZERO);
+            }
+            write(&mut clients, 1, 1);
+            answer(&mut clients, &mut report, 1, 1, zxid(5));
+            write(&mut clients, 2, 1);
+            answer(&mut clients, &mut report, 2, 1, zxid(place));
+            assert_eq!(broken(&report), expected, "at {place}");
+            assert_eq!(report.tested.get("S-11").is_some(), expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_client_is_shown_nothing_older_than_it_says_that_it_has_seen() {
+        for (place, expected) in [(9, vec![]), (8, vec!["S-7"])] {
+            let (mut clients, mut report) = (Clients::default(), Report::default());
+            connect(&mut clients, 1, zxid(9));
+            answer(&mut clients, &mut report, 1, 1, zxid(place));
+            assert_eq!(broken(&report), expected, "at {place}");
+        }
+    }
 }
