@@ -223,11 +223,10 @@ impl Recorder {
         self.number += 1;
         self.first = false;
         match self.orders.try_send(order) {
-            Ok(()) => {}
             // What follows can be told again only from the next checkpoint on: it is made soon.
             Err(TrySendError::Full(_)) => self.file_bytes = self.file_bytes.max(self.file_bytes_max / 8 * 7),
             // The thread has said why it is gone.
-            Err(TrySendError::Disconnected(_)) => {}
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
         }
     }
 
