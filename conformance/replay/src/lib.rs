@@ -14,5 +14,6 @@ pub mod expected;
 pub mod graph;
 pub mod mutants;
 pub mod place;
+pub mod record;
 pub mod walks;
 pub mod watched;

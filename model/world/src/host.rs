@@ -249,6 +249,11 @@ impl<M: Replica> Host<M> {
         &self.config
     }
 
+    /// How long its disk takes.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Which server.
     pub fn id(&self) -> ServerId {
         self.config.zab.me
@@ -285,6 +290,17 @@ impl<M: Replica> Host<M> {
     /// The start would be refused.
     pub fn recovered(&self) -> Result<(Recovered<M::Txn>, M), Fault> {
         let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        Ok((recovered, Arc::unwrap_or_clone(state)))
+    }
+
+    /// The same behind a crash that keeps this of what is not synced.
+    ///
+    /// # Errors
+    /// As [`Host::recovered`].
+    pub fn recovered_behind(&self, keep: Keep) -> Result<(Recovered<M::Txn>, M), Fault> {
+        let mut disk = self.disk.clone();
+        disk.crash(keep);
+        let Start { recovered, state, .. } = disk.start(self.config.zab.window).map_err(refused)?;
         Ok((recovered, Arc::unwrap_or_clone(state)))
     }
 
