@@ -416,12 +416,15 @@ impl VoterEnd {
         }
         for mut socket in std::mem::take(&mut self.strangers) {
             socket.take();
-            let hello = complete(Hello::decode(&mut Decoder::stream(&socket.input)))?;
+            let mut decoder = Decoder::stream(&socket.input);
+            let hello = complete(Hello::decode(&mut decoder))?;
+            let behind = socket.input.len() - decoder.rest().len();
             match hello {
                 // The larger id keeps what it has dialled; a smaller one is called back, as happened at the start.
                 Some(hello) if server > me => {
                     ensure!(hello.sid == server, "{} says that it is {}", server, hello.sid);
-                    socket.input.clear();
+                    // Its newest message may be there already.
+                    socket.input.drain(..behind);
                     self.socket = Some(socket);
                 }
                 Some(_) => {}

@@ -24,6 +24,9 @@ use tree::{Identity, Tree};
 use world::{Fault, Host, HostEvent, NetChange, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
 
+/// Why the steps of a search that is not among the wanted rows are left out.
+pub const NOT_ASKED: &str = "it was not asked for";
+
 /// What tells servers apart: a hash of everything about one, wide enough that none of millions share it.
 pub type Print = u128;
 
@@ -77,7 +80,7 @@ impl Graph {
         let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.name);
         for row in budget.rows() {
             if !wanted(&&row) {
-                graph.left_out.push((row.setup.model(), row.name, "it was not asked for"));
+                graph.left_out.push((row.setup.model(), row.name, NOT_ASKED));
                 continue;
             }
             let before = graph.edges.len();
@@ -100,7 +103,10 @@ impl Graph {
             }
             graph.searches.push((row.setup.model(), row.name, graph.edges.len() - before));
         }
-        ensure!(!graph.edges.is_empty(), "there is no such row of the session or the peer model in this budget");
+        ensure!(
+            !graph.edges.is_empty(),
+            "there is no such row of the session or the peer model in this budget"
+        );
         Ok(graph)
     }
 
@@ -149,9 +155,8 @@ impl Graph {
         use peer::{Change, Part};
         let search = exhausted(model)?;
         let mut prints = HashMap::new();
-        let mut known = |host: &Host<Subject>| {
-            *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host))
-        };
+        let mut known =
+            |host: &Host<Subject>| *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host));
         let mut steps: HashMap<Print, Vec<(u128, &HostEvent<Subject>, Print)>> = HashMap::new();
         for step in search.steps() {
             if let (Part::Host(before), Change::Host(event), Part::Host(after)) =

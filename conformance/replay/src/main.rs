@@ -17,7 +17,7 @@ use checker::rows::Budget;
 use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
-    graph::Graph,
+    graph::{Graph, NOT_ASKED},
     mutants,
     place::Place,
     record::{self, Difference, RowTold, Told, share},
@@ -301,7 +301,7 @@ fn print(told: &Told) {
     for RowTold { model, row, steps, covered } in &told.rows {
         println!("{model} {row}: {covered} of {steps} distinct steps that no row before has");
     }
-    for (model, row, why) in &told.left_out {
+    for (model, row, why) in told.left_out.iter().filter(|(.., why)| *why != NOT_ASKED) {
         println!("{model} {row}: not replayed: {why}");
     }
     println!(

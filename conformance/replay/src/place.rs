@@ -113,7 +113,8 @@ impl Place {
     /// # Errors
     /// As the system says.
     pub fn restore(&self, left: &Left<Txn, Arc<Tree>>) -> anyhow::Result<()> {
-        let (_, state) = left.snapshot.as_ref().context("a crash that leaves no state at all is not played")?;
+        let (_, state) =
+            left.snapshot.as_ref().context("a crash that leaves no state at all is not played")?;
         self.furnish(state)?;
         let store = Store::open(RealDisk::default(), storage::Config::new(self.data()))?;
         let mut recovery = store.recover()?;
@@ -174,7 +175,8 @@ impl Place {
 }
 
 /// Stands for a transaction whose bytes are lost.
-const NO_TXN: Txn = Txn { session: SessionId(0), cxid: 0, time: 0, body: TxnBody::Error { code: 0 }, digest: None };
+const NO_TXN: Txn =
+    Txn { session: SessionId(0), cxid: 0, time: 0, body: TxnBody::Error { code: 0 }, digest: None };
 
 /// The place of the first of these records, which is torn.
 fn torn_zxid(records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<Zxid> {

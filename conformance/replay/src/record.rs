@@ -128,12 +128,10 @@ fn section(told: &Told, commit: &str, machine: &str) -> String {
 
 fn commit(root: &Path) -> anyhow::Result<String> {
     let git = |arguments: &[&str]| -> anyhow::Result<String> {
-        let output =
-            Command::new("git").args(arguments).current_dir(root).output().context("running git")?;
+        let output = Command::new("git").args(arguments).current_dir(root).output().context("running git")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let changed =
-        git(&["status", "--porcelain", "--", "spec", "model", "impl", "conformance/replay/src"])?;
+    let changed = git(&["status", "--porcelain", "--", "spec", "model", "impl", "conformance/replay/src"])?;
     let changes = if changed.is_empty() { "" } else { " and changes" };
     Ok(git(&["rev-parse", "--short=12", "HEAD"])? + changes)
 }

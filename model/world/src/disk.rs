@@ -351,12 +351,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         let received = disk.snapshot.unsynced.map(|(_, label, state)| (label, state));
         let held = received.into_iter().chain(disk.snapshot.durable);
         let snapshot = held.into_iter().find(|(held, _)| Some(*held) == label);
-        Left {
-            snapshot,
-            log,
-            accepted: accepted.unwrap_or_default(),
-            current: current.unwrap_or_default(),
-        }
+        Left { snapshot, log, accepted: accepted.unwrap_or_default(), current: current.unwrap_or_default() }
     }
 
     /// What a start makes of the files, torn batches and all. The cut that it decides on is made, not synced.
