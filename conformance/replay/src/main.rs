@@ -20,7 +20,7 @@ use replay::{
     graph::{Graph, NOT_ASKED},
     mutants,
     place::Place,
-    record::{self, Difference, RowTold, Told, share},
+    record::{Difference, RowTold, Section, Told, share},
     walks::{self, Walk},
 };
 
@@ -101,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(Instead::Mutants { ids, json }) = &arguments.instead {
         return mutants::run(ids, *json);
     }
+    let section = arguments.record.then(Section::begin).transpose()?;
     let started = Instant::now();
     let graph = Graph::of_budget(arguments.budget, &arguments.rows, &mut |row, steps| {
         progress(&format!("searching {row}: {steps} distinct steps of one server"));
@@ -128,8 +129,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
     } else {
         print(&told);
     }
-    if arguments.record {
-        record::write(&told)?;
+    if let Some(section) = section {
+        section.write(&told)?;
     }
     let needed = arguments.coverage_min * u64::try_from(told.steps)?;
     let covered = 1000 * u64::try_from(told.covered)?;

@@ -1,6 +1,13 @@
 //! The page of what was replayed: a section for each budget, written by the command itself.
 
-use std::{fmt::Write as _, fs, num::NonZero, path::Path, process::Command, thread};
+use std::{
+    fmt::Write as _,
+    fs,
+    num::NonZero,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -73,17 +80,36 @@ pub fn share(part: usize, whole: usize) -> String {
     format!("{}.{:02} %", share / 100, share % 100)
 }
 
-/// Writes this budget's section of the page.
-///
-/// # Errors
-/// If something differs: only what agrees is recorded; or as the system says.
-pub fn write(told: &Told) -> anyhow::Result<()> {
-    ensure!(told.differences.is_empty(), "a run with differences is not recorded");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join(PAGE);
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    let section = section(told, &commit(&root)?, &machine());
-    fs::write(&path, page(&old, told.budget, &section)).with_context(|| format!("writing {}", path.display()))
+/// A section of the page that is to be written.
+#[derive(Debug)]
+pub struct Section {
+    root: PathBuf,
+    commit: String,
+}
+
+impl Section {
+    /// To be begun before the run: the commit may be another one when it ends.
+    ///
+    /// # Errors
+    /// If there is no git to tell the commit.
+    pub fn begin() -> anyhow::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let commit = commit(&root)?;
+        Ok(Self { root, commit })
+    }
+
+    /// Writes this budget's section of the page.
+    ///
+    /// # Errors
+    /// If something differs: only what agrees is recorded; or as the system says.
+    pub fn write(&self, told: &Told) -> anyhow::Result<()> {
+        ensure!(told.differences.is_empty(), "a run with differences is not recorded");
+        let path = self.root.join(PAGE);
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        let section = section(told, &self.commit, &machine());
+        let page = page(&old, told.budget, &section);
+        fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+    }
 }
 
 /// The page with this section in the place of an older one.
