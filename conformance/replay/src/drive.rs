@@ -24,7 +24,7 @@ use world::{Fault, Host, HostEvent, Keep, Pace, Wire};
 use crate::{
     ends::Ends,
     expected::{Covers, Frame, Recorder, Segment},
-    graph::{Graph, print},
+    graph::{Graph, Root, print},
     place::Place,
     walks::Walk,
     watched::Watched,
@@ -69,8 +69,8 @@ pub struct Drive<'a> {
 /// # Errors
 /// If the server does something else than the model, or what the model says cannot be brought about.
 pub fn run(graph: &Graph, walk: &Walk, place: &Place) -> Result<Vec<Outcome>, (usize, anyhow::Error)> {
-    let (_, first) = &graph.roots[walk.root];
-    let mut drive = Drive::start(place, first).map_err(|why| (0, why))?;
+    let (_, root) = &graph.roots[walk.root];
+    let mut drive = Drive::start(place, root).map_err(|why| (0, why))?;
     let mut outcomes = Vec::new();
     for (at, edge) in walk.steps.iter().enumerate() {
         let edge = &graph.edges[*edge as usize];
@@ -100,15 +100,15 @@ pub fn brief(event: &HostEvent<Tree>) -> String {
 }
 
 impl<'a> Drive<'a> {
-    fn start(place: &'a Place, first: &Host<Tree>) -> anyhow::Result<Self> {
-        let (me, zab) = (first.id(), &first.config().zab);
+    fn start(place: &'a Place, root: &Root) -> anyhow::Result<Self> {
+        let zab = &root.config.zab;
+        let me = zab.me;
         let servers: Vec<_> = zab.quorum.voters().collect();
         let config = place.config(me, &servers, zab.window)?;
-        let (_, state) = first.recovered().map_err(broken)?;
-        place.furnish(&state)?;
+        place.restore(&root.left)?;
         let mut recorder = Recorder::of_a_start();
-        let (host, _) =
-            Host::new_before(first.config().clone(), first.pace(), state, &mut recorder).map_err(broken)?;
+        let host =
+            Host::over(root.config.clone(), root.pace, &root.left, Some(&mut recorder)).map_err(broken)?;
         let mut drive = Self {
             place,
             config,

@@ -3,10 +3,13 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     hash::Hash,
+    ops::Range,
+    sync::Arc,
 };
 
 use anyhow::{Context, anyhow, ensure};
 use checker::{
+    election::Election,
     engine::{
         Model,
         search::{End, Limits, Options, Search},
@@ -20,9 +23,11 @@ use protocol::{
     peer::{Input, Packet},
 };
 use spec::ServerId;
-use tree::{Identity, Tree};
-use world::{Fault, Host, HostEvent, NetChange, Replica, Wire};
+use tree::{Identity, Tree, Txn};
+use world::{Fault, Host, HostEvent, Left, NetChange, Pace, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::elections;
 
 /// Why the steps of a search that is not among the wanted rows are left out.
 pub const NOT_ASKED: &str = "it was not asked for";
@@ -33,6 +38,52 @@ pub type Print = u128;
 /// The print of a server.
 pub fn print<M: Replica>(host: &Host<M>) -> Print {
     print_of(host)
+}
+
+/// A server as it starts for the first time, over what is on its disk.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// What shapes its actor.
+    pub config: protocol::peer::Config,
+    /// How long its disk takes.
+    pub pace: Pace,
+    /// What is on its disk.
+    pub left: Left<Txn, Arc<Tree>>,
+}
+
+impl Root {
+    /// That of a server which has started over nothing but this state.
+    fn of(host: &Host<Tree>) -> anyhow::Result<Self> {
+        let (recovered, state) = host.recovered().map_err(broken)?;
+        let left = Left {
+            snapshot: Some((recovered.last, Arc::new(state))),
+            log: Vec::new(),
+            accepted: recovered.accepted,
+            current: recovered.current,
+        };
+        Ok(Self { config: host.config().clone(), pace: host.pace(), left })
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// If its start breaks a rule.
+    pub fn boot(&self) -> anyhow::Result<Host<Tree>> {
+        Host::over(self.config.clone(), self.pace, &self.left, None).map_err(broken)
+    }
+}
+
+/// The steps of one search.
+#[derive(Debug)]
+pub struct Steps {
+    /// Its model.
+    pub model: &'static str,
+    /// Its row.
+    pub row: &'static str,
+    /// What of the graph it has brought.
+    pub edges: Range<usize>,
+    /// For each step of the model, if its servers are no whole peers: what the step comes to for one, if there is a way.
+    pub parts: Option<Vec<Option<Vec<u32>>>>,
 }
 
 /// A step.
@@ -57,11 +108,11 @@ pub struct Graph {
     event_numbers: HashMap<HostEvent<Tree>, u32>,
     /// The steps.
     pub edges: Vec<Edge>,
-    known: HashSet<(u32, u32)>,
+    known: HashMap<(u32, u32), u32>,
     /// Servers as they start for the first time.
-    pub roots: Vec<(u32, Host<Tree>)>,
-    /// The searches that the steps are from, each with its model, and how many distinct ones it has brought.
-    pub searches: Vec<(&'static str, &'static str, usize)>,
+    pub roots: Vec<(u32, Root)>,
+    /// The searches that the steps are from.
+    pub searches: Vec<Steps>,
     /// The searches of the budget whose steps are not here, with their models, and why not.
     pub left_out: Vec<(&'static str, &'static str, &'static str)>,
 }
@@ -83,7 +134,7 @@ impl Graph {
                 graph.left_out.push((row.setup.model(), row.name, NOT_ASKED));
                 continue;
             }
-            let before = graph.edges.len();
+            let (before, mut parts) = (graph.edges.len(), None);
             match &row.setup {
                 Setup::Session(bounds) => {
                     for script in bounds.scripts() {
@@ -95,13 +146,24 @@ impl Graph {
                     tell(row.name, graph.edges.len());
                     graph.add_peers(&Peer::new(bounds.clone())).context(row.name)?;
                 }
+                Setup::Election(config) if config.observers == 0 && config.groups.is_empty() => {
+                    tell(row.name, graph.edges.len());
+                    let model = Election::new(config.clone());
+                    parts = Some(elections::add(&mut graph, &model).context(row.name)?);
+                }
                 Setup::Zab(_) | Setup::Election(_) => {
-                    let why = "a server is one actor alone there, and no whole peer";
+                    let why = match row.setup {
+                        Setup::Zab(_) => {
+                            "a server is the actor of Zab alone there, whose transactions are bytes"
+                        }
+                        _ => "the servers of the replay are voters that weigh the same",
+                    };
                     graph.left_out.push((row.setup.model(), row.name, why));
                     continue;
                 }
             }
-            graph.searches.push((row.setup.model(), row.name, graph.edges.len() - before));
+            let edges = before..graph.edges.len();
+            graph.searches.push(Steps { model: row.setup.model(), row: row.name, edges, parts });
         }
         ensure!(
             !graph.edges.is_empty(),
@@ -118,7 +180,7 @@ impl Graph {
         use session::{Change, Part, Yield};
         let (mut hosts, coming_up) = model.coming_up();
         for host in &hosts {
-            self.root(host);
+            self.root(Root::of(host)?, host);
         }
         for (slot, event) in coming_up {
             let before = print(&hosts[*slot]);
@@ -171,7 +233,7 @@ impl Graph {
             let Part::Host(first) = part else { continue };
             let (host, _) =
                 Host::new(first.config().clone(), first.pace(), Tree::default()).map_err(broken)?;
-            self.root(&host);
+            self.root(Root::of(&host)?, &host);
             seen.insert(print(&*first));
             queue.push_back((print(&*first), host));
         }
@@ -191,16 +253,26 @@ impl Graph {
         Ok(())
     }
 
-    fn root(&mut self, host: &Host<Tree>) {
+    /// A server that starts.
+    pub(crate) fn root(&mut self, root: Root, host: &Host<Tree>) {
         let number = self.number(print(host));
         if self.roots.iter().all(|(known, _)| *known != number) {
-            self.roots.push((number, host.clone()));
+            self.roots.push((number, root));
         }
     }
 
-    fn step(&mut self, before: Print, event: &HostEvent<Tree>, after: Print, net: &[NetChange<Wire<Tree>>]) {
+    /// A step of a whole peer, by number.
+    pub(crate) fn step(
+        &mut self,
+        before: Print,
+        event: &HostEvent<Tree>,
+        after: Print,
+        net: &[NetChange<Wire<Tree>>],
+    ) -> u32 {
         let (from, to, event_number) = (self.number(before), self.number(after), self.event_number(event));
-        if self.known.insert((from, event_number)) {
+        let next = u32::try_from(self.edges.len()).expect("fewer than 2^32 steps");
+        let edge = *self.known.entry((from, event_number)).or_insert(next);
+        if edge == next {
             let silent = match event {
                 HostEvent::Input(Input::Accepted(learner)) if !net.contains(&NetChange::Refuse(*learner)) => {
                     Some(*learner)
@@ -213,6 +285,7 @@ impl Graph {
             };
             self.edges.push(Edge { from, to, event: event_number, silent });
         }
+        edge
     }
 
     fn number(&mut self, print: Print) -> u32 {
@@ -269,18 +342,18 @@ fn as_told(mut event: HostEvent<Tree>) -> HostEvent<Tree> {
     event
 }
 
-fn print_of(value: &impl Hash) -> u128 {
+pub(crate) fn print_of(value: &impl Hash) -> u128 {
     let mut hasher = Xxh3::new();
     value.hash(&mut hasher);
     hasher.digest128()
 }
 
-fn broken(Fault { rule, why }: Fault) -> anyhow::Error {
+pub(crate) fn broken(Fault { rule, why }: Fault) -> anyhow::Error {
     anyhow!("{rule}: {why}")
 }
 
 /// Searches until there is nothing new.
-fn exhausted<M: Model>(model: &M) -> anyhow::Result<Search<'_, M>> {
+pub(crate) fn exhausted<M: Model>(model: &M) -> anyhow::Result<Search<'_, M>> {
     let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
     let outcome = search.run(&mut |_| {});
     ensure!(outcome.end == End::Exhausted, "a search ended with {:?}", outcome.end);

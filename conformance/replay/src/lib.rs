@@ -9,6 +9,7 @@
 //! model's ([`drive`]).
 
 pub mod drive;
+pub mod elections;
 pub mod ends;
 pub mod expected;
 pub mod graph;

@@ -17,7 +17,7 @@ use checker::rows::Budget;
 use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
-    graph::{Graph, NOT_ASKED},
+    graph::{Graph, NOT_ASKED, Steps},
     mutants,
     place::Place,
     record::{Difference, RowTold, Section, Told, share},
@@ -271,11 +271,15 @@ impl<'g> Run<'g> {
             *unreached.entry(LATE).or_default() += 1;
         }
         let mut rows = Vec::new();
-        let mut next = 0;
-        for (model, row, steps) in &self.graph.searches {
-            let covered = (next..next + steps).filter(is_covered).count();
-            rows.push(RowTold { model, row, steps: *steps, covered });
-            next += steps;
+        for Steps { model, row, edges, parts } in &self.graph.searches {
+            let (steps, covered) = match parts {
+                None => (edges.len(), edges.clone().filter(is_covered).count()),
+                Some(parts) => {
+                    let is_whole = |part: &&Vec<u32>| part.iter().all(|edge| is_covered(&(*edge as usize)));
+                    (parts.len(), parts.iter().flatten().filter(is_whole).count())
+                }
+            };
+            rows.push(RowTold { model, row, steps, covered, of_peers: edges.len() });
         }
         Told {
             budget: budget.name(),
@@ -299,8 +303,8 @@ fn print(told: &Told) {
     if std::io::stderr().is_terminal() {
         progress("");
     }
-    for RowTold { model, row, steps, covered } in &told.rows {
-        println!("{model} {row}: {covered} of {steps} distinct steps that no row before has");
+    for RowTold { model, row, steps, covered, .. } in &told.rows {
+        println!("{model} {row}: {covered} of {steps} distinct steps ({})", share(*covered, *steps));
     }
     for (model, row, why) in told.left_out.iter().filter(|(.., why)| *why != NOT_ASKED) {
         println!("{model} {row}: not replayed: {why}");

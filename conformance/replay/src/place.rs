@@ -90,7 +90,7 @@ impl Place {
     ///
     /// # Errors
     /// As the system says.
-    pub fn furnish(&self, state: &Tree) -> anyhow::Result<()> {
+    fn furnish(&self, state: &Tree) -> anyhow::Result<()> {
         let data = self.data();
         if data.exists() {
             fs::remove_dir_all(&data)?;
@@ -108,7 +108,7 @@ impl Place {
         Ok(())
     }
 
-    /// Makes a folder that holds what a crash has left.
+    /// Makes a folder that holds what is on a disk, or what a crash has left of it.
     ///
     /// # Errors
     /// As the system says.
@@ -116,15 +116,37 @@ impl Place {
         let (_, state) =
             left.snapshot.as_ref().context("a crash that leaves no state at all is not played")?;
         self.furnish(state)?;
+        if left.log.is_empty() && left.accepted.max(left.current) == Epoch(0) {
+            return Ok(());
+        }
         let store = Store::open(RealDisk::default(), storage::Config::new(self.data()))?;
+        if !left.log.is_empty() {
+            self.write_log(&store, &left.log)?;
+        }
+        for (epoch, save) in [
+            (left.accepted, Store::save_accepted as fn(&Store<RealDisk>, Epoch) -> _),
+            (left.current, Store::save_current),
+        ] {
+            if epoch > Epoch(0) {
+                save(&store, epoch)?;
+            }
+        }
+        match fs::remove_file(self.data().join("version-2").join(MARK)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes a log, of which some records are then torn.
+    fn write_log(&self, store: &Store<RealDisk>, records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<()> {
         let mut recovery = store.recover()?;
         let mut log = store.log(&mut recovery);
         log.sync_recovered()?;
         let (mut torn, mut end) = (Vec::new(), 0);
-        for (at, record) in left.log.iter().enumerate() {
+        for (at, record) in records.iter().enumerate() {
             let (zxid, txn) = match record {
                 Some(record) => record.clone(),
-                None => (torn_zxid(&left.log[at..])?, NO_TXN),
+                None => (torn_zxid(&records[at..])?, NO_TXN),
             };
             let mut batch = Batch::new();
             batch.push(zxid, &txn);
@@ -141,19 +163,7 @@ impl Place {
                 file.write_at(&vec![0; range.len()], u64::try_from(range.start)?)?;
             }
         }
-        for (epoch, save) in [
-            (left.accepted, Store::save_accepted as fn(&Store<RealDisk>, Epoch) -> _),
-            (left.current, Store::save_current),
-        ] {
-            if epoch > Epoch(0) {
-                save(&store, epoch)?;
-            }
-        }
-        drop(log);
-        match fs::remove_file(self.data().join("version-2").join(MARK)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// The one file of a log that was just begun.

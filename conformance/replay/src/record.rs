@@ -30,6 +30,8 @@ pub struct RowTold {
     pub steps: usize,
     /// Those of them that the server has taken as the model does.
     pub covered: usize,
+    /// How many distinct steps of a whole peer they come to that no row before has.
+    pub of_peers: usize,
 }
 
 /// What came of a budget.
@@ -126,16 +128,17 @@ fn page(old: &str, budget: &str, section: &str) -> String {
 
 fn section(told: &Told, commit: &str, machine: &str) -> String {
     let mut text = format!("## {}\n\nAt commit {commit}, on {machine}.\n\n", told.budget);
-    text += "| model | row | distinct steps | covered | share |\n|---|---|--:|--:|--:|\n";
-    for RowTold { model, row, steps, covered } in &told.rows {
-        let _ = writeln!(text, "| {model} | {row} | {steps} | {covered} | {} |", share(*covered, *steps));
+    text += "| model | row | distinct steps | covered | share | as steps of whole peers |\n|---|---|--:|--:|--:|--:|\n";
+    for RowTold { model, row, steps, covered, of_peers } in &told.rows {
+        let share = share(*covered, *steps);
+        let _ = writeln!(text, "| {model} | {row} | {steps} | {covered} | {share} | {of_peers} |");
     }
     let Told { servers, steps, walks, walked, taken, covered, search_seconds, seconds, .. } = told;
-    let _ = writeln!(text, "| all | | {steps} | {covered} | {} |", share(*covered, *steps));
     let _ = writeln!(
         text,
-        "\n{steps} steps of {servers} distinct servers; {walked} of {walks} walks, {taken} steps taken, no difference; \
-         {seconds} s, of which searches and plans {search_seconds} s."
+        "\nWhole peers: {covered} of {steps} distinct steps ({}) of {servers} distinct servers; {walked} of {walks} walks, {taken} steps taken, no difference; \
+         {seconds} s, of which searches and plans {search_seconds} s.",
+        share(*covered, *steps)
     );
     if !told.unreached.is_empty() {
         text += "\n| not reached, since | steps |\n|---|--:|\n";
@@ -178,7 +181,7 @@ mod tests {
     fn a_section_takes_the_place_of_its_older_one() {
         let told = |budget, covered| Told {
             budget,
-            rows: vec![RowTold { model: "session", row: "moves", steps: 3, covered }],
+            rows: vec![RowTold { model: "session", row: "moves", steps: 3, covered, of_peers: 3 }],
             steps: 3,
             covered,
             ..Told::default()
@@ -187,8 +190,8 @@ mod tests {
         let second = page(&first, "standard", &section(&told("standard", 2), "abc", "a machine"));
         let third = page(&second, "quick", &section(&told("quick", 3), "def", "a machine"));
         assert_eq!(third.matches("## ").count(), 2, "{third}");
-        assert!(third.contains("| session | moves | 3 | 3 | 100.00 % |"), "{third}");
-        assert!(third.contains("| session | moves | 3 | 2 | 66.66 % |"), "{third}");
+        assert!(third.contains("| session | moves | 3 | 3 | 100.00 % | 3 |"), "{third}");
+        assert!(third.contains("| session | moves | 3 | 2 | 66.66 % | 3 |"), "{third}");
         assert!(!third.contains("| session | moves | 3 | 1 |"), "{third}");
         assert_eq!(page(&third, "quick", &section(&told("quick", 3), "def", "a machine")), third);
     }

@@ -153,6 +153,17 @@ impl Keep {
     pub const ALL: Self = Self { log: u64::MAX, accepted: u8::MAX, current: u8::MAX, snapshot: true };
 }
 
+impl<T: Clone, S: Clone> Disk<T, S> {
+    /// A disk that holds what a crash has left, all of it synced. No record is torn.
+    pub(crate) fn of(left: &Left<T, S>) -> Self {
+        let mut disk = Self::holding(left.snapshot.clone());
+        disk.log.durable = left.log.iter().flatten().cloned().collect();
+        disk.accepted.durable = left.accepted;
+        disk.current.durable = left.current;
+        disk
+    }
+}
+
 impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     pub(crate) fn append(&mut self, ticket: Ticket, entry: (Zxid, T)) {
         self.log.unsynced.push(LogOp::Append(Some(ticket), entry));

@@ -20,7 +20,7 @@ use spec::{
 
 use self::sink::Sink;
 use crate::{
-    Disk, Fault, GhostChange, Image, Keep, NetChange, Replica, Sight,
+    Disk, Fault, GhostChange, Image, Keep, Left, NetChange, Replica, Sight,
     disk::{Finished, Start},
     judge,
     server::refused,
@@ -230,6 +230,22 @@ impl<M: Replica> Host<M> {
         onlooker: &mut dyn Onlooker<M>,
     ) -> Result<(Self, Happened<M>), Fault> {
         Self::first(config, pace, state, Run::new(Some(onlooker)))
+    }
+
+    /// A server that starts over what is on its disk, before somebody. Its wall clock stands at 0.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn over(
+        config: Config,
+        pace: Pace,
+        left: &Left<M::Txn, Arc<M>>,
+        onlooker: Option<&mut dyn Onlooker<M>>,
+    ) -> Result<Self, Fault> {
+        let mut run = Run::new(onlooker);
+        let mut host = Self::start(config, pace, 0, Disk::of(left), &mut run)?;
+        host.settle(&mut run)?;
+        Ok(host)
     }
 
     fn first(
