@@ -11,7 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use checker::election::{Change, Election, Part, Server};
+use checker::{
+    election::{Change, Election, Part as Piece, Server},
+    engine::Model as _,
+};
 use protocol::{
     Message, Quorum, Role, Timer, Vote,
     election::Input as ActorInput,
@@ -75,54 +78,81 @@ fn root(own: Vote, quorum: &Quorum) -> Root {
     }
 }
 
+/// Why a step is not taken whose server no whole peer can be.
+const IN_VAIN: &str = "an actor in a role that a whole peer has given up at once, for a voter has shown it to be in vain (E-15), \
+                       and what such an actor does";
+/// Why a step is not taken behind one for which there is no way.
+const BEHIND: &str = "an actor that comes of such a step, and what it does";
+
+/// What a step of the model comes to for a whole peer, or why it does not take it.
+pub type Part = Result<Vec<u32>, &'static str>;
+
 /// Adds what takes the steps of a search of the `election` model: the steps of whole peers, and for each distinct step of
-/// the model those that it comes to; none if no way was found.
+/// the model those that it comes to.
 ///
 /// # Errors
 /// As [`Graph::of_budget`].
-pub fn add(graph: &mut Graph, model: &Election) -> anyhow::Result<Vec<Option<Vec<u32>>>> {
+pub fn add(graph: &mut Graph, model: &Election) -> anyhow::Result<Vec<Part>> {
     let search = exhausted(model)?;
     let mut steps: HashMap<u128, Vec<Step<'_>>> = HashMap::new();
-    let mut first = Vec::new();
     for step in search.steps() {
-        let (Part::Server(before), Part::Server(after)) = (step.before, step.after) else { continue };
+        let (Piece::Server(before), Piece::Server(after)) = (step.before, step.after) else { continue };
         let from = steps.entry(print_of(&shipped(before))).or_default();
         let key = print_of(step.change);
         if from.iter().all(|known| known.key != key) {
             from.push(Step { key, change: step.change, after });
         }
     }
-    for part in checker::engine::Model::initial(model) {
-        if let Part::Server(server) = part {
-            first.push(server);
+    let (mut found, mut queue, mut known) = (Vec::new(), VecDeque::new(), HashSet::new());
+    for piece in model.initial() {
+        if let Piece::Server(server) = piece {
+            let root = root(server.own(), model.quorum());
+            let host = root.boot()?;
+            graph.root(root, &host);
+            let key = print_of(&shipped(&server));
+            known.insert(key);
+            queue.push_back((key, None, host));
         }
     }
-    let mut found = Vec::new();
-    let mut queue = VecDeque::new();
-    let mut known = HashSet::new();
-    for server in &first {
-        let root = root(server.own(), model.quorum());
-        let host = root.boot()?;
-        graph.root(root, &host);
-        known.insert(print_of(&shipped(server)));
-        queue.push_back((print_of(&shipped(server)), None, host));
-    }
+    let mut in_vain = Vec::new();
     // A server that is down stands beside the peer that is to crash, or to start for the first time.
     while let Some((from, running, host)) = queue.pop_front() {
         let mut next = steps.remove(&from).unwrap_or_default();
         next.sort_unstable_by_key(|step| step.key);
         for Step { change, after, .. } in next {
-            let way = way(graph, &host, running, change, after)?;
-            if let Some(Way { host, .. }) = way.as_ref().filter(|way| way.arrives)
-                && known.insert(print_of(&shipped(after)))
-            {
-                queue.push_back((print_of(&shipped(after)), Some(after.is_up()), host.clone()));
+            let key = print_of(&shipped(after));
+            match way(graph, &host, running, change, after)? {
+                None => found.push(Err(no_way(change))),
+                Some(Way { edges, host, arrives }) => {
+                    found.push(Ok(edges));
+                    if !arrives {
+                        in_vain.push(key);
+                    } else if known.insert(key) {
+                        queue.push_back((key, Some(after.is_up()), host));
+                    }
+                }
             }
-            found.push(way.map(|way| way.edges));
         }
     }
-    found.extend(steps.into_values().flatten().map(|_| None));
+    while let Some(from) = in_vain.pop() {
+        for Step { after, .. } in steps.remove(&from).unwrap_or_default() {
+            found.push(Err(IN_VAIN));
+            in_vain.push(print_of(&shipped(after)));
+        }
+    }
+    found.extend(steps.into_values().flatten().map(|_| Err(BEHIND)));
     Ok(found)
+}
+
+/// Why a change is not brought about.
+fn no_way(change: &Change) -> &'static str {
+    match change {
+        Change::Relook => "a role ends while nothing is there that could end it in a whole peer",
+        Change::Join(..) => "an epoch is joined while discovery and synchronisation do not lead a whole peer there",
+        Change::Step(ActorInput::Notification { .. }) => "a message of a voter after which a whole peer does more",
+        Change::Step(_) | Change::Start | Change::Crash => "a whole peer does more",
+        Change::Send(_) | Change::Clear | Change::Spend(_) => "it is no change of a server",
+    }
 }
 
 /// How a whole peer takes a step of the model.
@@ -156,7 +186,7 @@ fn way(
             taken.push((before, event, print(&changed), happened.net));
         }
         let arrives = is_as(&changed, after);
-        if arrives || holds(host, &changed, change, after) {
+        if arrives || goes_on(host, &changed, change, after) {
             let edges = taken.iter().map(|(before, event, to, net)| graph.step(*before, event, *to, net));
             return Ok(Some(Way { edges: edges.collect(), host: changed, arrives }));
         }
@@ -177,7 +207,7 @@ fn is_as(host: &Host<Tree>, server: &Server) -> bool {
 
 /// Whether the step of the actor is the first that a peer takes of several: what a voter says may show a role to be in
 /// vain, and then the peer goes on to look for another one at once (rule E-15).
-fn holds(before: &Host<Tree>, changed: &Host<Tree>, change: &Change, after: &Server) -> bool {
+fn goes_on(before: &Host<Tree>, changed: &Host<Tree>, change: &Change, after: &Server) -> bool {
     let (Change::Step(ActorInput::Notification { .. }), Some(actor)) = (change, after.actor()) else {
         return false;
     };

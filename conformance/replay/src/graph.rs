@@ -82,8 +82,8 @@ pub struct Steps {
     pub row: &'static str,
     /// What of the graph it has brought.
     pub edges: Range<usize>,
-    /// For each step of the model, if its servers are no whole peers: what the step comes to for one, if there is a way.
-    pub parts: Option<Vec<Option<Vec<u32>>>>,
+    /// For each step of the model, if its servers are no whole peers: what the step comes to for one.
+    pub parts: Option<Vec<elections::Part>>,
 }
 
 /// A step.

@@ -275,6 +275,9 @@ impl<'g> Run<'g> {
             let (steps, covered) = match parts {
                 None => (edges.len(), edges.clone().filter(is_covered).count()),
                 Some(parts) => {
+                    for why in parts.iter().filter_map(|part| part.as_ref().err()) {
+                        *unreached.entry(*why).or_default() += 1;
+                    }
                     let is_whole = |part: &&Vec<u32>| part.iter().all(|edge| is_covered(&(*edge as usize)));
                     (parts.len(), parts.iter().flatten().filter(is_whole).count())
                 }
