@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail, ensure};
 use protocol::{
-    Message, Role, Timer,
+    Message, Notification, Role, Timer,
     peer::{Input, Packet},
 };
 use server::{
@@ -19,12 +19,12 @@ use spec::{Epoch, ServerId};
 use storage::{RealDisk, Store};
 use tree::Tree;
 use wire::client::ConnectRequest;
-use world::{Fault, Host, HostEvent, Pace, Wire};
+use world::{Fault, Host, HostEvent, Keep, Pace, Wire};
 
 use crate::{
     ends::Ends,
     expected::{Covers, Frame, Recorder, Segment},
-    graph::{Graph, print},
+    graph::{Graph, Root, print},
     place::Place,
     walks::Walk,
     watched::Watched,
@@ -60,6 +60,8 @@ pub struct Drive<'a> {
     asked: BTreeMap<Report, Covers>,
     /// A learner's link that is up and has said nothing.
     silent: Option<(ServerId, Vec<Segment>)>,
+    /// The newest election message to each server: a new connection begins with it.
+    posted: BTreeMap<ServerId, Notification>,
 }
 
 /// Runs one walk and tells what came of each step; what is different, and at which step, if something is.
@@ -67,8 +69,8 @@ pub struct Drive<'a> {
 /// # Errors
 /// If the server does something else than the model, or what the model says cannot be brought about.
 pub fn run(graph: &Graph, walk: &Walk, place: &Place) -> Result<Vec<Outcome>, (usize, anyhow::Error)> {
-    let (_, first) = &graph.roots[walk.root];
-    let mut drive = Drive::start(place, first).map_err(|why| (0, why))?;
+    let (_, root) = &graph.roots[walk.root];
+    let mut drive = Drive::start(place, root).map_err(|why| (0, why))?;
     let mut outcomes = Vec::new();
     for (at, edge) in walk.steps.iter().enumerate() {
         let edge = &graph.edges[*edge as usize];
@@ -98,15 +100,15 @@ pub fn brief(event: &HostEvent<Tree>) -> String {
 }
 
 impl<'a> Drive<'a> {
-    fn start(place: &'a Place, first: &Host<Tree>) -> anyhow::Result<Self> {
-        let (me, zab) = (first.id(), &first.config().zab);
+    fn start(place: &'a Place, root: &Root) -> anyhow::Result<Self> {
+        let zab = &root.config.zab;
+        let me = zab.me;
         let servers: Vec<_> = zab.quorum.voters().collect();
         let config = place.config(me, &servers, zab.window)?;
-        let (_, state) = first.recovered().map_err(broken)?;
-        place.furnish(&state)?;
+        place.restore(&root.left)?;
         let mut recorder = Recorder::of_a_start();
-        let (host, _) =
-            Host::new_before(first.config().clone(), Pace::Eager, state, &mut recorder).map_err(broken)?;
+        let host =
+            Host::over(root.config.clone(), root.pace, &root.left, Some(&mut recorder)).map_err(broken)?;
         let mut drive = Self {
             place,
             config,
@@ -120,6 +122,7 @@ impl<'a> Drive<'a> {
             part: (None, Epoch(0), false),
             asked: BTreeMap::new(),
             silent: None,
+            posted: BTreeMap::new(),
         };
         drive.boot(&recorder.segments)?;
         Ok(drive)
@@ -137,10 +140,20 @@ impl<'a> Drive<'a> {
         self.ends = Ends::new(me, [])?;
         self.ends = Ends::new(me, others.map(|id| (*id, self.place.for_voters(*id))))?;
         let stand = Stand::start(self.config.clone(), self.host.config().clone(), self.disk.clone())?;
-        let stand = self.stand.insert(stand);
+        self.stand = Some(stand);
         self.inputs = 0;
         (self.timers, self.part) = (BTreeSet::new(), (None, Epoch(0), false));
-        self.ends.introduce_voters(self.place.for_voters(me))?;
+        self.asked.clear();
+        self.posted.clear();
+        self.meet_voters()?;
+        self.segments(segments)?;
+        self.compare_states()
+    }
+
+    /// Every voter that has no election connection gets one.
+    fn meet_voters(&mut self) -> anyhow::Result<()> {
+        let stand = self.stand.as_mut().context("a server is up")?;
+        self.ends.introduce_voters(self.place.for_voters(self.host.id()))?;
         let mut fault = None;
         let ends = &mut self.ends;
         let up = stand.run_until(PATIENCE, |_| {
@@ -151,20 +164,36 @@ impl<'a> Drive<'a> {
             return Err(fault);
         }
         ensure!(up, "the election connections do not come up");
-        self.segments(segments)?;
-        self.compare_states()
+        Ok(())
+    }
+
+    /// The server's process ends, and another one starts with what a crash has left.
+    fn crash(&mut self, event: &HostEvent<Tree>, keep: Keep) -> anyhow::Result<()> {
+        ensure!(self.silent.is_none(), "a crash comes at a link that has said nothing");
+        self.compare_files()?;
+        if self.is_slow() {
+            self.place.restore(&self.host.disk().left(keep))?;
+            self.disk = Watched::new(RealDisk::default());
+            self.disk.doubt(&self.place.data().join("version-2"))?;
+        }
+        let mut recorder = Recorder::of_a_start();
+        self.host.step_before(event, &mut recorder).map_err(broken)?;
+        self.boot(&recorder.segments)
+    }
+
+    /// Whether disk operations take until the model says that they end.
+    fn is_slow(&self) -> bool {
+        self.host.pace() == Pace::Async
     }
 
     fn step(&mut self, event: &HostEvent<Tree>, silent: Option<ServerId>) -> anyhow::Result<Outcome> {
         let before = print(&self.host);
-        let is_crash = matches!(event, HostEvent::Crash(_));
-        let mut recorder = if is_crash { Recorder::of_a_start() } else { Recorder::default() };
-        self.host.step_before(event, &mut recorder).map_err(broken)?;
-        if is_crash {
-            self.compare_files()?;
-            self.boot(&recorder.segments)?;
+        if let HostEvent::Crash(keep) = event {
+            self.crash(event, *keep)?;
             return Ok(Outcome::Same);
         }
+        let mut recorder = Recorder::default();
+        self.host.step_before(event, &mut recorder).map_err(broken)?;
         let mut segments = recorder.segments;
         if silent.is_some() {
             let HostEvent::Input(Input::Accepted(learner)) = event else { bail!("only links are silent") };
@@ -172,7 +201,8 @@ impl<'a> Drive<'a> {
             self.silent = Some((*learner, segments));
             return Ok(Outcome::Same);
         }
-        let mut inputs = 1;
+        // What the disk reports is counted when it does.
+        let mut inputs = if matches!(event, HostEvent::Disk(_)) { 0 } else { 1 };
         if let Some((learner, first)) = self.silent.take() {
             ensure!(first.len() == 1, "a disk is asked for something by a link that has said nothing");
             ensure!(matches!(event, HostEvent::Read(from, _) if *from == learner), "a link is told of late");
@@ -192,9 +222,25 @@ impl<'a> Drive<'a> {
             return Ok(Outcome::Untold(why));
         }
         self.inputs += inputs;
+        if let HostEvent::Input(Input::ElectionLinkDown(voter)) = event {
+            self.meet_again(*voter, &mut segments[0])?;
+        }
         self.segments(&segments)?;
         self.compare_states()?;
         Ok(Outcome::Same)
+    }
+
+    /// An election connection that broke comes up again, and begins with the newest message.
+    fn meet_again(&mut self, voter: ServerId, segment: &mut Segment) -> anyhow::Result<()> {
+        let (inputs, ends) = (self.inputs, &mut self.ends);
+        let stand = self.stand.as_mut().context("a server is up")?;
+        let told = stand.run_until(PATIENCE, |stand| ends.take().is_err() || stand.inputs() >= inputs);
+        ensure!(told, "the peer is not told that an election connection is gone");
+        self.meet_voters()?;
+        if let Some(newest) = self.posted.get(&voter) {
+            segment.votes.entry(voter).or_insert_with(|| vec![*newest]);
+        }
+        Ok(())
     }
 
     fn stand(&mut self) -> &mut Stand {
@@ -206,7 +252,7 @@ impl<'a> Drive<'a> {
         let me = self.me();
         match event {
             HostEvent::Crash(_) => unreachable!("a crash is no word to a server"),
-            HostEvent::Disk(_) => bail!("{event:?}: a disk that takes its time is not replayed"),
+            HostEvent::Disk(_) => {}
             HostEvent::Timer(timer) => {
                 if !self.stand().fire(*timer) {
                     return Ok(Some("a timer that does not run does not fire"));
@@ -268,8 +314,8 @@ impl<'a> Drive<'a> {
                 }
                 self.ends.hang_up(*client);
             }
-            Input::ElectionLinkDown(_)
-            | Input::Packet { .. }
+            Input::ElectionLinkDown(of) => self.ends.break_voter(*of),
+            Input::Packet { .. }
             | Input::Snapshot { .. }
             | Input::Timer { .. }
             | Input::Done(_)
@@ -313,7 +359,12 @@ impl<'a> Drive<'a> {
         let covers = self.asked.remove(&report).context("the model's disk does what nobody asked for")?;
         let stand = self.stand.as_mut().context("a server is up")?;
         self.disk.hold(false);
-        let done = stand.run_until(PATIENCE, |stand| stand.reports().any(|one| one == report));
+        // What a slow disk has been asked for behind this is done as well, and not reported.
+        let reported = |stand: &Stand, wanted: &Report| stand.reports().any(|one| one == *wanted);
+        let others = &self.asked;
+        let done = stand.run_until(PATIENCE, |stand| {
+            reported(stand, &report) && others.keys().all(|other| reported(stand, other))
+        });
         ensure!(done, "the disk does not report it; it reports {:?}", stand.reports().collect::<Vec<_>>());
         if let Some(why) = self.disk.unsynced(covers) {
             bail!("the disk reports it as durable, and {why}");
@@ -334,6 +385,9 @@ impl<'a> Drive<'a> {
             };
         }
         self.part = segment.part.unwrap_or(self.part);
+        for (to, votes) in &segment.votes {
+            self.posted.extend(votes.last().map(|newest| (*to, *newest)));
+        }
         let (inputs, ends) = (self.inputs, &mut self.ends);
         let stand = self.stand.as_mut().context("a server is up")?;
         let mut fault = None;
@@ -409,8 +463,10 @@ impl<'a> Drive<'a> {
     }
 
     fn compare_states(&mut self) -> anyhow::Result<()> {
-        let strays: Vec<_> = self.stand().reports().collect();
-        ensure!(strays.is_empty() && self.asked.is_empty(), differs("disk operations", &self.asked, &strays));
+        let mut strays: Vec<_> = self.stand().reports().collect();
+        strays.retain(|report| !self.asked.contains_key(report));
+        let done = self.is_slow() || self.asked.is_empty();
+        ensure!(strays.is_empty() && done, differs("disk operations", &self.asked, &strays));
         let mut state = self.host.state().clone();
         stand::adorn(&self.config, &mut state);
         let stand = self.stand.as_ref().context("a server is up")?;
@@ -430,7 +486,8 @@ impl<'a> Drive<'a> {
         let window = self.host.config().zab.window;
         let settings = storage::Config { window, ..storage::Config::new(self.place.data()) };
         let found = Store::open(RealDisk::default(), settings)?.recover()?;
-        let (recovered, mut state) = self.host.recovered().map_err(broken)?;
+        // All that was asked for is written by now, reported or not.
+        let (recovered, mut state) = self.host.recovered_behind(Keep::ALL).map_err(broken)?;
         ensure!(found.recovered == recovered, differs("files", &recovered, &found.recovered));
         let mut read = found.tree;
         stand::adorn(&self.config, &mut state);

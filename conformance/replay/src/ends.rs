@@ -150,12 +150,15 @@ impl Ends {
         Ok(ends)
     }
 
-    /// Every other voter makes itself known to the server, which listens here. Smaller ids are called back.
+    /// Every other voter that has no connection makes itself known to the server, which listens here. Smaller ids are called back.
     ///
     /// # Errors
     /// If it does not.
     pub fn introduce_voters(&mut self, server: SocketAddr) -> anyhow::Result<()> {
         for (id, voter) in &mut self.voters {
+            if voter.socket.is_some() {
+                continue;
+            }
             let mut socket = Socketed::dial(server).context("dialling the election port")?;
             let mut hello = Vec::new();
             Hello { sid: *id, addresses: vec![voter.listener.local_addr()?.to_string()] }.encode(&mut hello);
@@ -173,6 +176,13 @@ impl Ends {
     /// Whether every voter has its connection.
     pub fn are_voters_up(&self) -> bool {
         self.voters.values().all(|voter| voter.socket.is_some())
+    }
+
+    /// The election connection with this voter is gone.
+    pub fn break_voter(&mut self, id: ServerId) {
+        if let Some(voter) = self.voters.get_mut(&id) {
+            voter.socket = None;
+        }
     }
 
     /// Takes what the server has sent, on every connection.
@@ -406,12 +416,15 @@ impl VoterEnd {
         }
         for mut socket in std::mem::take(&mut self.strangers) {
             socket.take();
-            let hello = complete(Hello::decode(&mut Decoder::stream(&socket.input)))?;
+            let mut decoder = Decoder::stream(&socket.input);
+            let hello = complete(Hello::decode(&mut decoder))?;
+            let behind = socket.input.len() - decoder.rest().len();
             match hello {
                 // The larger id keeps what it has dialled; a smaller one is called back, as happened at the start.
                 Some(hello) if server > me => {
                     ensure!(hello.sid == server, "{} says that it is {}", server, hello.sid);
-                    socket.input.clear();
+                    // Its newest message may be there already.
+                    socket.input.drain(..behind);
                     self.socket = Some(socket);
                 }
                 Some(_) => {}

@@ -1,33 +1,89 @@
 //! The local graph: every distinct step of one server that exhausted searches have taken.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
     hash::Hash,
+    ops::Range,
+    sync::Arc,
 };
 
 use anyhow::{Context, anyhow, ensure};
 use checker::{
-    engine::search::{End, Limits, Options, Search},
+    election::Election,
+    engine::{
+        Model,
+        search::{End, Limits, Options, Search},
+    },
+    peer::{self, Peer, Subject},
     rows::{Budget, Row, Setup},
-    session::{Change, Part, Session, Yield},
+    session::{self, Session},
 };
 use protocol::{
     Message,
     peer::{Input, Packet},
 };
 use spec::ServerId;
-use tree::Tree;
-use world::{Fault, Host, HostEvent, NetChange, Wire};
+use tree::{Identity, Tree, Txn};
+use world::{Fault, Host, HostEvent, Left, NetChange, Pace, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::elections;
+
+/// Why the steps of a search that is not among the wanted rows are left out.
+pub const NOT_ASKED: &str = "it was not asked for";
 
 /// What tells servers apart: a hash of everything about one, wide enough that none of millions share it.
 pub type Print = u128;
 
 /// The print of a server.
-pub fn print(host: &Host<Tree>) -> Print {
-    let mut hasher = Xxh3::new();
-    host.hash(&mut hasher);
-    hasher.digest128()
+pub fn print<M: Replica>(host: &Host<M>) -> Print {
+    print_of(host)
+}
+
+/// A server as it starts for the first time, over what is on its disk.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// What shapes its actor.
+    pub config: protocol::peer::Config,
+    /// How long its disk takes.
+    pub pace: Pace,
+    /// What is on its disk.
+    pub left: Left<Txn, Arc<Tree>>,
+}
+
+impl Root {
+    /// That of a server which has started over nothing but this state.
+    fn of(host: &Host<Tree>) -> anyhow::Result<Self> {
+        let (recovered, state) = host.recovered().map_err(broken)?;
+        let left = Left {
+            snapshot: Some((recovered.last, Arc::new(state))),
+            log: Vec::new(),
+            accepted: recovered.accepted,
+            current: recovered.current,
+        };
+        Ok(Self { config: host.config().clone(), pace: host.pace(), left })
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// If its start breaks a rule.
+    pub fn boot(&self) -> anyhow::Result<Host<Tree>> {
+        Host::over(self.config.clone(), self.pace, &self.left, None).map_err(broken)
+    }
+}
+
+/// The steps of one search.
+#[derive(Debug)]
+pub struct Steps {
+    /// Its model.
+    pub model: &'static str,
+    /// Its row.
+    pub row: &'static str,
+    /// What of the graph it has brought.
+    pub edges: Range<usize>,
+    /// For each step of the model, if its servers are no whole peers: what the step comes to for one.
+    pub parts: Option<Vec<elections::Part>>,
 }
 
 /// A step.
@@ -52,13 +108,13 @@ pub struct Graph {
     event_numbers: HashMap<HostEvent<Tree>, u32>,
     /// The steps.
     pub edges: Vec<Edge>,
-    known: HashSet<(u32, u32)>,
+    known: HashMap<(u32, u32), u32>,
     /// Servers as they start for the first time.
-    pub roots: Vec<(u32, Host<Tree>)>,
-    /// The searches that the steps are from, and how many distinct ones each has brought.
-    pub searches: Vec<(String, usize)>,
-    /// The searches of the budget whose steps are not here, with their models.
-    pub left_out: Vec<(&'static str, &'static str)>,
+    pub roots: Vec<(u32, Root)>,
+    /// The searches that the steps are from.
+    pub searches: Vec<Steps>,
+    /// The searches of the budget whose steps are not here, with their models, and why not.
+    pub left_out: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 impl Graph {
@@ -73,43 +129,65 @@ impl Graph {
     ) -> anyhow::Result<Self> {
         let mut graph = Self::default();
         let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.name);
-        for row in budget.rows().iter().filter(wanted) {
-            if let Setup::Session(bounds) = &row.setup {
-                let before = graph.edges.len();
-                for script in bounds.scripts() {
-                    graph.add(&Session::new(script)).with_context(|| row.name)?;
-                    tell(row.name, graph.edges.len());
-                }
-                graph.searches.push((row.name.to_owned(), graph.edges.len() - before));
-            } else {
-                graph.left_out.push((row.setup.model(), row.name));
+        for row in budget.rows() {
+            if !wanted(&&row) {
+                graph.left_out.push((row.setup.model(), row.name, NOT_ASKED));
+                continue;
             }
+            let (before, mut parts) = (graph.edges.len(), None);
+            match &row.setup {
+                Setup::Session(bounds) => {
+                    for script in bounds.scripts() {
+                        graph.add(&Session::new(script)).context(row.name)?;
+                        tell(row.name, graph.edges.len());
+                    }
+                }
+                Setup::Peer(bounds) => {
+                    tell(row.name, graph.edges.len());
+                    graph.add_peers(&Peer::new(bounds.clone())).context(row.name)?;
+                }
+                Setup::Election(config) if config.observers == 0 && config.groups.is_empty() => {
+                    tell(row.name, graph.edges.len());
+                    let model = Election::new(config.clone());
+                    parts = Some(elections::add(&mut graph, &model).context(row.name)?);
+                }
+                Setup::Zab(_) | Setup::Election(_) => {
+                    let why = match row.setup {
+                        Setup::Zab(_) => {
+                            "a server is the actor of Zab alone there, whose transactions are bytes"
+                        }
+                        _ => "the servers of the replay are voters that weigh the same",
+                    };
+                    graph.left_out.push((row.setup.model(), row.name, why));
+                    continue;
+                }
+            }
+            let edges = before..graph.edges.len();
+            graph.searches.push(Steps { model: row.setup.model(), row: row.name, edges, parts });
         }
-        ensure!(!graph.edges.is_empty(), "there is no such row of the session model in this budget");
+        ensure!(
+            !graph.edges.is_empty(),
+            "there is no such row of the session or the peer model in this budget"
+        );
         Ok(graph)
     }
 
-    /// Adds the steps of one search.
+    /// Adds the steps of one search of the `session` model.
     ///
     /// # Errors
     /// As [`Graph::of_budget`].
     pub fn add(&mut self, model: &Session) -> anyhow::Result<()> {
+        use session::{Change, Part, Yield};
         let (mut hosts, coming_up) = model.coming_up();
         for host in &hosts {
-            let number = self.number(print(host));
-            if self.roots.iter().all(|(known, _)| *known != number) {
-                self.roots.push((number, host.clone()));
-            }
+            self.root(Root::of(host)?, host);
         }
         for (slot, event) in coming_up {
             let before = print(&hosts[*slot]);
-            let happened =
-                hosts[*slot].step(event).map_err(|Fault { rule, why }| anyhow!("{rule}: {why}"))?;
+            let happened = hosts[*slot].step(event).map_err(broken)?;
             self.step(before, event, print(&hosts[*slot]), &happened.net);
         }
-        let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
-        let outcome = search.run(&mut |_| {});
-        ensure!(outcome.end == End::Exhausted, "a search ended with {:?}", outcome.end);
+        let search = exhausted(model)?;
         let mut prints = HashMap::new();
         // The tables have no order; walks are to be the same each time.
         let mut steps = Vec::new();
@@ -120,7 +198,7 @@ impl Graph {
                 let mut known = |host: &Host<Tree>| {
                     *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host))
                 };
-                steps.push((known(before), hash_of(event), known(after), event, &happened.net));
+                steps.push((known(before), print_of(event), known(after), event, &happened.net));
             }
         }
         steps.sort_unstable_by_key(|(before, event, after, ..)| (*before, *event, *after));
@@ -130,9 +208,71 @@ impl Graph {
         Ok(())
     }
 
-    fn step(&mut self, before: Print, event: &HostEvent<Tree>, after: Print, net: &[NetChange<Wire<Tree>>]) {
+    /// Adds the steps of one search of the `peer` model. Its servers remember their histories, and the ones that ship do
+    /// not: each step is taken again by a server that does not either, from its first start on.
+    ///
+    /// # Errors
+    /// As [`Graph::of_budget`].
+    pub fn add_peers(&mut self, model: &Peer) -> anyhow::Result<()> {
+        use peer::{Change, Part};
+        let search = exhausted(model)?;
+        let mut prints = HashMap::new();
+        let mut known =
+            |host: &Host<Subject>| *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host));
+        let mut steps: HashMap<Print, Vec<(u128, &HostEvent<Subject>, Print)>> = HashMap::new();
+        for step in search.steps() {
+            if let (Part::Host(before), Change::Host(event), Part::Host(after)) =
+                (step.before, step.change, step.after)
+            {
+                steps.entry(known(before)).or_default().push((print_of(event), event, known(after)));
+            }
+        }
+        let mut queue = VecDeque::new();
+        let mut seen = HashSet::new();
+        for part in model.initial() {
+            let Part::Host(first) = part else { continue };
+            let (host, _) =
+                Host::new(first.config().clone(), first.pace(), Tree::default()).map_err(broken)?;
+            self.root(Root::of(&host)?, &host);
+            seen.insert(print(&*first));
+            queue.push_back((print(&*first), host));
+        }
+        while let Some((before, host)) = queue.pop_front() {
+            let mut next = steps.remove(&before).unwrap_or_default();
+            next.sort_unstable_by_key(|(event, _, after)| (*event, *after));
+            for (_, event, after) in next {
+                let (mut changed, event) = (host.clone(), as_told(event.plain()));
+                let happened = changed.step(&event).map_err(broken)?;
+                self.step(print(&host), &event, print(&changed), &happened.net);
+                if seen.insert(after) {
+                    queue.push_back((after, changed));
+                }
+            }
+        }
+        ensure!(steps.is_empty(), "{} servers of the search were reached by no step", steps.len());
+        Ok(())
+    }
+
+    /// A server that starts.
+    pub(crate) fn root(&mut self, root: Root, host: &Host<Tree>) {
+        let number = self.number(print(host));
+        if self.roots.iter().all(|(known, _)| *known != number) {
+            self.roots.push((number, root));
+        }
+    }
+
+    /// A step of a whole peer, by number.
+    pub(crate) fn step(
+        &mut self,
+        before: Print,
+        event: &HostEvent<Tree>,
+        after: Print,
+        net: &[NetChange<Wire<Tree>>],
+    ) -> u32 {
         let (from, to, event_number) = (self.number(before), self.number(after), self.event_number(event));
-        if self.known.insert((from, event_number)) {
+        let next = u32::try_from(self.edges.len()).expect("fewer than 2^32 steps");
+        let edge = *self.known.entry((from, event_number)).or_insert(next);
+        if edge == next {
             let silent = match event {
                 HostEvent::Input(Input::Accepted(learner)) if !net.contains(&NetChange::Refuse(*learner)) => {
                     Some(*learner)
@@ -145,6 +285,7 @@ impl Graph {
             };
             self.edges.push(Edge { from, to, event: event_number, silent });
         }
+        edge
     }
 
     fn number(&mut self, print: Print) -> u32 {
@@ -192,8 +333,29 @@ impl Graph {
     }
 }
 
-fn hash_of(event: &HostEvent<Tree>) -> u128 {
+/// What the shell tells its peer. The client of the `peer` model offers no identity; the shell gives it that of the
+/// address that it connects from.
+fn as_told(mut event: HostEvent<Tree>) -> HostEvent<Tree> {
+    if let HostEvent::Input(Input::ClientConnect { identities, .. }) = &mut event {
+        *identities = vec![Identity { scheme: "ip".into(), id: "127.0.0.1".into() }];
+    }
+    event
+}
+
+pub(crate) fn print_of(value: &impl Hash) -> u128 {
     let mut hasher = Xxh3::new();
-    event.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.digest128()
+}
+
+pub(crate) fn broken(Fault { rule, why }: Fault) -> anyhow::Error {
+    anyhow!("{rule}: {why}")
+}
+
+/// Searches until there is nothing new.
+pub(crate) fn exhausted<M: Model>(model: &M) -> anyhow::Result<Search<'_, M>> {
+    let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
+    let outcome = search.run(&mut |_| {});
+    ensure!(outcome.end == End::Exhausted, "a search ended with {:?}", outcome.end);
+    Ok(search)
 }

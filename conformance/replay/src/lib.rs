@@ -9,10 +9,12 @@
 //! model's ([`drive`]).
 
 pub mod drive;
+pub mod elections;
 pub mod ends;
 pub mod expected;
 pub mod graph;
 pub mod mutants;
 pub mod place;
+pub mod record;
 pub mod walks;
 pub mod watched;

@@ -17,12 +17,12 @@ use checker::rows::Budget;
 use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
-    graph::Graph,
+    graph::{Graph, NOT_ASKED, Steps},
     mutants,
     place::Place,
+    record::{Difference, RowTold, Section, Told, share},
     walks::{self, Walk},
 };
-use serde::Serialize;
 
 /// Runs walks through the local graph of one server of a model against a production server.
 ///
@@ -33,7 +33,8 @@ use serde::Serialize;
     name = "replay",
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
-  replay                          every step of the quick budget of the session model
+  replay                          every step of the quick budget of the models of whole peers
+  replay --record                 the same, written to conformance/replay/results.md
   replay --rows moves --walks 200 some walks of one row
   replay --budget standard        the standard budget; for hours
   replay --rows moves --walk 17   one walk, step by step
@@ -68,6 +69,9 @@ struct Arguments {
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Write what came of it to `conformance/replay/results.md`.
+    #[arg(long, conflicts_with_all = ["walks", "walk"])]
+    record: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,37 +84,6 @@ enum Instead {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// What came of it all.
-#[derive(Debug, Serialize)]
-struct Told {
-    budget: &'static str,
-    /// The searches, and how many steps each has brought.
-    searches: Vec<(String, usize)>,
-    /// The searches that are not replayed, with their models.
-    left_out: Vec<(&'static str, &'static str)>,
-    servers: usize,
-    steps: usize,
-    walks: usize,
-    walked: usize,
-    taken: usize,
-    covered: usize,
-    /// Steps that the shell never tells its peer of, by reason.
-    untold: BTreeMap<&'static str, usize>,
-    /// Steps to which no walk leads, by reason.
-    unreachable: BTreeMap<&'static str, usize>,
-    differences: Vec<Difference>,
-    search_seconds: u64,
-    seconds: u64,
-}
-
-/// A step at which the server does something else.
-#[derive(Debug, Serialize)]
-struct Difference {
-    walk: usize,
-    step: usize,
-    why: String,
 }
 
 fn main() -> ExitCode {
@@ -128,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(Instead::Mutants { ids, json }) = &arguments.instead {
         return mutants::run(ids, *json);
     }
+    let section = arguments.record.then(Section::begin).transpose()?;
     let started = Instant::now();
     let graph = Graph::of_budget(arguments.budget, &arguments.rows, &mut |row, steps| {
         progress(&format!("searching {row}: {steps} distinct steps of one server"));
@@ -149,11 +123,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let chosen: Vec<_> = all.iter().enumerate().step_by(every).collect();
     let run = Run::new(&graph, chosen);
     run.all(arguments.workers, &folder)?;
-    let told = run.told(arguments, all.len(), &left, [searched, started.elapsed()]);
+    let told = run.told(arguments.budget, all.len(), &left, [searched, started.elapsed()]);
     if arguments.json {
         println!("{}", serde_json::to_string(&told)?);
     } else {
-        told.print();
+        print(&told);
+    }
+    if let Some(section) = section {
+        section.write(&told)?;
     }
     let needed = arguments.coverage_min * u64::try_from(told.steps)?;
     let covered = 1000 * u64::try_from(told.covered)?;
@@ -207,6 +184,9 @@ struct Found {
     differences: Vec<Difference>,
     walked: usize,
 }
+
+/// Why no walk takes a step between a learner's link and its first packet.
+const LATE: &str = "the shell tells of a learner's link with its first packet, not before";
 
 /// Behind so many differences there is enough to look at.
 const DIFFERENCES_MAX: usize = 10;
@@ -278,33 +258,43 @@ impl<'g> Run<'g> {
         }
     }
 
-    fn told(self, arguments: &Arguments, walks: usize, left: &[u32], times: [Duration; 2]) -> Told {
+    fn told(self, budget: Budget, walks: usize, left: &[u32], times: [Duration; 2]) -> Told {
         let found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let covered = found.covered.iter().filter(|covered| **covered).count();
-        let mut untold = BTreeMap::new();
+        let is_covered = |edge: &usize| found.covered[*edge];
+        let mut unreached = BTreeMap::new();
         for (edge, why) in &found.untold {
-            if !found.covered[*edge as usize] {
-                *untold.entry(*why).or_default() += 1;
+            if !is_covered(&(*edge as usize)) {
+                *unreached.entry(*why).or_default() += 1;
             }
         }
-        let mut unreachable = BTreeMap::new();
         for _ in left {
-            *unreachable
-                .entry("the shell tells of a learner's link with its first packet, not before")
-                .or_default() += 1;
+            *unreached.entry(LATE).or_default() += 1;
+        }
+        let mut rows = Vec::new();
+        for Steps { model, row, edges, parts } in &self.graph.searches {
+            let (steps, covered) = match parts {
+                None => (edges.len(), edges.clone().filter(is_covered).count()),
+                Some(parts) => {
+                    for why in parts.iter().filter_map(|part| part.as_ref().err()) {
+                        *unreached.entry(*why).or_default() += 1;
+                    }
+                    let is_whole = |part: &&Vec<u32>| part.iter().all(|edge| is_covered(&(*edge as usize)));
+                    (parts.len(), parts.iter().flatten().filter(is_whole).count())
+                }
+            };
+            rows.push(RowTold { model, row, steps, covered, of_peers: edges.len() });
         }
         Told {
-            budget: arguments.budget.name(),
-            searches: self.graph.searches.clone(),
+            budget: budget.name(),
+            rows,
             left_out: self.graph.left_out.clone(),
             servers: self.graph.servers(),
             steps: self.graph.edges.len(),
             walks,
             walked: found.walked,
             taken: self.taken.into_inner(),
-            covered,
-            untold,
-            unreachable,
+            covered: (0..self.graph.edges.len()).filter(is_covered).count(),
+            unreached: unreached.into_iter().collect(),
             differences: found.differences,
             search_seconds: times[0].as_secs(),
             seconds: times[1].as_secs(),
@@ -312,31 +302,28 @@ impl<'g> Run<'g> {
     }
 }
 
-impl Told {
-    fn print(&self) {
-        if std::io::stderr().is_terminal() {
-            progress("");
-        }
-        for (row, steps) in &self.searches {
-            println!("session {row}: {steps} distinct steps of one server that no row before has");
-        }
-        for (model, row) in &self.left_out {
-            println!("{model} {row}: not replayed, for a server there is one actor alone and no whole peer");
-        }
-        println!(
-            "{} distinct steps of {} servers; {} of {} walks, {} steps taken",
-            self.steps, self.servers, self.walked, self.walks, self.taken
-        );
-        let permille = (self.covered * 1000) / self.steps.max(1);
-        println!("covered: {} ({}.{} %)", self.covered, permille / 10, permille % 10);
-        for (why, steps) in self.untold.iter().chain(&self.unreachable) {
-            println!("not reached: {steps}: {why}");
-        }
-        println!(
-            "differences: {}; {} s, of which searches {} s",
-            self.differences.len(),
-            self.seconds,
-            self.search_seconds
-        );
+fn print(told: &Told) {
+    if std::io::stderr().is_terminal() {
+        progress("");
     }
+    for RowTold { model, row, steps, covered, .. } in &told.rows {
+        println!("{model} {row}: {covered} of {steps} distinct steps ({})", share(*covered, *steps));
+    }
+    for (model, row, why) in told.left_out.iter().filter(|(.., why)| *why != NOT_ASKED) {
+        println!("{model} {row}: not replayed: {why}");
+    }
+    println!(
+        "{} distinct steps of {} servers; {} of {} walks, {} steps taken",
+        told.steps, told.servers, told.walked, told.walks, told.taken
+    );
+    println!("covered: {} ({})", told.covered, share(told.covered, told.steps));
+    for (why, steps) in &told.unreached {
+        println!("not reached: {steps}: {why}");
+    }
+    println!(
+        "differences: {}; {} s, of which searches and plans {} s",
+        told.differences.len(),
+        told.seconds,
+        told.search_seconds
+    );
 }

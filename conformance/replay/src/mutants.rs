@@ -25,6 +25,9 @@ struct Mutant {
 /// Walks of a short search.
 const SOME: &[&str] = &["--rows", "order", "--walks", "100"];
 
+/// Walks with crashes that leave something unsynced.
+const CRASHES: &[&str] = &["--rows", "pair", "--walks", "300"];
+
 const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "ack-before-sync",
@@ -36,6 +39,11 @@ const MUTANTS: &[Mutant] = &[
         id: "promise-before-sync",
         flaw: "an epoch is reported as promised before it is stored",
         walks: SOME,
+    },
+    Mutant {
+        id: "recovery-not-synced",
+        flaw: "a start votes by a log that it has read and not synced",
+        walks: CRASHES,
     },
     Mutant {
         id: "send-order-swapped",

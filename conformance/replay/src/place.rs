@@ -4,15 +4,19 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use server::Config;
-use spec::ServerId;
-use storage::{RealDisk, Store};
+use spec::{Epoch, ServerId, SessionId, Zxid};
+use storage::{Batch, Disk, File, RealDisk, Store};
 use tempfile::TempDir;
-use tree::Tree;
+use tree::{Tree, Txn, TxnBody};
+use world::Left;
 
+/// The file that says how far the log is known to be synced.
+const MARK: &str = "synced.mark";
 const CLIENT_PORT: u16 = 2181;
 const QUORUM_PORT: u16 = 2888;
 const ELECTION_PORT: u16 = 3888;
@@ -86,7 +90,7 @@ impl Place {
     ///
     /// # Errors
     /// As the system says.
-    pub fn furnish(&self, state: &Tree) -> anyhow::Result<()> {
+    fn furnish(&self, state: &Tree) -> anyhow::Result<()> {
         let data = self.data();
         if data.exists() {
             fs::remove_dir_all(&data)?;
@@ -103,4 +107,90 @@ impl Place {
         fs::copy(snapshot, data.join("version-2").join(label))?;
         Ok(())
     }
+
+    /// Makes a folder that holds what is on a disk, or what a crash has left of it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn restore(&self, left: &Left<Txn, Arc<Tree>>) -> anyhow::Result<()> {
+        let (_, state) =
+            left.snapshot.as_ref().context("a crash that leaves no state at all is not played")?;
+        self.furnish(state)?;
+        if left.log.is_empty() && left.accepted.max(left.current) == Epoch(0) {
+            return Ok(());
+        }
+        let store = Store::open(RealDisk::default(), storage::Config::new(self.data()))?;
+        if !left.log.is_empty() {
+            self.write_log(&store, &left.log)?;
+        }
+        for (epoch, save) in [
+            (left.accepted, Store::save_accepted as fn(&Store<RealDisk>, Epoch) -> _),
+            (left.current, Store::save_current),
+        ] {
+            if epoch > Epoch(0) {
+                save(&store, epoch)?;
+            }
+        }
+        match fs::remove_file(self.data().join("version-2").join(MARK)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Writes a log, of which some records are then torn.
+    fn write_log(&self, store: &Store<RealDisk>, records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<()> {
+        let mut recovery = store.recover()?;
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered()?;
+        let (mut torn, mut end) = (Vec::new(), 0);
+        for (at, record) in records.iter().enumerate() {
+            let (zxid, txn) = match record {
+                Some(record) => record.clone(),
+                None => (torn_zxid(&records[at..])?, NO_TXN),
+            };
+            let mut batch = Batch::new();
+            batch.push(zxid, &txn);
+            log.append_batch(&batch)?;
+            log.sync()?;
+            let begin = std::mem::replace(&mut end, self.end_of_log()?);
+            if record.is_none() {
+                torn.push(begin..end);
+            }
+        }
+        if !torn.is_empty() {
+            let file = RealDisk::default().open_write(&self.log()?)?;
+            for range in torn {
+                file.write_at(&vec![0; range.len()], u64::try_from(range.start)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The one file of a log that was just begun.
+    fn log(&self) -> anyhow::Result<PathBuf> {
+        for entry in fs::read_dir(self.data().join("version-2"))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("log.") {
+                return Ok(entry.path());
+            }
+        }
+        bail!("there is no log")
+    }
+
+    /// Where its last record ends, in bytes: every record ends with a byte that is not zero, and zeros follow.
+    fn end_of_log(&self) -> anyhow::Result<usize> {
+        let bytes = fs::read(self.log()?)?;
+        Ok(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
+    }
+}
+
+/// Stands for a transaction whose bytes are lost.
+const NO_TXN: Txn =
+    Txn { session: SessionId(0), cxid: 0, time: 0, body: TxnBody::Error { code: 0 }, digest: None };
+
+/// The place of the first of these records, which is torn.
+fn torn_zxid(records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<Zxid> {
+    let behind = records.iter().enumerate().find_map(|(at, record)| Some((at, record.as_ref()?.0)));
+    let (distance, zxid) = behind.context("a torn record at the end is none")?;
+    Ok(Zxid(zxid.0 - u64::try_from(distance)?))
 }

@@ -113,6 +113,20 @@ impl<D: Disk> Watched<D> {
         self.gate.opened.notify_all();
     }
 
+    /// Counts the files of this folder as not synced, as what a start finds behind a crash may not be.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn doubt(&self, dir: &Path) -> io::Result<()> {
+        let names = self.below.list(dir)?;
+        let mut unsynced = lock(&self.unsynced);
+        for name in names {
+            let number = unsynced.number(&dir.join(name));
+            unsynced.files.insert(number);
+        }
+        Ok(())
+    }
+
     /// Whether a thread that carries such operations out waits for a sync to end.
     pub fn is_waiting(&self, covers: Covers) -> bool {
         let thread = match covers {

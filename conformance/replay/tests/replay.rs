@@ -2,9 +2,15 @@
 
 use std::{thread, time::Duration};
 
-use checker::session::{Bounds, Deed, Session};
+use checker::{
+    peer::{self, Peer},
+    session::{Bounds, Deed, Session},
+};
 use replay::{drive, drive::Outcome, expected::Covers, graph::Graph, place::Place, walks, watched::Watched};
-use storage::{Disk, File, RealDisk};
+use spec::{Epoch, SessionId, Zxid};
+use storage::{Disk, File, RealDisk, Store};
+use tree::{Tree, Txn, TxnBody};
+use world::Left;
 
 #[test]
 fn a_server_takes_every_step_of_a_small_search() -> anyhow::Result<()> {
@@ -16,19 +22,64 @@ fn a_server_takes_every_step_of_a_small_search() -> anyhow::Result<()> {
         moves: 0,
         ..Bounds::default()
     }))?;
-    let (planned, left) = walks::cover(&graph);
+    let taken = all_walks(&graph, 15)?;
+    assert!(taken.len() > 100 && taken.iter().all(|taken| *taken));
+    Ok(())
+}
+
+#[test]
+fn a_server_with_a_slow_disk_comes_to_serve_as_the_model_says() -> anyhow::Result<()> {
+    let mut graph = Graph::default();
+    graph.add_peers(&Peer::new(peer::Bounds {
+        servers: 2,
+        eager: false,
+        looks: 2,
+        connections: 0,
+        writes: 0,
+        ..peer::Bounds::default()
+    }))?;
+    let taken = all_walks(&graph, 14)?;
+    assert!(taken.len() > 50 && taken.iter().all(|taken| *taken), "{} steps", taken.len());
+    Ok(())
+}
+
+/// Which steps were taken as the model says.
+fn all_walks(graph: &Graph, worker: u8) -> anyhow::Result<Vec<bool>> {
+    let (planned, left) = walks::cover(graph);
     assert!(left.is_empty(), "{} steps cannot be reached", left.len());
     let folder = tempfile::tempdir()?;
-    let place = Place::new(folder.path(), 15)?;
+    let place = Place::new(folder.path(), worker)?;
     let mut taken = vec![false; graph.edges.len()];
     for (number, walk) in planned.iter().enumerate() {
-        let outcomes = drive::run(&graph, walk, &place)
+        let outcomes = drive::run(graph, walk, &place)
             .map_err(|(step, why)| why.context(format!("walk {number}, step {step}")))?;
         for (edge, outcome) in walk.steps.iter().zip(outcomes) {
             taken[*edge as usize] |= outcome == Outcome::Same;
         }
     }
-    assert!(taken.len() > 100 && taken.iter().all(|taken| *taken));
+    Ok(taken)
+}
+
+#[test]
+fn a_start_reads_what_stands_before_the_first_torn_record() -> anyhow::Result<()> {
+    let record = |counter| {
+        let body = TxnBody::Error { code: -101 };
+        let txn = Txn { session: SessionId(7), cxid: 1, time: 5, body, digest: None };
+        Some((Zxid::new(Epoch(1), counter), txn))
+    };
+    let folder = tempfile::tempdir()?;
+    let place = Place::new(folder.path(), 13)?;
+    for (log, last) in [
+        (vec![record(1), record(2), record(3)], 3),
+        (vec![record(1), None, record(3)], 1),
+        (vec![record(1), record(2), None, None, record(5)], 2),
+    ] {
+        let snapshot = Some((Zxid::ZERO, std::sync::Arc::new(Tree::default())));
+        place.restore(&Left { snapshot, log, accepted: Epoch(2), current: Epoch(1) })?;
+        let found = Store::open(RealDisk::default(), storage::Config::new(place.data()))?.recover()?;
+        assert_eq!(found.recovered.last, Zxid::new(Epoch(1), last));
+        assert_eq!((found.recovered.accepted, found.recovered.current), (Epoch(2), Epoch(1)));
+    }
     Ok(())
 }
 
@@ -47,6 +98,12 @@ fn what_is_written_is_not_synced_until_it_is() -> anyhow::Result<()> {
     assert_eq!(disk.unsynced(Covers::Batch), None);
     disk.rename(&path, &folder.path().join("log.2"))?;
     assert!(disk.unsynced(Covers::Batch).is_some());
+    disk.sync_dir(folder.path())?;
+    assert_eq!(disk.unsynced(Covers::Batch), None);
+    disk.doubt(folder.path())?;
+    assert!(disk.unsynced(Covers::Batch).is_some_and(|why| why.contains("written")));
+    disk.open_write(&folder.path().join("log.2"))?.sync()?;
+    assert_eq!(disk.unsynced(Covers::Batch), None);
     Ok(())
 }
 

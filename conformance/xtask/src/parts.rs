@@ -55,8 +55,9 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
                 check_mutants(&mutants::chosen()?)
             }),
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
-            part("replay", "some walks of a model, walked by a server", || {
-                replayed(&["--rows", "order,snapshots", "--walks", "600"], Duration::from_mins(8))
+            part("replay", "some walks of models, walked by a server", || {
+                let rows = "order,snapshots,cold-election,pair,pair-expiry,equal-votes";
+                replayed(&["--rows", rows, "--walks", "1500"], Duration::from_mins(8))
             }),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
@@ -89,7 +90,7 @@ fn full_parts() -> Vec<Part> {
             Ok(String::new())
         }),
         part("strace", "nothing is said before it is on disk", strace),
-        part("replay", "every distinct step of a server of the session model, taken by a server", || {
+        part("replay", "every distinct step of a server of the models of whole peers, taken by a server", || {
             replayed(&[], Duration::from_hours(4))
         }),
         part("replay-mutants", "shells with a flaw are caught by a replay", || {

@@ -285,6 +285,13 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// The process is killed: what was not handed over is lost. The thread ends when it has written the rest.
+    pub(crate) fn kill(self) -> JoinHandle<()> {
+        self.thread
+    }
+}
+
 /// Writes what is handed over until nothing more comes, or the file system refuses.
 fn write(mut ring: Ring, queue: &Receiver<Order>, written: impl Fn(Vec<u8>)) {
     while let Ok(Order { number, first, records }) = queue.recv() {

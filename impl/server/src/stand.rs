@@ -215,8 +215,13 @@ impl Stand {
     pub fn kill(self) {
         let Self { runtime, local, core, threads, .. } = self;
         let orders = core.0.borrow_mut().shell.store.take_away();
+        let recorder = core.0.borrow_mut().shell.recorder.take();
         drop((orders, local, core));
         threads.join();
+        if let Some(recorder) = recorder {
+            // One that panicked has said why.
+            drop(recorder.kill().join());
+        }
         runtime.shutdown_background();
     }
 }

@@ -183,6 +183,11 @@ impl Election {
         Self { config, quorum }
     }
 
+    /// Which sets of servers decide.
+    pub fn quorum(&self) -> &Quorum {
+        &self.quorum
+    }
+
     fn count(&self) -> usize {
         self.config.votes.len()
     }

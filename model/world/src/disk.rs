@@ -96,6 +96,19 @@ pub struct Keep {
     pub snapshot: bool,
 }
 
+/// What stands on the platter behind a crash, synced or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Left<T, S> {
+    /// The state that the log continues, with its label, if there is one.
+    pub snapshot: Option<(Zxid, S)>,
+    /// The records of the log, in order; none for one whose sectors did not all arrive.
+    pub log: Vec<Option<(Zxid, T)>>,
+    /// The epoch promised.
+    pub accepted: Epoch,
+    /// The epoch joined.
+    pub current: Epoch,
+}
+
 /// What a finished operation tells the actor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Finished {
@@ -132,6 +145,22 @@ impl<T, S> Disk<T, S> {
             snapshot: SnapshotFile { durable: snapshot, unsynced: None },
             searches: Vec::new(),
         }
+    }
+}
+
+impl Keep {
+    /// All that was not synced.
+    pub const ALL: Self = Self { log: u64::MAX, accepted: u8::MAX, current: u8::MAX, snapshot: true };
+}
+
+impl<T: Clone, S: Clone> Disk<T, S> {
+    /// A disk that holds what a crash has left, all of it synced. No record is torn.
+    pub(crate) fn of(left: &Left<T, S>) -> Self {
+        let mut disk = Self::holding(left.snapshot.clone());
+        disk.log.durable = left.log.iter().flatten().cloned().collect();
+        disk.accepted.durable = left.accepted;
+        disk.current.durable = left.current;
+        disk
     }
 }
 
@@ -317,6 +346,23 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         } else {
             self.snapshot.unsynced = None;
         }
+    }
+
+    /// What a crash that keeps this would leave.
+    pub fn left(&self, keep: Keep) -> Left<T, S> {
+        let mut disk = self.clone();
+        disk.crash(keep);
+        let Found { snapshots, segments, accepted, current, .. } = disk.found(true);
+        let records = segments.into_iter().flat_map(|segment| segment.records);
+        let log = records.map(|record| match record.verdict {
+            Verdict::Valid { zxid, txn } => Some((zxid, txn)),
+            Verdict::Broken => None,
+        });
+        let (log, label) = (log.collect(), snapshots.first().map(|snapshot| snapshot.label));
+        let received = disk.snapshot.unsynced.map(|(_, label, state)| (label, state));
+        let held = received.into_iter().chain(disk.snapshot.durable);
+        let snapshot = held.into_iter().find(|(held, _)| Some(*held) == label);
+        Left { snapshot, log, accepted: accepted.unwrap_or_default(), current: current.unwrap_or_default() }
     }
 
     /// What a start makes of the files, torn batches and all. The cut that it decides on is made, not synced.

@@ -20,7 +20,7 @@ use spec::{
 
 use self::sink::Sink;
 use crate::{
-    Disk, Fault, GhostChange, Image, Keep, NetChange, Replica, Sight,
+    Disk, Fault, GhostChange, Image, Keep, Left, NetChange, Replica, Sight,
     disk::{Finished, Start},
     judge,
     server::refused,
@@ -232,6 +232,22 @@ impl<M: Replica> Host<M> {
         Self::first(config, pace, state, Run::new(Some(onlooker)))
     }
 
+    /// A server that starts over what is on its disk, before somebody. Its wall clock stands at 0.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn over(
+        config: Config,
+        pace: Pace,
+        left: &Left<M::Txn, Arc<M>>,
+        onlooker: Option<&mut dyn Onlooker<M>>,
+    ) -> Result<Self, Fault> {
+        let mut run = Run::new(onlooker);
+        let mut host = Self::start(config, pace, 0, Disk::of(left), &mut run)?;
+        host.settle(&mut run)?;
+        Ok(host)
+    }
+
     fn first(
         config: Config,
         pace: Pace,
@@ -247,6 +263,11 @@ impl<M: Replica> Host<M> {
     /// What shapes its actor.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How long its disk takes.
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Which server.
@@ -285,6 +306,17 @@ impl<M: Replica> Host<M> {
     /// The start would be refused.
     pub fn recovered(&self) -> Result<(Recovered<M::Txn>, M), Fault> {
         let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        Ok((recovered, Arc::unwrap_or_clone(state)))
+    }
+
+    /// The same behind a crash that keeps this of what is not synced.
+    ///
+    /// # Errors
+    /// As [`Host::recovered`].
+    pub fn recovered_behind(&self, keep: Keep) -> Result<(Recovered<M::Txn>, M), Fault> {
+        let mut disk = self.disk.clone();
+        disk.crash(keep);
+        let Start { recovered, state, .. } = disk.start(self.config.zab.window).map_err(refused)?;
         Ok((recovered, Arc::unwrap_or_clone(state)))
     }
 

@@ -10,6 +10,7 @@ mod host;
 mod judge;
 mod link;
 mod places;
+mod plain;
 mod recorded;
 mod replica;
 pub mod script;
@@ -22,7 +23,7 @@ mod watch;
 
 use spec::Zxid;
 
-pub use disk::{Disk, Image, Keep};
+pub use disk::{Disk, Image, Keep, Left};
 pub use ensemble::{Ensemble, Halt};
 pub use host::{Happened, Host, HostDisk, HostEvent, Onlooker, Pace, Said, Stretch, TimerChange, Wire};
 pub use link::{End, Frame, Link, LinkChange, Side};

@@ -100,8 +100,19 @@ impl Server {
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    /// Whether its process runs.
+    pub fn is_up(&self) -> bool {
         self.actor.is_some()
+    }
+
+    /// Its actor, while it is up.
+    pub fn actor(&self) -> Option<&Election> {
+        self.actor.as_ref()
+    }
+
+    /// Whether the timer to tell its vote again runs, and the one that ends its wait for a better one.
+    pub fn timers(&self) -> [bool; 2] {
+        [self.resend, self.finalize]
     }
 
     pub(super) fn word(&self) -> Option<Notification> {
