@@ -22,7 +22,7 @@ use checker::{
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use simulator::{Coverage, Plan};
+use simulator::{Coverage, Plan, Size};
 
 use crate::check::grouped;
 
@@ -34,7 +34,7 @@ const ALL_MET_SEEDS: u64 = 2_000;
 #[command(
     after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
     3 cut by --minutes; 4 a named situation was not met by 2,000 seeds or more.\n\n\
-    Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5\n  \
+    Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5+2\n  \
     zabcheck simulate --seeds 10000 --minutes 60 --record"
 )]
 pub(crate) struct Simulate {
@@ -47,9 +47,9 @@ pub(crate) struct Simulate {
     /// Ends behind so many minutes.
     #[arg(long)]
     minutes: Option<u64>,
-    /// How many servers vote; without, each seed chooses 3 or 5.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5))]
-    servers: Option<u8>,
+    /// The ensemble: 3 or 5 servers, or 5+2, two of which observe; without, each seed chooses.
+    #[arg(long)]
+    servers: Option<Size>,
     /// How many seeds are played at once; by default as many as there are processors.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
@@ -104,7 +104,6 @@ struct Shared {
 
 impl Simulate {
     pub(crate) fn run(&self) -> anyhow::Result<u8> {
-        ensure!(self.servers != Some(4), "an ensemble has 3 or 5 voters, not 4");
         ensure!(self.seeds != Some(0), "--seeds is 1 at least");
         let started = Instant::now();
         let count = self.seeds.unwrap_or(if self.minutes.is_some() { u64::MAX - self.seed } else { 200 });
@@ -121,7 +120,7 @@ impl Simulate {
             first_seed: self.seed,
             seeds,
             cut: shared.cut.into_inner() && self.seeds.is_some(),
-            missing: met.missing(),
+            missing: met.missing(self.servers),
             met,
             ..Summary::default()
         };

@@ -203,9 +203,9 @@ pub(crate) fn replay(path: &Path) -> anyhow::Result<String> {
 
 /// A plan for a reader.
 pub fn told(plan: &Plan) -> String {
-    let Plan { seed, voters, clients, tuning, heal_ms, faults, deeds } = plan;
+    let Plan { seed, size, clients, tuning, heal_ms, faults, deeds } = plan;
     let mut text = format!(
-        "seed {seed}: {voters} voters, {clients} clients, {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
+        "seed {seed}: {size} servers, {clients} clients, {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
         faults.len(),
         deeds.len()
     );
@@ -224,7 +224,7 @@ mod tests {
 
     /// The first plan of some that a rule which is nobody's finds fault with, saved.
     fn saved() -> (Plan, PathBuf, String) {
-        let plan = Plan::draw(3, Some(3));
+        let plan = Plan::draw(3, Some(simulator::Size::THREE));
         let folder = std::env::temp_dir().join(format!("zabcheck-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for scratch");
         let path = folder.join("run.jsonl");

@@ -8,7 +8,7 @@
 //! A plan that fails is made smaller by leaving things out of it ([`shrink()`]).
 //!
 //! The `zab`, `session` and `peer` models search all runs within small bounds. Here there are no bounds but time:
-//! five servers, hundreds of transactions, many faults at once, and real durations of timers.
+//! five voters and two observers, hundreds of transactions, many faults at once, and real durations of timers.
 
 mod chance;
 mod client;
@@ -27,7 +27,7 @@ mod time;
 
 pub use coverage::{CLIENT_RULES, Coverage, RULES, SITUATIONS};
 pub use node::Subject;
-pub use plan::{Act, Deed, Fault, Plan, Trouble, Tuning};
+pub use plan::{Act, Deed, Fault, Plan, Size, Trouble, Tuning};
 pub use run::{Tracer, play};
 pub use shrink::shrink;
 pub use time::Due;

@@ -59,7 +59,7 @@ struct Path {
 
 impl Network {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let servers = usize::from(plan.voters);
+        let servers = usize::from(plan.size.servers());
         let places = Places::of(servers);
         let pairs = (0..servers).flat_map(|from| (0..servers).map(move |to| (from, to)));
         let path = |(from, to): (usize, usize)| {

@@ -76,7 +76,7 @@ impl Node {
     pub(crate) fn new(plan: &Plan, slot: usize) -> (Self, Happened<Subject>) {
         let me = server_id(slot);
         let Tuning { window, log_sync, counter_max, disk_us, .. } = plan.tuning;
-        let quorum = Quorum::majority((0..usize::from(plan.voters)).map(server_id));
+        let quorum = Quorum::majority((0..usize::from(plan.size.voters)).map(server_id));
         let config = Config {
             zab: zab::Config { me, quorum, window, log_sync, counter_max },
             tick_ms: TICK_MS,

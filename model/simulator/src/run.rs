@@ -89,8 +89,8 @@ pub fn play(plan: &Plan, coverage: &mut Coverage, mut tracer: Option<&mut dyn Tr
 
 impl<'a> Run<'a> {
     fn new(plan: &'a Plan, tracing: bool) -> Self {
-        let servers = usize::from(plan.voters);
-        let quorum = Quorum::majority((0..servers).map(server_id));
+        let servers = usize::from(plan.size.servers());
+        let quorum = Quorum::majority((0..usize::from(plan.size.voters)).map(server_id));
         let stream = |client| crate::chance::Chance::new(plan.seed, crate::chance::Stream::Client(client));
         Self {
             plan,
@@ -118,8 +118,8 @@ impl<'a> Run<'a> {
     }
 
     fn start(&mut self) -> Result<(), Fault> {
-        let started: Vec<_> =
-            (0..usize::from(self.plan.voters)).map(|slot| Node::new(self.plan, slot)).collect();
+        let servers = 0..usize::from(self.plan.size.servers());
+        let started: Vec<_> = servers.map(|slot| Node::new(self.plan, slot)).collect();
         let (nodes, happened): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         self.nodes = nodes;
         for (slot, happened) in happened.into_iter().enumerate() {
@@ -350,12 +350,26 @@ impl<'a> Run<'a> {
         };
         let (me, from) = (server_id(reader), server_id(sender));
         self.tell(|| format!("server {me} reads {frame} from {from}"));
+        if !self.quorum.is_voter(me) {
+            self.meet_observer(reader, &frame);
+        }
         if at == Side::Leader {
             for session in heard_of(&frame) {
                 self.order.heard_of(me, session);
             }
         }
         self.step(reader, HostEvent::Read(from, frame))
+    }
+
+    /// An observer reads this.
+    fn meet_observer(&mut self, server: usize, frame: &Wire<Subject>) {
+        let serves = self.nodes[server].host.peer().is_serving();
+        match frame {
+            Wire::Packet(Packet::Zab(Message::Inform { .. })) if serves => self.coverage.met("informed"),
+            Wire::Packet(Packet::Zab(Message::Inform { .. })) => self.coverage.met("inform-while-joining"),
+            Wire::Snapshot { .. } => self.coverage.met("snap-to-observer"),
+            Wire::Packet(_) => {}
+        }
     }
 
     fn on_notice(&mut self, place: usize, at: Side, number: u64, due: &Due) -> Result<(), Fault> {
@@ -588,8 +602,14 @@ impl<'a> Run<'a> {
     /// Puts what a client is told on its connection.
     fn post(&mut self, server: usize, connection: u64, said: Said<Event>) {
         self.tell(|| format!("server {} tells connection {connection}: {said:?}", server + 1));
-        let leads = self.nodes[server].host.leads();
-        self.coverage.met(if leads { "answered-by-leader" } else { "answered-by-follower" });
+        let host = &self.nodes[server].host;
+        self.coverage.met(if host.leads() {
+            "answered-by-leader"
+        } else if self.quorum.is_voter(host.id()) {
+            "answered-by-follower"
+        } else {
+            "answered-by-observer"
+        });
         self.send_down(connection, said);
     }
 }
