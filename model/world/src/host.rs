@@ -516,7 +516,10 @@ impl<M: Replica> Host<M> {
     ) -> Result<(), Fault> {
         let me = self.id();
         let said = happened.votes[votes..].iter().map(|(_, said)| said);
-        let own = said.filter(|said| said.state == ServerState::Looking && said.vote.leader == me);
+        // An observer that has nothing to offer only asks.
+        let asks = |said: &Notification| self.config.zab.is_observer() && said.vote.zxid.is_none();
+        let own = said
+            .filter(|said| said.state == ServerState::Looking && said.vote.leader == me && !asks(said));
         claims.extend(own.map(|said| {
             let last = said.vote.zxid.unwrap_or(Zxid::ZERO);
             Claim::Vote { current: said.vote.epoch, last }
