@@ -12,7 +12,9 @@ use checker::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::check::{grouped, line};
+use checker::figures::grouped;
+
+use crate::check::line;
 
 /// How far to search.
 #[derive(Debug, clap::Args)]

@@ -312,7 +312,8 @@ impl Trouble {
     fn draw(kind: usize, servers: u8, chance: &mut Chance) -> Self {
         let small = |number: u64| u8::try_from(number).expect("a small number");
         let server = small(chance.within(1, servers.into()));
-        let other = small((u64::from(server) + chance.below(u64::from(servers) - 1)) % u64::from(servers) + 1);
+        let other =
+            small((u64::from(server) + chance.below(u64::from(servers) - 1)) % u64::from(servers) + 1);
         // Most are short; some are longer than every timer.
         let most = chance.pick(&[300, 2_000, 2_000, 12_000]);
         let ms = chance.within(20, most);

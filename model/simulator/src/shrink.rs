@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn what_does_not_matter_is_left_out() {
-        let plan = (1..1000).map(|seed| Plan::draw(seed, Some(Size::THREE))).find(|plan| plan.faults.len() > 20);
+        let plan =
+            (1..1000).map(|seed| Plan::draw(seed, Some(Size::THREE))).find(|plan| plan.faults.len() > 20);
         let plan = plan.expect("some plan has many faults");
         let (one, other) = (plan.faults[3].clone(), plan.faults[17].clone());
         let needs_both = |plan: &Plan| {

@@ -1,12 +1,12 @@
 //! A few seeds of each size, and what they should meet together.
 
-use simulator::{Coverage, Plan, Size, play};
+use simulator::{Coverage, Plain, Plan, Size, play};
 
 fn play_seeds(size: Size, seeds: u64) -> Coverage {
     let mut met = Coverage::default();
     for seed in 1..=seeds {
         let plan = Plan::draw(seed, Some(size));
-        if let Err(broken) = play(&plan, &mut met, None) {
+        if let Err(broken) = play::<Plain>(&plan, &mut met, None) {
             panic!("seed {seed} of {size} servers breaks {}: {}", broken.rule, broken.why);
         }
     }
@@ -53,8 +53,8 @@ fn an_ensemble_that_can_propose_nothing_does_not_heal() {
     // Nothing is wrong with any step; only that it never gets anywhere.
     let mut plan = Plan::draw(1, Some(Size::THREE));
     plan.tuning.counter_max = 0;
-    let broken =
-        play(&plan, &mut Coverage::default(), None).expect_err("no epoch has room for a transaction");
+    let broken = play::<Plain>(&plan, &mut Coverage::default(), None)
+        .expect_err("no epoch has room for a transaction");
     assert_eq!(broken.rule, "heals", "{}", broken.why);
 }
 
