@@ -7,12 +7,11 @@ use std::{
 
 use checker::{
     engine::search::Progress,
+    figures::grouped,
     joins::{Join, Joins},
     rows::Budget,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-
-use checker::figures::grouped;
 
 use crate::check::line;
 
