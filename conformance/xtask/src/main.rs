@@ -72,6 +72,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Play whole ensembles through faults and back, every message as bytes and every disk as files: `simulate [--seeds N]`.
+    ///
+    /// `simulate mutants` has flaws of codec and storage caught; `--record` writes conformance/simulation/results.md;
+    /// `--help` tells of the other options.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Options of the simulation.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Judge what the servers of a run have recorded: `judge DIR…`, where their data or recordings are.
     ///
     /// Ends with 0 if every rule held, with 1 if one is broken. `--mutants` runs servers with known flaws instead, ends with
@@ -155,6 +165,7 @@ fn run(command: Command) -> Result<bool> {
             histories::run(&arguments, arguments.len() < all)
         }
         Command::Replay { arguments } => parts::replay(&arguments),
+        Command::Simulate { arguments } => parts::simulation(&from_here(&here, arguments)),
         Command::Judge { arguments } => {
             if arguments == ["--mutants"] {
                 judge::mutants()

@@ -46,6 +46,9 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         part("quick", "every model within its quick budget", check_quick),
         part("oracles", "what one model comes to, the next one allows", check_joins),
         part("simulate", "whole ensembles through faults and back, a few hundred seeds", || simulate(300)),
+        part("bytes", "the same with every message as bytes and every disk as files", move || {
+            simulate_bytes(if full { 1_000 } else { 100 })
+        }),
     ];
     if full {
         parts.extend(full_parts());
@@ -90,14 +93,25 @@ fn full_parts() -> Vec<Part> {
             Ok(String::new())
         }),
         part("strace", "nothing is said before it is on disk", strace),
-        part("replay", "every distinct step of a server of the models of whole peers, taken by a server", || {
-            replayed(&[], Duration::from_hours(4))
-        }),
+        part(
+            "replay",
+            "every distinct step of a server of the models of whole peers, taken by a server",
+            || replayed(&[], Duration::from_hours(4)),
+        ),
         part("replay-mutants", "shells with a flaw are caught by a replay", || {
             let mutants = Call::new(&binary("replay")?, &["mutants"]).within(Duration::from_hours(2));
             ensure!(mutants.verdict()?, "a shell with a flaw is not caught");
             Ok("every flaw is caught".to_owned())
         }),
+        part(
+            "bytes-mutants",
+            "flaws of codec and storage are caught by the simulation of bytes and files",
+            || {
+                let mutants = Call::new(&binary("simulation")?, &["mutants"]).within(Duration::from_hours(2));
+                ensure!(mutants.verdict()?, "a flaw of codec or storage is not caught");
+                Ok("every flaw is caught".to_owned())
+            },
+        ),
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
@@ -204,6 +218,24 @@ fn check_joins() -> Result<String> {
 fn simulate(seeds: u64) -> Result<String> {
     let count = seeds.to_string();
     let call = zabcheck(&["simulate", "--json", "--seeds", &count])?.within(Duration::from_mins(8));
+    let told: Value = serde_json::from_str(&call.output()?)?;
+    Ok(format!(
+        "{} seeds, {} steps of servers; every ensemble heals",
+        told["seeds"], told["met"]["server_steps"]
+    ))
+}
+
+/// Builds the simulation of bytes and files, and runs it with these arguments of its own. Whether all is well.
+pub(crate) fn simulation(arguments: &[String]) -> Result<bool> {
+    run::cargo(&["build", "--locked", "--release", "-p", "zabkeeper-simulation"]).call()?;
+    Call::new(&binary("simulation")?, &[]).args(arguments).within(Duration::from_hours(12)).verdict()
+}
+
+/// Plays seeds of whole ensembles as bytes and files.
+fn simulate_bytes(seeds: u64) -> Result<String> {
+    let count = seeds.to_string();
+    let call =
+        Call::new(&binary("simulation")?, &["--json", "--seeds", &count]).within(Duration::from_mins(12));
     let told: Value = serde_json::from_str(&call.output()?)?;
     Ok(format!(
         "{} seeds, {} steps of servers; every ensemble heals",

@@ -25,7 +25,7 @@ mod store;
 mod text;
 mod unpack;
 
-pub use disk::{Disk, File, RealDisk};
+pub use disk::{Cuttable, Dice, Disk, File, MemoryDisk, RealDisk};
 pub use error::Error;
 pub use layout::Layout;
 pub use log::{Batch, Log};

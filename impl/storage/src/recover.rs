@@ -42,6 +42,13 @@ pub struct Recovery {
     pub(crate) repairs: Repairs,
 }
 
+impl Recovery {
+    /// Whether a torn end of the log is to be cut.
+    pub fn cuts(&self) -> bool {
+        !self.repairs.cuts.is_empty()
+    }
+}
+
 /// What recovery leaves to do on disk before the first vote.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repairs {

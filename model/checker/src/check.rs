@@ -12,6 +12,7 @@ use std::{
 use anyhow::{bail, ensure};
 use checker::{
     engine::search::{Limits, Progress},
+    figures::grouped,
     recorded,
     rows::{Budget, Row, Setup},
     run::{Engine, Mode, Report, run},
@@ -250,19 +251,6 @@ fn tell_failure(report: &Report) {
     if let Some([distinct, generated, depth]) = report.recorded {
         println!("{name}: recorded were {distinct} states, {generated} transitions, depth {depth}");
     }
-}
-
-/// A number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(feature = "stateright")]

@@ -7,12 +7,13 @@ use std::{
 
 use checker::{
     engine::search::Progress,
+    figures::grouped,
     joins::{Join, Joins},
     rows::Budget,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::check::{grouped, line};
+use crate::check::line;
 
 /// How far to search.
 #[derive(Debug, clap::Args)]

@@ -2,6 +2,7 @@
 
 pub mod election;
 pub mod engine;
+pub mod figures;
 mod histories;
 pub mod joins;
 pub mod peer;
@@ -11,6 +12,7 @@ pub mod rows;
 pub mod run;
 pub mod scratch;
 pub mod session;
+pub mod simulate;
 pub mod simulation;
 pub mod trace;
 mod voters;

@@ -61,8 +61,15 @@ enum Shown {
 use Shown::{Allowed, By, In, Twice, Under};
 
 /// What the simulator catches, within so many seeds from the first one on.
-const SIMULATED: &[(&str, u64)] =
-    &[("ack-before-fsync", 300), ("commit-without-quorum", 100), ("moved-without-owner-check", 300)];
+const SIMULATED: &[(&str, u64)] = &[
+    ("ack-before-fsync", 300),
+    ("commit-without-quorum", 100),
+    ("inform-before-commit", 100),
+    ("moved-without-owner-check", 300),
+    ("observer-acks-count", 100),
+    ("observer-elected", 100),
+    ("observer-told-early", 100),
+];
 
 /// In a search for broken histories, steps that fail by themselves do not count.
 const HISTORIES: &str = "--histories-only";

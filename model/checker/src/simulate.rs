@@ -1,4 +1,4 @@
-//! The command that plays seeds of the simulator.
+//! The command that plays seeds of the simulator, in whatever form.
 
 use std::{
     fmt::Write as _,
@@ -15,29 +15,40 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use checker::{
-    engine::Broken,
-    simulation::{SHRINKING_MAX, run, save, smallest, told},
-};
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use simulator::{Coverage, Plan};
+use simulator::{Coverage, Form, Plan, Size};
 
-use crate::check::grouped;
+use crate::{
+    engine::Broken,
+    figures::grouped,
+    simulation::{SHRINKING_MAX, run, save, smallest, told},
+};
 
 /// So many seeds together should meet every named situation.
 const ALL_MET_SEEDS: u64 = 2_000;
 
+/// Where a form of the simulator has its home.
+#[derive(Debug)]
+pub struct Place {
+    /// The command that plays it.
+    pub command: &'static str,
+    /// The command that plays a saved run again.
+    pub replay: &'static str,
+    /// The title of the page that records it.
+    pub title: &'static str,
+    /// The command that writes that page.
+    pub recorder: &'static str,
+    /// That page.
+    pub results: &'static str,
+    /// The folders that it depends on.
+    pub sources: &'static [&'static str],
+}
+
 /// Which seeds to play.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
-    3 cut by --minutes; 4 a named situation was not met by 2,000 seeds or more.\n\n\
-    Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5\n  \
-    zabcheck simulate --seeds 10000 --minutes 60 --record"
-)]
-pub(crate) struct Simulate {
+pub struct Simulate {
     /// The first seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -47,16 +58,16 @@ pub(crate) struct Simulate {
     /// Ends behind so many minutes.
     #[arg(long)]
     minutes: Option<u64>,
-    /// How many servers vote; without, each seed chooses 3 or 5.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(3..=5))]
-    servers: Option<u8>,
+    /// The ensemble: 3 or 5 servers, or 5+2, two of which observe; without, each seed chooses.
+    #[arg(long)]
+    servers: Option<Size>,
     /// How many seeds are played at once; by default as many as there are processors.
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
     /// One JSON object on standard output, instead of tables.
     #[arg(long)]
     json: bool,
-    /// Writes what was met to model/simulator/results.md.
+    /// Writes what was met to the page that keeps it.
     #[arg(long)]
     record: bool,
 }
@@ -103,8 +114,11 @@ struct Shared {
 }
 
 impl Simulate {
-    pub(crate) fn run(&self) -> anyhow::Result<u8> {
-        ensure!(self.servers != Some(4), "an ensemble has 3 or 5 voters, not 4");
+    /// Plays them in a form, and returns the exit code.
+    ///
+    /// # Errors
+    /// Usage, or a file cannot be written.
+    pub fn run<F: Form>(&self, place: &Place) -> anyhow::Result<u8> {
         ensure!(self.seeds != Some(0), "--seeds is 1 at least");
         let started = Instant::now();
         let count = self.seeds.unwrap_or(if self.minutes.is_some() { u64::MAX - self.seed } else { 200 });
@@ -115,19 +129,19 @@ impl Simulate {
             met: Mutex::new((0, Coverage::default())),
             failure: Mutex::new(None),
         };
-        self.play(&shared, count, started);
+        self.play::<F>(&shared, count, started);
         let (seeds, met) = shared.met.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut summary = Summary {
             first_seed: self.seed,
             seeds,
             cut: shared.cut.into_inner() && self.seeds.is_some(),
-            missing: met.missing(),
+            missing: met.missing(self.servers),
             met,
             ..Summary::default()
         };
         let failure = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some((plan, broken)) = failure {
-            self.tell_failure(&plan, &broken, &mut summary)?;
+            self.tell_failure::<F>(place, &plan, &broken, &mut summary)?;
         }
         summary.seconds = started.elapsed().as_secs();
         if self.json {
@@ -136,12 +150,12 @@ impl Simulate {
             print!("{}", tables(&summary));
         }
         if self.record {
-            record(&summary)?;
+            record(&summary, place)?;
         }
         Ok(summary.code())
     }
 
-    fn play(&self, shared: &Shared, count: u64, started: Instant) {
+    fn play<F: Form>(&self, shared: &Shared, count: u64, started: Instant) {
         let bar = if self.seeds.is_some() { ProgressBar::new(count) } else { ProgressBar::new_spinner() };
         let style =
             ProgressStyle::with_template("{spinner} {bar:30} {pos} of {len} seeds, {elapsed}, {eta} left");
@@ -160,7 +174,7 @@ impl Simulate {
                             shared.cut.store(true, Ordering::Relaxed);
                             break;
                         }
-                        self.play_one(shared, self.seed + place);
+                        self.play_one::<F>(shared, self.seed + place);
                         bar.inc(1);
                     }
                 });
@@ -169,10 +183,10 @@ impl Simulate {
         bar.finish_and_clear();
     }
 
-    fn play_one(&self, shared: &Shared, seed: u64) {
+    fn play_one<F: Form>(&self, shared: &Shared, seed: u64) {
         let plan = Plan::draw(seed, self.servers);
         let mut met = Coverage::default();
-        let outcome = run(&plan, &mut met);
+        let outcome = run::<F>(&plan, &mut met);
         let mut sum = shared.met.lock().unwrap_or_else(PoisonError::into_inner);
         sum.0 += 1;
         sum.1.add(&met);
@@ -188,19 +202,25 @@ impl Simulate {
     }
 
     /// Makes a failure small, saves it, and says how to see it again.
-    fn tell_failure(&self, plan: &Plan, broken: &Broken, summary: &mut Summary) -> anyhow::Result<()> {
+    fn tell_failure<F: Form>(
+        &self,
+        place: &Place,
+        plan: &Plan,
+        broken: &Broken,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
         let servers = self.servers.map_or_else(String::new, |servers| format!(" --servers {servers}"));
         eprintln!(
             "seed {} breaks {}; it is made smaller, in {SHRINKING_MAX} runs at most",
             plan.seed, broken.rule
         );
-        let (small, found) = smallest(plan, broken);
-        let path = save(&small, &found)?;
+        let (small, found) = smallest::<F>(plan, broken);
+        let path = save::<F>(&small, &found)?;
         if !self.json {
             println!("{}", told(&small));
             println!("{} is broken: {}", found.rule, found.why);
-            println!("the whole of it: zabcheck simulate --seed {} --seeds 1{servers}", plan.seed);
-            println!("saved, to be told again by: zabcheck replay {}", path.display());
+            println!("the whole of it: {} --seed {} --seeds 1{servers}", place.command, plan.seed);
+            println!("saved, to be told again by: {} {}", place.replay, path.display());
         }
         summary.failed = Some(plan.seed);
         (summary.broken, summary.why) = (Some(found.rule), Some(found.why));
@@ -255,20 +275,22 @@ fn tables(summary: &Summary) -> String {
 }
 
 /// Writes what was met where it stays.
-fn record(summary: &Summary) -> anyhow::Result<()> {
+fn record(summary: &Summary, place: &Place) -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join("model/simulator/results.md");
+    let path = root.join(place.results);
     let git = |arguments: &[&str]| -> anyhow::Result<String> {
         let output =
             Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = !git(&["status", "--porcelain", "--", "spec", "model"])?.is_empty();
-    let servers = if changed { " and changes" } else { "" };
+    let status = [&["status", "--porcelain", "--"], place.sources].concat();
+    let changes = if git(&status)?.is_empty() { "" } else { " and changes" };
     let mut text = format!(
-        "# What the simulator has played\n\nWritten by `cargo zabcheck simulate --record`, at commit {commit}{servers}, on \
-         {}. The rules are asked after every step.\n\n| run | |\n|---|--:|\n",
+        "# {}\n\nWritten by `{}`, at commit {commit}{changes}, on {}. The rules are asked after every step.\n\n\
+         | run | |\n|---|--:|\n",
+        place.title,
+        place.recorder,
         machine()
     );
     for (name, value) in figures(summary) {

@@ -1,7 +1,7 @@
 //! Runs of the simulator: many seeds, the first failure made small, and saved as a trace.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     fs,
     io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
@@ -9,17 +9,15 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
-use simulator::{Coverage, Due, Plan, Subject, Tracer, play, shrink};
+use simulator::{Coverage, Due, Form, Plain, Plan, Subject, Tracer, play, shrink};
 use spec::ServerId;
-use world::Host;
+use world::{Host, Storage};
 
 use crate::{
     engine::{Broken, guard::guarded},
     trace::{FORMAT, Step, differ, digest, write_line},
 };
 
-/// The name of the simulator in traces.
-const MODEL: &str = "simulator";
 /// Runs that making a failure smaller may take.
 pub const SHRINKING_MAX: u32 = 400;
 
@@ -46,20 +44,21 @@ struct Action {
 ///
 /// # Errors
 /// The rule that is broken.
-pub fn run(plan: &Plan, coverage: &mut Coverage) -> Result<(), Broken> {
-    guarded(|| play(plan, coverage, None).map_err(Broken::from))
+pub fn run<F: Form>(plan: &Plan, coverage: &mut Coverage) -> Result<(), Broken> {
+    guarded(|| play::<F>(plan, coverage, None).map_err(Broken::from))
 }
 
 /// A plan that breaks a rule, as small as it was found, and the rule as the small one breaks it.
-pub fn smallest(plan: &Plan, broken: &Broken) -> (Plan, Broken) {
+pub fn smallest<F: Form>(plan: &Plan, broken: &Broken) -> (Plan, Broken) {
     let mut found = broken.clone();
-    let small = shrink(plan, SHRINKING_MAX, |candidate| match run(candidate, &mut Coverage::default()) {
-        Err(again) if again.rule == broken.rule => {
-            found = again;
-            true
-        }
-        Ok(()) | Err(_) => false,
-    });
+    let small =
+        shrink(plan, SHRINKING_MAX, |candidate| match run::<F>(candidate, &mut Coverage::default()) {
+            Err(again) if again.rule == broken.rule => {
+                found = again;
+                true
+            }
+            Ok(()) | Err(_) => false,
+        });
     (small, found)
 }
 
@@ -69,8 +68,14 @@ struct Writer<W> {
     failed: Option<anyhow::Error>,
 }
 
-impl<W: Write> Tracer for Writer<W> {
-    fn step(&mut self, at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host<Subject>)]) {
+impl<W: Write, D: fmt::Debug> Tracer<D> for Writer<W> {
+    fn step(
+        &mut self,
+        at_us: u64,
+        due: &Due,
+        effects: Vec<String>,
+        servers: &[(ServerId, &Host<Subject, D>)],
+    ) {
         let line = line(at_us, due, effects, servers);
         if self.failed.is_none() {
             self.failed = write_line(&mut self.file, &line).err();
@@ -78,7 +83,12 @@ impl<W: Write> Tracer for Writer<W> {
     }
 }
 
-fn line(at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host<Subject>)]) -> Step<Action> {
+fn line<D: fmt::Debug>(
+    at_us: u64,
+    due: &Due,
+    effects: Vec<String>,
+    servers: &[(ServerId, &Host<Subject, D>)],
+) -> Step<Action> {
     let parts = servers.iter().map(|(id, host)| (format!("server {id}"), digest(host))).collect();
     Step { action: Action { at_us, due: due.clone() }, effects, parts }
 }
@@ -87,15 +97,15 @@ fn line(at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn save(plan: &Plan, broken: &Broken) -> anyhow::Result<PathBuf> {
-    let path = Path::new("target/zabcheck").join(format!("simulator-{}.jsonl", plan.seed));
+pub fn save<F: Form>(plan: &Plan, broken: &Broken) -> anyhow::Result<PathBuf> {
+    let path = Path::new("target/zabcheck").join(format!("{}-{}.jsonl", F::NAME, plan.seed));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut file = BufWriter::new(fs::File::create(&path)?);
     let header = Header {
         format: FORMAT.to_owned(),
-        model: MODEL.to_owned(),
+        model: F::NAME.to_owned(),
         budget: "simulate".to_owned(),
         row: format!("seed {}", plan.seed),
         setup: plan.clone(),
@@ -104,7 +114,8 @@ pub fn save(plan: &Plan, broken: &Broken) -> anyhow::Result<PathBuf> {
     };
     write_line(&mut file, &header)?;
     let mut writer = Writer { file, failed: None };
-    let outcome = guarded(|| play(plan, &mut Coverage::default(), Some(&mut writer)).map_err(Broken::from));
+    let outcome =
+        guarded(|| play::<F>(plan, &mut Coverage::default(), Some(&mut writer)).map_err(Broken::from));
     ensure!(outcome.is_err_and(|again| again.rule == broken.rule), "the run does not break the rule again");
     if let Some(error) = writer.failed {
         return Err(error);
@@ -122,7 +133,7 @@ pub(crate) fn is_of_the_simulator(path: &Path) -> anyhow::Result<bool> {
     let mut first = String::new();
     BufReader::new(file).read_line(&mut first)?;
     let header: serde_json::Value = serde_json::from_str(&first).context("the first line is no header")?;
-    Ok(header["model"] == MODEL)
+    Ok(header["model"] == Plain::NAME)
 }
 
 /// Compares a run with a saved one, and tells it.
@@ -133,8 +144,14 @@ struct Reader {
     differs: Option<String>,
 }
 
-impl Tracer for Reader {
-    fn step(&mut self, at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host<Subject>)]) {
+impl<D: Storage<Subject> + fmt::Debug> Tracer<D> for Reader {
+    fn step(
+        &mut self,
+        at_us: u64,
+        due: &Due,
+        effects: Vec<String>,
+        servers: &[(ServerId, &Host<Subject, D>)],
+    ) {
         if self.differs.is_some() {
             return;
         }
@@ -173,16 +190,18 @@ impl Reader {
 ///
 /// # Errors
 /// The file does not read, or the run differs from it: in which step, and how.
-pub(crate) fn replay(path: &Path) -> anyhow::Result<String> {
+pub fn replay<F: Form>(path: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(path)?;
     let mut lines = text.lines();
     let header: Header = serde_json::from_str(lines.next().context("the file is empty")?)?;
+    ensure!(header.model == F::NAME, "this is a run of {}, not of {}", header.model, F::NAME);
     ensure!(header.format == FORMAT, "the format is {}, and this build reads {FORMAT}", header.format);
     let saved: Vec<_> = lines.map(str::to_owned).collect();
     let count = saved.len();
     let mut reader = Reader { saved: saved.into_iter(), number: 0, text: String::new(), differs: None };
-    let outcome =
-        guarded(|| play(&header.setup, &mut Coverage::default(), Some(&mut reader)).map_err(Broken::from));
+    let outcome = guarded(|| {
+        play::<F>(&header.setup, &mut Coverage::default(), Some(&mut reader)).map_err(Broken::from)
+    });
     if let Some(how) = reader.differs {
         bail!("{how}");
     }
@@ -203,9 +222,9 @@ pub(crate) fn replay(path: &Path) -> anyhow::Result<String> {
 
 /// A plan for a reader.
 pub fn told(plan: &Plan) -> String {
-    let Plan { seed, voters, clients, tuning, heal_ms, faults, deeds } = plan;
+    let Plan { seed, size, clients, tuning, heal_ms, faults, deeds } = plan;
     let mut text = format!(
-        "seed {seed}: {voters} voters, {clients} clients, {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
+        "seed {seed}: {size} servers, {clients} clients, {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
         faults.len(),
         deeds.len()
     );
@@ -224,12 +243,12 @@ mod tests {
 
     /// The first plan of some that a rule which is nobody's finds fault with, saved.
     fn saved() -> (Plan, PathBuf, String) {
-        let plan = Plan::draw(3, Some(3));
+        let plan = Plan::draw(3, Some(simulator::Size::THREE));
         let folder = std::env::temp_dir().join(format!("zabcheck-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for scratch");
         let path = folder.join("run.jsonl");
         let mut writer = Writer { file: Vec::new(), failed: None };
-        let outcome = play(&plan, &mut Coverage::default(), Some(&mut writer));
+        let outcome = play::<Plain>(&plan, &mut Coverage::default(), Some(&mut writer));
         assert!(outcome.is_ok(), "{outcome:?}");
         (plan, path, String::from_utf8(writer.file).expect("lines of JSON"))
     }
@@ -247,7 +266,7 @@ mod tests {
         let (plan, path, lines) = saved();
         let header = Header {
             format: FORMAT.to_owned(),
-            model: MODEL.to_owned(),
+            model: Plain::NAME.to_owned(),
             budget: "simulate".to_owned(),
             row: "seed 3".to_owned(),
             setup: plan,
@@ -256,13 +275,13 @@ mod tests {
         };
         let header = serde_json::to_string(&header).expect("plain data");
         fs::write(&path, format!("{header}\n{lines}")).expect("scratch is written");
-        let error = replay(&path).expect_err("nothing is broken");
+        let error = replay::<Plain>(&path).expect_err("nothing is broken");
         assert_eq!(error.to_string(), "the run does not break I-8");
         let changed: Vec<_> = lines.lines().map(str::to_owned).collect();
         let place = changed.len() / 2;
         let shorter = [&changed[..place], &changed[place + 1..]].concat().join("\n");
         fs::write(&path, format!("{header}\n{shorter}\n")).expect("scratch is written");
-        let error = replay(&path).expect_err("a step is missing").to_string();
+        let error = replay::<Plain>(&path).expect_err("a step is missing").to_string();
         assert!(error.starts_with(&format!("step {} differs: ", place + 1)), "{error}");
         let _ = fs::remove_file(path);
     }

@@ -137,7 +137,7 @@ pub fn digest(part: &impl Serialize) -> String {
 /// The file does not read, or the run differs from it: in which step, and how.
 pub fn replay(path: &Path) -> anyhow::Result<String> {
     if simulation::is_of_the_simulator(path)? {
-        return simulation::replay(path);
+        return simulation::replay::<simulator::Plain>(path);
     }
     let (header, lines) = read(path)?;
     match &header.setup {

@@ -146,6 +146,15 @@ impl Election {
         Some(Notification { state, vote, round: self.round })
     }
 
+    /// What this server has to offer, while it looks for a leader. Its proposal may name it with something else: what
+    /// others say it had to offer before a crash.
+    pub fn offer(&self) -> Option<Vote> {
+        match &self.stage {
+            Stage::Looking(looking) => Some(looking.own),
+            Stage::Resting | Stage::Decided { .. } => None,
+        }
+    }
+
     /// The voters that share this server's proposal in its round, while it looks for a leader.
     pub fn supporters(&self) -> BTreeSet<ServerId> {
         match (&self.stage, self.word()) {
@@ -258,6 +267,8 @@ impl Election {
         // It has no leader any more, whatever it said before.
         looking.settled.remove(&from);
         if said.vote.zxid.is_none() || looking.own.zxid.is_none() {
+            // It may have said in this round that it has one.
+            looking.received.remove(&from);
             return out.note(Note::VoteIgnored { from });
         }
         if said.round < self.round {

@@ -27,10 +27,19 @@ const PING_XID: i32 = -2;
 const WATCHES_XID: i32 = -8;
 
 /// What is under way to a server.
-#[derive(Clone, Debug)]
-pub(crate) enum Letter {
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Letter {
     /// The offer to go on with a session, or the wish for a new one.
-    Connect { session: SessionId, password: [u8; 16], seen: Zxid },
+    Connect {
+        /// The session; 0 for a new one.
+        session: SessionId,
+        /// Its password.
+        password: [u8; 16],
+        /// The latest state that the client was shown.
+        seen: Zxid,
+        /// The timeout that it asks for, in milliseconds.
+        timeout_ms: i32,
+    },
     /// A request with the client's number.
     Request(i32, ClientRequest<Subject>),
 }
@@ -115,11 +124,11 @@ impl Client {
     }
 
     /// What it says first on a new connection.
-    pub(crate) fn connect(&mut self, connection: u64, server: usize, now: Time) -> Letter {
+    pub(crate) fn connect(&mut self, connection: u64, server: usize, timeout_ms: i32, now: Time) -> Letter {
         assert!(self.home.is_none() && self.asked.is_empty(), "it has left the one before");
         self.home = Some(Home { connection, server, since: now, open: false, resuming: false });
         self.spoke = now;
-        Letter::Connect { session: self.session, password: self.password, seen: self.seen }
+        Letter::Connect { session: self.session, password: self.password, seen: self.seen, timeout_ms }
     }
 
     /// Its connection is gone.

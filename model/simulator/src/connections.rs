@@ -9,6 +9,7 @@ use world::{Fault, HostEvent, Said};
 
 use crate::{
     client::{Letter, Then},
+    form::Form,
     node::server_id,
     plan::Act,
     run::Run,
@@ -24,13 +25,15 @@ const WISHES_MAX: usize = 30;
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct Connection<F: Form> {
     client: usize,
     pub(crate) server: usize,
     /// The session, as far as the server knows it.
     session: SessionId,
-    up: VecDeque<Letter>,
-    down: VecDeque<Said<Event>>,
+    up: VecDeque<F::Up>,
+    down: VecDeque<F::Down>,
+    client_ear: F::Ear,
+    server_ear: F::Ear,
     /// When the last of each arrives.
     last_up: Time,
     last_down: Time,
@@ -40,7 +43,7 @@ pub(crate) struct Connection {
     pub(crate) server_open: bool,
 }
 
-impl Run<'_> {
+impl<F: Form> Run<'_, F> {
     /// How long something takes between a client and a server.
     pub(crate) fn client_latency(&mut self, client: usize) -> Time {
         let most = self.plan.tuning.latency_us.min(5_000);
@@ -91,13 +94,16 @@ impl Run<'_> {
         };
         self.connected += 1;
         let number = self.connected;
-        let letter = self.clients[client].connect(number, server, self.agenda.now);
+        let timeout_ms = i32::try_from(self.plan.tuning.session_ms).expect("a short time");
+        let letter = self.clients[client].connect(number, server, timeout_ms, self.agenda.now);
         let connection = Connection {
             client,
             server,
             session: self.clients[client].session(),
             up: VecDeque::new(),
             down: VecDeque::new(),
+            client_ear: F::Ear::default(),
+            server_ear: F::Ear::default(),
             last_up: 0,
             last_down: 0,
             client_open: true,
@@ -197,26 +203,39 @@ impl Run<'_> {
 
     /// A client sends.
     fn send_up(&mut self, connection: u64, letter: Letter) {
-        let Some(client) = self.connections.get(&connection).map(|found| found.client) else { return };
-        let wait = self.client_latency(client);
-        if let Some(found) = self.connections.get_mut(&connection) {
-            found.up.push_back(letter);
-            found.last_up = (self.agenda.now + wait).max(found.last_up + 1);
-            self.agenda.at(found.last_up, Due::Letter { connection });
+        let Some(found) = self.connections.get_mut(&connection) else { return };
+        let client = found.client;
+        for piece in self.form.ask(&mut found.client_ear, letter) {
+            let wait = self.client_latency(client);
+            if let Some(found) = self.connections.get_mut(&connection) {
+                found.up.push_back(piece);
+                found.last_up = (self.agenda.now + wait).max(found.last_up + 1);
+                self.agenda.at(found.last_up, Due::Letter { connection });
+            }
         }
     }
 
     /// A server sends.
     pub(crate) fn send_down(&mut self, connection: u64, said: Said<Event>) {
+        let told = match &said {
+            Said::Accepted { session, .. } => Some(*session),
+            Said::Refused | Said::Closed | Said::Reply { .. } | Said::Event { .. } => None,
+        };
+        let ends = matches!(said, Said::Refused | Said::Closed);
+        for piece in self.form.tell(said) {
+            self.send_piece_down(connection, piece);
+        }
+        if let Some(found) = self.connections.get_mut(&connection).filter(|found| found.server_open) {
+            found.session = told.unwrap_or(found.session);
+            found.server_open = !ends;
+        }
+    }
+
+    fn send_piece_down(&mut self, connection: u64, piece: F::Down) {
         let Some(client) = self.connections.get(&connection).map(|found| found.client) else { return };
         let wait = self.client_latency(client);
         if let Some(found) = self.connections.get_mut(&connection).filter(|found| found.server_open) {
-            match &said {
-                Said::Accepted { session, .. } => found.session = *session,
-                Said::Refused | Said::Closed => found.server_open = false,
-                Said::Reply { .. } | Said::Event { .. } => {}
-            }
-            found.down.push_back(said);
+            found.down.push_back(piece);
             found.last_down = (self.agenda.now + wait).max(found.last_down + 1);
             self.agenda.at(found.last_down, Due::Hear { connection });
         }
@@ -237,14 +256,23 @@ impl Run<'_> {
         if self.waits(server, due) {
             return Ok(());
         }
-        let letter = self.connections.get_mut(&connection).and_then(|found| found.up.pop_front());
-        let Some(letter) = letter else { return Ok(()) };
+        let Some(found) = self.connections.get_mut(&connection) else { return Ok(()) };
+        let Some(piece) = found.up.pop_front() else { return Ok(()) };
+        for letter in self.form.read(&mut found.server_ear, piece)? {
+            self.read_letter(connection, server, letter)?;
+        }
+        Ok(())
+    }
+
+    fn read_letter(&mut self, connection: u64, server: usize, letter: Letter) -> Result<(), Fault> {
+        if !self.connections.get(&connection).is_some_and(|found| found.server_open) {
+            return Ok(());
+        }
         self.tell(|| format!("server {} reads {letter:?} on connection {connection}", server + 1));
         let time = self.nodes[server].wall_clock(self.agenda.now);
         let client = ClientId(connection);
         let input = match letter {
-            Letter::Connect { session, password, seen } => {
-                let timeout_ms = i32::try_from(self.plan.tuning.session_ms).expect("a short time");
+            Letter::Connect { session, password, seen, timeout_ms } => {
                 let (identities, last_seen) = (Vec::new(), seen);
                 Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time }
             }
@@ -265,7 +293,17 @@ impl Run<'_> {
     pub(crate) fn on_hear(&mut self, connection: u64) -> Result<(), Fault> {
         let Some(found) = self.connections.get_mut(&connection) else { return Ok(()) };
         let (client, open) = (found.client, found.client_open);
-        let Some(said) = found.down.pop_front().filter(|_| open) else { return Ok(()) };
+        let Some(piece) = found.down.pop_front().filter(|_| open) else { return Ok(()) };
+        for said in self.form.hear(&mut found.client_ear, piece)? {
+            self.hear_said(connection, client, said)?;
+        }
+        Ok(())
+    }
+
+    fn hear_said(&mut self, connection: u64, client: usize, said: Said<Event>) -> Result<(), Fault> {
+        if !self.connections.get(&connection).is_some_and(|found| found.client_open) {
+            return Ok(());
+        }
         self.tell(|| format!("client {client} is told {said:?} on connection {connection}"));
         if matches!(said, Said::Closed) {
             self.forget_unanswered(client);
@@ -320,7 +358,7 @@ impl Run<'_> {
 
     /// The process of a server is gone, and its connections with it.
     pub(crate) fn cut_clients(&mut self, server: usize) {
-        let open = |found: &Connection| found.server == server && found.server_open;
+        let open = |found: &Connection<F>| found.server == server && found.server_open;
         let cut: Vec<_> = self
             .connections
             .iter_mut()

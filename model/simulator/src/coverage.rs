@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use world::Sight;
 
-use crate::plan::Trouble;
+use crate::plan::{Size, Trouble};
 
 /// The situations that many seeds together should meet.
-pub const SITUATIONS: [&str; 31] = [
+pub const SITUATIONS: [&str; 35] = [
     "diff",
     "trunc",
     "snap",
@@ -37,13 +37,27 @@ pub const SITUATIONS: [&str; 31] = [
     "connection-lost",
     "answered-by-leader",
     "answered-by-follower",
+    "answered-by-observer",
+    "informed",
+    "inform-while-joining",
+    "snap-to-observer",
     "sync-answered",
     "request-timed-out",
     "dial-in-vain",
 ];
 
+/// Those of them, and of the rules, that take an observer.
+const OF_OBSERVERS: [&str; 6] = [
+    "answered-by-observer",
+    "informed",
+    "inform-while-joining",
+    "snap-to-observer",
+    "ObserverNeverLeads",
+    "ObserverLogsCommitted",
+];
+
 /// The rules that many seeds together should put to the test; those about breaches are silent while nothing is wrong.
-pub const RULES: [&str; 41] = [
+pub const RULES: [&str; 43] = [
     "I-1",
     "I-1-live",
     "I-2",
@@ -57,6 +71,8 @@ pub const RULES: [&str; 41] = [
     "I-10",
     "PrefixConsistency",
     "DeliveredIsCommitted",
+    "ObserverNeverLeads",
+    "ObserverLogsCommitted",
     "LeaderLogCompleteness",
     "CommittedLogMonotonicity",
     "ProcessConsistency",
@@ -181,10 +197,12 @@ impl Coverage {
         }
     }
 
-    /// Situations and rules that were not met in any run.
-    pub fn missing(&self) -> Vec<&'static str> {
+    /// Situations and rules that were not met in any run of ensembles of this size, or of all sizes.
+    pub fn missing(&self, size: Option<Size>) -> Vec<&'static str> {
         let situations = SITUATIONS.iter().filter(|name| !self.situations.contains_key(**name));
         let rules = RULES.iter().chain(&CLIENT_RULES).filter(|name| !self.rules.contains_key(**name));
-        situations.chain(rules).copied().collect()
+        let all = situations.chain(rules).copied();
+        let observers = size.is_none_or(|size| size.observers > 0);
+        all.filter(|name| observers || !OF_OBSERVERS.contains(name)).collect()
     }
 }

@@ -76,7 +76,8 @@ impl Elections {
         said: &Notification,
         coverage: &mut Coverage,
     ) -> Result<(), Fault> {
-        if said.state != ServerState::Looking {
+        // Who has nothing to offer only asks.
+        if said.state != ServerState::Looking || said.vote.zxid.is_none() {
             return Ok(());
         }
         if said.vote.leader == me {

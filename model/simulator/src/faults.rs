@@ -5,6 +5,7 @@ use world::{Fault, HostEvent, Keep, LinkChange, Side};
 use crate::{
     chance::{Chance, Stream},
     client::Client,
+    form::Form,
     node::{RATE, Stop},
     plan::Trouble,
     run::{Run, other_side},
@@ -21,7 +22,7 @@ fn slot(server: u8) -> usize {
     usize::from(server) - 1
 }
 
-impl Run<'_> {
+impl<F: Form> Run<'_, F> {
     /// A fault of the plan comes to pass.
     pub(crate) fn on_fault(&mut self, place: usize) -> Result<(), Fault> {
         let plan = self.plan;

@@ -7,8 +7,11 @@
 //! to come back: within a bounded time all servers serve, a write is acknowledged at each, and their trees are equal.
 //! A plan that fails is made smaller by leaving things out of it ([`shrink()`]).
 //!
+//! What is sent is sent as it is, and a disk is a list of what was put on it ([`Plain`]). A run can be played in other
+//! forms ([`Form`]): as bytes, and on files.
+//!
 //! The `zab`, `session` and `peer` models search all runs within small bounds. Here there are no bounds but time:
-//! five servers, hundreds of transactions, many faults at once, and real durations of timers.
+//! five voters and two observers, hundreds of transactions, many faults at once, and real durations of timers.
 
 mod chance;
 mod client;
@@ -16,6 +19,7 @@ mod connections;
 mod coverage;
 mod elections;
 mod faults;
+mod form;
 mod judge;
 mod network;
 mod node;
@@ -25,9 +29,11 @@ mod run;
 mod shrink;
 mod time;
 
+pub use client::Letter;
 pub use coverage::{CLIENT_RULES, Coverage, RULES, SITUATIONS};
+pub use form::{Form, Plain, Served};
 pub use node::Subject;
-pub use plan::{Act, Deed, Fault, Plan, Trouble, Tuning};
+pub use plan::{Act, Deed, Fault, Plan, Size, Trouble, Tuning};
 pub use record::left_of_multi;
 pub use run::{Tracer, play};
 pub use shrink::shrink;

@@ -6,25 +6,39 @@
 use std::collections::BTreeMap;
 
 use protocol::Notification;
-use world::{Link, Places, Side, Wire};
+use world::{Link, Places, Side};
 
 use crate::{
     chance::{Chance, Stream},
-    node::Subject,
+    form::Form,
     plan::Plan,
     time::{Due, Time},
 };
 
 /// A link with what is due on it.
-#[derive(Debug, Default)]
-pub(crate) struct Line {
-    pub(crate) link: Link<Wire<Subject>>,
+#[derive(Debug)]
+pub(crate) struct Line<F: Form> {
+    pub(crate) link: Link<F::Load>,
+    /// What reads at the learner's end, and at the leader's.
+    pub(crate) ears: [F::Ear; 2],
     /// The incarnation.
     pub(crate) number: u64,
     /// When the last frame for the learner, and for the leader, arrives.
     last: [Time; 2],
     /// Since when it is being dialled.
     pub(crate) dialled: Time,
+}
+
+impl<F: Form> Default for Line<F> {
+    fn default() -> Self {
+        Self {
+            link: Link::default(),
+            ears: [F::Ear::default(), F::Ear::default()],
+            number: 0,
+            last: [0, 0],
+            dialled: 0,
+        }
+    }
 }
 
 /// What one server has to say in elections to another.
@@ -37,10 +51,10 @@ pub(crate) struct Voice {
 
 /// All that lies between the servers.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct Network<F: Form> {
     pub(crate) places: Places,
     servers: usize,
-    lines: Vec<Line>,
+    lines: Vec<Line<F>>,
     mesh: BTreeMap<(usize, usize), Voice>,
     paths: BTreeMap<(usize, usize), Path>,
     latency_us: u64,
@@ -57,9 +71,9 @@ struct Path {
     held: Vec<Due>,
 }
 
-impl Network {
+impl<F: Form> Network<F> {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let servers = usize::from(plan.voters);
+        let servers = usize::from(plan.size.servers());
         let places = Places::of(servers);
         let pairs = (0..servers).flat_map(|from| (0..servers).map(move |to| (from, to)));
         let path = |(from, to): (usize, usize)| {
@@ -76,15 +90,15 @@ impl Network {
         }
     }
 
-    pub(crate) fn line(&self, place: usize) -> &Line {
+    pub(crate) fn line(&self, place: usize) -> &Line<F> {
         &self.lines[place - self.servers]
     }
 
-    pub(crate) fn line_mut(&mut self, place: usize) -> &mut Line {
+    pub(crate) fn line_mut(&mut self, place: usize) -> &mut Line<F> {
         &mut self.lines[place - self.servers]
     }
 
-    pub(crate) fn link(&self, place: usize) -> &Link<Wire<Subject>> {
+    pub(crate) fn link(&self, place: usize) -> &Link<F::Load> {
         &self.line(place).link
     }
 
@@ -128,6 +142,7 @@ impl Network {
         let line = self.line_mut(place);
         line.number += 1;
         line.last = [0, 0];
+        line.ears = [F::Ear::default(), F::Ear::default()];
         line.number
     }
 

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{Quorum, Ticket, Timer, peer::Config, zab};
 use spec::{ServerId, SessionId, history::ServerView};
 use tree::Tree;
-use world::{Happened, Host, Pace, Recorded};
+use world::{Happened, Recorded, Storage};
 
 use crate::{
     chance::{Chance, Stream},
+    form::{Form, Served},
     plan::{Plan, TICK_MS, Tuning},
     time::{Due, Time, ms},
 };
@@ -43,8 +44,8 @@ pub(crate) enum Stop {
 
 /// One server.
 #[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) host: Box<Host<Subject>>,
+pub(crate) struct Node<F: Form> {
+    pub(crate) host: Box<Served<F>>,
     /// As the rules saw it last.
     pub(crate) view: Option<ServerView>,
     /// Timers that run, with the number of their setting.
@@ -71,12 +72,12 @@ pub(crate) struct Node {
     pub(crate) chance: Chance,
 }
 
-impl Node {
+impl<F: Form> Node<F> {
     /// A server of this plan that starts for the first time.
-    pub(crate) fn new(plan: &Plan, slot: usize) -> (Self, Happened<Subject>) {
+    pub(crate) fn new(form: &mut F, plan: &Plan, slot: usize) -> (Self, Happened<Subject>) {
         let me = server_id(slot);
         let Tuning { window, log_sync, counter_max, disk_us, .. } = plan.tuning;
-        let quorum = Quorum::majority((0..usize::from(plan.voters)).map(server_id));
+        let quorum = Quorum::majority((0..usize::from(plan.size.voters)).map(server_id));
         let config = Config {
             zab: zab::Config { me, quorum, window, log_sync, counter_max },
             tick_ms: TICK_MS,
@@ -84,8 +85,7 @@ impl Node {
             session_timeout_max_ms: 20_000,
             first_session: SessionId(i64::try_from(me.0).expect("small") << 56 | 1 << 24),
         };
-        let (host, happened) =
-            Host::new(config, Pace::Async, Subject::default()).expect("an empty disk is a good start");
+        let (host, happened) = form.start(config).expect("an empty disk is a good start");
         let node = Self {
             host: Box::new(host),
             view: None,

@@ -3,17 +3,63 @@
 //! Swarm testing: a seed draws which kinds of faults and requests there are at all, and how often. Runs that have
 //! everything in them are all alike, and a fault that is rare beside all others is met often where it is alone.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::chance::{Chance, Stream};
+
+/// How many servers there are. They are called 1, 2, …, those that vote first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// How many vote.
+    pub voters: u8,
+    /// How many only observe.
+    pub observers: u8,
+}
+
+impl Size {
+    /// Three voters.
+    pub const THREE: Self = Self { voters: 3, observers: 0 };
+    /// Five voters.
+    pub const FIVE: Self = Self { voters: 5, observers: 0 };
+    /// Five voters and two observers.
+    pub const FIVE_AND_TWO: Self = Self { voters: 5, observers: 2 };
+    /// Those that seeds choose from.
+    pub const ALL: [Self; 3] = [Self::THREE, Self::FIVE, Self::FIVE_AND_TWO];
+
+    /// How many servers that makes.
+    pub fn servers(self) -> u8 {
+        self.voters + self.observers
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.observers {
+            0 => write!(f, "{}", self.voters),
+            observers => write!(f, "{}+{observers}", self.voters),
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(|size| size.to_string()).join(", ");
+        let found = Self::ALL.into_iter().find(|size| size.to_string() == text);
+        found.ok_or_else(|| format!("an ensemble is one of {}", known()))
+    }
+}
 
 /// A plan: with the commit, all that a run depends on.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Where the streams of chance start.
     pub seed: u64,
-    /// How many servers vote; they are called 1, 2, …
-    pub voters: u8,
+    /// How many servers there are.
+    pub size: Size,
     /// How many clients there are.
     pub clients: u8,
     /// How the servers are set up.
@@ -263,10 +309,11 @@ impl Trouble {
         }
     }
 
-    fn draw(kind: usize, voters: u8, chance: &mut Chance) -> Self {
+    fn draw(kind: usize, servers: u8, chance: &mut Chance) -> Self {
         let small = |number: u64| u8::try_from(number).expect("a small number");
-        let server = small(chance.within(1, voters.into()));
-        let other = small((u64::from(server) + chance.below(u64::from(voters) - 1)) % u64::from(voters) + 1);
+        let server = small(chance.within(1, servers.into()));
+        let other =
+            small((u64::from(server) + chance.below(u64::from(servers) - 1)) % u64::from(servers) + 1);
         // Most are short; some are longer than every timer.
         let most = chance.pick(&[300, 2_000, 2_000, 12_000]);
         let ms = chance.within(20, most);
@@ -276,7 +323,7 @@ impl Trouble {
             2 => Self::Pause { server, ms },
             3 => Self::Break { one: server, other },
             4 => Self::Deaf { from: server, to: other, ms },
-            5 => Self::Partition { side: small(chance.within(1, (1 << voters) - 2)), ms },
+            5 => Self::Partition { side: small(chance.within(1, (1 << servers) - 2)), ms },
             6 => Self::Delay { one: server, other, extra_ms: chance.within(5, 600), ms },
             7 => Self::SlowDisk { server, times: chance.pick(&[10, 100, 1_000]), ms },
             8 => {
@@ -318,11 +365,12 @@ impl Act {
 const WEIGHTS: [u64; 14] = [12, 8, 5, 5, 5, 5, 8, 6, 6, 8, 1, 3, 2, 1];
 
 impl Plan {
-    /// The plan of a seed; of an ensemble of this many voters, or of three or five as the seed has it.
-    pub fn draw(seed: u64, voters: Option<u8>) -> Self {
+    /// The plan of a seed; of an ensemble of this size, or of the one that the seed chooses: every second one is of
+    /// three, and the others are of five, one half of them with two observers.
+    pub fn draw(seed: u64, size: Option<Size>) -> Self {
         let chance = &mut Chance::new(seed, Stream::Plan);
-        let drawn = chance.pick(&[3, 3, 5]);
-        let voters = voters.unwrap_or(drawn);
+        let drawn = chance.pick(&[Size::THREE, Size::THREE, Size::FIVE, Size::FIVE_AND_TWO]);
+        let size = size.unwrap_or(drawn);
         let clients = u8::try_from(chance.within(2, 5)).expect("few");
         let small = u32::try_from(chance.within(6, 24)).expect("small");
         let tuning = Tuning {
@@ -334,20 +382,20 @@ impl Plan {
             session_ms: chance.pick(&[2_000, 4_000, 8_000]),
         };
         let heal_ms = chance.within(8_000, 40_000);
-        let faults = draw_faults(voters, heal_ms, chance);
+        let faults = draw_faults(size.servers(), heal_ms, chance);
         let deeds = draw_deeds(clients, tuning.session_ms, heal_ms, chance);
-        Self { seed, voters, clients, tuning, heal_ms, faults, deeds }
+        Self { seed, size, clients, tuning, heal_ms, faults, deeds }
     }
 }
 
-fn draw_faults(voters: u8, heal_ms: u64, chance: &mut Chance) -> Vec<Fault> {
+fn draw_faults(servers: u8, heal_ms: u64, chance: &mut Chance) -> Vec<Fault> {
     let mut faults = Vec::new();
     for kind in 0..Trouble::KINDS.len() {
         let (off, often) = (chance.once_in(2), chance.pick(&[1_500, 4_000, 12_000]));
         let gap = if kind == 1 { often * 4 } else { often };
         let mut at_ms = chance.below(gap * 2);
         while at_ms < heal_ms && !off {
-            faults.push(Fault { at_ms, what: Trouble::draw(kind, voters, chance) });
+            faults.push(Fault { at_ms, what: Trouble::draw(kind, servers, chance) });
             at_ms += 1 + chance.below(gap * 2);
         }
     }

@@ -19,7 +19,7 @@ use spec::{
     },
 };
 use tree::{CreateTxn, Outcome, Read, Tree, Txn, TxnBody, Watches};
-use world::{Fault, Host, Replica, Stretch};
+use world::{Fault, Host, Replica, Storage, Stretch};
 
 use crate::{coverage::Coverage, node::Subject, plan::TICK_MS};
 
@@ -351,7 +351,11 @@ impl Order {
     }
 
     /// Judges a server's state: by itself, and by the committed order if it serves.
-    pub(crate) fn judge_state(&self, host: &Host<Subject>, coverage: &mut Coverage) -> Result<(), Fault> {
+    pub(crate) fn judge_state<D: Storage<Subject>>(
+        &self,
+        host: &Host<Subject, D>,
+        coverage: &mut Coverage,
+    ) -> Result<(), Fault> {
         let state = &host.state().machine;
         let table = state.sessions();
         let known: BTreeSet<_> = table.iter().map(|(session, _)| *session).collect();

@@ -1,6 +1,6 @@
 //! A run: what is due is carried out, one thing after the other, and judged.
 
-use std::{collections::BTreeMap, hash::BuildHasher};
+use std::{collections::BTreeMap, hash::BuildHasher, mem::take};
 
 use protocol::{
     Message, Quorum, Timer,
@@ -13,7 +13,8 @@ use spec::{
 };
 use tree::{Event, Txn};
 use world::{
-    Fault, GhostChange, Happened, Host, HostEvent, LinkChange, NetChange, Said, Side, TimerChange, Wire,
+    Fault, GhostChange, Happened, Host, HostDisk, HostEvent, LinkChange, NetChange, Said, Side, Storage,
+    TimerChange, Wire,
 };
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     connections::Connection,
     coverage::Coverage,
     elections::{Elections, Moment, Occasion},
+    form::Form,
     judge,
     network::Network,
     node::{Node, Stop, Subject, server_id},
@@ -35,20 +37,27 @@ const IN_VAIN_MS: u64 = 1_000;
 const STEPS_MAX: u64 = 400_000;
 
 /// Takes down what happens, for those who want to read it.
-pub trait Tracer {
+pub trait Tracer<D = HostDisk<Subject>> {
     /// Something was carried out, at this time in microseconds; these servers have changed.
-    fn step(&mut self, at_us: u64, due: &Due, effects: Vec<String>, servers: &[(ServerId, &Host<Subject>)]);
+    fn step(
+        &mut self,
+        at_us: u64,
+        due: &Due,
+        effects: Vec<String>,
+        servers: &[(ServerId, &Host<Subject, D>)],
+    );
 }
 
 /// A run under way.
-pub(crate) struct Run<'a> {
+pub(crate) struct Run<'a, F: Form> {
     pub(crate) plan: &'a Plan,
+    pub(crate) form: F,
     pub(crate) agenda: Agenda,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) network: Network,
+    pub(crate) nodes: Vec<Node<F>>,
+    pub(crate) network: Network<F>,
     pub(crate) clients: Vec<Client>,
     pub(crate) chances: Vec<crate::chance::Chance>,
-    pub(crate) connections: BTreeMap<u64, Connection>,
+    pub(crate) connections: BTreeMap<u64, Connection<F>>,
     pub(crate) connected: u64,
     pub(crate) order: Order,
     record: Record,
@@ -69,12 +78,16 @@ pub(crate) struct Run<'a> {
     touched: Vec<usize>,
 }
 
-/// Plays a plan to its end. What was met is added to `coverage`, also if a rule is broken.
+/// Plays a plan to its end, in this form. What was met is added to `coverage`, also if a rule is broken.
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn play(plan: &Plan, coverage: &mut Coverage, mut tracer: Option<&mut dyn Tracer>) -> Result<(), Fault> {
-    let mut run = Run::new(plan, tracer.is_some());
+pub fn play<F: Form>(
+    plan: &Plan,
+    coverage: &mut Coverage,
+    mut tracer: Option<&mut dyn Tracer<F::Disk>>,
+) -> Result<(), Fault> {
+    let mut run = Run::<F>::new(plan, tracer.is_some());
     let outcome = run.start().and_then(|()| run.go(&mut tracer));
     if outcome.is_err() {
         run.trace(&mut tracer, None);
@@ -87,13 +100,14 @@ pub fn play(plan: &Plan, coverage: &mut Coverage, mut tracer: Option<&mut dyn Tr
     outcome
 }
 
-impl<'a> Run<'a> {
+impl<'a, F: Form> Run<'a, F> {
     fn new(plan: &'a Plan, tracing: bool) -> Self {
-        let servers = usize::from(plan.voters);
-        let quorum = Quorum::majority((0..servers).map(server_id));
+        let servers = usize::from(plan.size.servers());
+        let quorum = Quorum::majority((0..usize::from(plan.size.voters)).map(server_id));
         let stream = |client| crate::chance::Chance::new(plan.seed, crate::chance::Stream::Client(client));
         Self {
             plan,
+            form: F::new(plan),
             agenda: Agenda::default(),
             nodes: Vec::new(),
             network: Network::new(plan),
@@ -118,8 +132,8 @@ impl<'a> Run<'a> {
     }
 
     fn start(&mut self) -> Result<(), Fault> {
-        let started: Vec<_> =
-            (0..usize::from(self.plan.voters)).map(|slot| Node::new(self.plan, slot)).collect();
+        let servers = 0..usize::from(self.plan.size.servers());
+        let started: Vec<_> = servers.map(|slot| Node::new(&mut self.form, self.plan, slot)).collect();
         let (nodes, happened): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         self.nodes = nodes;
         for (slot, happened) in happened.into_iter().enumerate() {
@@ -138,7 +152,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn go(&mut self, tracer: &mut Option<&mut dyn Tracer>) -> Result<(), Fault> {
+    fn go(&mut self, tracer: &mut Option<&mut dyn Tracer<F::Disk>>) -> Result<(), Fault> {
         while let Some(due) = self.agenda.next() {
             self.coverage.steps += 1;
             if self.coverage.steps > STEPS_MAX {
@@ -157,12 +171,12 @@ impl<'a> Run<'a> {
     }
 
     /// Hands over what the last event came to; without one, what a broken rule left behind.
-    fn trace(&mut self, tracer: &mut Option<&mut dyn Tracer>, due: Option<&Due>) {
-        let touched = std::mem::take(&mut self.touched);
+    fn trace(&mut self, tracer: &mut Option<&mut dyn Tracer<F::Disk>>, due: Option<&Due>) {
+        let touched = take(&mut self.touched);
         if let Some(tracer) = tracer {
             let servers: Vec<_> =
                 touched.iter().map(|slot| (server_id(*slot), &*self.nodes[*slot].host)).collect();
-            let effects = std::mem::take(&mut self.effects);
+            let effects = take(&mut self.effects);
             let due = due.unwrap_or(&Due::Look);
             // What is postponed is no step.
             if !effects.is_empty() || !servers.is_empty() {
@@ -281,6 +295,7 @@ impl<'a> Run<'a> {
         voice.under_way = false;
         let Some(notification) = voice.newest.filter(|_| voice.unsent) else { return Ok(()) };
         voice.unsent = false;
+        let notification = self.form.carry(notification)?;
         let from = server_id(from);
         self.tell(|| format!("server {} reads {notification:?} from {from}", to + 1));
         self.step(to, HostEvent::Input(Input::Notification { from, notification }))
@@ -345,17 +360,54 @@ impl<'a> Run<'a> {
         if self.waits(reader, due) {
             return Ok(());
         }
-        let Some(frame) = self.network.line_mut(place).link.change(&LinkChange::Read(at)) else {
-            return Ok(());
-        };
+        let line = self.network.line_mut(place);
+        let ear = &mut line.ears[usize::from(at == Side::Leader)];
+        let mut loads = Vec::new();
+        while let Some(load) = line.link.change(&LinkChange::Read(at)) {
+            loads.push(load);
+            if !self.form.reads_on(ear) {
+                break;
+            }
+        }
+        for frame in self.form.take(ear, loads)? {
+            let line = self.network.line(place);
+            if line.number != number || !line.link.is_open(at) {
+                break;
+            }
+            self.read_frame(reader, sender, at, frame)?;
+        }
+        Ok(())
+    }
+
+    fn read_frame(
+        &mut self,
+        reader: usize,
+        sender: usize,
+        at: Side,
+        frame: Wire<Subject>,
+    ) -> Result<(), Fault> {
         let (me, from) = (server_id(reader), server_id(sender));
         self.tell(|| format!("server {me} reads {frame} from {from}"));
+        if !self.quorum.is_voter(me) {
+            self.meet_observer(reader, &frame);
+        }
         if at == Side::Leader {
             for session in heard_of(&frame) {
                 self.order.heard_of(me, session);
             }
         }
         self.step(reader, HostEvent::Read(from, frame))
+    }
+
+    /// An observer reads this.
+    fn meet_observer(&mut self, server: usize, frame: &Wire<Subject>) {
+        let joined = self.nodes[server].host.peer().is_serving();
+        match frame {
+            Wire::Packet(Packet::Zab(Message::Inform { .. })) if joined => self.coverage.met("informed"),
+            Wire::Packet(Packet::Zab(Message::Inform { .. })) => self.coverage.met("inform-while-joining"),
+            Wire::Snapshot { .. } => self.coverage.met("snap-to-observer"),
+            Wire::Packet(_) => {}
+        }
     }
 
     fn on_notice(&mut self, place: usize, at: Side, number: u64, due: &Due) -> Result<(), Fault> {
@@ -406,7 +458,7 @@ impl<'a> Run<'a> {
         let (before, led) = (moment(&node.host), node.host.leads());
         let clock = node.wall_clock(now);
         node.host.set_clock(clock);
-        let happened = node.host.step(&event)?;
+        let happened = self.form.step(&mut node.host, &event)?;
         if is_crash {
             self.elections.forget(server);
         }
@@ -548,22 +600,19 @@ impl<'a> Run<'a> {
     }
 
     fn route(&mut self, server: usize, wish: &NetChange<Wire<Subject>>) -> Result<(), Fault> {
-        let routed = self.network.places.route(server, wish, |place| self.network.link(place));
+        let wish = match wish {
+            NetChange::Send(to, frame) => return self.send(server, *to, frame),
+            NetChange::Dial(to) => NetChange::Dial(*to),
+            NetChange::Close(peer) => NetChange::Close(*peer),
+            NetChange::Refuse(from) => NetChange::Refuse(*from),
+        };
+        let routed = self.network.places.route(server, &wish, |place| self.network.link(place));
         let (place, change) = match routed {
             Ok(Some(routed)) => routed,
             Ok(None) => return Ok(()),
             Err(why) => return Err(Fault { rule: "world".to_owned(), why }),
         };
         match &change {
-            LinkChange::Send(side, _) => {
-                let at = other_side(*side);
-                self.network.line_mut(place).link.change(&change);
-                if self.network.link(place).is_joined() {
-                    let due_at = self.network.arrival(place, at, self.agenda.now);
-                    let number = self.network.line(place).number;
-                    self.agenda.at(due_at, Due::Frame { place, at, number });
-                }
-            }
             LinkChange::Dial => {
                 let (learner, leader) = self.network.places.ends(place);
                 let line = self.network.line_mut(place);
@@ -578,8 +627,28 @@ impl<'a> Run<'a> {
                 self.network.line_mut(place).link.change(&change);
                 self.will_notice(place, at);
             }
-            LinkChange::Open | LinkChange::Read(_) | LinkChange::Break => {
+            LinkChange::Send(..) | LinkChange::Open | LinkChange::Read(_) | LinkChange::Break => {
                 unreachable!("no server asks for that")
+            }
+        }
+        Ok(())
+    }
+
+    /// A server sends on the link that it has with another one.
+    fn send(&mut self, server: usize, to: ServerId, frame: &Wire<Subject>) -> Result<(), Fault> {
+        let places = self.network.places;
+        let end = places.open_end(server, places.server(to), |place| self.network.link(place));
+        let Some((place, side)) = end else {
+            let why = format!("server {} sends to {to} without a link", server + 1);
+            return Err(Fault { rule: "world".to_owned(), why });
+        };
+        let at = other_side(side);
+        for load in self.form.put(server_id(server), frame) {
+            self.network.line_mut(place).link.change(&LinkChange::Send(side, load));
+            if self.network.link(place).is_joined() {
+                let due_at = self.network.arrival(place, at, self.agenda.now);
+                let number = self.network.line(place).number;
+                self.agenda.at(due_at, Due::Frame { place, at, number });
             }
         }
         Ok(())
@@ -588,8 +657,14 @@ impl<'a> Run<'a> {
     /// Puts what a client is told on its connection.
     fn post(&mut self, server: usize, connection: u64, said: Said<Event>) {
         self.tell(|| format!("server {} tells connection {connection}: {said:?}", server + 1));
-        let leads = self.nodes[server].host.leads();
-        self.coverage.met(if leads { "answered-by-leader" } else { "answered-by-follower" });
+        let host = &self.nodes[server].host;
+        self.coverage.met(if host.leads() {
+            "answered-by-leader"
+        } else if self.quorum.is_voter(host.id()) {
+            "answered-by-follower"
+        } else {
+            "answered-by-observer"
+        });
         self.send_down(connection, said);
     }
 }
@@ -601,7 +676,7 @@ pub(crate) fn other_side(side: Side) -> Side {
     }
 }
 
-fn moment(host: &Host<Subject>) -> Moment {
+fn moment<D: Storage<Subject>>(host: &Host<Subject, D>) -> Moment {
     let election = host.peer().election();
     let role = host.peer().zab().role().is_some();
     Moment { word: election.word(), round: election.round(), role }

@@ -72,11 +72,12 @@ fn shorter(mut plan: Plan, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Trouble;
+    use crate::plan::{Size, Trouble};
 
     #[test]
     fn what_does_not_matter_is_left_out() {
-        let plan = (1..1000).map(|seed| Plan::draw(seed, Some(3))).find(|plan| plan.faults.len() > 20);
+        let plan =
+            (1..1000).map(|seed| Plan::draw(seed, Some(Size::THREE))).find(|plan| plan.faults.len() > 20);
         let plan = plan.expect("some plan has many faults");
         let (one, other) = (plan.faults[3].clone(), plan.faults[17].clone());
         let needs_both = |plan: &Plan| {
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn it_ends_when_its_runs_are_used_up() {
-        let plan = Plan::draw(1, Some(3));
+        let plan = Plan::draw(1, Some(Size::THREE));
         let mut runs = 0;
         let _ = shrink(&plan, 10, |_| {
             runs += 1;

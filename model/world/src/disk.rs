@@ -8,7 +8,7 @@
 //! the cut is one operation here, as is storing a received state in place of the old one.
 
 use protocol::{
-    Recovered, Ticket,
+    Ticket,
     recovery::{
         Config, Found, Mark, Plan, Record, Refusal, Segment, Snapshot, SnapshotVerdict, Verdict, recover,
     },
@@ -17,7 +17,7 @@ use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 use spec::{Epoch, Zxid};
 
-use crate::{State, Txn};
+use crate::{Start, State, Txn};
 
 /// A state as snapshots hold it, which the transactions of the log continue.
 pub trait Image<T>: Clone + Eq + std::hash::Hash {
@@ -111,22 +111,15 @@ pub struct Left<T, S> {
 
 /// What a finished operation tells the actor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Finished {
+pub enum Finished {
+    /// It is durable.
     Durable,
+    /// A search of the log has found this.
     Located(Option<Zxid>),
 }
 
 /// A snapshot, if there is one, and what stands behind it.
 type OnSnapshot<'a, S, U> = (Option<&'a S>, Vec<(Zxid, U)>);
-
-/// What a start reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Start<T, S> {
-    pub(crate) recovered: Recovered<T>,
-    pub(crate) state: S,
-    /// Whether a torn batch was cut.
-    pub(crate) cut: bool,
-}
 
 /// Nothing was ever written.
 impl<T, S> Default for Disk<T, S> {

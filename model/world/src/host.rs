@@ -5,6 +5,7 @@
 //! state [remembers](Replica::history) what was applied to it. A crash and the restart behind it are one event.
 
 mod sink;
+mod storage;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -15,16 +16,13 @@ use protocol::{
 use serde::{Serialize, Serializer};
 use spec::{
     ClientId, Machine, ServerId, SessionId, Zxid,
-    history::{Claim, Entry, ServerView},
+    history::{Claim, ServerView},
 };
 
 use self::sink::Sink;
+pub use self::storage::{Loaded, Start, Storage};
 use crate::{
-    Disk, Fault, GhostChange, Image, Keep, Left, NetChange, Replica, Sight,
-    disk::{Finished, Start},
-    judge,
-    server::refused,
-    view,
+    Disk, Fault, Finished, GhostChange, Image, Keep, Left, NetChange, Replica, Sight, judge, view,
     watch::Watcher,
 };
 
@@ -193,9 +191,12 @@ impl<M: Replica> Image<M::Txn> for Arc<M> {
 /// What outlives the process. Copies of a disk share their snapshots.
 pub type HostDisk<M> = Disk<<M as Machine>::Txn, Arc<M>>;
 
-/// One server.
+/// What a process starts with: its actor, its state, its timers.
+type Process<M> = (Peer<M>, Box<M>, BTreeSet<Timer>);
+
+/// One server, on a disk that only the world knows, or on another one.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Host<M: Machine> {
+pub struct Host<M: Machine, D = HostDisk<M>> {
     config: Config,
     pace: Pace,
     /// Whether to judge what it says and how it changes, step by step.
@@ -207,7 +208,7 @@ pub struct Host<M: Machine> {
     timers: BTreeSet<Timer>,
     /// The start is not over: no vote was given yet.
     booting: bool,
-    disk: HostDisk<M>,
+    disk: D,
 }
 
 impl<M: Replica> Host<M> {
@@ -216,7 +217,7 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// The rule that its start breaks.
     pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
-        Self::first(config, pace, state, Run::new(None))
+        Self::on(config, pace, Self::furnished(state))
     }
 
     /// The same before somebody.
@@ -229,7 +230,11 @@ impl<M: Replica> Host<M> {
         state: M,
         onlooker: &mut dyn Onlooker<M>,
     ) -> Result<(Self, Happened<M>), Fault> {
-        Self::first(config, pace, state, Run::new(Some(onlooker)))
+        Self::on_before(config, pace, Self::furnished(state), onlooker)
+    }
+
+    fn furnished(state: M) -> HostDisk<M> {
+        Disk::holding(Some((state.last_processed(), Arc::new(state))))
     }
 
     /// A server that starts over what is on its disk, before somebody. Its wall clock stands at 0.
@@ -248,14 +253,49 @@ impl<M: Replica> Host<M> {
         Ok(host)
     }
 
+    /// What [`Host::recovered`] tells, behind a crash that keeps this of what is not synced.
+    ///
+    /// # Errors
+    /// As [`Host::recovered`].
+    pub fn recovered_behind(&self, keep: Keep) -> Result<(Recovered<M::Txn>, M), Fault> {
+        let mut disk = self.disk.clone();
+        disk.crash(keep);
+        let Start { recovered, state, .. } = Storage::start(&mut disk, self.config.zab.window)?;
+        Ok((recovered, Arc::unwrap_or_clone(state)))
+    }
+}
+
+impl<M: Replica, D: Storage<M>> Host<M, D> {
+    /// A server that starts on this disk. Its wall clock stands at 0.
+    ///
+    /// # Errors
+    /// The rule that its start breaks.
+    pub fn on(config: Config, pace: Pace, disk: D) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, disk, Run::new(None))
+    }
+
+    /// The same before somebody.
+    ///
+    /// # Errors
+    /// As [`Host::on`].
+    pub fn on_before(
+        config: Config,
+        pace: Pace,
+        disk: D,
+        onlooker: &mut dyn Onlooker<M>,
+    ) -> Result<(Self, Happened<M>), Fault> {
+        Self::first(config, pace, disk, Run::new(Some(onlooker)))
+    }
+
     fn first(
         config: Config,
         pace: Pace,
-        state: M,
+        mut disk: D,
         mut run: Run<'_, M>,
     ) -> Result<(Self, Happened<M>), Fault> {
-        let disk = Disk::holding(Some((state.last_processed(), Arc::new(state))));
-        let mut host = Self::start(config, pace, 0, disk, &mut run)?;
+        let (peer, state, timers) = Self::start(&config, &mut disk, &mut run)?;
+        let mut host =
+            Self { config, pace, local_rules: true, now: 0, peer, state, timers, booting: true, disk };
         host.settle(&mut run)?;
         Ok((host, run.happened))
     }
@@ -286,7 +326,7 @@ impl<M: Replica> Host<M> {
     }
 
     /// Its disk.
-    pub fn disk(&self) -> &HostDisk<M> {
+    pub fn disk(&self) -> &D {
         &self.disk
     }
 
@@ -305,18 +345,7 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// The start would be refused.
     pub fn recovered(&self) -> Result<(Recovered<M::Txn>, M), Fault> {
-        let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
-        Ok((recovered, Arc::unwrap_or_clone(state)))
-    }
-
-    /// The same behind a crash that keeps this of what is not synced.
-    ///
-    /// # Errors
-    /// As [`Host::recovered`].
-    pub fn recovered_behind(&self, keep: Keep) -> Result<(Recovered<M::Txn>, M), Fault> {
-        let mut disk = self.disk.clone();
-        disk.crash(keep);
-        let Start { recovered, state, .. } = disk.start(self.config.zab.window).map_err(refused)?;
+        let Start { recovered, state, .. } = self.disk.rest(self.config.zab.window)?;
         Ok((recovered, Arc::unwrap_or_clone(state)))
     }
 
@@ -359,21 +388,12 @@ impl<M: Replica> Host<M> {
     /// The same without the digests of its state, which a rule about one server compares.
     pub fn view_of_order(&self) -> Option<ServerView> {
         let state = self.state.history()?.to_vec();
-        let history = |image: Option<&Arc<M>>| {
-            image.and_then(|image| image.history()).map(<[Entry]>::to_vec).unwrap_or_default()
-        };
-        let entry = |(zxid, txn): &(Zxid, M::Txn)| Entry { zxid: *zxid, digest: view::hash_of(txn) };
-        let durable = self.disk.durable_log(view::hash_of).ok().map(|(image, log)| {
-            let mut durable = history(image);
-            durable.extend(log.into_iter().map(|(zxid, digest)| Entry { zxid, digest }));
-            durable
-        });
+        let durable = self.disk.durable_history();
         let view = view::down(self.id(), !self.config.zab.is_observer(), self.disk.epochs(), durable);
         if self.booting {
             return Some(view);
         }
-        let mut logged = history(self.disk.snapshot().map(|(_, image)| image));
-        logged.extend(self.disk.appended().map(entry));
+        let logged = self.disk.logged_history();
         let states = (!self.disk.in_flux()).then_some((0, 0));
         Some(view::up(view, self.peer.zab(), state, logged, view::hash_of, states))
     }
@@ -427,7 +447,10 @@ impl<M: Replica> Host<M> {
             happened.forgets = forgets.then(|| Box::new((before, after)));
         }
         if self.held() != held && self.held().is_some() {
-            happened.committed = Some(self.stretch());
+            happened.committed = Some(self.disk.stretch(self.state.last_processed()));
+        }
+        if self.peer.is_serving() {
+            self.disk.serves(&mut self.state);
         }
         Ok(happened)
     }
@@ -437,43 +460,28 @@ impl<M: Replica> Host<M> {
         (self.leads() && self.peer.is_serving()).then(|| self.state.last_processed())
     }
 
-    /// What it has applied behind its snapshot.
-    fn stretch(&self) -> Stretch<M::Txn> {
-        let last = self.state.last_processed();
-        let after = self.disk.snapshot().map_or(Zxid::ZERO, |(label, _)| *label);
-        Stretch { after, txns: self.disk.appended().filter(|(zxid, _)| *zxid <= last).cloned().collect() }
-    }
-
-    fn start(
-        config: Config,
-        pace: Pace,
-        now: i64,
-        mut disk: HostDisk<M>,
-        run: &mut Run<'_, M>,
-    ) -> Result<Self, Fault> {
-        let Start { recovered, state, cut } = disk.start(config.zab.window).map_err(refused)?;
+    fn start(config: &Config, disk: &mut D, run: &mut Run<'_, M>) -> Result<Process<M>, Fault> {
+        let Start { recovered, state, cut } = disk.start(config.zab.window)?;
         let mut state = Box::new(Arc::unwrap_or_clone(state));
         if cut {
             run.happened.sights.insert(Sight::TornTailKept);
         }
         let mut timers = BTreeSet::new();
-        let mut sink = Sink::new(&mut disk, &mut timers, run);
+        let mut sink = Sink::new(disk, &mut timers, run);
         let peer = Peer::boot(config.clone(), recovered, &mut *state, &mut sink);
         if let (.., Some(fault)) = sink.end() {
             return Err(fault);
         }
-        Ok(Self { config, pace, local_rules: true, now, peer, state, timers, booting: true, disk })
+        Ok((peer, state, timers))
     }
 
     fn crash(&mut self, keep: Keep, run: &mut Run<'_, M>) -> Result<(), Fault> {
-        let mut disk = self.disk.clone();
-        let lost = disk.last();
-        disk.crash(keep);
-        let mut config = self.config.clone();
+        let lost = self.disk.last();
+        self.disk.crash(keep)?;
         // The clock has gone on.
-        config.first_session = SessionId(config.first_session.0 + (1 << 24));
-        let started = Self::start(config, self.pace, self.now, disk, run)?;
-        *self = Self { local_rules: self.local_rules, ..started };
+        self.config.first_session.0 += 1 << 24;
+        (self.peer, self.state, self.timers) = Self::start(&self.config, &mut self.disk, run)?;
+        self.booting = true;
         if self.state.last_processed() < lost || !self.disk.is_synced() {
             run.happened.sights.insert(Sight::CrashImageRecovered);
         }
@@ -491,7 +499,7 @@ impl<M: Replica> Host<M> {
     }
 
     fn finish(&mut self, ticket: Ticket, run: &mut Run<'_, M>) -> Result<(), Fault> {
-        let input = match self.disk.finish(ticket) {
+        let input = match self.disk.finish(ticket)? {
             Finished::Durable => Input::Done(ticket),
             Finished::Located(at) => Input::Located { ticket, at },
         };
@@ -531,7 +539,7 @@ impl<M: Replica> Host<M> {
             self.judge_rest()?;
         }
         if reload {
-            let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window).map_err(refused)?;
+            let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window)?;
             *self.state = Arc::unwrap_or_clone(state);
             self.input(Input::Reloaded(recovered), run)?;
         }
@@ -548,7 +556,15 @@ impl<M: Replica> Host<M> {
     ) -> Result<(), Fault> {
         let me = self.id();
         let said = happened.votes[votes..].iter().map(|(_, said)| said);
-        let own = said.filter(|said| said.state == ServerState::Looking && said.vote.leader == me);
+        // An observer that has nothing to offer only asks. And a proposal may name this server with what others have
+        // heard of it before a crash, which cost it something that nobody else needs: they would not give way to less,
+        // so it says so too. What it claims itself is its offer.
+        let asks = |said: &Notification| self.config.zab.is_observer() && said.vote.zxid.is_none();
+        let offer = self.peer.election().offer();
+        let echoes = |said: &Notification| offer.is_some_and(|offer| offer != said.vote);
+        let own = said
+            .filter(|said| said.state == ServerState::Looking && said.vote.leader == me)
+            .filter(|said| !asks(said) && !echoes(said));
         claims.extend(own.map(|said| {
             let last = said.vote.zxid.unwrap_or(Zxid::ZERO);
             Claim::Vote { current: said.vote.epoch, last }
@@ -566,7 +582,7 @@ impl<M: Replica> Host<M> {
         if !self.local_rules || self.state.history().is_none() {
             return Ok(());
         }
-        let start = self.disk.reload(self.config.zab.window).map_err(refused)?;
+        let start = self.disk.rest(self.config.zab.window)?;
         if *start.state == *self.state {
             return Ok(());
         }
@@ -578,7 +594,7 @@ impl<M: Replica> Host<M> {
 }
 
 /// As it is printed: enough to tell hosts apart.
-impl<M: Replica> Serialize for Host<M> {
+impl<M: Replica, D: fmt::Debug> Serialize for Host<M, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{self:?}"))
     }
@@ -591,7 +607,7 @@ impl<M: Replica> Serialize for Wire<M> {
     }
 }
 
-impl<M: Replica> fmt::Display for Host<M> {
+impl<M: Replica, D: Storage<M>> fmt::Display for Host<M, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.peer.zab().role() {
             Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,

@@ -23,9 +23,12 @@ mod watch;
 
 use spec::Zxid;
 
-pub use disk::{Disk, Image, Keep, Left};
+pub use disk::{Disk, Finished, Image, Keep, Left};
 pub use ensemble::{Ensemble, Halt};
-pub use host::{Happened, Host, HostDisk, HostEvent, Onlooker, Pace, Said, Stretch, TimerChange, Wire};
+pub use host::{
+    Happened, Host, HostDisk, HostEvent, Loaded, Onlooker, Pace, Said, Start, Storage, Stretch, TimerChange,
+    Wire,
+};
 pub use link::{End, Frame, Link, LinkChange, Side};
 pub use places::Places;
 pub use recorded::Recorded;

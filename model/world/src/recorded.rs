@@ -21,6 +21,11 @@ impl<M: Replica> Recorded<M> {
     pub fn new(machine: M) -> Self {
         Self { machine, history: Vec::new() }
     }
+
+    /// A state that these transactions have made, as somebody else remembers.
+    pub fn remembered(machine: M, history: Vec<Entry>) -> Self {
+        Self { machine, history }
+    }
 }
 
 impl<M: Replica> Replica for Recorded<M> {

@@ -16,9 +16,7 @@ use spec::{
 };
 
 use crate::{
-    Disk, Frame, Keep, State, Txn,
-    disk::{Finished, Start},
-    entries, judge,
+    Disk, Finished, Frame, Keep, Start, State, Txn, entries, judge,
     sink::{Sink, frame_text},
     watch::Watcher,
 };

@@ -2,9 +2,9 @@
 //!
 //! Killing a process keeps the page cache, and so proves nothing about syncs. This layer is the page cache: writes
 //! and names go to the disk below only at their sync, and at a cut dice decide which of the rest arrives there: any
-//! subset of the 512-byte sectors of a file's unsynced writes, any subset of a folder's unsynced creations, renames
-//! and removals. A process that is killed instead, or ends, leaves an image in which all of the rest is lost, which
-//! is one that a cut may leave too.
+//! subset of the sectors (of 512 bytes, or what is asked for) of a file's unsynced writes, any subset of a folder's
+//! unsynced creations, renames and removals. A process that is killed instead, or ends, leaves an image in which all of
+//! the rest is lost, which is one that a cut may leave too.
 //!
 //! The layer keeps a file's durable content in the disk below, under its durable name if it has one, else under a
 //! name that begins with `cut.`; those are gone after a cut, or at the next start.
@@ -18,7 +18,7 @@ use std::{
 
 use super::{Disk, File};
 
-/// What a disk writes as a whole, in bytes.
+/// What a disk writes as a whole, in bytes, if nothing else is said.
 const SECTOR: usize = 512;
 /// How the names begin that stand for files without a durable name.
 const NAMELESS: &str = "cut.";
@@ -64,6 +64,8 @@ struct State<D: Disk> {
     inodes: BTreeMap<Inode, Node<D>>,
     dirs: BTreeMap<PathBuf, Dir>,
     next: Inode,
+    /// What is written as a whole, in bytes.
+    sector: usize,
     /// Operations that still work before the power goes by itself.
     fuse: Option<u64>,
     cut: bool,
@@ -129,12 +131,18 @@ impl<D: Disk> Cuttable<D> {
             inodes: BTreeMap::new(),
             dirs: BTreeMap::new(),
             next: 0,
+            sector: SECTOR,
             fuse: None,
             cut: false,
             lies: false,
             fails: false,
         };
         Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// What the disk writes as a whole, in bytes: as little as one.
+    pub fn set_sector(&self, bytes: usize) {
+        self.state().sector = bytes.max(1);
     }
 
     /// The power goes after this many more operations that change something: each later one fails.
@@ -297,7 +305,7 @@ impl<D: Disk> State<D> {
     }
 
     fn cut_dir(&mut self, path: &Path, dice: &mut Dice) -> io::Result<()> {
-        let dir = self.dir(path)?.clone();
+        let (dir, sector) = (self.dir(path)?.clone(), self.sector);
         let mut names = dir.synced.clone();
         let style = dice.throw(3);
         for rename in &dir.pending {
@@ -307,7 +315,7 @@ impl<D: Disk> State<D> {
         }
         self.dir(path)?.now.clone_from(&names);
         for inode in names.values() {
-            self.node(*inode)?.cut(dice)?;
+            self.node(*inode)?.cut(sector, dice)?;
         }
         self.settle(path, &names)?;
         self.sweep(path)
@@ -326,7 +334,7 @@ impl<D: Disk> Node<D> {
     }
 
     /// Lets a part of what is pending arrive: nothing, all, the first changes and a part of the next, or any sectors.
-    fn cut(&mut self, dice: &mut Dice) -> io::Result<()> {
+    fn cut(&mut self, sector: usize, dice: &mut Dice) -> io::Result<()> {
         let changes = self.pending.len();
         let (whole, scattered) = match dice.throw(4) {
             0 => (0, false),
@@ -341,8 +349,8 @@ impl<D: Disk> Node<D> {
                     let mut from = 0;
                     while from < bytes.len() {
                         // Sectors are those of the file, not of the write.
-                        let in_sector = usize::try_from((at + from as u64) % SECTOR as u64).unwrap_or(0);
-                        let to = bytes.len().min(from + SECTOR - in_sector);
+                        let in_sector = usize::try_from((at + from as u64) % sector as u64).unwrap_or(0);
+                        let to = bytes.len().min(from + sector - in_sector);
                         if dice.throw(2) == 0 {
                             self.file.write_at(&bytes[from..to], at + from as u64)?;
                         }

@@ -457,3 +457,17 @@ fn five_servers_elect_the_best_of_them() {
     elected.sort_unstable();
     assert_eq!(elected, [(1, 2), (2, 2), (3, 2), (4, 2), (5, 2)]);
 }
+
+#[test]
+fn a_voter_that_looks_again_backs_no_leader_for_an_observer() {
+    // E-11. Server 6 observes five voters.
+    let mut observer = Election::new(ServerId(6), voters(5));
+    step(&mut observer, Input::Look(vote(1, 1, 6)));
+    let leader = vote(1, 1, 5);
+    let elected = |said: Vec<Said>| said.contains(&Said::Elected(5));
+    assert!(!elected(hear(&mut observer, 1, word(ServerState::Following, leader, 1))));
+    assert!(!elected(hear(&mut observer, 2, word(ServerState::Following, leader, 1))));
+    assert!(!elected(hear(&mut observer, 1, looking(vote(1, 1, 1), 1))));
+    assert!(!elected(hear(&mut observer, 5, word(ServerState::Leading, leader, 1))), "two of five back it");
+    assert!(elected(hear(&mut observer, 3, word(ServerState::Following, leader, 1))));
+}

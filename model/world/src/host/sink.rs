@@ -1,6 +1,6 @@
 //! Takes what a peer asks for.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer,
@@ -8,12 +8,12 @@ use protocol::{
 };
 use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
 
-use super::{Happened, HostDisk, Onlooker, Run, Said, TimerChange, Wire};
+use super::{Happened, Onlooker, Run, Said, Storage, TimerChange, Wire};
 use crate::{Fault, NetChange, Replica, Sight, watch::Watcher};
 
 /// One step's effects: carried out at once on the server's own disk and timers, and data for everybody else.
-pub(super) struct Sink<'a, 'b, M: Replica> {
-    disk: &'a mut HostDisk<M>,
+pub(super) struct Sink<'a, 'b, M: Replica, D> {
+    disk: &'a mut D,
     timers: &'a mut BTreeSet<Timer>,
     net: &'a mut Vec<NetChange<Wire<M>>>,
     votes: &'a mut Vec<(ServerId, Notification)>,
@@ -27,12 +27,8 @@ pub(super) struct Sink<'a, 'b, M: Replica> {
     fault: Option<Fault>,
 }
 
-impl<'a, 'b, M: Replica> Sink<'a, 'b, M> {
-    pub(super) fn new(
-        disk: &'a mut HostDisk<M>,
-        timers: &'a mut BTreeSet<Timer>,
-        run: &'a mut Run<'b, M>,
-    ) -> Self {
+impl<'a, 'b, M: Replica, D: Storage<M>> Sink<'a, 'b, M, D> {
+    pub(super) fn new(disk: &'a mut D, timers: &'a mut BTreeSet<Timer>, run: &'a mut Run<'b, M>) -> Self {
         let Happened { net, votes, told, expired, timers: timer_changes, notes, sights, .. } =
             &mut run.happened;
         let watch = Watcher::new(sights);
@@ -72,7 +68,7 @@ impl<'a, 'b, M: Replica> Sink<'a, 'b, M> {
     }
 }
 
-impl<M: Replica> Effects<M> for Sink<'_, '_, M> {
+impl<M: Replica, D: Storage<M>> Effects<M> for Sink<'_, '_, M, D> {
     fn send(&mut self, to: ServerId, packet: &Packet<M>) {
         self.show(|onlooker| onlooker.send(to, packet));
         self.net.push(NetChange::Send(to, Wire::Packet(packet.clone())));
@@ -124,7 +120,7 @@ impl<M: Replica> Effects<M> for Sink<'_, '_, M> {
 
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &M::Txn) {
         self.show(|onlooker| onlooker.append(ticket, zxid, txn));
-        self.disk.append(ticket, (zxid, txn.clone()));
+        self.disk.append(ticket, zxid, txn.clone());
     }
 
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
@@ -137,7 +133,7 @@ impl<M: Replica> Effects<M> for Sink<'_, '_, M> {
 
     fn sync_log(&mut self, ticket: Ticket) {
         self.show(|onlooker| onlooker.sync_log(ticket));
-        self.disk.sync(ticket);
+        self.disk.sync_log(ticket);
     }
 
     fn save_accepted(&mut self, ticket: Ticket, epoch: Epoch) {
@@ -152,7 +148,7 @@ impl<M: Replica> Effects<M> for Sink<'_, '_, M> {
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut M) {
         self.show(|onlooker| onlooker.save_snapshot(ticket, label, machine));
-        self.disk.save_snapshot(ticket, label, Arc::new(machine.reloaded()));
+        self.disk.save_snapshot(ticket, label, machine.reloaded());
     }
 
     fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
