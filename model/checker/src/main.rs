@@ -6,6 +6,7 @@
 mod check;
 mod compare;
 mod mutants;
+mod page;
 mod play;
 mod simulate;
 mod walk;

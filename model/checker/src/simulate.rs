@@ -2,10 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     num::NonZero,
-    path::Path,
-    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use checker::{
     engine::Broken,
     simulation::{SHRINKING_MAX, run, save, smallest, told},
@@ -24,7 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use simulator::{Coverage, Plan};
 
-use crate::check::grouped;
+use crate::{check::grouped, page::Page};
 
 /// So many seeds together should meet every named situation.
 const ALL_MET_SEEDS: u64 = 2_000;
@@ -107,6 +104,7 @@ impl Simulate {
         ensure!(self.servers != Some(4), "an ensemble has 3 or 5 voters, not 4");
         ensure!(self.seeds != Some(0), "--seeds is 1 at least");
         let started = Instant::now();
+        let page = self.record.then(|| Page::open("model/simulator/results.md")).transpose()?;
         let count = self.seeds.unwrap_or(if self.minutes.is_some() { u64::MAX - self.seed } else { 200 });
         let shared = Shared {
             next: AtomicU64::new(0),
@@ -135,8 +133,8 @@ impl Simulate {
         } else {
             print!("{}", tables(&summary));
         }
-        if self.record {
-            record(&summary)?;
+        if let Some(page) = page {
+            page.write(&text_of(&page, &summary))?;
         }
         Ok(summary.code())
     }
@@ -254,22 +252,12 @@ fn tables(summary: &Summary) -> String {
     text
 }
 
-/// Writes what was met where it stays.
-fn record(summary: &Summary) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join("model/simulator/results.md");
-    let git = |arguments: &[&str]| -> anyhow::Result<String> {
-        let output =
-            Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed = !git(&["status", "--porcelain", "--", "spec", "model"])?.is_empty();
-    let servers = if changed { " and changes" } else { "" };
+/// What was met, as it stays.
+fn text_of(page: &Page, summary: &Summary) -> String {
     let mut text = format!(
-        "# What the simulator has played\n\nWritten by `cargo zabcheck simulate --record`, at commit {commit}{servers}, on \
-         {}. The rules are asked after every step.\n\n| run | |\n|---|--:|\n",
-        machine()
+        "# What the simulator has played\n\nWritten by `cargo zabcheck simulate --record`, {}. The rules are asked after \
+         every step.\n\n| run | |\n|---|--:|\n",
+        page.origin()
     );
     for (name, value) in figures(summary) {
         let _ = writeln!(text, "| {name} | {value} |");
@@ -289,13 +277,5 @@ fn record(summary: &Summary) -> anyhow::Result<()> {
     if !summary.missing.is_empty() {
         let _ = writeln!(text, "\nNot met: {}.", summary.missing.join(", "));
     }
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
-}
-
-/// The processor, as the system names it.
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let count = thread::available_parallelism().map_or(1, NonZero::get);
-    format!("{count} processors ({})", name.map_or("unknown", |(_, name)| name))
+    text
 }
