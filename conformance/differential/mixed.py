@@ -8,7 +8,7 @@ Three servers, some of them ours. Clients write through each; a session moves; t
 follower loses its data and is sent everything. After each step every server must show the same tree, Stats and lists
 included. Without --ours, each way to mix three servers is run, with the versions of Apache's in turn.
 
-Then the same voters have observers: ours learns from Apache's leaders, and Apache's from ours. They serve and forward,
+Then the same voters have observers, with each version: ours learns from Apache's leaders, and Apache's from ours. They serve and forward,
 die and come back, lose their data, find the next leader, and keep none in office that has lost its quorum. --observed
 runs these alone.
 """
@@ -81,18 +81,32 @@ class Ensemble:
 
 
 def same_trees(ensemble, what):
-    trees = {}
+    """How many nodes every server shows. Sessions of servers that were killed expire meanwhile, and their ephemerals go
+    between one server's answer and the next: so trees that differ are read again, for longer than that takes."""
+    end = time.time() + 30
+    while True:
+        difference = None
+        try:
+            trees = read_trees(ensemble)
+            for other in trees[1:]:
+                difference = difference or apache.difference(trees[0], other)
+        except AssertionError as gone:
+            difference = gone
+        if not difference:
+            return len(trees[0])
+        assert time.time() < end, f"{what}: {difference}"
+        time.sleep(1)
+
+
+def read_trees(ensemble):
+    trees = []
     for me, server in ensemble.servers.items():
         if server.process:
             client = ensemble.connect(me)
-            trees[me] = tree(client)
+            trees.append(tree(client))
+            # Every connection leaves two transactions, but no node.
             client.close()
-    # Every connection leaves two transactions, but no node.
-    first, *others = trees.values()
-    for other in others:
-        difference = apache.difference(first, other)
-        assert not difference, f"{what}: {difference}"
-    return len(first)
+    return trees
 
 
 def writes(ensemble, name):
@@ -237,10 +251,12 @@ def main():
     mixes = [(tuple(int(me) for me in mix.split(",")), {}) for mix in args.ours or []]
     if not mixes and not args.observed:
         mixes = [(mix, {}) for count in (1, 2) for mix in itertools.combinations(IDS, count)]
+    pairs = list(zip(mixes, versions))
     if not args.ours:
-        mixes += OBSERVED
+        # Observers with each version.
+        pairs += itertools.product(OBSERVED, (each.split("=", 1) for each in args.apache))
     nodes = 0
-    for (ours, observers), (version, classpath) in zip(mixes, versions):
+    for (ours, observers), (version, classpath) in pairs:
         folder = tempfile.mkdtemp(prefix="mixed-")
         ensemble = Ensemble(classpath, folder, ours, observers)
         word = {me: "ours" if isinstance(server, Ours) else "Apache " + version for me, server in ensemble.servers.items()}
@@ -259,7 +275,7 @@ def main():
               f"on all; {time.time() - begun:.0f} s", flush=True)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"ensembles": len(mixes), "nodes": nodes}, file)
+            json.dump({"ensembles": len(pairs), "nodes": nodes}, file)
 
 
 if __name__ == "__main__":

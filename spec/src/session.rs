@@ -108,7 +108,7 @@ pub struct Answered {
 pub struct Attempt {
     /// The session that asked.
     pub session: SessionId,
-    /// The client's number of the request, unique within its session.
+    /// The client's number of the request, unique within its session, unless the client numbers anew when it comes back.
     pub xid: i32,
     /// The place that the reply named; none if no reply came.
     pub acknowledged: Option<Zxid>,
@@ -141,15 +141,23 @@ pub fn session_sees_forward(shown: &[Zxid]) -> Verdict {
     Verdict::of(shown.len() > 1, || shown.is_sorted())
 }
 
-/// S-8, of the committed writes and what the clients know of theirs.
+/// S-8, of the committed writes and what the clients know of theirs. Where a client has given several writes of a
+/// session one number, there may be as many of it, and each answer is for another one.
 pub fn writes_happen_once(committed: &[Answered], attempts: &[Attempt]) -> Verdict {
-    let mut places: BTreeMap<(SessionId, i32), Zxid> = BTreeMap::new();
-    let mut once = true;
+    let mut places: BTreeMap<(SessionId, i32), BTreeSet<Zxid>> = BTreeMap::new();
     for write in committed {
-        once &= places.insert((write.session, write.xid), write.zxid).is_none();
+        places.entry((write.session, write.xid)).or_default().insert(write.zxid);
     }
-    let kept = attempts.iter().all(|attempt| {
-        attempt.acknowledged.is_none_or(|zxid| places.get(&(attempt.session, attempt.xid)) == Some(&zxid))
+    let allowed = |request: &(SessionId, i32)| {
+        attempts.iter().filter(|attempt| (attempt.session, attempt.xid) == *request).count().max(1)
+    };
+    let once = places.iter().all(|(request, zxids)| zxids.len() <= allowed(request));
+    let kept = attempts.iter().all(|attempt| match attempt.acknowledged {
+        Some(zxid) => {
+            let found = places.get_mut(&(attempt.session, attempt.xid));
+            found.is_some_and(|zxids| zxids.remove(&zxid))
+        }
+        None => true,
     });
     Verdict::of(!attempts.is_empty() || !committed.is_empty(), || once && kept)
 }

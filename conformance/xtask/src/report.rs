@@ -29,6 +29,7 @@ pub(crate) fn record(parts: &[Value]) -> Result<()> {
         ".",
         ":!conformance/results.json",
         ":!model/checker/results.md",
+        ":!model/checker/walks.md",
     ])?
     .is_empty();
     let mut record = recorded()?;

@@ -49,6 +49,7 @@ fn kind_of(note: Note) -> u64 {
         Note::CounterUsedUp { epoch } => u64::from(epoch.0) ^ 7,
         Note::IdleTimer(idle) => timer(idle) ^ 8,
         Note::UnknownClient { client } => client.0 ^ 9,
+        Note::OfAnotherConnection { client, zxid } => client.0 ^ zxid.0 ^ 0xb,
         Note::SessionExpired { session } | Note::SessionIdTaken { session } => {
             session.0.cast_unsigned() ^ 0xa
         }

@@ -212,6 +212,7 @@ impl Shell {
             | Note::VoteIgnored { .. }
             | Note::StaleVote { .. }
             | Note::UnknownClient { .. }
+            | Note::OfAnotherConnection { .. }
             | Note::SessionIdTaken { .. }
             | Note::IdleTimer(_) => {}
             Note::SessionExpired { .. } => self.stats.sessions_expired += 1,
@@ -249,6 +250,7 @@ fn tell(note: Note) {
         | Note::VoteIgnored { .. }
         | Note::StaleVote { .. }
         | Note::UnknownClient { .. }
+        | Note::OfAnotherConnection { .. }
         | Note::IdleTimer(_) => {
             debug!(?note, "ignored");
         }

@@ -22,7 +22,7 @@ use rustix::{
 };
 use std::os::unix::process::CommandExt;
 
-pub use layout::{Layout, Member};
+pub use layout::{Layout, Member, Size};
 
 /// How long servers have to stop before they are killed.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What to start.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many servers; those of the folder, or 3, if not given.
-    pub servers: Option<u8>,
+    /// How many servers.
+    pub size: Size,
     /// The folder for everything.
     pub dir: PathBuf,
     /// The client port of the first server; those of the folder, or 2181 and up, if not given.
@@ -55,12 +55,14 @@ struct Running {
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
     let _lock = lock(&options.dir)?;
-    let layout = Layout::plan(&options.dir, options.servers, options.base_port, layout::port_is_free)?;
+    let layout = Layout::plan(&options.dir, options.size, options.base_port, layout::port_is_free)?;
     layout.write()?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let started = Instant::now();
-    println!("{} servers in {}", layout.members.len(), layout.dir.display());
+    let observers = layout.members.iter().filter(|member| member.observer).count();
+    let beside = if observers == 0 { String::new() } else { format!(" and {observers} observers") };
+    println!("{} servers{beside} in {}", layout.members.len() - observers, layout.dir.display());
     println!("connect string: {}", layout.connect_string());
     let mut servers = start(&layout)?;
     let mut look = tokio::time::interval(LOOK_EVERY);

@@ -52,13 +52,18 @@ enum Command {
     /// Runs a whole ensemble on this machine, for trying things out.
     #[command(after_help = "Examples:\n  \
         zabkeeper ensemble\n  \
-        zabkeeper ensemble --servers 5 --dir /tmp/five --base-port 12181\n\n\
+        zabkeeper ensemble --servers 5 --dir /tmp/five --base-port 12181\n  \
+        zabkeeper ensemble --observers 2 --dir /tmp/observed\n\n\
         Prints the connect string and each server's role. A server that dies is not restarted; Ctrl-C stops all.\n\
         The same folder brings the same data back.")]
     Ensemble {
-        /// How many servers; by default those whose data is in the folder, else 3.
+        /// How many servers vote; by default those whose data is in the folder, else 3.
         #[arg(long)]
         servers: Option<u8>,
+        /// How many observers there are beside them: servers that follow and serve, and have no vote. By default those
+        /// whose data is in the folder, else none.
+        #[arg(long)]
+        observers: Option<u8>,
         /// The folder for data, configurations and logs.
         #[arg(long, default_value = "./zabkeeper-data")]
         dir: PathBuf,
@@ -73,8 +78,9 @@ fn main() {
     let code = match Arguments::parse().command {
         Command::Serve { config, while_stdin_is_open } => serve(&config, while_stdin_is_open),
         Command::Check { config } => check(&config),
-        Command::Ensemble { servers, dir, base_port } => {
-            run_ensemble(&ensemble::Options { servers, dir, base_port })
+        Command::Ensemble { servers, observers, dir, base_port } => {
+            let size = ensemble::Size { voters: servers, observers };
+            run_ensemble(&ensemble::Options { size, dir, base_port })
         }
     };
     process::exit(i32::from(code as u8));

@@ -460,9 +460,24 @@ impl<D: Disk> Log<D> {
     fn place_of(&self, last: Zxid) -> Result<Found, Error> {
         let layout = self.store.layout();
         let mut files = layout.list_logs(self.store.disk())?;
-        let later = files.split_off(files.partition_point(|first| *first <= last));
-        let Some(segment) = files.pop() else { return Ok(Found { end: None, later }) };
-        let path = layout.log(segment);
+        let mut later = files.split_off(files.partition_point(|first| *first <= last));
+        let Some(mut segment) = files.pop() else { return Ok(Found { end: None, later }) };
+        let mut place = self.place_in(segment, last)?;
+        // A file that says again what the one before it ends with (rule D-6) begins before the place where that is cut.
+        while let Some(before) = files.pop() {
+            let earlier = self.place_in(before, last)?;
+            if !earlier.goes_on {
+                break;
+            }
+            later.insert(0, segment);
+            (segment, place) = (before, earlier);
+        }
+        Ok(Found { end: Some(Mark { segment, offset: place.offset }), later })
+    }
+
+    /// Where the records through `last` end in a file.
+    fn place_in(&self, segment: Zxid, last: Zxid) -> Result<PlaceIn, Error> {
+        let path = self.store.layout().log(segment);
         let file = self.store.disk().open(&path).context("open", &path)?;
         let mut entries = Entries::new(file, &path)?;
         let mut offset = FILE_HEADER_BYTES as u64;
@@ -471,12 +486,17 @@ impl<D: Disk> Log<D> {
                 Place::Record { zxid, .. } if zxid <= last => offset = entries.at(),
                 // Below a snapshot's label.
                 Place::Broken { .. } => {}
-                Place::Record { .. } | Place::End { .. } => {
-                    return Ok(Found { end: Some(Mark { segment, offset }), later });
-                }
+                Place::Record { .. } => return Ok(PlaceIn { offset, goes_on: true }),
+                Place::End { .. } => return Ok(PlaceIn { offset, goes_on: false }),
             }
         }
     }
+}
+
+/// Where a file of the log can be cut, and whether it has a later record.
+struct PlaceIn {
+    offset: u64,
+    goes_on: bool,
 }
 
 /// A place in the log at which it can be cut.

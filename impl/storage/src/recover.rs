@@ -23,7 +23,7 @@ use crate::{
     layout::Packing,
     load::{Loaded, load},
     mark,
-    segment::{Entries, Place},
+    segment::{Entries, Place, Told},
     store::Store,
     text::{is_initialize, remove_initialize},
 };
@@ -126,9 +126,9 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let files = if received.is_some() { Vec::new() } else { layout.list_logs(disk)? };
     // Files that end before the label are of no use; the last that begins before it may go on behind it.
     let from = label.map_or(0, |label| files.partition_point(|first| *first <= label).saturating_sub(1));
-    let mut segments = Vec::new();
+    let (mut segments, mut told) = (Vec::new(), Told::new());
     for first in files.get(from..).unwrap_or_default() {
-        segments.push(scan(store, *first)?);
+        segments.push(scan(store, *first, &mut told)?);
     }
     let (accepted, current) = (store.epochs().accepted()?, store.epochs().current()?);
     let synced = if received.is_some() { None } else { mark::read(disk, layout, accepted)? };
@@ -180,7 +180,8 @@ impl<D: Disk> Store<D> {
         let mut range = self.read(after, through)?;
         let mut found = Vec::new();
         while let Some((zxid, body)) = range.next_any()? {
-            if zxid > after && zxid <= through {
+            let is_new = found.last().is_none_or(|(last, _)| *last < zxid);
+            if is_new && zxid > after && zxid <= through {
                 let path = self.layout().logs.clone();
                 let (_, txn) = decode_body(&mut Decoder::stream(body))
                     .map_err(|source| Error::Unreadable { path, at: 0, source })?;
@@ -237,11 +238,11 @@ fn look_at_received<D: Disk>(store: &Store<D>, label: Zxid) -> Result<Looked, Er
     Ok(Looked { snapshots: vec![Snapshot { label, verdict }], loaded, warnings: vec![warning] })
 }
 
-/// What stands where in a file of the log.
-fn scan<D: Disk>(store: &Store<D>, first: Zxid) -> Result<Segment<()>, Error> {
+/// What stands where in a file of the log; what files before it have told is not told again.
+fn scan<D: Disk>(store: &Store<D>, first: Zxid, told: &mut Told) -> Result<Segment<()>, Error> {
     let path = store.layout().log(first);
     let file = store.disk().open(&path).context("open", &path)?;
-    let mut entries = Entries::new(file, &path)?;
+    let mut entries = Entries::behind(file, &path, std::mem::take(told))?;
     let mut records = Vec::new();
     loop {
         match entries.next()? {
@@ -249,7 +250,10 @@ fn scan<D: Disk>(store: &Store<D>, first: Zxid) -> Result<Segment<()>, Error> {
                 records.push(Record { at, verdict: Verdict::Valid { zxid, txn: () } });
             }
             Place::Broken { at } => records.push(Record { at, verdict: Verdict::Broken }),
-            Place::End { at } => return Ok(Segment { first, records, end: at }),
+            Place::End { at } => {
+                *told = entries.into_told();
+                return Ok(Segment { first, records, end: at });
+            }
         }
     }
 }

@@ -43,6 +43,9 @@ pub(crate) enum Place {
     },
 }
 
+/// The checksum and length of each record that was told, by the first of those without a gap between them.
+pub(crate) type Told = BTreeMap<Zxid, Vec<(u32, u32)>>;
+
 /// The entries of one file.
 #[derive(Debug)]
 pub(crate) struct Entries<F> {
@@ -57,8 +60,7 @@ pub(crate) struct Entries<F> {
     taken: usize,
     body: std::ops::Range<usize>,
     last: Zxid,
-    /// The checksum and length of each record that was told, by the first of those without a gap between them.
-    told: BTreeMap<Zxid, Vec<(u32, u32)>>,
+    told: Told,
     state: State,
 }
 
@@ -74,6 +76,11 @@ enum State {
 impl<F: File> Entries<F> {
     /// Reads from the start of a file.
     pub(crate) fn new(file: F, path: &Path) -> Result<Self, Error> {
+        Self::behind(file, path, Told::new())
+    }
+
+    /// Reads from the start of a file that comes behind others, of which these records were told.
+    pub(crate) fn behind(file: F, path: &Path, told: Told) -> Result<Self, Error> {
         let length = file.len().context("read the length of", path)?;
         Ok(Self {
             file,
@@ -84,12 +91,18 @@ impl<F: File> Entries<F> {
             taken: 0,
             body: 0..0,
             last: Zxid::ZERO,
-            told: BTreeMap::new(),
+            told,
             state: State::Header,
         })
     }
 
-    /// What stands next. A record that says again what stands before it in this file is passed over (rule D-6).
+    /// The records that were told, of this file and those before it.
+    pub(crate) fn into_told(self) -> Told {
+        self.told
+    }
+
+    /// What stands next. A record that says again what stands before it in this file, or in those that this one is
+    /// [read behind](Self::behind), is passed over (rule D-6).
     pub(crate) fn next(&mut self) -> Result<Place, Error> {
         loop {
             let place = match self.state {

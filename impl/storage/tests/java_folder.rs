@@ -235,6 +235,33 @@ fn records_that_were_logged_twice_count_once() {
         let (_, again) = open(dir.path()).expect("opens");
         assert_eq!(again.recovered.last, cut, "{from} to {to}");
     }
+    // The same with a new file of the log in between, and with one in the middle of what comes again.
+    for (from, to, roll) in [(3, 7, 3), (2, 9, 5), (10, 10, 10), (4, 10, 10)] {
+        let dir = folder();
+        let end = all[to].end;
+        let first = [&bytes[..end], &bytes[all[from].start..all[roll].start]].concat();
+        let second = [&bytes[..16], &bytes[all[roll].start..]].concat();
+        fs::write(dir.path().join(file), first).expect("written");
+        let rolled = 0x2_0000_0001 + u64::try_from(roll).expect("small");
+        fs::write(dir.path().join(format!("version-2/log.{rolled:x}")), second).expect("written");
+        let (store, mut recovery) = open(dir.path()).expect("opens");
+        assert_eq!(recovery.recovered, whole.recovered, "{from} to {to}, {roll}");
+        assert_eq!(recovery.tree, whole.tree, "{from} to {to}, {roll}");
+        let last = whole.recovered.last;
+        let sent = store.transactions(Zxid(0x2_0000_0000), last).expect("read");
+        assert!(sent.is_sorted_by(|one, other| one.0 < other.0) && sent.len() == 11, "{sent:?}");
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        for cut in [9, 5].map(|counter| Zxid(0x2_0000_0000 + counter)) {
+            assert_eq!(log.truncate(cut).expect("cut"), cut);
+            let ends =
+                store.transactions(Zxid(0x2_0000_0000), last).expect("read").last().map(|(zxid, _)| *zxid);
+            assert_eq!(ends, Some(cut), "{from} to {to}, {roll}");
+        }
+        drop((log, store));
+        let (_, again) = open(dir.path()).expect("opens");
+        assert_eq!(again.recovered.last, Zxid(0x2_0000_0000 + 5), "{from} to {to}, {roll}");
+    }
     let dir = folder();
     let mut other = twice(3, 7);
     let (first, again) = (all[3].clone(), all[7].end);

@@ -172,7 +172,8 @@ fn print_json(report: &Report) {
 
 pub(crate) fn line(now: &Progress, before: &Progress) -> String {
     let millis = now.elapsed.saturating_sub(before.elapsed).as_millis().max(1);
-    let new = (now.distinct - before.distinct) as u128;
+    // Another search may have begun.
+    let new = now.distinct.saturating_sub(before.distinct) as u128;
     format!(
         "{} states, {} a second, depth {}, queue {}, {} MiB",
         grouped(now.distinct as u64),

@@ -5,6 +5,7 @@ pub mod engine;
 pub mod figures;
 mod histories;
 pub mod joins;
+pub mod page;
 pub mod peer;
 mod places;
 pub mod recorded;

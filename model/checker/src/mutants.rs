@@ -301,6 +301,22 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z18-making-way"),
     },
     Mutant {
+        id: "number-of-an-older-connection",
+        flaw: "what a connection had submitted is forgotten with it, and answers a newer one's request of its number",
+        shown: By(&["restarts", HISTORIES]),
+    },
+    Mutant {
+        id: "number-of-another-server",
+        flaw: "what was proposed before a client came answers its request of that number, though older writes than it \
+               were acknowledged before (S-11)",
+        shown: By(&["restarts", HISTORIES]),
+    },
+    Mutant {
+        id: "observer-granted-at-once",
+        flaw: "a claim at an observer is granted before what was proposed is committed (S-11)",
+        shown: By(&["restarts-observed", HISTORIES]),
+    },
+    Mutant {
         id: "observer-acks-count",
         flaw: "an observer is sent proposals and acknowledges them, and that counts",
         shown: By(&["observing", HISTORIES]),

@@ -254,6 +254,10 @@ fn quick() -> Vec<Row> {
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
         session("leaders", [0, 0, 1], SEEN_LEADING),
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
+        observing(session("observed", [1, 0, 0], SEEN_MOVING)),
+        observing(session("observed-expiry", [0, 1, 0], SEEN_EXPIRING)),
+        restarting(session("restarts", [2, 0, 0], SEEN_RESTARTING)),
+        observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
         whole_peers(
             "cold-election",
@@ -378,6 +382,31 @@ fn of_scripts(mut row: Row, deeds: &[Deed], window: usize) -> Row {
     }
     row
 }
+
+/// One client at an observer.
+fn observing(mut row: Row) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        bounds.observed = true;
+    }
+    row
+}
+
+/// Clients that number their requests anew on each connection, as kazoo does: one writes twice, and what it was told of
+/// shows when the other one has written between.
+fn restarting(mut row: Row) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        *bounds = session::Bounds {
+            first: vec![Deed::SetTwice],
+            second: vec![Deed::Set],
+            restarts: true,
+            ..bounds.clone()
+        };
+    }
+    row
+}
+
+/// What they meet.
+const SEEN_RESTARTING: &[&str] = &["answer-of-another-connection", "late-write-refused", "S-11"];
 
 /// What clients meet that move.
 const SEEN_MOVING: &[&str] = &[
@@ -548,6 +577,8 @@ fn mutants() -> Vec<Row> {
         Row { expects: &[], ..election("mixed-votes", [(2, 5), (1, 5), (1, 6)], 1, 0, 1) },
         session("moves", [1, 0, 0], &[]),
         session("expiry", [0, 1, 0], &[]),
+        restarting(session("restarts", [2, 0, 0], &[])),
+        observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
         session("moves-leaders", [1, 0, 1], &[]),

@@ -39,7 +39,7 @@ pub use self::{
 use self::{
     client::{Client, ClientChange, Letter, Which},
     parts::{budget, client, host, link, record},
-    record::RecordChange,
+    record::{Record, RecordChange},
     rules::Judged,
 };
 use crate::engine::{Board, Broken, Model, Verdict, plain::Plain};
@@ -109,8 +109,10 @@ impl Session {
             parts.push(Part::Host(Box::new(host)));
         }
         parts.extend((parts.len()..self.places().end()).map(|_| Part::Link(Link::default())));
-        parts.extend((1..=CLIENTS).map(|number| Part::Client(Box::new(Client::new(number)))));
-        parts.push(Part::Record(Box::default()));
+        parts.extend(
+            (1..=CLIENTS).map(|number| Part::Client(Box::new(Client::new(number, self.bounds.restarts)))),
+        );
+        parts.push(Part::Record(Box::new(Record::new(self.bounds.restarts))));
         parts.push(Part::Budget(Budget::default()));
         let mut state = Plain { changes: Some(Vec::new()), ..Plain::of(parts) };
         let all: Vec<_> = (0..self.servers.len()).collect();
@@ -141,7 +143,7 @@ impl Session {
         Config {
             zab: zab::Config {
                 me,
-                quorum: Quorum::majority(self.servers.iter().copied()),
+                quorum: Quorum::majority(self.voters()),
                 window: self.bounds.window,
                 log_sync: false,
                 counter_max: u32::MAX - 1,
@@ -151,6 +153,11 @@ impl Session {
             session_timeout_max_ms: timeout_ms,
             first_session: SessionId(id << 56),
         }
+    }
+
+    fn voters(&self) -> impl Iterator<Item = ServerId> {
+        let observer = self.bounds.observed.then_some(ServerId(SERVERS - 1));
+        self.servers.iter().copied().filter(move |server| Some(*server) != observer)
     }
 
     /// The slots of the servers that clients connect to.
@@ -310,7 +317,7 @@ impl Session {
         for server in [ServerId(SERVERS), ServerId(SERVERS - 1)] {
             match &one.home {
                 None if one.may_connect() => out.push(Action::Connect { client, server }),
-                Some(home) if one.may_move() && home.server != server => {
+                Some(home) if one.may_move() && (home.server != server || self.bounds.restarts) => {
                     let wishes = if self.bounds.merged { one.wishes() } else { 0 };
                     let behind = 0..=u8::try_from(wishes).expect("scripts are short");
                     out.extend(behind.map(|behind| Action::Move { client, server, behind }));

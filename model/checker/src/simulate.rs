@@ -2,10 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     num::NonZero,
-    path::Path,
-    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -23,6 +20,7 @@ use simulator::{Coverage, Form, Plan, Size};
 use crate::{
     engine::Broken,
     figures::grouped,
+    page::Page,
     simulation::{SHRINKING_MAX, run, save, smallest, told},
 };
 
@@ -121,6 +119,7 @@ impl Simulate {
     pub fn run<F: Form>(&self, place: &Place) -> anyhow::Result<u8> {
         ensure!(self.seeds != Some(0), "--seeds is 1 at least");
         let started = Instant::now();
+        let page = self.record.then(|| Page::open(place.results, place.sources)).transpose()?;
         let count = self.seeds.unwrap_or(if self.minutes.is_some() { u64::MAX - self.seed } else { 200 });
         let shared = Shared {
             next: AtomicU64::new(0),
@@ -149,8 +148,8 @@ impl Simulate {
         } else {
             print!("{}", tables(&summary));
         }
-        if self.record {
-            record(&summary, place)?;
+        if let Some(page) = page {
+            page.write(&text_of(&page, place, &summary))?;
         }
         Ok(summary.code())
     }
@@ -274,24 +273,13 @@ fn tables(summary: &Summary) -> String {
     text
 }
 
-/// Writes what was met where it stays.
-fn record(summary: &Summary, place: &Place) -> anyhow::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root.join(place.results);
-    let git = |arguments: &[&str]| -> anyhow::Result<String> {
-        let output =
-            Command::new("git").args(arguments).current_dir(&root).output().context("running git")?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let status = [&["status", "--porcelain", "--"], place.sources].concat();
-    let changes = if git(&status)?.is_empty() { "" } else { " and changes" };
+/// What was met, as it stays.
+fn text_of(page: &Page, place: &Place, summary: &Summary) -> String {
     let mut text = format!(
-        "# {}\n\nWritten by `{}`, at commit {commit}{changes}, on {}. The rules are asked after every step.\n\n\
-         | run | |\n|---|--:|\n",
+        "# {}\n\nWritten by `{}`, {}. The rules are asked after every step.\n\n| run | |\n|---|--:|\n",
         place.title,
         place.recorder,
-        machine()
+        page.origin()
     );
     for (name, value) in figures(summary) {
         let _ = writeln!(text, "| {name} | {value} |");
@@ -311,13 +299,5 @@ fn record(summary: &Summary, place: &Place) -> anyhow::Result<()> {
     if !summary.missing.is_empty() {
         let _ = writeln!(text, "\nNot met: {}.", summary.missing.join(", "));
     }
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
-}
-
-/// The processor, as the system names it.
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let count = thread::available_parallelism().map_or(1, NonZero::get);
-    format!("{count} processors ({})", name.map_or("unknown", |(_, name)| name))
+    text
 }

@@ -4,10 +4,11 @@
 //! nothing else.
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -25,7 +26,8 @@ use crate::{
 
 /// The most walks of a round.
 const ROUND: u64 = 1024;
-/// The parts that tables may hold, for each kind of servers and each thread.
+/// The parts that the tables of a thread may hold, before they are thrown away. A part takes some 10 kB with all that is
+/// remembered of it.
 const PARTS_MAX: usize = 12_000;
 
 /// How far to walk.
@@ -48,6 +50,10 @@ pub struct Walked {
     pub walks: u64,
     /// Steps.
     pub steps: u64,
+    /// The steps of the longest walk.
+    pub longest: u64,
+    /// The steps of each sort.
+    pub sorts: BTreeMap<&'static str, u64>,
     /// The witnesses met.
     pub witnesses: Vec<&'static str>,
     /// The witnesses that were not.
@@ -102,19 +108,17 @@ pub fn kinds() -> Vec<Bounds> {
 pub fn walk(plan: Plan, tell: &(dyn Fn(u64) + Sync)) -> Walked {
     assert!(plan.length > 0, "a walk has a step");
     let models: Vec<_> = kinds().into_iter().map(Peer::new).collect();
-    let (mut walks, mut steps, mut met) = (0, 0, 0);
-    let mut found = None;
-    while steps < plan.steps && found.is_none() {
-        let until = walks + (plan.steps - steps).div_ceil(plan.length).min(ROUND);
-        let round = walk_round(&models, plan, walks..until, tell);
+    let mut walks = 0;
+    let mut all = Round::default();
+    while all.steps < plan.steps && all.broken.is_none() {
+        let until = walks + (plan.steps - all.steps).div_ceil(plan.length).min(ROUND);
+        all.add(walk_round(&models, plan, walks..until, tell));
         walks = until;
-        steps += round.steps;
-        met |= round.met;
-        found = round.broken;
     }
-    let found = found.map(|(walk, path)| {
+    let Round { steps, longest, sorts, met, broken } = all;
+    let found = broken.map(|(walk, path)| {
         let kind = kind_of(walk, models.len());
-        let path = Walks::new(&models[kind], usize::MAX).shorten(path);
+        let path = Walks::new(&models[kind], PARTS_MAX).shorten(path);
         Found { walk, bounds: models[kind].bounds().clone(), path }
     });
     let names = models[0].names();
@@ -124,7 +128,7 @@ pub fn walk(plan: Plan, tell: &(dyn Fn(u64) + Sync)) -> Walked {
     let witnesses = names.iter().filter(is_met).copied().collect();
     let due = |name: &&&'static str| !is_met(name) && !NEVER.contains(*name);
     let missing = names.iter().filter(due).copied().collect();
-    Walked { walks, steps, witnesses, missing, found }
+    Walked { walks, steps, longest, sorts, witnesses, missing, found }
 }
 
 fn kind_of(walk: u64, kinds: usize) -> usize {
@@ -135,37 +139,55 @@ fn kind_of(walk: u64, kinds: usize) -> usize {
 #[derive(Default)]
 struct Round {
     steps: u64,
+    longest: u64,
+    sorts: BTreeMap<&'static str, u64>,
     met: u64,
     /// The first that breaks a rule.
     broken: Option<(u64, Counterexample<Action>)>,
 }
 
+impl Round {
+    fn add(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.longest = self.longest.max(other.longest);
+        for (sort, count) in other.sorts {
+            *self.sorts.entry(sort).or_default() += count;
+        }
+        self.met |= other.met;
+        let both = self.broken.take().into_iter().chain(other.broken);
+        self.broken = both.min_by_key(|(number, _)| *number);
+    }
+}
+
+/// Takes walks of one kind behind those of another, so that a thread has the tables of one kind at a time.
 fn walk_round(models: &[Peer], plan: Plan, walks: Range<u64>, tell: &(dyn Fn(u64) + Sync)) -> Round {
-    let next = AtomicU64::new(walks.start);
+    let mut order: Vec<_> = walks.collect();
+    order.sort_by_key(|number| kind_of(*number, models.len()));
+    let next = AtomicUsize::new(0);
     let round = Mutex::new(Round::default());
+    // Walks behind one that breaks a rule need not be taken.
+    let first_broken = AtomicU64::new(u64::MAX);
     let work = || {
-        let mut walkers: Vec<_> = models.iter().map(|model| Walks::new(model, PARTS_MAX)).collect();
-        let mut broken = None;
-        while broken.is_none() {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= walks.end {
-                break;
+        let mut mine = Round::default();
+        let mut walker: Option<(usize, Walks<'_, Peer>)> = None;
+        while let Some(number) = order.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+            if number > first_broken.load(Ordering::Relaxed) {
+                continue;
             }
-            let walker = &mut walkers[kind_of(number, models.len())];
-            let before = walker.steps;
-            let mut chance = Chance::new(plan.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(number));
-            let mood = Mood::of(&mut chance);
-            let result = walker.walk(&mut chance, plan.length, |action| mood.weight(action));
-            broken = result.err().map(|path| (number, path));
-            tell(walker.steps - before);
+            let kind = kind_of(number, models.len());
+            if walker.as_ref().is_none_or(|(held, _)| *held != kind) {
+                // The tables of the other kind go first.
+                drop(walker.take());
+            }
+            let (_, walker) = walker.get_or_insert_with(|| (kind, Walks::new(&models[kind], PARTS_MAX)));
+            let round = walk_one(walker, plan, number);
+            if round.broken.is_some() {
+                first_broken.fetch_min(number, Ordering::Relaxed);
+            }
+            tell(round.steps);
+            mine.add(round);
         }
-        let mut round = round.lock().unwrap_or_else(PoisonError::into_inner);
-        for walker in &walkers {
-            round.steps += walker.steps;
-            round.met |= walker.witnesses;
-        }
-        let both = round.broken.take().into_iter().chain(broken);
-        round.broken = both.min_by_key(|(number, _)| *number);
+        round.lock().unwrap_or_else(PoisonError::into_inner).add(mine);
     };
     thread::scope(|scope| {
         for _ in 0..plan.jobs {
@@ -173,6 +195,44 @@ fn walk_round(models: &[Peer], plan: Plan, walks: Range<u64>, tell: &(dyn Fn(u64
         }
     });
     round.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn walk_one(walker: &mut Walks<'_, Peer>, plan: Plan, number: u64) -> Round {
+    let mut chance = Chance::new(plan.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(number));
+    let mood = Mood::of(&mut chance);
+    let before = walker.steps;
+    let mut sorts = BTreeMap::new();
+    let count = |action: &Action| *sorts.entry(sort(action)).or_default() += 1;
+    let result = walker.walk(&mut chance, plan.length, |action| mood.weight(action), count);
+    let steps = walker.steps - before;
+    let broken = result.err().map(|path| (number, path));
+    Round { steps, longest: steps, sorts, met: walker.witnesses, broken }
+}
+
+/// What an action is counted as.
+fn sort(action: &Action) -> &'static str {
+    match action {
+        Action::Deliver { .. } => "an election message arrives",
+        Action::Hear { .. } => "a reset of an election link is noticed",
+        Action::Reset { .. } => "an election link is reset",
+        Action::Join { .. } => "the client connects",
+        Action::Ask => "the client asks for a write",
+        Action::Leave => "the client leaves",
+        Action::World(step) => match step {
+            Step::Connect { .. } => "a dial gets through",
+            Step::Read { .. } => "a frame is read",
+            Step::Notice { .. } => "a cut connection is noticed",
+            Step::Break { .. } => "a connection breaks",
+            Step::Crash { .. } => "a server crashes",
+            Step::Finish { .. } => "a disk operation ends",
+            Step::Timeout { .. } => "a timer fires",
+            Step::Decide { .. }
+            | Step::Elect { .. }
+            | Step::Join { .. }
+            | Step::Reach { .. }
+            | Step::Propose { .. } => unreachable!("whole servers elect and propose themselves"),
+        },
+    }
 }
 
 /// What a walk prefers: it makes progress, so that it meets established epochs, and strews faults between.

@@ -7,10 +7,16 @@ use std::fmt::Write;
 
 use checker::{
     election::{self, Election},
-    engine::{Broken, Model, plain::Plain, walk::Chance},
-    walks::{Plan, walk},
+    engine::{
+        Broken, Model,
+        plain::Plain,
+        walk::{Chance, Walks},
+    },
+    peer::{self, Peer},
+    walks::{Plan, kinds, walk},
     zab::{Action, Bounds, Zab},
 };
+use world::Step;
 
 struct Walk<'m, M: Model> {
     model: &'m M,
@@ -236,7 +242,34 @@ fn a_seed_takes_the_same_walks() {
     let walked = |jobs| {
         let plan = Plan { seed: 5, steps: 20_000, length: 500, jobs };
         let walked = walk(plan, &|_| {});
-        (walked.walks, walked.steps, walked.witnesses)
+        (walked.walks, walked.steps, walked.sorts, walked.witnesses)
     };
     assert_eq!(walked(1), walked(2));
+}
+
+/// Tables that are thrown away in the middle of a walk change nothing of it.
+#[test]
+fn a_walk_does_not_depend_on_the_size_of_tables() {
+    // Disks are quick, so that crashes have few images to leave.
+    let weight = |action: &peer::Action| match action {
+        peer::Action::World(Step::Finish { .. }) => 100,
+        peer::Action::Hear { .. } | peer::Action::Reset { .. } | peer::Action::Leave => 1,
+        peer::Action::World(_)
+        | peer::Action::Deliver { .. }
+        | peer::Action::Join { .. }
+        | peer::Action::Ask => 10,
+    };
+    for bounds in kinds() {
+        let model = Peer::new(bounds);
+        let walked = |parts_max| {
+            let mut taken = Vec::new();
+            let mut walks = Walks::new(&model, parts_max);
+            let result = walks.walk(&mut Chance::new(7), 1_000, weight, |action| taken.push(action.clone()));
+            assert!(result.is_ok(), "{:?}", result.err());
+            (taken, walks.witnesses)
+        };
+        let whole = walked(usize::MAX);
+        assert!(whole.0.len() == 1_000, "{} steps", whole.0.len());
+        assert!(whole == walked(100), "walks differ");
+    }
 }

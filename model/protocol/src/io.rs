@@ -346,6 +346,14 @@ pub enum Note {
         /// The connection.
         client: ClientId,
     },
+    /// A transaction has the session and the number of a request that waits, and came from an older connection of that
+    /// session (rule C-15).
+    OfAnotherConnection {
+        /// The connection that waits.
+        client: ClientId,
+        /// The transaction.
+        zxid: Zxid,
+    },
     /// A session was not heard of for longer than its timeout, and is being closed.
     SessionExpired {
         /// The session.

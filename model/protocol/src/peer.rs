@@ -144,7 +144,8 @@ impl<M: Machine> Peer<M> {
                 self.on_connect(machine, client, identities, claim, time, out);
             }
             Input::ClientRequest { client, xid, request, time } => {
-                let due = self.clients.request(machine, client, xid, request, time, out);
+                let latest = self.zab.history().last();
+                let due = self.clients.request(machine, latest, client, (xid, request), time, out);
                 if let Some(submission) = due {
                     self.submit(machine, client, submission, out);
                 }
@@ -169,10 +170,14 @@ impl<M: Machine> Peer<M> {
                         Waiter::Refusal(Source::Learner(learner), session) => {
                             out.send(learner, &Packet::Revalidated { session, valid: false });
                         }
+                        Waiter::Claim(observer, session) => {
+                            let valid = reign.sessions.knows(session);
+                            out.send(observer, &Packet::Revalidated { session, valid });
+                        }
                     }
                 }
             }
-            match self.clients.resume() {
+            match self.clients.resume(self.zab.history().last()) {
                 Some((client, submission)) => self.submit(machine, client, submission, out),
                 None => return,
             }

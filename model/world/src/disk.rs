@@ -304,11 +304,17 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
     }
 
     /// Prefixes; with torn batches, all subsets. A hole at the end is no hole: only the last bit that is set tells
-    /// where the log ends.
+    /// where the log ends. Of more operations than a search has, all subsets are too many: then prefixes, whole and with
+    /// one hole each.
     fn log_images(&self, torn: bool) -> Vec<u64> {
         let count = self.log.unsynced.iter().filter(|op| !matches!(op, LogOp::Sync(_))).count();
-        assert!(count < 12, "a model keeps few operations under way");
-        if torn { (0..1 << count).collect() } else { (0..=count).map(|kept| (1 << kept) - 1).collect() }
+        // As many as a number's bits tell apart.
+        let prefixes = (0..=count.min(63)).map(|kept| (1_u64 << kept) - 1);
+        match (torn, count) {
+            (false, _) => prefixes.collect(),
+            (true, count) if count < SUBSETS_BELOW => (0..1 << count).collect(),
+            (true, _) => prefixes.flat_map(with_one_hole).collect(),
+        }
     }
 
     /// A crash: memory is gone, and of what was not synced this is left. It is still not synced.
@@ -527,6 +533,15 @@ impl Disk {
     }
 }
 
+/// Of so many operations under way all subsets are told apart; searches keep below.
+const SUBSETS_BELOW: usize = 12;
+
+/// A prefix of operations, and the same with each one missing but the last.
+fn with_one_hole(prefix: u64) -> impl Iterator<Item = u64> {
+    let below_last = prefix.count_ones().saturating_sub(1);
+    std::iter::once(prefix).chain((0..below_last).map(move |hole| prefix & !(1 << hole)))
+}
+
 fn recovery_config() -> Config {
     Config::default()
 }
@@ -591,5 +606,19 @@ impl EpochFile {
         if self.visible() == self.durable {
             self.unsynced.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_keeps_a_prefix_with_one_hole_at_most() {
+        let images = |prefix| with_one_hole(prefix).collect::<Vec<_>>();
+        assert_eq!(images(0), [0]);
+        assert_eq!(images(0b1), [0b1]);
+        assert_eq!(images(0b111), [0b111, 0b110, 0b101]);
+        assert_eq!(images(u64::MAX >> 1).len(), 63);
     }
 }

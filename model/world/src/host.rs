@@ -247,10 +247,7 @@ impl<M: Replica> Host<M> {
         left: &Left<M::Txn, Arc<M>>,
         onlooker: Option<&mut dyn Onlooker<M>>,
     ) -> Result<Self, Fault> {
-        let mut run = Run::new(onlooker);
-        let mut host = Self::start(config, pace, 0, Disk::of(left), &mut run)?;
-        host.settle(&mut run)?;
-        Ok(host)
+        Self::first(config, pace, Disk::of(left), Run::new(onlooker)).map(|(host, _)| host)
     }
 
     /// What [`Host::recovered`] tells, behind a crash that keeps this of what is not synced.

@@ -33,6 +33,8 @@ pub struct Member {
     pub quorum_port: u16,
     /// Where votes are exchanged.
     pub election_port: u16,
+    /// Whether it has no vote.
+    pub observer: bool,
 }
 
 impl Member {
@@ -55,6 +57,40 @@ impl Member {
     }
 }
 
+/// How many servers were asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Size {
+    /// How many vote; those of the folder, or 3, if not given.
+    pub voters: Option<u8>,
+    /// How many observe; those of the folder, or none, if not given.
+    pub observers: Option<u8>,
+}
+
+impl Size {
+    /// How many voters and observers there will be, beside what is found.
+    fn among(self, found: &[Member], dir: &Path) -> anyhow::Result<(u8, u8)> {
+        if self.voters == Some(0) {
+            bail!("an ensemble has at least one server that votes");
+        }
+        if found.is_empty() {
+            return Ok((self.voters.unwrap_or(3), self.observers.unwrap_or(0)));
+        }
+        let observing = found.iter().filter(|member| member.observer).count();
+        let there = [found.len() - observing, observing];
+        let asked = [self.voters, self.observers].map(|count| count.map(usize::from));
+        if asked.iter().zip(there).any(|(asked, there)| asked.is_some_and(|asked| asked != there)) {
+            let [voters, observers] = there;
+            let beside = if observers == 0 { String::new() } else { format!(" and {observers} observers") };
+            bail!(
+                "{} holds the data of {voters} servers{beside}; a different number needs a folder of its own (--dir)",
+                dir.display()
+            );
+        }
+        let few = |count: usize| u8::try_from(count).context("too many servers");
+        Ok((few(there[0])?, few(there[1])?))
+    }
+}
+
 /// The whole ensemble.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -73,22 +109,16 @@ impl Layout {
     /// If the folder cannot be read, holds another number of servers than was asked for, or ports have run out.
     pub fn plan(
         dir: &Path,
-        servers: Option<u8>,
+        size: Size,
         base_port: Option<u16>,
         is_free: impl Fn(u16) -> bool,
     ) -> anyhow::Result<Self> {
         let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
         let found = found(&dir)?;
-        let count = match (servers, found.len()) {
-            (Some(0), _) => bail!("an ensemble has at least one server"),
-            (Some(count), 0) => count,
-            (None, 0) => 3,
-            (Some(count), there) if usize::from(count) != there => bail!(
-                "{} holds the data of {there} servers; a different number needs a folder of its own (--dir)",
-                dir.display()
-            ),
-            (_, there) => u8::try_from(there).context("too many servers")?,
-        };
+        let (voters, observers) = size.among(&found, &dir)?;
+        let count = voters
+            .checked_add(observers)
+            .with_context(|| format!("{voters} servers and {observers} observers are more than 255"))?;
         let same_base =
             base_port.is_none_or(|base| found.first().is_some_and(|first| first.client_port == base));
         let all_free = found.iter().flat_map(Member::ports).all(&is_free);
@@ -110,6 +140,7 @@ impl Layout {
                 client_port: next(base_port.unwrap_or(CLIENT_PORT).saturating_add(step))?,
                 quorum_port: next(QUORUM_PORT + step)?,
                 election_port: next(ELECTION_PORT + step)?,
+                observer: number > voters,
             });
         }
         Ok(Self { dir, members, unchanged: false })
@@ -148,8 +179,9 @@ impl Layout {
             member.id, member.client_port
         );
         for other in &self.members {
-            let _ =
-                writeln!(text, "server.{}=127.0.0.1:{}:{}", other.id, other.quorum_port, other.election_port);
+            let role = if other.observer { ":observer" } else { "" };
+            let (id, quorum, election) = (other.id, other.quorum_port, other.election_port);
+            let _ = writeln!(text, "server.{id}=127.0.0.1:{quorum}:{election}{role}");
         }
         text
     }
@@ -174,6 +206,7 @@ fn found(dir: &Path) -> anyhow::Result<Vec<Member>> {
             client_port: config.client_port,
             quorum_port: address.quorum_port,
             election_port: address.election_port,
+            observer: address.observer,
         });
     }
     Ok(members)
@@ -186,15 +219,19 @@ pub(super) fn port_is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Layout;
+    use super::{Layout, Size};
+
+    fn size(voters: impl Into<Option<u8>>) -> Size {
+        Size { voters: voters.into(), observers: None }
+    }
 
     #[test]
     fn the_next_free_ports_are_taken_and_found_again() {
         let dir = tempfile::tempdir().expect("a folder");
-        let layout = Layout::plan(dir.path(), None, None, |port| port != 2182).expect("a layout");
+        let layout = Layout::plan(dir.path(), Size::default(), None, |port| port != 2182).expect("a layout");
         assert_eq!(layout.connect_string(), "127.0.0.1:2181,127.0.0.1:2183,127.0.0.1:2184");
         layout.write().expect("written");
-        let again = Layout::plan(dir.path(), None, None, |_| true).expect("a layout");
+        let again = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
         assert_eq!(again.members, layout.members, "the same ports, though 2182 is free now");
         assert!(again.unchanged);
     }
@@ -202,30 +239,68 @@ mod tests {
     #[test]
     fn a_port_that_is_taken_since_moves_the_ensemble() {
         let dir = tempfile::tempdir().expect("a folder");
-        Layout::plan(dir.path(), Some(1), Some(4000), |_| true).expect("a layout").write().expect("written");
-        let moved = Layout::plan(dir.path(), Some(1), None, |port| port != 3888).expect("a layout");
+        Layout::plan(dir.path(), size(1), Some(4000), |_| true).expect("a layout").write().expect("written");
+        let moved = Layout::plan(dir.path(), size(1), None, |port| port != 3888).expect("a layout");
         assert_eq!(moved.members[0].election_port, 3889);
         moved.write().expect("written");
-        let found = Layout::plan(dir.path(), None, None, |_| true).expect("a layout");
+        let found = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
         assert_eq!(found.members, moved.members);
     }
 
     #[test]
     fn data_of_another_number_of_servers_is_not_touched() {
         let dir = tempfile::tempdir().expect("a folder");
-        Layout::plan(dir.path(), Some(3), None, |_| true).expect("a layout").write().expect("written");
-        let error = Layout::plan(dir.path(), Some(5), None, |_| true).expect_err("refused");
+        Layout::plan(dir.path(), size(3), None, |_| true).expect("a layout").write().expect("written");
+        let error = Layout::plan(dir.path(), size(5), None, |_| true).expect_err("refused");
         assert!(error.to_string().contains("the data of 3 servers"), "{error}");
-        assert_eq!(Layout::plan(dir.path(), None, None, |_| true).expect("a layout").members.len(), 3);
+        assert_eq!(
+            Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout").members.len(),
+            3
+        );
     }
 
     #[test]
     fn one_server_is_an_ensemble_of_one() {
         let dir = tempfile::tempdir().expect("a folder");
-        let layout = Layout::plan(dir.path(), Some(1), None, |_| true).expect("a layout");
+        let layout = Layout::plan(dir.path(), size(1), None, |_| true).expect("a layout");
         layout.write().expect("written");
         let config = crate::Config::load(&layout.members[0].config()).expect("valid");
         assert_eq!(config.servers.len(), 1);
         assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn observers_come_behind_the_voters_and_are_found_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let two = Size { voters: Some(3), observers: Some(2) };
+        let layout = Layout::plan(dir.path(), two, None, |_| true).expect("a layout");
+        layout.write().expect("written");
+        for (member, observer) in layout.members.iter().zip([false, false, false, true, true]) {
+            let config = crate::Config::load(&member.config()).expect("valid");
+            assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+            assert_eq!(config.servers[&member.id].observer, observer, "server {}", member.id);
+        }
+        for again in [Size::default(), size(3), two] {
+            let found = Layout::plan(dir.path(), again, None, |_| true).expect("a layout");
+            assert_eq!((found.members, found.unchanged), (layout.members.clone(), true));
+        }
+        for other in [size(5), Size { voters: None, observers: Some(0) }] {
+            let error = Layout::plan(dir.path(), other, None, |_| true).expect_err("refused").to_string();
+            assert!(error.contains("the data of 3 servers and 2 observers"), "{error}");
+        }
+        let moved = Layout::plan(dir.path(), Size::default(), None, |port| port != 2181).expect("a layout");
+        assert_eq!(moved.members.iter().filter(|member| member.observer).count(), 2);
+    }
+
+    #[test]
+    fn an_ensemble_has_voters_and_an_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (voters, observers, why) in
+            [(0, 1, "at least one server that votes"), (200, 100, "more than 255")]
+        {
+            let size = Size { voters: Some(voters), observers: Some(observers) };
+            let error = Layout::plan(dir.path(), size, None, |_| true).expect_err("refused").to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

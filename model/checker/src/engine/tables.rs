@@ -196,7 +196,12 @@ impl<'m, M: Model> Tables<'m, M> {
         let parts = self.model.initial();
         self.offers.resize_with(parts.len(), ById::default);
         self.view_ids.resize_with(parts.len(), ById::default);
-        parts.into_iter().map(|part| self.parts.id(part)).collect()
+        parts.into_iter().map(|part| self.intern(part)).collect()
+    }
+
+    /// The id of this part.
+    pub(crate) fn intern(&mut self, part: M::Part) -> u32 {
+        self.parts.id(part)
     }
 
     /// The part with this id.

@@ -2,7 +2,7 @@
 //!
 //! A walk runs on the interned tables, so that a part, a pair of views or a combination of all of them that was
 //! judged before is not judged again, and a change that was computed before is looked up. The tables are thrown away
-//! when they have grown large; what a seed leads to does not depend on that.
+//! when they have grown large, in the middle of a walk too; what a seed leads to does not depend on that.
 
 use super::{
     Broken, Model,
@@ -66,6 +66,7 @@ impl<'m, M: Model> Walks<'m, M> {
     }
 
     /// One walk of at most `steps` from the initial state; it ends where nothing is possible that weighs anything.
+    /// Each step is told as it is taken.
     ///
     /// # Errors
     /// The run to a broken rule.
@@ -74,12 +75,8 @@ impl<'m, M: Model> Walks<'m, M> {
         chance: &mut Chance,
         steps: u64,
         weight: impl Fn(&M::Action) -> u64,
+        mut tell: impl FnMut(&M::Action),
     ) -> Result<(), Counterexample<M::Action>> {
-        if self.tables.sizes().parts > self.parts_max {
-            self.tables = Tables::new(self.model);
-            self.initial = self.tables.initial();
-            self.judge = Judge::new(&self.initial, &mut self.tables);
-        }
         let mut expander = Expander::new(self.initial.len());
         expander.load(&self.initial);
         let (mut path, mut choices) = (Vec::new(), Vec::new());
@@ -87,6 +84,7 @@ impl<'m, M: Model> Walks<'m, M> {
             self.choices(&mut expander, &mut choices);
             let Some(action) = chance.pick(&choices, &weight) else { break };
             path.push(action.clone());
+            tell(action);
             self.steps += 1;
             if let Err(broken) = self.step(&mut expander, action) {
                 return Err(Counterexample { broken, path });
@@ -138,6 +136,17 @@ impl<'m, M: Model> Walks<'m, M> {
         None
     }
 
+    /// Begins with empty tables, and the state of these ids in them.
+    fn renew(&mut self, here: &mut [u32]) {
+        let mut tables = Tables::new(self.model);
+        self.initial = tables.initial();
+        self.judge = Judge::new(&self.initial, &mut tables);
+        for id in here {
+            *id = tables.intern(self.tables.part(*id).clone());
+        }
+        self.tables = tables;
+    }
+
     fn choices(&mut self, expander: &mut Expander, choices: &mut Vec<M::Action>) {
         choices.clear();
         for slot in 0..expander.here.len() {
@@ -147,6 +156,9 @@ impl<'m, M: Model> Walks<'m, M> {
     }
 
     fn step(&mut self, expander: &mut Expander, action: &M::Action) -> Result<(), Broken> {
+        if self.tables.sizes().parts > self.parts_max {
+            self.renew(&mut expander.here);
+        }
         let (result, met) = expander.step(&mut self.tables, action).expect("it was possible");
         self.witnesses |= met;
         result?;

@@ -23,6 +23,10 @@ pub struct Bounds {
     pub changes: u8,
     /// How many connections each client may make, the first included.
     pub connections: u8,
+    /// Clients number their requests anew on each connection, and also come back to the server that they have left.
+    pub restarts: bool,
+    /// The follower that lags has no vote: it is an observer. Then there is one leader.
+    pub observed: bool,
     /// How many transactions a leader keeps for those that join; with none, they are sent its whole state.
     pub window: usize,
     /// Take steps that no client can see together with one that it can.
@@ -39,6 +43,8 @@ impl Default for Bounds {
             pings: 0,
             changes: 0,
             connections: 3,
+            restarts: false,
+            observed: false,
             window: 100,
             merged: true,
         }
@@ -58,13 +64,31 @@ impl Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { first, second, moves, ticks, pings, changes, connections, window, merged: _ } = self;
+        let Self {
+            first,
+            second,
+            moves,
+            ticks,
+            pings,
+            changes,
+            connections,
+            restarts,
+            observed,
+            window,
+            merged: _,
+        } = self;
         write!(
             f,
             "2 clients, {} scripts, {moves} moves, {ticks} ticks, {pings} PINGs, {changes} leader changes, \
              {connections} connections a client",
             first.len() * second.len()
         )?;
+        if *restarts {
+            write!(f, ", numbered anew on each")?;
+        }
+        if *observed {
+            write!(f, ", the second at an observer")?;
+        }
         if *window == 0 { write!(f, ", window 0") } else { Ok(()) }
     }
 }

@@ -9,7 +9,7 @@ use protocol::peer::ClientRequest;
 use serde::{Deserialize, Serialize, Serializer};
 use spec::{
     ClientId, ServerId, SessionId, Zxid,
-    session::{session_sees_forward, sync_shows_acknowledged},
+    session::{Attempt, session_sees_forward, sync_shows_acknowledged},
 };
 use tree::{Event, EventKind, Read, Tree};
 use world::Said;
@@ -97,6 +97,12 @@ pub struct Client {
     pub deed: Option<Deed>,
     /// How many of its requests it has sent.
     sent: usize,
+    /// Whether it numbers requests anew on each connection.
+    restarts: bool,
+    /// How many it had sent when its connection was made, if it does.
+    numbered: usize,
+    /// The writes that it has sent and waits for no more, if it does.
+    earlier: Vec<Attempt>,
     /// Connections that it has made.
     pub connections: u8,
     /// The connection that it uses.
@@ -160,9 +166,9 @@ impl Connection {
 }
 
 impl Client {
-    /// A client that has no session.
-    pub fn new(number: u8) -> Self {
-        Self { number, ..Self::default() }
+    /// A client that has no session, and may number its requests anew on each connection.
+    pub fn new(number: u8, restarts: bool) -> Self {
+        Self { number, restarts, ..Self::default() }
     }
 
     /// Whose connection this is.
@@ -259,7 +265,10 @@ impl Client {
     fn connect(&mut self, server: ServerId) {
         if self.home.is_some() {
             self.left = self.home.take();
-            self.asked.clear();
+            self.give_up();
+        }
+        if self.restarts {
+            self.numbered = self.sent;
         }
         self.connections += 1;
         assert!(u64::from(self.connections) < CONNECTIONS_MAX, "connections are bounded");
@@ -273,7 +282,7 @@ impl Client {
         let requests = self.deed.map(|deed| deed.requests(self.number)).unwrap_or_default();
         let request = requests.into_iter().nth(self.sent).expect("it has wishes");
         self.sent += 1;
-        let xid = i32::try_from(self.sent).expect("scripts are short");
+        let xid = i32::try_from(self.sent - self.numbered).expect("scripts are short");
         self.ask(xid, request, known);
     }
 
@@ -296,7 +305,22 @@ impl Client {
     fn lose(&mut self, which: Which) {
         *self.connection_mut(which) = None;
         if which == Which::Home {
-            self.asked.clear();
+            self.give_up();
+        }
+    }
+
+    /// It waits no more for what it has asked on its connection.
+    fn give_up(&mut self) {
+        for asked in std::mem::take(&mut self.asked) {
+            if matches!(asked.what, What::Write | What::Close) {
+                self.remember(asked.xid, None);
+            }
+        }
+    }
+
+    fn remember(&mut self, xid: i32, acknowledged: Option<Zxid>) {
+        if self.restarts {
+            self.earlier.push(Attempt { session: self.session, xid, acknowledged });
         }
     }
 
@@ -400,22 +424,13 @@ impl Client {
             ));
         };
         self.show(zxid, zxid, heard)?;
-        let place = |heard: &mut Heard| {
-            heard.questions.push(Question::Write {
-                session: self.session,
-                xid,
-                zxid,
-                known: asked.known,
-                answer: answer.to_owned(),
-            });
-        };
         match asked.what {
             What::Write => {
-                place(heard);
+                self.ask_record(xid, zxid, asked.known, answer, heard);
                 self.wrote = self.wrote.max(zxid);
             }
             What::Close => {
-                place(heard);
+                self.ask_record(xid, zxid, asked.known, answer, heard);
                 self.over = true;
             }
             What::Read(read) => {
@@ -441,6 +456,16 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+impl Client {
+    /// A write was answered.
+    fn ask_record(&mut self, xid: i32, zxid: Zxid, known: Zxid, answer: &str, heard: &mut Heard) {
+        let earlier = self.earlier.iter().filter(|attempt| attempt.xid == xid).copied().collect();
+        let (session, answer) = (self.session, answer.to_owned());
+        heard.questions.push(Question::Write { session, xid, zxid, earlier, known, answer });
+        self.remember(xid, Some(zxid));
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Record {
     silence: BTreeMap<ServerId, BTreeMap<SessionId, u32>>,
     /// No tick will pass any more.
     still: bool,
+    /// Numbers of requests tell nothing of their order.
+    unordered: bool,
 }
 
 /// Something that a client was told, to be judged by the committed order.
@@ -75,6 +77,8 @@ pub enum Question {
         xid: i32,
         /// The place that the answer names.
         zxid: Zxid,
+        /// The session's earlier writes of that number, by a client that numbers anew.
+        earlier: Vec<Attempt>,
         /// The last write that anybody was told of when it was sent.
         known: Zxid,
         /// What was answered.
@@ -146,6 +150,11 @@ impl StateView {
 }
 
 impl Record {
+    /// Of a run that begins, of clients that may number their requests anew on each connection.
+    pub fn new(restarts: bool) -> Self {
+        Self { unordered: restarts, ..Self::default() }
+    }
+
     /// The committed transactions.
     pub fn committed(&self) -> &[(Zxid, Txn)] {
         &self.committed
@@ -263,6 +272,9 @@ impl Record {
             judged.met("late-write-refused");
         }
         self.committed.push((zxid, txn.clone()));
+        if self.unordered {
+            return Ok(());
+        }
         let carried_out = |(zxid, txn): &(Zxid, Txn)| {
             let origin = Tree::origin(txn);
             let done = origin.xid > 0 && !matches!(txn.body, TxnBody::Error { .. });
@@ -290,7 +302,7 @@ impl Record {
                 let change = self.first_change(start, *watch, *since);
                 holds("S-10", event_has_cause(change, *event, *late), judged, || why(self))
             }
-            Question::Write { session, xid, zxid, known, answer } => {
+            Question::Write { session, xid, zxid, earlier, known, answer } => {
                 let placed = |(zxid, txn): &(Zxid, Txn)| {
                     let origin = Tree::origin(txn);
                     Answered { zxid: *zxid, session: origin.session, xid: origin.xid }
@@ -298,7 +310,8 @@ impl Record {
                 let is_own = |write: &Answered| write.session == *session && write.xid == *xid;
                 let writes: Vec<_> = self.committed.iter().map(placed).filter(is_own).collect();
                 let attempt = Attempt { session: *session, xid: *xid, acknowledged: Some(*zxid) };
-                holds("S-8", writes_happen_once(&writes, &[attempt]), judged, || why(self))?;
+                let attempts = [&earlier[..], &[attempt]].concat();
+                holds("S-8", writes_happen_once(&writes, &attempts), judged, || why(self))?;
                 holds("S-11", write_comes_behind(*known, *zxid), judged, || why(self))?;
                 let expected = self.outcome(start, *zxid);
                 let verdict = read_shows_its_place(*zxid, Zxid::ZERO, answer, &expected);

@@ -26,6 +26,7 @@ const SITUATIONS: &[&str] = &[
     "open-write-survives",
     "open-write-vanishes",
     "leader-changed",
+    "answer-of-another-connection",
 ];
 
 /// The rules that the model asks.

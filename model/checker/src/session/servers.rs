@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use protocol::{
-    Message, Notification, Timer,
+    Message, Note, Notification, Timer,
     peer::{Input, Packet},
 };
 use spec::{Machine as _, ServerId, SessionId};
@@ -54,7 +54,12 @@ impl Session {
         let me = self.servers[slot];
         let yields = board.change(slot, Change::Host(event))?;
         let Yield::Host(happened) = &*yields else { unreachable!("a server's change yields what happened") };
-        let Happened { net, votes, told, expired, committed, .. } = &**happened;
+        let Happened { net, votes, told, expired, committed, notes, .. } = &**happened;
+        if notes.iter().any(|note| matches!(note, Note::OfAnotherConnection { .. })) {
+            let mut judged = Judged::default();
+            judged.met("answer-of-another-connection");
+            board.witness(judged.bits());
+        }
         if let Some(held) = committed {
             self.note(board, RecordChange::Commit(held.clone()))?;
         }

@@ -6,7 +6,8 @@
 //! came: a server that answers has not promised a later epoch at that moment, so no later epoch was established when
 //! the sync came, for its quorum of promises would share a server with ours.
 //!
-//! A claim that is to be refused passes the barrier too, since its client takes the refusal for the end of its session.
+//! A claim that is to be refused passes the barrier too, since its client takes the refusal for the end of its session,
+//! and so does each claim at an observer, so that it has what the session's old server had proposed (rule C-15).
 //!
 //! One round of PINGs serves every sync that came before it was sent; those that come while it is under way wait for
 //! the next. PINGs carry no number (Apache's followers echo what they were sent), so the echoes of a link are counted.
@@ -38,12 +39,15 @@ pub(super) enum Waiter {
     /// The refusal of a claim to this session. A leader that has been deposed does not know the sessions that its
     /// successor has opened, and one whose links are held marks sessions as closing that live (rule C-4).
     Refusal(Source, SessionId),
+    /// A claim to this session at an observer. It is granted unless the session is closed meanwhile.
+    Claim(ServerId, SessionId),
 }
 
 impl Waiter {
     fn source(self) -> Source {
         match self {
             Self::Sync(source) | Self::Refusal(source, _) => source,
+            Self::Claim(observer, _) => Source::Learner(observer),
         }
     }
 }

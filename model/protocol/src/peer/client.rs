@@ -4,6 +4,17 @@
 //! connection and for nobody else's; with nothing ahead it is answered at once. What needs the leader is handed to it
 //! as it comes, except behind a sync: a write is held back until the sync before it is through, since a write that is
 //! applied earlier would show in the reads between the two.
+//!
+//! A transaction carries the session and the client's number of the request that it came from, and no more. A client
+//! that comes back may number from 1 again, as kazoo does, while a write of its old connection is under way. That write
+//! must not pass for the answer to the new one of the same number, and there are two ways for it to come (rule C-15):
+//!
+//! 1. From this server. What a connection had submitted when it ended is kept until its transaction is applied; a
+//!    leader takes up a link's requests in order, so the older one comes first.
+//! 2. From the server that the client has left. Its leader has proposed it before it granted the session here, or else
+//!    refuses it. So the proposal has arrived here before the new request was submitted, and only what comes behind
+//!    the last proposal of that moment counts as the answer.
+//!    An observer does not hear of proposals, so its leader grants when all of that is committed.
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -33,6 +44,8 @@ pub(super) struct Clients<M: Machine> {
     resumable: VecDeque<ClientId>,
     /// Sessions that were touched through connections that are gone.
     departed: Vec<(SessionId, i32)>,
+    /// What connections that are gone have submitted and was not applied: how many requests of a session and a number.
+    abandoned: BTreeMap<(SessionId, i32), usize>,
 }
 
 /// One connection.
@@ -70,8 +83,8 @@ enum Stage {
 enum Pending<M: Machine> {
     /// To be submitted, with the wall clock at its arrival.
     Held { xid: i32, time: i64, request: Held<M::Write> },
-    /// A write, or a close, that is submitted.
-    Submitted { xid: i32, close: bool },
+    /// A write, or a close, that is submitted; this was the last proposal known here then.
+    Submitted { xid: i32, close: bool, behind: Zxid },
     /// A sync that is submitted, and perhaps through.
     Sync { xid: i32, path: Vec<u8>, through: bool },
     /// A read.
@@ -114,6 +127,7 @@ impl<M: Machine> Default for Clients<M> {
             unanswered: 0,
             resumable: VecDeque::new(),
             departed: Vec::new(),
+            abandoned: BTreeMap::new(),
         }
     }
 }
@@ -187,13 +201,14 @@ impl<M: Machine> Clients<M> {
         self.table.get(&client).filter(|entry| entry.stage == Stage::Claiming).map(|entry| entry.session)
     }
 
-    /// Takes a request. Returns what the leader has to do for it, if that is due now.
+    /// Takes a request, while `latest` is the last proposal known here. Returns what the leader has to do for it, if
+    /// that is due now.
     pub(super) fn request(
         &mut self,
         machine: &M,
+        latest: Zxid,
         client: ClientId,
-        xid: i32,
-        request: ClientRequest<M>,
+        (xid, request): (i32, ClientRequest<M>),
         time: i64,
         out: &mut impl Effects<M>,
     ) -> Option<Submission<M::Write>> {
@@ -245,7 +260,7 @@ impl<M: Machine> Clients<M> {
         entry.pending.push_back(pending);
         if due {
             let last = entry.pending.len() - 1;
-            return entry.submit(last);
+            return entry.submit(last, latest);
         }
         self.drain(client, machine, out);
         None
@@ -260,13 +275,22 @@ impl<M: Machine> Clients<M> {
         outcome: &M::Outcome,
         out: &mut impl Effects<M>,
     ) {
+        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
+        let closes = origin.change == SessionChange::Close;
+        let is_abandoned = self.take_abandoned(origin, closes);
         let Some(&client) = self.holders.get(&origin.session) else { return };
         let Some(entry) = self.table.get_mut(&client) else { return };
         let refusal = M::refusal(outcome);
-        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
-        let closes = origin.change == SessionChange::Close;
-        let waits = matches!(entry.pending.front(), Some(Pending::Submitted { xid, close })
-            if *xid == origin.xid && (*close || !closes));
+        let mut waits = false;
+        if let Some(Pending::Submitted { xid, close, behind }) = entry.pending.front()
+            && *xid == origin.xid
+            && (*close || !closes)
+        {
+            waits = !is_abandoned && zxid > *behind;
+            if !waits {
+                out.note(Note::OfAnotherConnection { client, zxid });
+            }
+        }
         match origin.change {
             SessionChange::Open(_) if entry.stage == Stage::Creating => self.open(client, machine, out),
             SessionChange::Close => {
@@ -317,10 +341,31 @@ impl<M: Machine> Clients<M> {
         self.drain(client, machine, out);
     }
 
-    /// The next request that was held back and may go to the leader now, with its connection.
-    pub(super) fn resume(&mut self) -> Option<(ClientId, Submission<M::Write>)> {
+    /// Whether this transaction came from a request of a connection that is gone, which then waits no longer. With a
+    /// session everything ends that it has left.
+    fn take_abandoned(&mut self, origin: Origin, closes: bool) -> bool {
+        if self.abandoned.is_empty() {
+            return false;
+        }
+        let request = (origin.session, origin.xid);
+        let found = self.abandoned.get_mut(&request).map(|count| {
+            *count -= 1;
+            *count == 0
+        });
+        if found == Some(true) {
+            self.abandoned.remove(&request);
+        }
+        if closes {
+            self.abandoned.retain(|(session, _), _| *session != origin.session);
+        }
+        found.is_some()
+    }
+
+    /// The next request that was held back and may go to the leader now, with its connection; `latest` is the last
+    /// proposal known here.
+    pub(super) fn resume(&mut self, latest: Zxid) -> Option<(ClientId, Submission<M::Write>)> {
         while let Some(&client) = self.resumable.front() {
-            if let Some(submission) = self.table.get_mut(&client).and_then(Client::resume) {
+            if let Some(submission) = self.table.get_mut(&client).and_then(|entry| entry.resume(latest)) {
                 return Some((client, submission));
             }
             self.resumable.pop_front();
@@ -457,6 +502,11 @@ impl<M: Machine> Clients<M> {
             self.departed.push((entry.session, entry.timeout_ms));
         }
         self.unanswered -= entry.pending.len();
+        for pending in &entry.pending {
+            if let Pending::Submitted { xid, .. } = pending {
+                *self.abandoned.entry((entry.session, *xid)).or_default() += 1;
+            }
+        }
         M::forget_client(&mut self.watches, client);
         true
     }
@@ -478,23 +528,24 @@ impl<M: Machine> Client<M> {
     }
 
     /// Submits the first request that is held back, if it may go.
-    fn resume(&mut self) -> Option<Submission<M::Write>> {
+    fn resume(&mut self, latest: Zxid) -> Option<Submission<M::Write>> {
         if self.held == 0 {
             return None;
         }
         let first = self.pending.iter().position(|pending| matches!(pending, Pending::Held { .. }))?;
         match self.pending.get(first) {
-            Some(Pending::Held { request, .. }) if self.may_submit(request) => self.submit(first),
+            Some(Pending::Held { request, .. }) if self.may_submit(request) => self.submit(first, latest),
             Some(_) | None => None,
         }
     }
 
     /// Makes the request at this place, which is held back, one that is under way.
-    fn submit(&mut self, place: usize) -> Option<Submission<M::Write>> {
+    fn submit(&mut self, place: usize, latest: Zxid) -> Option<Submission<M::Write>> {
         let slot = self.pending.get_mut(place)?;
         let Pending::Held { xid, time, .. } = *slot else { return None };
         let close = matches!(slot, Pending::Held { request: Held::Close, .. });
-        let Pending::Held { request, .. } = core::mem::replace(slot, Pending::Submitted { xid, close })
+        let Pending::Held { request, .. } =
+            core::mem::replace(slot, Pending::Submitted { xid, close, behind: latest })
         else {
             return None;
         };

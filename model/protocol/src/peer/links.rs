@@ -120,7 +120,12 @@ impl<M: Machine> Peer<M> {
                 if valid {
                     // The client is there now; what it left here would only be told that it has moved.
                     self.clients.evict(session, out);
+                }
+                if valid && self.config.zab.quorum.is_voter(from) {
                     out.send(from, &Packet::Revalidated { session, valid });
+                } else if valid {
+                    // It knows of no proposal that is not committed, and could not tell an older answer (rule C-15).
+                    self.pass_barrier(Waiter::Claim(from, session), out);
                 } else {
                     self.pass_barrier(Waiter::Refusal(Source::Learner(from), session), out);
                 }
@@ -141,7 +146,7 @@ impl<M: Machine> Peer<M> {
         }
     }
 
-    /// A sync, or a claim that is to be refused, has reached the leader.
+    /// A sync, or a claim that is to be refused or is an observer's, has reached the leader.
     pub(super) fn pass_barrier(&mut self, waiter: Waiter, out: &mut impl Effects<M>) {
         let Service::Leading(reign) = &mut self.service else { return };
         let after = self.zab.last_proposed().unwrap_or(Zxid::ZERO);

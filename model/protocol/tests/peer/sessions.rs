@@ -1,5 +1,5 @@
 //! Scenarios of sessions: opened, claimed, moved, expired, closed.
-use crate::net::{Said, answers};
+use crate::net::{Choice, Said, answers};
 use crate::{World, get, own, set, tick};
 use protocol::peer::{ClientRequest, Input, Op, Packet, Request};
 use protocol::{Note, Timer};
@@ -141,6 +141,60 @@ fn a_late_write_of_a_moved_session_is_refused() {
         for server in 1..=3 {
             assert_eq!(net.node(server).machine.cells[&1].value, 22);
         }
+    }
+}
+
+/// Delivers what servers say to each other, while all disks are slow: nothing is committed.
+fn talk(net: &mut World) {
+    loop {
+        let links = net.deliverable().into_iter().find(|choice| matches!(choice, Choice::Link(..)));
+        let Some(choice) = links else { return };
+        net.deliver_choice(choice);
+    }
+}
+
+/// C-15: a client that comes back to its server and numbers from 1 again is not given the answer to what it had asked
+/// before, whether the server had handed that to the leader when the client came back or only then.
+#[test]
+fn a_number_of_an_older_connection_is_not_answered() {
+    // A leader grants at once, and then there is no older connection.
+    for (server, early) in [(1, true), (1, false), (3, true)] {
+        let mut net = World::new(3);
+        let (old, session, password) = net.open(server);
+        if early {
+            net.request(old, 1, set(1, 11));
+        }
+        let new = net.connect(server, session, password, 5000, Zxid::ZERO);
+        if !early {
+            net.request(old, 1, set(1, 11));
+        }
+        talk(&mut net);
+        net.request(new, 1, set(1, 22));
+        net.request(new, 2, get(1));
+        net.pump();
+        let said = net.take(new);
+        assert_eq!(answers(&said), [(1, "Done"), (2, "22")], "at {server}, early: {early}");
+    }
+}
+
+/// C-15: the same for a client that has left a server, and whose write was proposed before it came.
+#[test]
+fn a_number_of_another_server_is_not_answered() {
+    for target in [2, 3] {
+        let mut net = World::new(3);
+        let (old, session, password) = net.open(1);
+        net.request(old, 1, set(1, 11));
+        talk(&mut net);
+        let new = net.connect(target, session, password, 5000, Zxid::ZERO);
+        talk(&mut net);
+        net.request(new, 1, set(1, 22));
+        net.request(new, 2, get(1));
+        net.pump();
+        assert_eq!(answers(&net.take(new)), [(1, "Done"), (2, "22")]);
+        let noted = |(at, note): &(ServerId, Note)| {
+            at.0 == target && matches!(note, Note::OfAnotherConnection { client, .. } if *client == new)
+        };
+        assert!(net.notes.iter().any(noted), "the old write was in the way");
     }
 }
 
