@@ -232,6 +232,8 @@ impl Tree {
     /// The nodes that the leader found, whoever owns them here, and then those that it did not (rule C-6).
     fn apply_close_session(&mut self, header: Header, listed: &[Text], firing: &mut Firing<'_, '_>) {
         self.sessions.remove(&header.session);
+        // What goes is not taken out of the session's list one by one.
+        let ephemerals = self.ephemerals.remove(&header.session).unwrap_or_default();
         // Most stand below one node, which is looked up and told once. A node that is deleted is no child of its own, so
         // the one that is remembered still stands.
         let mut last: Option<(&str, NodeId)> = None;
@@ -244,7 +246,10 @@ impl Tree {
                 let _ = self.delete_from(parent, parent_path, path, firing);
             }
         }
-        let left: BTreeSet<Text> = self.ephemerals(header.session);
+        let owner = Owner::Session(header.session);
+        let is_left = |id: &NodeId| Owner::from_number(self.store.node(*id).stat.ephemeral_owner) == owner;
+        let left: BTreeSet<NodeId> = ephemerals.into_iter().filter(is_left).collect();
+        let left: BTreeSet<Text> = self.store.paths(&left).into_iter().collect();
         for path in &left {
             let _ = self.apply_delete(header.zxid, path, firing);
         }

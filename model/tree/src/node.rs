@@ -10,10 +10,11 @@
 use alloc::{boxed::Box, collections::BTreeSet, string::String, vec::Vec};
 use core::{fmt, hash::BuildHasher};
 
+use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
-    StatPersisted,
+    StatPersisted, Text,
     acl_table::AclKey,
     children::{ChildList, Children, Position},
 };
@@ -189,6 +190,7 @@ impl Store {
             entry.remove();
         }
         let node = self.node_mut(id);
+        node.stat = StatPersisted::default();
         node.bytes = Box::default();
         node.name_len = 0;
         self.free.push(id);
@@ -202,19 +204,23 @@ impl Store {
 
     /// The whole path of a node, the root's being empty.
     pub(crate) fn path(&self, id: NodeId) -> String {
-        let mut names = Vec::new();
+        let mut path = Vec::new();
+        self.push_path(id, &mut Vec::new(), &mut path);
+        String::from_utf8(path).expect("names are UTF-8")
+    }
+
+    /// Adds a node's path; `names` is room to work in, and empty before and behind.
+    fn push_path<'a>(&'a self, id: NodeId, names: &mut Vec<&'a [u8]>, path: &mut Vec<u8>) {
         let mut at = id;
         while at != NodeId::ROOT {
             let node = self.node(at);
             names.push(node.name());
             at = node.parent;
         }
-        let mut path = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
-        for name in names.iter().rev() {
+        for name in names.drain(..).rev() {
             path.push(b'/');
             path.extend_from_slice(name);
         }
-        String::from_utf8(path).expect("names are UTF-8")
     }
 
     /// The nodes below a node, each before what stands below it.
@@ -233,9 +239,18 @@ impl Store {
         self.node(id).children.iter().flat_map(|children| children.iter())
     }
 
-    /// The paths of these nodes, in order.
-    pub(crate) fn paths(&self, ids: &BTreeSet<NodeId>) -> BTreeSet<String> {
-        ids.iter().map(|&id| self.path(id)).collect()
+    /// The paths of these nodes, in the order of nodes; they share one buffer.
+    pub(crate) fn paths(&self, ids: &BTreeSet<NodeId>) -> Vec<Text> {
+        let (mut names, mut all) = (Vec::new(), Vec::new());
+        let mut ends = Vec::with_capacity(ids.len());
+        for &id in ids {
+            self.push_path(id, &mut names, &mut all);
+            ends.push(all.len());
+        }
+        let all = Bytes::from(all);
+        let mut start = 0;
+        let path = |end| Text::from_utf8(all.slice(core::mem::replace(&mut start, end)..end));
+        ends.into_iter().map(path).map(|path| path.expect("names are UTF-8")).collect()
     }
 
     fn new_node(&self, path: &str, parent: NodeId, name: &[u8], content: Content<'_>) -> Node {

@@ -1,7 +1,7 @@
 //! What is prepared and not applied yet: the tree as it will be, where it differs.
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
 
@@ -87,6 +87,13 @@ impl Outstanding {
     pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate) -> Option<(Zxid, Fate)> {
         self.order.push_back((zxid, Subject::Node(path.clone())));
         self.nodes.insert(path, (zxid, fate))
+    }
+
+    /// Records that these nodes go, of which there may be many, and none of which is taken back.
+    pub(crate) fn record_gone(&mut self, zxid: Zxid, paths: &BTreeSet<Text>) {
+        self.order.extend(paths.iter().map(|path| (zxid, Subject::Node(path.clone()))));
+        let mut gone = paths.iter().map(|path| (path.clone(), (zxid, Fate::Gone))).collect();
+        self.nodes.append(&mut gone);
     }
 
     /// Takes the last entries back, the latest first.

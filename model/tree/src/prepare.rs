@@ -281,6 +281,7 @@ impl<'a> Preparation<'a> {
     /// Records that these nodes go, and that their parents have fewer children; once for brothers in a row, of which
     /// there may be many.
     fn delete_all(&mut self, paths: &BTreeSet<Text>) {
+        self.outstanding.record_gone(self.zxid, paths);
         let mut family: Option<(Text, Pending)> = None;
         for path in paths {
             let Ok(parent_path) = path::parent_of_request(path) else { continue };
@@ -291,7 +292,6 @@ impl<'a> Preparation<'a> {
             if let Some((_, parent)) = &mut family {
                 parent.child_count = parent.child_count.saturating_sub(1);
             }
-            self.record(path.clone(), Fate::Gone);
         }
         self.record_parent(family);
     }

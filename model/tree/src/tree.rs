@@ -126,7 +126,7 @@ impl Tree {
     /// The ephemerals of a session, in order.
     pub fn ephemerals(&self, session: SessionId) -> BTreeSet<Text> {
         let ids = self.ephemerals.get(&session);
-        ids.map(|ids| self.store.paths(ids).into_iter().map(Text::from).collect()).unwrap_or_default()
+        ids.map(|ids| self.store.paths(ids).into_iter().collect()).unwrap_or_default()
     }
 
     /// Sessions that own an ephemeral and are in no session table: a Java server's snapshot, taken while a session
