@@ -48,6 +48,9 @@ type Scratch = Rc<RefCell<Vec<u8>>>;
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
     let mut spare = std::fs::File::open("/dev/null").ok();
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
+    if let Err(error) = net::set_options(&listener, SILENCE_MAX) {
+        warn!(%error, "clients that vanish are not noticed by their silence: the options of sockets cannot be set");
+    }
     loop {
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_CLIENTS) => {
@@ -74,9 +77,6 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
 }
 
 fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config, scratch: &Scratch) {
-    if net::set_options(&stream, SILENCE_MAX).is_err() {
-        return;
-    }
     let (reader, writer) = stream.into_split();
     let mut guard = core.borrow_mut();
     let admitted =
