@@ -303,7 +303,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "number-of-an-older-connection",
         flaw: "what a connection had submitted is forgotten with it, and answers a newer one's request of its number",
-        shown: By(&["restarts", HISTORIES]),
+        shown: By(&["restarts", "--set", "first=[\"set\"]", "--set", "second=[\"set_twice\"]", HISTORIES]),
     },
     Mutant {
         id: "number-of-another-server",
