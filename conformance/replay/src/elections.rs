@@ -148,8 +148,12 @@ pub fn add(graph: &mut Graph, model: &Election) -> anyhow::Result<Vec<Part>> {
 fn no_way(change: &Change) -> &'static str {
     match change {
         Change::Relook => "a role ends while nothing is there that could end it in a whole peer",
-        Change::Join(..) => "an epoch is joined while discovery and synchronisation do not lead a whole peer there",
-        Change::Step(ActorInput::Notification { .. }) => "a message of a voter after which a whole peer does more",
+        Change::Join(..) => {
+            "an epoch is joined while discovery and synchronisation do not lead a whole peer there"
+        }
+        Change::Step(ActorInput::Notification { .. }) => {
+            "a message of a voter after which a whole peer does more"
+        }
         Change::Step(_) | Change::Start | Change::Crash => "a whole peer does more",
         Change::Send(_) | Change::Clear | Change::Spend(_) => "it is no change of a server",
     }

@@ -90,9 +90,11 @@ fn full_parts() -> Vec<Part> {
             Ok(String::new())
         }),
         part("strace", "nothing is said before it is on disk", strace),
-        part("replay", "every distinct step of a server of the models of whole peers, taken by a server", || {
-            replayed(&[], Duration::from_hours(4))
-        }),
+        part(
+            "replay",
+            "every distinct step of a server of the models of whole peers, taken by a server",
+            || replayed(&[], Duration::from_hours(4)),
+        ),
         part("replay-mutants", "shells with a flaw are caught by a replay", || {
             let mutants = Call::new(&binary("replay")?, &["mutants"]).within(Duration::from_hours(2));
             ensure!(mutants.verdict()?, "a shell with a flaw is not caught");
