@@ -202,7 +202,7 @@ impl<'a> Drive<'a> {
             return Ok(Outcome::Same);
         }
         // What the disk reports is counted when it does.
-        let mut inputs = if matches!(event, HostEvent::Disk(_)) { 0 } else { 1 };
+        let mut inputs = u64::from(!matches!(event, HostEvent::Disk(_)));
         if let Some((learner, first)) = self.silent.take() {
             ensure!(first.len() == 1, "a disk is asked for something by a link that has said nothing");
             ensure!(matches!(event, HostEvent::Read(from, _) if *from == learner), "a link is told of late");

@@ -152,11 +152,10 @@ impl Graph {
                     parts = Some(elections::add(&mut graph, &model).context(row.name)?);
                 }
                 Setup::Zab(_) | Setup::Election(_) => {
-                    let why = match row.setup {
-                        Setup::Zab(_) => {
-                            "a server is the actor of Zab alone there, whose transactions are bytes"
-                        }
-                        _ => "the servers of the replay are voters that weigh the same",
+                    let why = if matches!(row.setup, Setup::Zab(_)) {
+                        "a server is the actor of Zab alone there, whose transactions are bytes"
+                    } else {
+                        "the servers of the replay are voters that weigh the same"
                     };
                     graph.left_out.push((row.setup.model(), row.name, why));
                     continue;
@@ -219,7 +218,7 @@ impl Graph {
         let mut prints = HashMap::new();
         let mut known =
             |host: &Host<Subject>| *prints.entry(std::ptr::from_ref(host)).or_insert_with(|| print(host));
-        let mut steps: HashMap<Print, Vec<(u128, &HostEvent<Subject>, Print)>> = HashMap::new();
+        let mut steps: HashMap<Print, Vec<OfSubject<'_>>> = HashMap::new();
         for step in search.steps() {
             if let (Part::Host(before), Change::Host(event), Part::Host(after)) =
                 (step.before, step.change, step.after)
@@ -270,9 +269,9 @@ impl Graph {
         net: &[NetChange<Wire<Tree>>],
     ) -> u32 {
         let (from, to, event_number) = (self.number(before), self.number(after), self.event_number(event));
-        let next = u32::try_from(self.edges.len()).expect("fewer than 2^32 steps");
-        let edge = *self.known.entry((from, event_number)).or_insert(next);
-        if edge == next {
+        let new = u32::try_from(self.edges.len()).expect("fewer than 2^32 steps");
+        let edge = *self.known.entry((from, event_number)).or_insert(new);
+        if edge == new {
             let silent = match event {
                 HostEvent::Input(Input::Accepted(learner)) if !net.contains(&NetChange::Refuse(*learner)) => {
                     Some(*learner)
@@ -332,6 +331,9 @@ impl Graph {
         )
     }
 }
+
+/// What happens to a server that remembers: the event, by its print too, and the server behind it.
+type OfSubject<'s> = (u128, &'s HostEvent<Subject>, Print);
 
 /// What the shell tells its peer. The client of the `peer` model offers no identity; the shell gives it that of the
 /// address that it connects from.

@@ -7,6 +7,11 @@
 //! and real files ([`watched`]). Before each step the model's actor says what it asks for and in which order
 //! ([`expected`]); behind each, what the server has done is compared with that, and its whole actor and state with the
 //! model's ([`drive`]).
+//!
+//! Disks may take their time: then their operations are reported when the model says so. A crash ends the process, and
+//! the next one starts over files that are made anew from what the model says is left, torn records included
+//! ([`place`]). In the `election` model a server is one actor; its steps are taken by whole peers that have the same
+//! actor ([`elections`]). What came of it all is written to a page ([`record`]).
 
 pub mod drive;
 pub mod elections;

@@ -161,8 +161,8 @@ fn commit(root: &Path) -> anyhow::Result<String> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let changed = git(&["status", "--porcelain", "--", "spec", "model", "impl", "conformance/replay/src"])?;
-    let changes = if changed.is_empty() { "" } else { " and changes" };
-    Ok(git(&["rev-parse", "--short=12", "HEAD"])? + changes)
+    let beside = if changed.is_empty() { "" } else { " and changes" };
+    Ok(git(&["rev-parse", "--short=12", "HEAD"])? + beside)
 }
 
 /// The processor, as the system names it.
