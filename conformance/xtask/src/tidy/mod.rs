@@ -3,6 +3,7 @@
 
 mod arrows;
 mod layout;
+mod patches;
 mod source;
 
 use std::{fmt, fs, path::Path};
@@ -40,6 +41,7 @@ pub(crate) fn check() -> Result<Vec<Fault>> {
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     faults.extend(layout::check_top(&top));
+    let mut patches = Vec::new();
     for folder in layout::FLOORS {
         walk(Path::new(folder), &mut |path, text| {
             if Path::new(path).extension().is_some_and(|extension| extension == "rs") {
@@ -47,14 +49,19 @@ pub(crate) fn check() -> Result<Vec<Fault>> {
                 faults.extend(source::check(path, text));
             } else if path.ends_with("Cargo.toml") {
                 faults.extend(layout::check_manifest(path, text));
+            } else {
+                patches.push(path.to_owned());
             }
         })?;
+    }
+    for patch in &patches {
+        faults.extend(patches::check(patch)?);
     }
     faults.sort();
     Ok(faults)
 }
 
-/// Shows every Rust source and manifest below a folder.
+/// Shows every Rust source, manifest and patch below a folder.
 fn walk(folder: &Path, see: &mut impl FnMut(&str, &str)) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
@@ -64,7 +71,8 @@ fn walk(folder: &Path, see: &mut impl FnMut(&str, &str)) -> Result<()> {
             if !hidden && !path.ends_with("target") {
                 walk(&path, see)?;
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") || path.ends_with("Cargo.toml")
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "patch")
+            || path.ends_with("Cargo.toml")
         {
             see(&name, &fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?);
         }
