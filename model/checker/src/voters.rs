@@ -31,5 +31,5 @@ pub(crate) fn text(observers: u8, groups: &[Vec<u32>]) -> String {
         .iter()
         .map(|weights| weights.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
         .collect();
-    if weighed.is_empty() { observing } else { format!("{observing}, weights {}", weighed.join(" | ")) }
+    if weighed.is_empty() { observing } else { format!("{observing}, weights {}", weighed.join(" and ")) }
 }
