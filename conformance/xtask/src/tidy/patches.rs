@@ -17,11 +17,11 @@ mod tests {
 
     #[test]
     fn a_patch_of_what_is_not_there_is_a_fault() {
-        let path = std::env::temp_dir().join(format!("zabkeeper-tidy-{}.patch", std::process::id()));
+        let flaw = std::env::temp_dir().join(format!("zabkeeper-tidy-{}.patch", std::process::id()));
         let patch = "--- a/no-such-file\n+++ b/no-such-file\n@@ -1 +1 @@\n-one\n+two\n";
-        std::fs::write(&path, patch).expect("a file");
-        let fault = check(&path.to_string_lossy()).expect("git runs");
-        std::fs::remove_file(&path).expect("it was written");
+        std::fs::write(&flaw, patch).expect("a file");
+        let fault = check(&flaw.to_string_lossy()).expect("git runs");
+        std::fs::remove_file(&flaw).expect("it was written");
         assert!(fault.is_some_and(|fault| fault.what.contains("does not apply")));
     }
 }
