@@ -3,12 +3,12 @@
 //! that they make is caught from outside.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
+use checker::scratch::Scratch;
 
 use crate::{nemesis::Nemesis, workload::Workload};
 
@@ -64,68 +64,17 @@ pub const MUTANTS: &[Mutant] = &[
 /// # Errors
 /// If the patch does not apply, or the server does not build.
 pub fn build(root: &Path, mutant: &Mutant) -> Result<PathBuf> {
-    let folder = root.join("target/histories-mutants");
-    let source = folder.join("source");
-    fs::create_dir_all(&source)?;
-    for name in ["spec", "model", "impl"] {
-        mirror(&root.join(name), &source.join(name))?;
-    }
-    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-    let manifest = manifest.replace(", \"conformance/*\"", "");
-    let held = fs::read_to_string(source.join("Cargo.toml")).unwrap_or_default();
-    if held != manifest {
-        fs::write(source.join("Cargo.toml"), manifest)?;
-        fs::copy(root.join("Cargo.lock"), source.join("Cargo.lock"))?;
-    }
-    let patch = root.join("model/checker/mutants").join(format!("{}.patch", mutant.id));
-    let apply = Command::new("git")
-        .args(["apply", "--whitespace=nowarn"])
-        .arg(&patch)
-        .current_dir(&source)
-        // The copy is in no repository, whatever stands above it.
-        .env("GIT_CEILING_DIRECTORIES", &folder)
-        .status()?;
-    ensure!(apply.success(), "{} does not apply", patch.display());
-    let target = folder.join("target");
-    let mut cargo = Command::new("cargo");
-    // What a flaw leaves unused is no fault.
-    cargo.env("RUSTFLAGS", "--cap-lints allow");
-    cargo.args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-server"]);
-    run(cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target), "building the mutant")?;
-    Ok(target.join("mutant/zabkeeper"))
-}
-
-/// Makes `to` hold the files of `from`, and no others. Files that are as they should be are not touched, so that only
-/// what a patch changed is built anew.
-fn mirror(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(to)? {
-        let entry = entry?;
-        if !from.join(entry.file_name()).exists() {
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            mirror(&entry.path(), &target)?;
-            continue;
-        }
-        let content = fs::read(entry.path())?;
-        if !fs::read(&target).is_ok_and(|held| held == content) {
-            fs::write(&target, content).with_context(|| format!("writing {}", target.display()))?;
-        }
-    }
-    Ok(())
-}
-
-fn run(command: &mut Command, what: &str) -> Result<()> {
-    let status = command.status().with_context(|| format!("{what}: cannot run {command:?}"))?;
-    ensure!(status.success(), "{what} failed: {status}");
-    Ok(())
+    let folders = ["spec", "model", "impl"];
+    let scratch = Scratch::of(root, "histories-mutants", &folders, "\"spec\", \"model/*\", \"impl/*\"")?;
+    scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", mutant.id)))?;
+    let status = Command::new("cargo")
+        .args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-server"])
+        // What a flaw leaves unused is no fault.
+        .env("RUSTFLAGS", "--cap-lints allow")
+        .env("CARGO_TARGET_DIR", scratch.target())
+        .current_dir(scratch.source())
+        .status()
+        .context("running cargo build")?;
+    ensure!(status.success(), "the mutant does not build: {status}");
+    Ok(scratch.target().join("mutant/zabkeeper"))
 }

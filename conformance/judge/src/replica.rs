@@ -9,11 +9,10 @@ use std::{
 use protocol::{
     Recovered, Role, Ticket,
     peer::{self, Input, Peer},
-    zab::Zab,
 };
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
-use spec::{Entry, Epoch, Machine, Part, Phase, ServerId, ServerView, Stored, Zxid};
+use spec::{Entry, Epoch, Machine, Part, ServerId, ServerView, Stored, Zxid};
 use tree::{Tree, Txn};
 
 use crate::{
@@ -300,7 +299,7 @@ impl Replica {
     pub(crate) fn light_view(&self, cut: Cut) -> ServerView {
         let zab = self.peer.zab();
         let mut view = self.disk.view(self.id, !zab.is_observer(), cut);
-        view.part = part(zab);
+        view.part = world::part(zab);
         view.serving = zab.is_serving();
         view.accepted.memory = match zab.role() {
             Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(zab.accepted()),
@@ -331,19 +330,6 @@ impl Replica {
             view.window = cut.entries(&window);
         }
         view
-    }
-}
-
-fn part(zab: &Zab<Txn>) -> Part {
-    let phase = match (zab.is_past_discovery(), zab.is_serving()) {
-        (_, true) => Phase::Broadcast,
-        (true, false) => Phase::Synchronisation,
-        (false, false) => Phase::Discovery,
-    };
-    match zab.role() {
-        None => Part::Looking,
-        Some((Role::Leading, _)) => Part::Leading(phase),
-        Some((Role::Following(leader) | Role::Observing(leader), _)) => Part::Following(leader, phase),
     }
 }
 

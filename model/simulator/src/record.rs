@@ -359,9 +359,7 @@ impl Order {
         let state = &host.state().machine;
         let table = state.sessions();
         let known: BTreeSet<_> = table.iter().map(|(session, _)| *session).collect();
-        let has_some = |session: &&SessionId| !state.ephemerals(**session).is_empty();
-        let mut owners: BTreeSet<_> = known.iter().filter(has_some).copied().collect();
-        owners.extend(state.ownerless());
+        let owners = state.owners();
         let me = host.id();
         holds("S-1", owners_are_open(&owners, &known), coverage, || {
             format!("at server {me}, {owners:?} own something, and open are {known:?}")

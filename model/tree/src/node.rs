@@ -140,6 +140,11 @@ impl Store {
         &mut self.blocks[id / BLOCK][id % BLOCK]
     }
 
+    /// What the nodes have as their owners, 0 where there is none, places that are free included.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = i64> + '_ {
+        self.blocks.iter().flatten().map(|node| node.stat.ephemeral_owner)
+    }
+
     /// The node at this path, the root's being empty.
     pub(crate) fn find(&self, path: &str) -> Option<NodeId> {
         if path.is_empty() {

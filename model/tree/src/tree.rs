@@ -129,6 +129,15 @@ impl Tree {
         ids.map(|ids| self.store.paths(ids).into_iter().collect()).unwrap_or_default()
     }
 
+    /// The sessions that own a node, as the nodes themselves tell: every one is looked at, which is for checks.
+    pub fn owners(&self) -> BTreeSet<SessionId> {
+        let session = |number| match Owner::from_number(number) {
+            Owner::Session(session) => Some(session),
+            Owner::None | Owner::Container | Owner::Ttl(_) => None,
+        };
+        self.store.owners().filter_map(session).collect()
+    }
+
     /// Sessions that own an ephemeral and are in no session table: a Java server's snapshot, taken while a session
     /// closed, may leave such. Empty behind the first transaction that this server saw prepared (rule S-1).
     pub fn ownerless(&self) -> Vec<SessionId> {

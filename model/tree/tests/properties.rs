@@ -160,7 +160,8 @@ fn apply(tree: &mut Tree, log: &[(Zxid, Txn)]) {
 
 /// S-1: every ephemeral's owner is in the session table of the same tree.
 fn owners_are_open(tree: &Tree) -> bool {
-    tree.ownerless().is_empty()
+    let open = tree.sessions();
+    tree.owners().iter().all(|owner| open.iter().any(|(session, _)| session == owner))
 }
 
 /// Every node of a walk, as text, with what it costs.

@@ -35,7 +35,7 @@ pub use recorded::Recorded;
 pub use replica::Replica;
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use step::Step;
-pub use view::entries;
+pub use view::{entries, part};
 
 /// What is replicated: a number that no other transaction of the run has.
 pub type Txn = u8;

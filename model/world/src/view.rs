@@ -112,7 +112,8 @@ fn accepted<T: Clone>(zab: &Zab<T>) -> Epoch {
     }
 }
 
-fn part<T: Clone>(zab: &Zab<T>) -> Part {
+/// What part in the ensemble this actor plays.
+pub fn part<T: Clone>(zab: &Zab<T>) -> Part {
     let phase = match (zab.is_past_discovery(), zab.is_serving()) {
         (_, true) => Phase::Broadcast,
         (true, false) => Phase::Synchronisation,

@@ -106,10 +106,7 @@ impl HostView {
     /// Of this server.
     pub fn of(host: &Host<Tree>) -> Self {
         let state = StateView::of(host.state());
-        let known = state.sessions.iter().map(|(session, _)| *session);
-        let mut owners: Vec<_> =
-            known.filter(|session| !host.state().ephemerals(*session).is_empty()).collect();
-        owners.extend(host.state().ownerless());
+        let owners = host.state().owners().into_iter().collect();
         Self { leads: host.leads(), state, owners }
     }
 }

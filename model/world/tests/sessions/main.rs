@@ -106,9 +106,7 @@ impl Play for Tree {
     }
 
     fn owners(&self) -> BTreeSet<SessionId> {
-        let known = self.sessions().into_iter().map(|(session, _)| session);
-        let owners = known.filter(|session| !self.ephemerals(*session).is_empty());
-        owners.chain(self.ownerless()).collect()
+        Self::owners(self)
     }
 }
 
