@@ -217,6 +217,9 @@ fn once(arguments: &Arguments) -> Result<u8> {
     Ok(u8::from(failure.is_some()))
 }
 
+/// How long a flaw may take to show, at least: the rarest shows once in some minutes. It ends when it has.
+const FLAW_PATIENCE: Duration = Duration::from_mins(8);
+
 fn catch(arguments: &Arguments, ids: &[String]) -> Result<u8> {
     for id in ids {
         let known: Vec<_> = MUTANTS.iter().map(|mutant| mutant.id).collect();
@@ -236,6 +239,7 @@ fn catch(arguments: &Arguments, ids: &[String]) -> Result<u8> {
             nemeses: mutant.nemeses.to_vec(),
             workloads: mutant.workloads.to_vec(),
             dir: dir.clone(),
+            time: base.time.max(FLAW_PATIENCE),
             ..base.clone()
         };
         ensure!(plan.strict, "mutants are ours");
