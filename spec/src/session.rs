@@ -124,6 +124,12 @@ pub fn closed_own_nothing(owners: &BTreeSet<SessionId>, closed: &BTreeSet<Sessio
     Verdict::of(!closed.is_empty(), || owners.is_disjoint(closed))
 }
 
+/// C-15, of one server: the sessions of the requests that it keeps though their connections are gone, and the sessions
+/// whose close it has applied.
+pub fn closed_keep_nothing(kept: &BTreeSet<SessionId>, closed: &BTreeSet<SessionId>) -> Verdict {
+    Verdict::of(!closed.is_empty(), || kept.is_disjoint(closed))
+}
+
 /// S-5, of the committed writes in their order.
 pub fn sessions_write_in_order(committed: &[Answered]) -> Verdict {
     let mut last = BTreeMap::new();

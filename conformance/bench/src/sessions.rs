@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many are under way at once.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 /// The number of the request that closes a session.
 const CLOSE_XID: i32 = 1;
 /// How long nothing may come.

@@ -312,6 +312,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["restarts", HISTORIES]),
     },
     Mutant {
+        id: "closed-session-is-kept",
+        flaw: "what a connection had submitted is kept behind the close of its session (C-15)",
+        shown: By(&["moves"]),
+    },
+    Mutant {
         id: "observer-granted-at-once",
         flaw: "a claim at an observer is granted before what was proposed is committed (S-11)",
         shown: By(&["restarts-observed", HISTORIES]),

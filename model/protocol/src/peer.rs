@@ -95,6 +95,11 @@ impl<M: Machine> Peer<M> {
         self.clients.len()
     }
 
+    /// The sessions of which requests are under way whose connections are gone, to look at: once for each number.
+    pub fn kept(&self) -> impl Iterator<Item = SessionId> {
+        self.clients.kept()
+    }
+
     /// The watches of this server's connections, to look at.
     pub fn watches(&self) -> &M::Watches {
         &self.clients.watches

@@ -100,6 +100,8 @@ pub struct HostView {
     pub state: StateView,
     /// The sessions that own ephemerals.
     pub owners: Vec<SessionId>,
+    /// The sessions of which it keeps requests whose connections are gone.
+    pub kept: Vec<SessionId>,
 }
 
 impl HostView {
@@ -107,7 +109,9 @@ impl HostView {
     pub fn of(host: &Host<Tree>) -> Self {
         let state = StateView::of(host.state());
         let owners = host.state().owners().into_iter().collect();
-        Self { leads: host.leads(), state, owners }
+        let mut kept: Vec<_> = host.peer().kept().collect();
+        kept.dedup();
+        Self { leads: host.leads(), state, owners, kept }
     }
 }
 

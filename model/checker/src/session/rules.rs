@@ -2,7 +2,7 @@
 
 use spec::{
     rule::Verdict,
-    session::{closed_own_nothing, owners_are_open, tables_agree},
+    session::{closed_keep_nothing, closed_own_nothing, owners_are_open, tables_agree},
 };
 
 use super::{parts::HostView, record::RecordView};
@@ -32,7 +32,7 @@ const SITUATIONS: &[&str] = &[
 /// The rules that the model asks.
 const RULES: &[&str] = &[
     "S-1", "S-2", "S-3", "S-4", "S-5", "S-7", "S-8", "S-9", "S-10", "S-11", "S-12", "S-13", "S-14", "C-4",
-    "R-7",
+    "C-15", "R-7",
 ];
 
 /// What was met: a bit for each situation, then one for each rule that was put to the test.
@@ -120,7 +120,9 @@ fn compare(host: &HostView, record: &RecordView, judged: &mut Judged) -> Result<
     let closed = record.closed.iter().filter(|(_, zxid)| *zxid <= host.state.last);
     let closed = closed.map(|(session, _)| *session).collect();
     let owners = host.owners.iter().copied().collect();
-    holds("S-2", closed_own_nothing(&owners, &closed), judged, why)
+    holds("S-2", closed_own_nothing(&owners, &closed), judged, why)?;
+    let kept = host.kept.iter().copied().collect();
+    holds("C-15", closed_keep_nothing(&kept, &closed), judged, why)
 }
 
 /// Judges two servers that serve beside each other.

@@ -143,6 +143,11 @@ impl<M: Machine> Clients<M> {
         self.table.len()
     }
 
+    /// The sessions of what is kept of connections that are gone, once for each number.
+    pub(super) fn kept(&self) -> impl Iterator<Item = SessionId> {
+        self.abandoned.keys().map(|(session, _)| *session)
+    }
+
     /// Whether a connection of this server has this session, or is about to.
     pub(super) fn holds(&self, session: SessionId) -> bool {
         self.holders.contains_key(&session)
@@ -275,22 +280,52 @@ impl<M: Machine> Clients<M> {
         outcome: &M::Outcome,
         out: &mut impl Effects<M>,
     ) {
-        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
-        let closes = origin.change == SessionChange::Close;
-        let is_abandoned = self.take_abandoned(origin, closes);
-        let Some(&client) = self.holders.get(&origin.session) else { return };
-        let Some(entry) = self.table.get_mut(&client) else { return };
-        let refusal = M::refusal(outcome);
-        let mut waits = false;
-        if let Some(Pending::Submitted { xid, close, behind }) = entry.pending.front()
-            && *xid == origin.xid
-            && (*close || !closes)
-        {
-            waits = !is_abandoned && zxid > *behind;
-            if !waits {
-                out.note(Note::OfAnotherConnection { client, zxid });
-            }
+        let is_abandoned = self.take_abandoned(origin);
+        if let Some(&client) = self.holders.get(&origin.session) {
+            let waits = self.take_awaited(client, zxid, origin, is_abandoned, out);
+            self.answer(machine, client, waits, (zxid, origin, outcome), out);
         }
+        if origin.change == SessionChange::Close {
+            self.end_abandoned(origin.session);
+        }
+    }
+
+    /// Whether the oldest request of a connection is the one that this transaction came from (rule C-15), which then is
+    /// none of its requests any more.
+    fn take_awaited(
+        &mut self,
+        client: ClientId,
+        zxid: Zxid,
+        origin: Origin,
+        is_abandoned: bool,
+        out: &mut impl Effects<M>,
+    ) -> bool {
+        let Some(entry) = self.table.get_mut(&client) else { return false };
+        let Some(Pending::Submitted { xid, close, behind }) = entry.pending.front() else { return false };
+        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
+        if *xid != origin.xid || (origin.change == SessionChange::Close && !*close) {
+            return false;
+        }
+        if is_abandoned || zxid <= *behind {
+            out.note(Note::OfAnotherConnection { client, zxid });
+            return false;
+        }
+        entry.pending.pop_front();
+        self.unanswered -= 1;
+        true
+    }
+
+    /// Tells a connection what its request, if it `waits` for this one, has come to, and what has become of its session.
+    fn answer(
+        &mut self,
+        machine: &M,
+        client: ClientId,
+        waits: bool,
+        (zxid, origin, outcome): (Zxid, Origin, &M::Outcome),
+        out: &mut impl Effects<M>,
+    ) {
+        let Some(entry) = self.table.get(&client) else { return };
+        let refusal = M::refusal(outcome);
         match origin.change {
             SessionChange::Open(_) if entry.stage == Stage::Creating => self.open(client, machine, out),
             SessionChange::Close => {
@@ -308,11 +343,10 @@ impl<M: Machine> Clients<M> {
                 self.hang_up(client, out);
             }
             SessionChange::None if waits => {
-                entry.pending.pop_front();
-                self.unanswered -= 1;
+                let is_last = entry.ending && entry.pending.is_empty();
                 let answer = refusal.map_or(Answer::Outcome(outcome), Answer::Error);
                 out.reply(client, origin.xid, zxid, answer);
-                if entry.ending && entry.pending.is_empty() {
+                if is_last {
                     // What was refused is its close.
                     self.hang_up(client, out);
                 } else {
@@ -341,9 +375,8 @@ impl<M: Machine> Clients<M> {
         self.drain(client, machine, out);
     }
 
-    /// Whether this transaction came from a request of a connection that is gone, which then waits no longer. With a
-    /// session everything ends that it has left.
-    fn take_abandoned(&mut self, origin: Origin, closes: bool) -> bool {
+    /// Whether this transaction came from a request of a connection that is gone, which then waits no longer.
+    fn take_abandoned(&mut self, origin: Origin) -> bool {
         if self.abandoned.is_empty() {
             return false;
         }
@@ -355,10 +388,15 @@ impl<M: Machine> Clients<M> {
         if found == Some(true) {
             self.abandoned.remove(&request);
         }
-        if closes {
-            self.abandoned.retain(|(session, _), _| *session != origin.session);
-        }
         found.is_some()
+    }
+
+    /// The session is closed: nothing of it that still comes answers anybody.
+    fn end_abandoned(&mut self, session: SessionId) {
+        while let Some((&request, _)) = self.abandoned.range((session, i32::MIN)..=(session, i32::MAX)).next()
+        {
+            self.abandoned.remove(&request);
+        }
     }
 
     /// The next request that was held back and may go to the leader now, with its connection; `latest` is the last

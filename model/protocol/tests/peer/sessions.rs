@@ -198,6 +198,46 @@ fn a_number_of_another_server_is_not_answered() {
     }
 }
 
+/// C-15: a refusal that ends a connection is its last answer, and waits for nothing at a server to which the client
+/// comes back, numbering from 1 again.
+#[test]
+fn a_refused_write_of_a_moved_session_does_not_wait() {
+    let mut net = World::new(3);
+    let (old, session, password) = net.open(1);
+    net.hold(1, 3);
+    net.request(old, 1, set(1, 11));
+    net.pump();
+    net.reopen(2, session, password);
+    net.release(1, 3);
+    net.pump();
+    assert_eq!(net.take(old), [Said::Closed], "moved");
+    assert_eq!(net.node(1).peer.kept().count(), 0, "what was refused waits for nothing");
+    let new = net.reopen(1, session, password);
+    net.request(new, 1, set(1, 22));
+    net.pump();
+    assert_eq!(answers(&net.take(new)), [(1, "Done")]);
+}
+
+/// C-15: a server keeps nothing of a session that is closed.
+#[test]
+fn nothing_is_kept_of_a_session_that_is_closed() {
+    for server in 1..=3 {
+        let mut net = World::new(3);
+        let (old, ..) = net.open(server);
+        net.request(old, 1, set(1, 11));
+        net.request(old, 2, ClientRequest::Close);
+        net.hang_up(old);
+        assert_eq!(net.node(server).peer.kept().count(), 2, "both are under way");
+        net.pump();
+        assert_eq!(net.node(server).peer.kept().count(), 0);
+        let (new, ..) = net.open(server);
+        net.request(new, 1, ClientRequest::Close);
+        net.pump();
+        assert_eq!(answers(&net.take(new)), [(1, "-")]);
+        assert_eq!(net.node(server).peer.kept().count(), 0, "a close that is answered is over");
+    }
+}
+
 /// A client that leaves the leader's own connection for a follower, and one that comes back.
 #[test]
 fn a_session_moves_off_the_leader_and_back() {
