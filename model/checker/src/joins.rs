@@ -17,13 +17,14 @@ use serde::Serialize;
 
 pub use self::{delivered::Delivery, elected::Elected, shown::Shown};
 use crate::{
-    election::Election,
+    election::{self, Election},
     engine::{
         Model,
         search::{End, Limits, Options, Progress, Search},
     },
     rows::{Budget, Row, Setup},
     session::Session,
+    voters,
     zab::{Bounds, Zab},
 };
 
@@ -59,10 +60,15 @@ impl<O: Ord> Side<O> {
     }
 }
 
+/// How many servers there are, how many of them observe, and the weights of the others by group.
+type Voters = (usize, u8, Vec<Vec<u32>>);
+
 /// What the searches of a budget come to, for every join.
 #[derive(Debug)]
 pub struct Joins {
     elections: Side<Elected>,
+    /// Who votes in the elections, each once.
+    voters: BTreeSet<Voters>,
     allowed_elections: Side<Elected>,
     deliveries: Side<Delivery>,
     allowed_deliveries: Side<Delivery>,
@@ -93,6 +99,7 @@ impl Joins {
     pub fn of(rows: &[Row], oracle: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<Self> {
         let mut joins = Self {
             elections: Side::new(),
+            voters: BTreeSet::new(),
             allowed_elections: Side::new(),
             deliveries: Side::new(),
             allowed_deliveries: Side::new(),
@@ -103,30 +110,29 @@ impl Joins {
             joins.add(row, tell)?;
         }
         let Setup::Zab(bounds) = &oracle.setup else { anyhow::bail!("{} is no row of zab", oracle.name) };
-        let model = Zab::new(bounds.clone());
-        let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
-        joins.allowed_elections.searches.push((label(oracle), found.distinct()));
-        elected::of_zab(&found, &mut joins.allowed_elections.outcomes);
+        for (servers, observers, groups) in joins.voters.clone() {
+            let voices = elected::voices(servers, observers, &groups);
+            let who = voters::text(observers, &groups);
+            let servers = u8::try_from(servers)?;
+            let model = Zab::new(Bounds { servers, observers, groups, ..bounds.clone() });
+            let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
+            joins.allowed_elections.searches.push((label(oracle) + &who, found.distinct()));
+            elected::of_zab(&found, &voices, &mut joins.allowed_elections.outcomes);
+        }
         Ok(joins)
     }
 
     fn add(&mut self, row: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<()> {
-        // The oracles are of three voters alike, without observers.
-        let plain = match &row.setup {
-            Setup::Zab(bounds) => bounds.observers == 0 && bounds.groups.is_empty(),
-            Setup::Election(config) => config.observers == 0 && config.groups.is_empty(),
-            Setup::Session(_) | Setup::Peer(_) => true,
-        };
-        if !plain {
-            return Ok(());
-        }
         let mut tell = |progress: &Progress| tell(row.name, progress);
         match &row.setup {
             Setup::Election(config) => {
                 let model = Election::new(config.clone());
                 let found = exhaust(&model, row, &mut tell)?;
+                let election::Config { votes, observers, groups, .. } = config;
+                let voices = elected::voices(votes.len(), *observers, groups);
+                self.voters.insert((votes.len(), *observers, groups.clone()));
                 self.elections.searches.push((label(row), found.distinct()));
-                elected::of_election(&found, &mut self.elections.outcomes);
+                elected::of_election(&found, &voices, &mut self.elections.outcomes);
             }
             Setup::Zab(bounds) => {
                 let model = Zab::new(bounds.clone());

@@ -27,6 +27,20 @@ enum Stand {
     Follows(usize),
 }
 
+/// What a server's voice counts: none for an observer, else its weight, and the place of its group.
+pub(super) type Voice = Option<(usize, u32)>;
+
+/// The voices of so many servers, by place.
+pub(super) fn voices(servers: usize, observers: u8, groups: &[Vec<u32>]) -> Vec<Voice> {
+    let weighed =
+        groups.iter().enumerate().flat_map(|(group, all)| all.iter().map(move |weight| (group, *weight)));
+    let mut voices: Vec<_> = weighed.map(Some).collect();
+    let voters = servers - usize::from(observers);
+    voices.resize(voters, Some((0, 1)));
+    voices.resize(servers, None);
+    voices
+}
+
 /// What a server is to an election: how it stands, and what its vote for itself would be.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Candidate {
@@ -35,32 +49,34 @@ struct Candidate {
     last: Zxid,
 }
 
-/// How all servers stand to each other: for each its stand, and how many histories are behind its own. Under the names
-/// that make it the least.
+/// How all servers stand to each other: for each its voice, its stand, and how many histories are behind its own. Under
+/// the names that make it the least.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Elected(Vec<(Stand, usize)>);
+pub struct Elected(Vec<(Voice, Stand, usize)>);
 
 impl Elected {
-    fn of(candidates: &[Candidate]) -> Self {
+    fn of(candidates: &[Candidate], voices: &[Voice]) -> Self {
         let key = |one: &Candidate| (one.epoch, one.last);
         let behind = |one: &Candidate| {
             let lower: BTreeSet<_> = candidates.iter().map(key).filter(|other| *other < key(one)).collect();
             lower.len()
         };
-        let plain: Vec<_> = candidates.iter().map(|one| (one.stand, behind(one))).collect();
+        let named = candidates.iter().zip(voices).map(|(one, voice)| (*voice, one.stand, behind(one)));
+        let plain: Vec<_> = named.collect();
         let least = orders(plain.len()).into_iter().map(|order| renamed(&plain, &order)).min();
         Self(least.unwrap_or_default())
     }
 }
 
 /// The same servers in another order: `order` names who comes to stand at each place.
-fn renamed(servers: &[(Stand, usize)], order: &[usize]) -> Vec<(Stand, usize)> {
+fn renamed(servers: &[(Voice, Stand, usize)], order: &[usize]) -> Vec<(Voice, Stand, usize)> {
     let place = |of: usize| order.iter().position(|at| *at == of).unwrap_or(of);
     let rename = |stand| match stand {
         Stand::Follows(leader) => Stand::Follows(place(leader)),
         Stand::Looks | Stand::Leads => stand,
     };
-    order.iter().map(|at| servers[*at]).map(|(stand, behind)| (rename(stand), behind)).collect()
+    let servers = order.iter().map(|at| servers[*at]);
+    servers.map(|(voice, stand, behind)| (voice, rename(stand), behind)).collect()
 }
 
 /// Every order of so many things.
@@ -79,7 +95,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
 
 impl fmt::Display for Elected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, (stand, behind)) in self.0.iter().enumerate() {
+        for (place, (voice, stand, behind)) in self.0.iter().enumerate() {
             let name = |place: usize| char::from(b"ABCDEFG"[place.min(6)]);
             if place > 0 {
                 f.write_str(", ")?;
@@ -90,6 +106,11 @@ impl fmt::Display for Elected {
                 Stand::Follows(leader) => write!(f, "{} follows {}", name(place), name(*leader))?,
             }
             write!(f, " ({behind} histories behind it)")?;
+            match voice {
+                None => f.write_str(" and observes")?,
+                Some((0, 1)) => {}
+                Some((group, weight)) => write!(f, " and weighs {weight} in group {group}")?,
+            }
         }
         Ok(())
     }
@@ -99,8 +120,8 @@ fn place(id: ServerId) -> usize {
     usize::try_from(id.0).map_or(usize::MAX, |id| id - 1)
 }
 
-pub(super) fn of_election(search: &Search<'_, Election>, out: &mut BTreeSet<Elected>) {
-    collect(search.states(), out, |_, id| match search.part(id) {
+pub(super) fn of_election(search: &Search<'_, Election>, voices: &[Voice], out: &mut BTreeSet<Elected>) {
+    collect(search.states(), voices, out, |_, id| match search.part(id) {
         election::Part::Server(server) => {
             let stand = match (server.leads(), server.follows()) {
                 (true, _) => Stand::Leads,
@@ -114,8 +135,8 @@ pub(super) fn of_election(search: &Search<'_, Election>, out: &mut BTreeSet<Elec
     });
 }
 
-pub(super) fn of_zab(search: &Search<'_, Zab>, out: &mut BTreeSet<Elected>) {
-    collect(search.states(), out, |_, id| match search.part(id) {
+pub(super) fn of_zab(search: &Search<'_, Zab>, voices: &[Voice], out: &mut BTreeSet<Elected>) {
+    collect(search.states(), voices, out, |_, id| match search.part(id) {
         zab::Part::Server(server) => Some(candidate(&server.view())),
         zab::Part::Link(_) | zab::Part::Record(_) | zab::Part::Budget(_) => None,
     });
@@ -134,6 +155,7 @@ fn candidate(view: &ServerView) -> Candidate {
 /// Looks at each distinct part once, and at each distinct combination of what that gives once.
 fn collect<'s>(
     states: impl Iterator<Item = &'s [u32]>,
+    voices: &[Voice],
     out: &mut BTreeSet<Elected>,
     look: impl Fn(usize, u32) -> Option<Candidate>,
 ) {
@@ -146,7 +168,7 @@ fn collect<'s>(
             .map_while(|(slot, id)| *known.entry(*id).or_insert_with(|| look(slot, *id)));
         let candidates: Vec<_> = candidates.collect();
         if !met.contains(&candidates) {
-            out.insert(Elected::of(&candidates));
+            out.insert(Elected::of(&candidates, voices));
             met.insert(candidates);
         }
     }
