@@ -82,6 +82,13 @@ fn tell(join: &Join, list: bool, out: &mut impl Write) -> io::Result<()> {
         join.reached.iter().try_for_each(|outcome| writeln!(out, "    {outcome}"))?;
     }
     writeln!(out, "  allowed: {} outcomes in the states of {}", join.allowed, searches(&join.allowing))?;
+    if join.aside > 0 {
+        writeln!(
+            out,
+            "  not compared: {} outcomes of histories that those states do not come to",
+            join.aside
+        )?;
+    }
     match join.missing.len() {
         0 => writeln!(out, "  every outcome that is reached is allowed")?,
         count => writeln!(out, "  NOT ALLOWED, {count}:")?,

@@ -43,6 +43,8 @@ pub struct Join {
     pub reached: Vec<String>,
     /// How many outcomes the oracle allows, as far as it was searched.
     pub allowed: usize,
+    /// How many outcomes are reached and not compared: the searches with the oracle come to no such histories.
+    pub aside: usize,
     /// The outcomes that are reached and not allowed.
     pub missing: Vec<String>,
 }
@@ -59,6 +61,9 @@ impl<O: Ord> Side<O> {
         Self { searches: Vec::new(), outcomes: BTreeSet::new() }
     }
 }
+
+/// What each has to offer where all have the same history.
+const ALIKE: (u32, u32) = (1, 1);
 
 /// How many servers there are, how many of them observe, and the weights of the others by group.
 type Voters = (usize, u8, Vec<Vec<u32>>);
@@ -126,11 +131,17 @@ impl Joins {
         let mut tell = |progress: &Progress| tell(row.name, progress);
         match &row.setup {
             Setup::Election(config) => {
-                let model = Election::new(config.clone());
-                let found = exhaust(&model, row, &mut tell)?;
                 let election::Config { votes, observers, groups, .. } = config;
+                let mut config = config.clone();
+                if *observers > 0 || !groups.is_empty() {
+                    // Their histories are there to tempt, and none that transactions come to: an observer's is ahead of
+                    // every voter's.
+                    config.votes = vec![ALIKE; votes.len()];
+                }
                 let voices = elected::voices(votes.len(), *observers, groups);
                 self.voters.insert((votes.len(), *observers, groups.clone()));
+                let model = Election::new(config);
+                let found = exhaust(&model, row, &mut tell)?;
                 self.elections.searches.push((label(row), found.distinct()));
                 elected::of_election(&found, &voices, &mut self.elections.outcomes);
             }
@@ -169,6 +180,7 @@ impl Joins {
                 "how servers stand to each other in `election`, `zab` lets them stand",
                 &self.elections,
                 &self.allowed_elections,
+                |one| self.is_comparable(one),
                 |one, allowed| allowed.contains(one),
             ),
             join(
@@ -176,6 +188,7 @@ impl Joins {
                 "every step of a server of which clients can tell in `zab` is a step of a server in `session`",
                 &self.deliveries,
                 &self.allowed_deliveries,
+                |_| true,
                 |one, allowed| allowed.contains(one),
             ),
             join(
@@ -183,9 +196,20 @@ impl Joins {
                 "what two clients can be shown at once in `zab`, they can be shown in `session`",
                 &self.shown,
                 &self.allowed_shown,
+                |_| true,
                 |one, allowed| allowed.iter().any(|other| other.covers(one)),
             ),
         ]
+    }
+
+    /// Whether `zab` comes to histories like these. With observers or weights it need not: an election tells followers
+    /// of an epoch in any order, also the observer before a voter that the epoch cannot do without; and in `zab` a
+    /// leader that is a quorum by itself has its epoch, and so the newest history, in the step that makes it lead.
+    fn is_comparable(&self, one: &Elected) -> bool {
+        let histories = one.histories();
+        let comes_to = |other: &Elected| other.histories() == histories;
+        one.is_plain()
+            || (!one.leads_alone_without_epoch() && self.allowed_elections.outcomes.iter().any(comes_to))
     }
 }
 
@@ -198,9 +222,11 @@ fn join<O: Ord + Display>(
     claim: &'static str,
     reached: &Side<O>,
     allowed: &Side<O>,
+    is_comparable: impl Fn(&O) -> bool,
     is_allowed: impl Fn(&O, &BTreeSet<O>) -> bool,
 ) -> Join {
-    let missing = reached.outcomes.iter().filter(|outcome| !is_allowed(outcome, &allowed.outcomes));
+    let (compared, aside): (Vec<_>, Vec<_>) = reached.outcomes.iter().partition(|one| is_comparable(one));
+    let missing = compared.iter().filter(|outcome| !is_allowed(outcome, &allowed.outcomes));
     Join {
         name,
         claim,
@@ -208,6 +234,7 @@ fn join<O: Ord + Display>(
         allowing: allowed.searches.clone(),
         reached: reached.outcomes.iter().map(ToString::to_string).collect(),
         allowed: allowed.outcomes.len(),
+        aside: aside.len(),
         missing: missing.map(ToString::to_string).collect(),
     }
 }

@@ -256,6 +256,7 @@ fn quick() -> Vec<Row> {
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
         observing(session("observed", [1, 0, 0], SEEN_MOVING)),
         observing(session("observed-expiry", [0, 1, 0], SEEN_EXPIRING)),
+        of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
         restarting(session("restarts", [2, 0, 0], SEEN_RESTARTING)),
         observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
@@ -383,6 +384,14 @@ fn of_scripts(mut row: Row, deeds: &[Deed], window: usize) -> Row {
     row
 }
 
+/// The same with fewer scripts.
+fn of_first(mut row: Row, deeds: &[Deed]) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        bounds.first = deeds.to_vec();
+    }
+    row
+}
+
 /// One client at an observer.
 fn observing(mut row: Row) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
@@ -502,6 +511,7 @@ fn standard() -> Vec<Row> {
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
         session("moves-leaders", [1, 0, 1], &[]),
         session("moves-expiry", [1, 1, 0], &[]),
+        observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)),
         session("expiry-leaders", [0, 1, 1], &[]),
         // What a leader hears of sessions through its followers.
         with_pings(session("pings", [0, 1, 0], SEEN_EXPIRING), 1),

@@ -41,8 +41,12 @@ use self::{
     parts::{budget, client, host, link, record},
     record::{Record, RecordChange},
     rules::Judged,
+    servers::PROMPT,
 };
-use crate::engine::{Board, Broken, Model, Verdict, plain::Plain};
+use crate::{
+    engine::{Board, Broken, Model, Verdict, plain::Plain},
+    voters,
+};
 
 /// A tick in milliseconds; sessions live for one.
 const TICK_MS: u32 = 1000;
@@ -54,6 +58,9 @@ const SERVERS: u64 = 3;
 const CLIENTS: u8 = 2;
 /// Where they connect from.
 const ADDRESS: &str = "127.0.0.1";
+
+/// The weights of the prompt voter and the first leader, if one of the three observes and the leader may change.
+const PROMPT_OUTWEIGHS: [u32; 2] = [2, 1];
 
 /// What happens to the server in a slot.
 pub type OfServer = (usize, HostEvent<Tree>);
@@ -143,7 +150,7 @@ impl Session {
         Config {
             zab: zab::Config {
                 me,
-                quorum: Quorum::majority(self.voters()),
+                quorum: self.quorum(),
                 window: self.bounds.window,
                 log_sync: false,
                 counter_max: u32::MAX - 1,
@@ -158,6 +165,15 @@ impl Session {
     fn voters(&self) -> impl Iterator<Item = ServerId> {
         let observer = self.bounds.observed.then_some(ServerId(SERVERS - 1));
         self.servers.iter().copied().filter(move |server| Some(*server) != observer)
+    }
+
+    /// Where one of three observes and the leader may change, the prompt one is a quorum by itself, with the observer
+    /// or without: it can depose the leader, and the leader cannot do without it.
+    fn quorum(&self) -> Quorum {
+        let voters: Vec<_> = self.voters().collect();
+        let may_depose = self.bounds.observed && self.bounds.changes > 0;
+        let groups = may_depose.then(|| PROMPT_OUTWEIGHS.to_vec());
+        voters::quorum(&voters, groups.as_slice())
     }
 
     /// The slots of the servers that clients connect to.
@@ -340,7 +356,14 @@ impl Session {
             let logs = if self.bounds.merged { &all[..] } else { &all[..1] };
             for crash in [false, true] {
                 for [prompt_logs, other_logs] in logs.iter().copied() {
-                    out.push(Action::Depose { leader: id, crash, prompt_logs, other_logs });
+                    out.push(Action::Depose { leader: id, crash, prompt_logs, other_logs, stays: false });
+                }
+            }
+            if self.bounds.observed {
+                // What the observer reads it can read behind this too.
+                for [prompt_logs, other_logs] in logs.iter().copied().filter(|[_, other]| !other) {
+                    let crash = false;
+                    out.push(Action::Depose { leader: id, crash, prompt_logs, other_logs, stays: true });
                 }
             }
             out.push(Action::Notice { server: id });
@@ -362,10 +385,11 @@ impl Session {
         (0..self.servers.len()).all(follows)
     }
 
+    /// Whether every other voter has left this leader.
     fn is_cut_off<B: Board<Self>>(&self, board: &B, server: ServerId) -> bool {
         let slot = self.places().server(server);
-        let others = (0..self.servers.len()).filter(|other| *other != slot);
-        let mut places = others.map(|other| self.places().link(other, slot));
+        let others = self.voters().filter(|other| *other != server);
+        let mut places = others.map(|other| self.places().link(self.places().server(other), slot));
         places.all(|place| link(board.part(place)).is_cut(Side::Leader))
     }
 }
@@ -417,7 +441,7 @@ impl Model for Session {
                 if answers {
                     out.push(Action::Read { learner, leader, at: Side::Leader });
                 }
-                let prompt = self.bounds.merged && self.places().ends(slot).0 == servers::PROMPT;
+                let prompt = self.bounds.merged && self.places().ends(slot).0 == PROMPT;
                 if prompt && link.next(Side::Learner).is_some() {
                     out.push(Action::Agree { leader });
                 }
@@ -499,9 +523,10 @@ impl Model for Session {
                 }
                 Ok(())
             }
-            Action::Depose { leader, crash, prompt_logs, other_logs } => {
+            Action::Depose { leader, crash, prompt_logs, other_logs, stays } => {
                 self.spend(board, Spend::Change)?;
-                self.depose(board, *leader, *crash, [*prompt_logs, *other_logs])
+                let leavers = if *stays { vec![PROMPT] } else { self.others(*leader) };
+                self.depose(board, *leader, &leavers, *crash, [*prompt_logs, *other_logs])
             }
             Action::Notice { server } => self.notice(board, self.places().server(*server)),
         }

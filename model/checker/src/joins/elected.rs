@@ -30,13 +30,16 @@ enum Stand {
 /// What a server's voice counts: none for an observer, else its weight, and the place of its group.
 pub(super) type Voice = Option<(usize, u32)>;
 
+/// The voice of a voter among others that are alike.
+const PLAIN: (usize, u32) = (0, 1);
+
 /// The voices of so many servers, by place.
 pub(super) fn voices(servers: usize, observers: u8, groups: &[Vec<u32>]) -> Vec<Voice> {
     let weighed =
         groups.iter().enumerate().flat_map(|(group, all)| all.iter().map(move |weight| (group, *weight)));
     let mut voices: Vec<_> = weighed.map(Some).collect();
     let voters = servers - usize::from(observers);
-    voices.resize(voters, Some((0, 1)));
+    voices.resize(voters, Some(PLAIN));
     voices.resize(servers, None);
     voices
 }
@@ -65,6 +68,30 @@ impl Elected {
         let plain: Vec<_> = named.collect();
         let least = orders(plain.len()).into_iter().map(|order| renamed(&plain, &order)).min();
         Self(least.unwrap_or_default())
+    }
+
+    /// Whether all vote, and alike.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(|(voice, ..)| *voice == Some(PLAIN))
+    }
+
+    /// Whether a server leads that is a quorum of a single group by itself, and another one's history is newer.
+    pub(super) fn leads_alone_without_epoch(&self) -> bool {
+        let newest = self.0.iter().map(|(.., behind)| *behind).max();
+        let weights = || self.0.iter().filter_map(|(voice, ..)| *voice);
+        let total: u32 = weights().map(|(_, weight)| weight).sum();
+        let one_group = weights().all(|(group, _)| group == 0);
+        self.0.iter().any(|(voice, stand, behind)| {
+            let is_quorum = voice.is_some_and(|(_, weight)| 2 * weight > total);
+            one_group && is_quorum && *stand == Stand::Leads && Some(*behind) < newest
+        })
+    }
+
+    /// The histories alone, in order: for each voice, how many are behind its own.
+    pub(super) fn histories(&self) -> Vec<(Voice, usize)> {
+        let mut histories: Vec<_> = self.0.iter().map(|(voice, _, behind)| (*voice, *behind)).collect();
+        histories.sort_unstable();
+        histories
     }
 }
 
@@ -108,7 +135,7 @@ impl fmt::Display for Elected {
             write!(f, " ({behind} histories behind it)")?;
             match voice {
                 None => f.write_str(" and observes")?,
-                Some((0, 1)) => {}
+                Some(PLAIN) => {}
                 Some((group, weight)) => write!(f, " and weighs {weight} in group {group}")?,
             }
         }
@@ -171,5 +198,44 @@ fn collect<'s>(
             out.insert(Elected::of(&candidates, voices));
             met.insert(candidates);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elected(servers: &[(Stand, u32)], voices: &[Voice]) -> Elected {
+        let candidate = |(stand, epoch): &(Stand, u32)| Candidate {
+            stand: *stand,
+            epoch: Epoch(*epoch),
+            last: Zxid::ZERO,
+        };
+        Elected::of(&servers.iter().map(candidate).collect::<Vec<_>>(), voices)
+    }
+
+    #[test]
+    fn names_make_no_difference_and_voices_do() {
+        let alike = voices(3, 0, &[]);
+        let one = elected(&[(Stand::Leads, 1), (Stand::Follows(0), 0), (Stand::Looks, 0)], &alike);
+        let other = elected(&[(Stand::Looks, 0), (Stand::Follows(2), 0), (Stand::Leads, 1)], &alike);
+        assert_eq!(one, other);
+        assert!(one.is_plain());
+        let observed = voices(3, 1, &[]);
+        assert_eq!(observed, [Some(PLAIN), Some(PLAIN), None]);
+        let watched = elected(&[(Stand::Leads, 1), (Stand::Follows(0), 0), (Stand::Looks, 0)], &observed);
+        assert!(!watched.is_plain() && watched != one);
+        assert_eq!(watched.histories(), [(None, 0), (Some(PLAIN), 0), (Some(PLAIN), 1)]);
+    }
+
+    #[test]
+    fn a_quorum_by_itself_that_leads_has_the_newest_history() {
+        let weighed = voices(3, 0, &[vec![2, 1, 0]]);
+        let lone = |epoch| elected(&[(Stand::Leads, epoch), (Stand::Leads, 1), (Stand::Looks, 0)], &weighed);
+        assert!(lone(0).leads_alone_without_epoch());
+        assert!(!lone(1).leads_alone_without_epoch());
+        let grouped = voices(3, 0, &[vec![1, 1], vec![1]]);
+        let one = elected(&[(Stand::Looks, 1), (Stand::Looks, 1), (Stand::Leads, 0)], &grouped);
+        assert!(!one.leads_alone_without_epoch(), "no group is a quorum of two by itself");
     }
 }

@@ -87,8 +87,12 @@ pub enum Action {
         prompt_logs: bool,
         /// Whether another follower has read the proposals that are next.
         other_logs: bool,
+        /// Whether the observer does not lose it, and stays with it.
+        #[serde(default)]
+        stays: bool,
     },
-    /// A deposed leader notices that it is cut off, looks for the leader that there is, and is brought up to date.
+    /// A deposed leader notices that it is cut off, looks for the leader that there is, and is brought up to date, and
+    /// so is whoever has stayed with it.
     Notice {
         /// The server.
         server: ServerId,
@@ -122,7 +126,7 @@ impl fmt::Display for Action {
             }
             Self::Ping { leader } => write!(f, "leader {leader} PINGs"),
             Self::Tick { leader } => write!(f, "a tick of leader {leader} passes"),
-            Self::Depose { leader, crash, prompt_logs, other_logs } => {
+            Self::Depose { leader, crash, prompt_logs, other_logs, stays } => {
                 let first = match (prompt_logs, other_logs) {
                     (false, false) => "",
                     (true, false) => "the prompt follower logs, and ",
@@ -130,7 +134,8 @@ impl fmt::Display for Action {
                     (true, true) => "both followers log, and ",
                 };
                 let how = if *crash { "crashes" } else { "is deposed, and does not know" };
-                write!(f, "{first}leader {leader} {how}")
+                let whom = if *stays { ", nor does the observer" } else { "" };
+                write!(f, "{first}leader {leader} {how}{whom}")
             }
             Self::Notice { server } => {
                 write!(f, "server {server} notices that it is cut off, and joins again")

@@ -25,7 +25,7 @@ pub struct Bounds {
     pub connections: u8,
     /// Clients number their requests anew on each connection, and also come back to the server that they have left.
     pub restarts: bool,
-    /// The follower that lags has no vote: it is an observer. Then there is one leader.
+    /// The follower that lags has no vote: it is an observer.
     pub observed: bool,
     /// How many transactions a leader keeps for those that join; with none, they are sent its whole state.
     pub window: usize,

@@ -186,17 +186,23 @@ impl Session {
         }
     }
 
-    /// The leader is deposed by the others; it knows if its process has ended.
+    /// The slots of all servers but this one.
+    pub(super) fn others(&self, server: ServerId) -> Vec<usize> {
+        let slot = self.places().server(server);
+        self.slots().filter(|other| *other != slot).collect()
+    }
+
+    /// The leader is deposed by those who leave it; it knows if its process has ended.
     pub(super) fn depose<B: Board<Self>>(
         &self,
         board: &mut B,
         leader: ServerId,
+        leavers: &[usize],
         crash: bool,
         [prompt_logs, other_logs]: [bool; 2],
     ) -> Result<(), Broken> {
         let slot = self.places().server(leader);
-        let others: Vec<_> = self.slots().filter(|other| *other != slot).collect();
-        for other in &others {
+        for other in leavers {
             let place = self.places().link(*other, slot);
             if *other == PROMPT && prompt_logs {
                 self.read_all(board, place, Side::Learner)?;
@@ -210,10 +216,10 @@ impl Session {
             self.crash(board, slot)?;
         }
         let mut votes = VecDeque::new();
-        for other in &others {
+        for other in leavers {
             votes.extend(self.lose(board, *other, slot)?);
         }
-        self.bring_up(board, &others, &others, votes)?;
+        self.bring_up(board, leavers, leavers, votes)?;
         if crash {
             self.rejoin(board, slot)?;
         }
@@ -245,14 +251,23 @@ impl Session {
         self.event(board, slot, HostEvent::Crash(Keep::default())).map(drop)
     }
 
-    /// A server notices that it is cut off from every other one, and joins them again. That it does so at once hides
-    /// nothing: one that is away for a while is, to clients, as one that nobody connects to, and that lags.
+    /// A leader notices that it is cut off from every other voter, and joins them again, and so does an observer that
+    /// has stayed with it. That they do so at once hides nothing: one that is away for a while is, to clients, as one
+    /// that nobody connects to, and that lags.
     pub(super) fn notice<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
-        for other in self.slots().filter(|other| *other != slot) {
+        let others = self.others(self.servers[slot]);
+        let stays = |other: &usize| link(board.part(self.places().link(*other, slot))).is_joined();
+        let stayed: Vec<_> = others.iter().copied().filter(stays).collect();
+        for other in others {
             self.lose(board, slot, other)?;
         }
         self.note(board, RecordChange::Reign(self.servers[slot]))?;
-        self.rejoin(board, slot)
+        self.rejoin(board, slot)?;
+        for other in stayed {
+            self.lose(board, other, slot)?;
+            self.rejoin(board, other)?;
+        }
+        Ok(())
     }
 
     /// A server that looks for a leader finds the one that there is.
