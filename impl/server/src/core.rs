@@ -214,7 +214,10 @@ impl Shell {
             return;
         }
         let before = client.out.len();
-        let sent = out::send(&client.writer, &mut client.out);
+        let sent = match client.phase {
+            Phase::Closing => out::send_last(&client.writer, &mut client.out),
+            Phase::Fresh(_) | Phase::Open => out::send(&client.writer, &mut client.out),
+        };
         self.stats.response_bytes += u64::try_from(before - client.out.len()).unwrap_or(0);
         match sent {
             Sent::All if client.phase == Phase::Closing => {

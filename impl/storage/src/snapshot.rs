@@ -18,6 +18,9 @@ use crate::{
 
 /// Written in pieces of about this many bytes.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes that a snapshot may have ahead of its last sync. The log is synced beside it, and a file system that orders data
+/// before its journal has the log wait for all of them.
+const UNSYNCED_MAX: u64 = 4 << 20;
 /// The formula of the tree's digest.
 const DIGEST_VERSION: i32 = 2;
 
@@ -43,7 +46,17 @@ impl<D: Disk> Snapshots<D> {
         let (mut buffer, mut checksum) = (Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4), Checksum::new());
         snapshot::put_file_header(&mut buffer);
         checksum.update(&buffer);
-        Ok(SnapshotFile { store: self.store.clone(), file, path, label, cuts, buffer, written: 0, checksum })
+        Ok(SnapshotFile {
+            store: self.store.clone(),
+            file,
+            path,
+            label,
+            cuts,
+            buffer,
+            written: 0,
+            synced: 0,
+            checksum,
+        })
     }
 
     /// Writes a whole tree at once, as `snapshot.<last transaction>`, durably; returns its length in bytes.
@@ -154,6 +167,7 @@ pub struct SnapshotFile<D: Disk> {
     cuts: u64,
     buffer: Vec<u8>,
     written: u64,
+    synced: u64,
     checksum: Checksum,
 }
 
@@ -217,7 +231,11 @@ impl<D: Disk> SnapshotFile<D> {
         self.file.write_at(&self.buffer, self.written).context("write", &self.path)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        Ok(())
+        if self.written - self.synced < UNSYNCED_MAX {
+            return Ok(());
+        }
+        self.synced = self.written;
+        self.file.sync().synced(&self.path)
     }
 }
 

@@ -51,7 +51,8 @@ enum Shown {
     /// By a scenario of `model/world/tests/scripts`: a rule about histories breaks, or a server that a sound actor
     /// brings to serve does not come to. For flaws that no search of a minute reaches.
     In(&'static str),
-    /// By a test of `model/protocol`, which fails: where other servers say what no sound one says.
+    /// By a test of `model/protocol`, which fails: where other servers say what no sound one says, or for what no rule
+    /// about histories forbids.
     Under(&'static str),
     /// It is no flaw: other servers do so, and ours must hold every rule beside them. A search as for [`Shown::By`] is
     /// exhausted, with the rules about single steps on.
@@ -303,7 +304,17 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "number-of-an-older-connection",
         flaw: "what a connection had submitted is forgotten with it, and answers a newer one's request of its number",
-        shown: By(&["restarts", "--set", "first=[\"set\"]", "--set", "second=[\"set_twice\"]", HISTORIES]),
+        shown: Under("peer"),
+    },
+    Mutant {
+        id: "older-connection-lives-on",
+        flaw: "an older connection is read until the leader has answered a claim: what comes late overtakes (C-4, S-5)",
+        shown: Under("peer"),
+    },
+    Mutant {
+        id: "close-behind-a-sync-is-lost",
+        flaw: "a close that waits behind a sync goes with its connection (C-8)",
+        shown: Under("peer"),
     },
     Mutant {
         id: "number-of-another-server",

@@ -155,7 +155,12 @@ impl<M: Machine> Peer<M> {
                     self.submit(machine, client, submission, out);
                 }
             }
-            Input::ClientClosed(client) => self.clients.closed(client, out),
+            Input::ClientClosed(client) => {
+                while let Some(submission) = self.clients.left_behind(client, self.zab.history().last()) {
+                    self.submit(machine, client, submission, out);
+                }
+                self.clients.closed(client, out);
+            }
         }
         self.advance(machine, out);
     }

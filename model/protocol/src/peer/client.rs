@@ -9,8 +9,9 @@
 //! that comes back may number from 1 again, as kazoo does, while a write of its old connection is under way. That write
 //! must not pass for the answer to the new one of the same number, and there are two ways for it to come (rule C-15):
 //!
-//! 1. From this server. What a connection had submitted when it ended is kept until its transaction is applied; a
-//!    leader takes up a link's requests in order, so the older one comes first.
+//! 1. From this server, under a leader that grants a session beside its pipeline, as Apache's does. What a connection
+//!    had submitted when it ended is kept until its transaction is applied; a leader takes up a link's requests in
+//!    order, so the older one comes first.
 //! 2. From the server that the client has left. Its leader has proposed it before it granted the session here, or else
 //!    refuses it. So the proposal has arrived here before the new request was submitted, and only what comes behind
 //!    the last proposal of that moment counts as the answer.
@@ -170,19 +171,21 @@ impl<M: Machine> Clients<M> {
         self.insert(client, session, timeout_ms, identities, Stage::Creating);
     }
 
-    /// A connection wants to go on with this session, which it has [to be given](Self::grant).
+    /// A connection wants to go on with this session, which it has [to be given](Self::grant). An older connection of
+    /// that session goes at once: what is still read from it would count as asked by the new one (rule C-4).
     pub(super) fn claim(
         &mut self,
         client: ClientId,
         session: SessionId,
         timeout_ms: i32,
         identities: Vec<M::Identity>,
+        out: &mut impl Effects<M>,
     ) {
+        self.evict(session, out);
         self.insert(client, session, timeout_ms, identities, Stage::Claiming);
     }
 
-    /// Gives a connection the session that it claims. Only now an older connection of that session has to go (rule
-    /// C-4).
+    /// Gives a connection the session that it claims, and takes it from one that has claimed it before (rule C-4).
     pub(super) fn grant(&mut self, client: ClientId, machine: &M, out: &mut impl Effects<M>) {
         let Some(session) = self.claimed(client) else { return };
         if let Some(older) = self.holders.insert(session, client)
@@ -282,7 +285,8 @@ impl<M: Machine> Clients<M> {
     ) {
         let is_abandoned = self.take_abandoned(origin);
         if let Some(&client) = self.holders.get(&origin.session) {
-            let waits = self.take_awaited(client, zxid, origin, is_abandoned, out);
+            let is_refused = M::refusal(outcome).is_some();
+            let waits = self.take_awaited(client, zxid, origin, is_refused, is_abandoned, out);
             self.answer(machine, client, waits, (zxid, origin, outcome), out);
         }
         if origin.change == SessionChange::Close {
@@ -297,13 +301,19 @@ impl<M: Machine> Clients<M> {
         client: ClientId,
         zxid: Zxid,
         origin: Origin,
+        is_refused: bool,
         is_abandoned: bool,
         out: &mut impl Effects<M>,
     ) -> bool {
         let Some(entry) = self.table.get_mut(&client) else { return false };
         let Some(Pending::Submitted { xid, close, behind }) = entry.pending.front() else { return false };
-        // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
-        if *xid != origin.xid || (origin.change == SessionChange::Close && !*close) {
+        let fits = match origin.change {
+            // A close that the leader makes by itself has a number too, and is no answer to a write of the same one.
+            SessionChange::Close => *close,
+            SessionChange::None => !*close || is_refused,
+            SessionChange::Open(_) => false,
+        };
+        if *xid != origin.xid || !fits {
             return false;
         }
         if is_abandoned || zxid <= *behind {
@@ -443,6 +453,19 @@ impl<M: Machine> Clients<M> {
         if let Some(&client) = self.holders.get(&session) {
             self.hang_up(client, out);
         }
+    }
+
+    /// The next write or close of a connection that is gone by itself, which was held back behind a sync: nobody reads
+    /// there any more, so it need not wait (rule C-8).
+    pub(super) fn left_behind(&mut self, client: ClientId, latest: Zxid) -> Option<Submission<M::Write>> {
+        let entry = self.table.get_mut(&client).filter(|entry| entry.stage == Stage::Open)?;
+        let place = entry.pending.iter().position(|pending| match pending {
+            Pending::Held { request, .. } => matches!(request, Held::Write(_) | Held::Close),
+            Pending::Submitted { .. } | Pending::Sync { .. } | Pending::Read { .. } | Pending::Settled(_) => {
+                false
+            }
+        })?;
+        entry.submit(place, latest)
     }
 
     /// The connection is gone by itself.

@@ -51,7 +51,7 @@ impl<M: Machine> Peer<M> {
         if claim.password != session::password(claim.session) {
             return out.refuse_client(client);
         }
-        self.clients.claim(client, claim.session, timeout_ms, identities);
+        self.clients.claim(client, claim.session, timeout_ms, identities, out);
         match &mut self.service {
             Service::Leading(reign) => {
                 if reign.sessions.revalidate(claim.session, timeout_ms, self.config.zab.me) {

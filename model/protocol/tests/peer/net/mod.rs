@@ -495,6 +495,12 @@ impl<M: Subject> Net<M> {
         }
     }
 
+    /// What a server has sent last is not on its way any more.
+    pub(crate) fn take_back(&mut self, from: ServerId, to: ServerId) {
+        let queue = self.links.get_mut(&(from, to)).expect("there is a link");
+        queue.pop_back().expect("something is on its way");
+    }
+
     /// Breaks the link; `a` knows, `b` will notice. Returns whether there was one.
     fn unlink(&mut self, a: ServerId, b: ServerId) -> bool {
         self.links.remove(&(b, a));
