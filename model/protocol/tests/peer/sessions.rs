@@ -180,7 +180,7 @@ fn a_number_of_an_older_connection_is_not_answered_under_a_hasty_leader() {
     let (follower, leader) = (ServerId(1), ServerId(3));
     net.request(old, 1, set(1, 11));
     let new = net.connect(1, session, password, 5000, Zxid::ZERO);
-    net.take_back(follower, leader);
+    net.links.get_mut(&(follower, leader)).expect("there is a link").pop_back();
     let packet = Packet::Revalidated { session, valid: true };
     net.step(follower, Input::Packet { from: leader, packet, time: 0 });
     net.request(new, 1, set(1, 22));

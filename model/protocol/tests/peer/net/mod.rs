@@ -83,7 +83,8 @@ pub(crate) struct Net<M: Machine> {
     counter_max: u32,
     /// The clock that session ids are made from: one a start.
     pub(crate) starts: i64,
-    links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
+    /// What is on its way: from whom, to whom.
+    pub(crate) links: BTreeMap<(ServerId, ServerId), VecDeque<Wire<M>>>,
     dials: BTreeSet<(ServerId, ServerId)>,
     broken: VecDeque<(ServerId, ServerId)>,
     /// Election messages under way: from whom, to whom.
@@ -493,12 +494,6 @@ impl<M: Subject> Net<M> {
                 Effect::Note(note) => self.notes.push((id, note)),
             }
         }
-    }
-
-    /// What a server has sent last is not on its way any more.
-    pub(crate) fn take_back(&mut self, from: ServerId, to: ServerId) {
-        let queue = self.links.get_mut(&(from, to)).expect("there is a link");
-        queue.pop_back().expect("something is on its way");
     }
 
     /// Breaks the link; `a` knows, `b` will notice. Returns whether there was one.
