@@ -35,7 +35,7 @@ pub(super) enum Effect<M: Machine> {
 }
 
 /// What a link carries.
-pub(super) enum Wire<M: Machine> {
+pub(crate) enum Wire<M: Machine> {
     Packet(Packet<M>),
     Snapshot(Zxid, M),
 }
