@@ -556,11 +556,16 @@ impl Run {
                 zab(Message::Inform { zxid, txn })
             }
             Got::Snapshot(zxid) => {
-                let Some(replica) = &mut self.servers[at].replica else { return };
-                replica.received = match sent {
+                let history = match sent {
                     Some(Sent::Snapshot { history, .. }) => history,
                     _ => through(&self.order.committed, zxid).to_vec(),
                 };
+                if history.last().is_none_or(|last| last.zxid != zxid) && zxid > self.order.base() {
+                    return self
+                        .lose(at, format!("nobody knows the history of the state at {zxid} that it got"));
+                }
+                let Some(replica) = &mut self.servers[at].replica else { return };
+                replica.received = history;
                 Input::Snapshot { from, zxid }
             }
         };
