@@ -103,8 +103,10 @@ impl<'a> Drive<'a> {
     fn start(place: &'a Place, root: &Root) -> anyhow::Result<Self> {
         let zab = &root.config.zab;
         let me = zab.me;
-        let servers: Vec<_> = zab.quorum.voters().collect();
-        let config = place.config(me, &servers, zab.window)?;
+        // They count up from 1; who has no vote observes.
+        let last = zab.quorum.voters().fold(me, ServerId::max);
+        let servers: Vec<_> = (1..=last.0).map(ServerId).collect();
+        let config = place.config(me, &servers, &zab.quorum, zab.window)?;
         place.restore(&root.left)?;
         let mut recorder = Recorder::of_a_start();
         let host =

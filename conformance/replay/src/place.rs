@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use protocol::Quorum;
 use server::Config;
 use spec::{Epoch, ServerId, SessionId, Zxid};
 use storage::{Batch, Disk, File, RealDisk, Store};
@@ -60,11 +61,17 @@ impl Place {
         self.address(server, ELECTION_PORT)
     }
 
-    /// The configuration of a server that keeps so many transactions in memory.
+    /// The configuration of a server that keeps so many transactions in memory; servers without a vote observe.
     ///
     /// # Errors
     /// If it is none.
-    pub fn config(&self, me: ServerId, servers: &[ServerId], window: usize) -> anyhow::Result<Config> {
+    pub fn config(
+        &self,
+        me: ServerId,
+        servers: &[ServerId],
+        quorum: &Quorum,
+        window: usize,
+    ) -> anyhow::Result<Config> {
         use std::fmt::Write;
         let mut text = format!(
             "dataDir={}\ntickTime=2000\ninitLimit=10\nsyncLimit=5\nclientPort={CLIENT_PORT}\n\
@@ -74,7 +81,11 @@ impl Place {
         );
         for id in servers {
             let ip = self.for_clients(*id).ip();
-            writeln!(text, "server.{id}={ip}:{QUORUM_PORT}:{ELECTION_PORT}")?;
+            let part = if quorum.is_voter(*id) { "participant" } else { "observer" };
+            writeln!(text, "server.{id}={ip}:{QUORUM_PORT}:{ELECTION_PORT}:{part}")?;
+        }
+        if !quorum.is_voter(me) {
+            text.push_str("peerType=observer\n");
         }
         let mut config = Config::parse("zoo.cfg", text, |_| Ok(me.to_string()))?;
         config.commit_log_count = window;
