@@ -325,10 +325,10 @@ impl Graph {
 
     /// Whether this is the first packet of a learner's link.
     pub fn greets(&self, edge: &Edge, learner: ServerId) -> bool {
-        matches!(
-            self.event(edge),
-            HostEvent::Read(from, Wire::Packet(Packet::Zab(Message::FollowerInfo { .. }))) if *from == learner
-        )
+        let HostEvent::Read(from, Wire::Packet(Packet::Zab(message))) = self.event(edge) else {
+            return false;
+        };
+        *from == learner && matches!(message, Message::FollowerInfo { .. } | Message::ObserverInfo { .. })
     }
 }
 
