@@ -155,7 +155,7 @@ impl Graph {
                     let why = if matches!(row.setup, Setup::Zab(_)) {
                         "a server is the actor of Zab alone there, whose transactions are bytes"
                     } else {
-                        "the servers of the replay are voters that weigh the same"
+                        "a plan of an election is of voters that weigh the same"
                     };
                     graph.left_out.push((row.setup.model(), row.name, why));
                     continue;

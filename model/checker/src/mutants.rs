@@ -317,6 +317,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Under("peer"),
     },
     Mutant {
+        id: "close-answered-by-a-write",
+        flaw: "a write of another server that has a close's number is told as the answer to the close (C-15)",
+        shown: Under("peer"),
+    },
+    Mutant {
         id: "number-of-another-server",
         flaw: "what was proposed before a client came answers its request of that number, though older writes than it \
                were acknowledged before (S-11)",

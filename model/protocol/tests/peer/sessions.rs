@@ -189,6 +189,27 @@ fn a_number_of_an_older_connection_is_not_answered_under_a_hasty_leader() {
     assert_eq!(answers(&net.take(new)), [(1, "Done"), (2, "22")]);
 }
 
+/// C-15: a close is answered by a close or a refusal, and by no write of its number that the session has left at another
+/// server, also under a leader that grants before it has read that write.
+#[test]
+fn a_write_is_no_answer_to_a_close() {
+    let mut net = World::new(3);
+    let (old, session, password) = net.open(2);
+    let (follower, leader) = (ServerId(1), ServerId(3));
+    net.request(old, 1, set(1, 11));
+    let new = net.connect(1, session, password, 5000, Zxid::ZERO);
+    net.links.get_mut(&(follower, leader)).expect("there is a link").pop_back();
+    let packet = Packet::Revalidated { session, valid: true };
+    net.step(follower, Input::Packet { from: leader, packet, time: 0 });
+    net.request(new, 1, ClientRequest::Close);
+    net.deliver_choice(Choice::Link(ServerId(2), leader));
+    net.pump();
+    assert_eq!(net.node(1).machine.cells[&1].value, 11, "the write is carried out");
+    let said = net.take(new);
+    assert_eq!(answers(&said), [], "the leader has another owner, and refuses the close");
+    assert_eq!(said.last(), Some(&Said::Closed));
+}
+
 /// C-15: the same for a client that has left a server, and whose write was proposed before it came.
 #[test]
 fn a_number_of_another_server_is_not_answered() {
