@@ -305,6 +305,8 @@ pub fn measure(row: &Row, sides: &mut [Side], options: &Options) -> Result<Outco
         }
         for place in order {
             let told = context(&sides[place]);
+            // What the other side has left to be written would slow this one's syncs.
+            rustix::fs::sync();
             runs[place].push(sides[place].run(row, options).context(told)?);
         }
     }

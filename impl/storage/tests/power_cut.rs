@@ -441,3 +441,17 @@ fn a_failed_sync_is_not_tried_again() {
     assert!(matches!(server.log.append_batch(&Batch::new()), Ok(()) | Err(Error::Failed)));
     assert!(matches!(server.log.truncate(Zxid::ZERO), Err(Error::Failed)));
 }
+
+#[test]
+fn a_snapshot_has_few_bytes_that_are_not_synced() {
+    let piece = vec![0; 300_000];
+    let disk = Cuttable::new(MemoryDisk::default());
+    let store = Store::open(disk.clone(), config()).expect("unlocked");
+    store.recover().expect("a start");
+    let mut file = store.snapshots().begin(Zxid::new(Epoch(1), 1)).expect("room");
+    for _ in 0..100 {
+        file.write(&piece).expect("room");
+        let unsynced = disk.unsynced_bytes();
+        assert!(unsynced < 5 << 20, "a sync of the log would wait for {unsynced} bytes");
+    }
+}

@@ -172,6 +172,13 @@ impl<D: Disk> Cuttable<D> {
         self.state().fails = fails;
     }
 
+    /// Written bytes that no sync has made durable, of all files.
+    pub fn unsynced_bytes(&self) -> usize {
+        let state = self.state();
+        let changes = state.inodes.values().flat_map(|node| &node.pending);
+        changes.map(|change| if let Change::Write { bytes, .. } = change { bytes.len() } else { 0 }).sum()
+    }
+
     /// Cuts the power: every later operation fails, the dice decide what survives of what was not synced, and the
     /// disk below holds just that when this returns.
     ///
