@@ -64,9 +64,10 @@ fn config(me: ServerId, quorum: &Quorum) -> peer::Config {
 }
 
 /// The whole peer that has this on its disk, as it starts.
-fn root(own: Vote, quorum: &Quorum) -> Root {
+fn root(own: Vote, quorum: &Quorum, servers: usize) -> Root {
     let last = own.zxid.unwrap_or(Zxid::ZERO);
     Root {
+        servers,
         config: config(own.leader, quorum),
         pace: Pace::Eager,
         left: Left {
@@ -104,9 +105,10 @@ pub fn add(graph: &mut Graph, model: &Election) -> anyhow::Result<Vec<Part>> {
         }
     }
     let (mut found, mut queue, mut known) = (Vec::new(), VecDeque::new(), HashSet::new());
+    let servers = model.initial().iter().filter(|piece| matches!(piece, Piece::Server(_))).count();
     for piece in model.initial() {
         if let Piece::Server(server) = piece {
-            let root = root(server.own(), model.quorum());
+            let root = root(server.own(), model.quorum(), servers);
             let host = root.boot()?;
             graph.root(root, &host);
             let key = print_of(&shipped(&server));
@@ -249,10 +251,10 @@ fn candidates(host: &Host<Tree>, change: &Change, after: &Server) -> Vec<Vec<Hos
         Change::Relook => ends_of_a_role(host),
         Change::Join(epoch, zxid) => match host.peer().zab().role() {
             Some((Role::Leading, _)) => vec![established(host, *epoch)],
-            Some((Role::Following(leader), _)) => {
+            Some((Role::Following(leader) | Role::Observing(leader), _)) => {
                 vec![joined(leader, *epoch, zxid.unwrap_or(Zxid::ZERO))]
             }
-            Some((Role::Observing(_), _)) | None => Vec::new(),
+            None => Vec::new(),
         },
         Change::Step(ActorInput::Look(_) | ActorInput::Established(_) | ActorInput::Stopped)
         | Change::Crash
@@ -275,10 +277,10 @@ fn said(from: ServerId, message: Message<Txn>) -> HostEvent<Tree> {
     HostEvent::Read(from, Wire::Packet(Packet::Zab(message)))
 }
 
-/// A follower without anything joins a leader, which establishes this epoch.
+/// A follower without anything, with which it is a quorum, joins a leader, which establishes this epoch.
 fn established(host: &Host<Tree>, epoch: Epoch) -> Vec<HostEvent<Tree>> {
-    let me = host.id();
-    let Some(follower) = host.config().zab.quorum.voters().find(|voter| *voter != me) else {
+    let (me, quorum) = (host.id(), &host.config().zab.quorum);
+    let Some(follower) = quorum.voters().find(|voter| *voter != me && quorum.decides(&[me, *voter])) else {
         return Vec::new();
     };
     let promised = Epoch(epoch.0.saturating_sub(1));

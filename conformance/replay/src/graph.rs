@@ -43,6 +43,8 @@ pub fn print<M: Replica>(host: &Host<M>) -> Print {
 /// A server as it starts for the first time, over what is on its disk.
 #[derive(Clone, Debug)]
 pub struct Root {
+    /// How many servers its ensemble has, with those that observe: they count up from 1.
+    pub servers: usize,
     /// What shapes its actor.
     pub config: protocol::peer::Config,
     /// How long its disk takes.
@@ -52,8 +54,8 @@ pub struct Root {
 }
 
 impl Root {
-    /// That of a server which has started over nothing but this state.
-    fn of(host: &Host<Tree>) -> anyhow::Result<Self> {
+    /// That of a server, one of so many, which has started over nothing but this state.
+    fn of(host: &Host<Tree>, servers: usize) -> anyhow::Result<Self> {
         let (recovered, state) = host.recovered().map_err(broken)?;
         let left = Left {
             snapshot: Some((recovered.last, Arc::new(state))),
@@ -61,7 +63,7 @@ impl Root {
             accepted: recovered.accepted,
             current: recovered.current,
         };
-        Ok(Self { config: host.config().clone(), pace: host.pace(), left })
+        Ok(Self { servers, config: host.config().clone(), pace: host.pace(), left })
     }
 
     /// The server.
@@ -146,17 +148,13 @@ impl Graph {
                     tell(row.name, graph.edges.len());
                     graph.add_peers(&Peer::new(bounds.clone())).context(row.name)?;
                 }
-                Setup::Election(config) if config.observers == 0 && config.groups.is_empty() => {
+                Setup::Election(config) => {
                     tell(row.name, graph.edges.len());
                     let model = Election::new(config.clone());
                     parts = Some(elections::add(&mut graph, &model).context(row.name)?);
                 }
-                Setup::Zab(_) | Setup::Election(_) => {
-                    let why = if matches!(row.setup, Setup::Zab(_)) {
-                        "a server is the actor of Zab alone there, whose transactions are bytes"
-                    } else {
-                        "a plan of an election is of voters that weigh the same"
-                    };
+                Setup::Zab(_) => {
+                    let why = "a server is the actor of Zab alone there, whose transactions are bytes";
                     graph.left_out.push((row.setup.model(), row.name, why));
                     continue;
                 }
@@ -179,7 +177,7 @@ impl Graph {
         use session::{Change, Part, Yield};
         let (mut hosts, coming_up) = model.coming_up();
         for host in &hosts {
-            self.root(Root::of(host)?, host);
+            self.root(Root::of(host, hosts.len())?, host);
         }
         for (slot, event) in coming_up {
             let before = print(&hosts[*slot]);
@@ -228,13 +226,14 @@ impl Graph {
         }
         let mut queue = VecDeque::new();
         let mut seen = HashSet::new();
-        for part in model.initial() {
-            let Part::Host(first) = part else { continue };
+        let host = |part| if let Part::Host(first) = part { Some(first) } else { None };
+        let firsts: Vec<_> = model.initial().into_iter().filter_map(host).collect();
+        for first in &firsts {
             let (host, _) =
                 Host::new(first.config().clone(), first.pace(), Tree::default()).map_err(broken)?;
-            self.root(Root::of(&host)?, &host);
-            seen.insert(print(&*first));
-            queue.push_back((print(&*first), host));
+            self.root(Root::of(&host, firsts.len())?, &host);
+            seen.insert(print(&**first));
+            queue.push_back((print(&**first), host));
         }
         while let Some((before, host)) = queue.pop_front() {
             let mut next = steps.remove(&before).unwrap_or_default();
