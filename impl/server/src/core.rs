@@ -320,7 +320,7 @@ impl Core {
         let waits = self.proposals_wait();
         if !waits {
             self.shell.store.hand_over();
-            self.flush_links();
+            self.shell.flush_links();
         }
         for id in std::mem::take(&mut self.shell.clients.dirty) {
             self.shell.flush_client(id);

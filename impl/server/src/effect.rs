@@ -26,6 +26,10 @@ impl Effects<Tree> for Shell {
     fn send_message(&mut self, to: ServerId, message: &Message<Txn>) {
         self.tell(|told| told.send_message(to, message));
         self.links.send_message(to, message, &mut self.stats);
+        // It takes long to apply: the others begin before this server has done it, and not behind it.
+        if matches!(message, Message::Commit { zxid } if self.store.last_large() == Some(*zxid)) {
+            self.flush_links();
+        }
     }
 
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut Tree) {

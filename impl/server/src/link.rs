@@ -33,7 +33,7 @@ use wire::{
 
 use crate::{
     Config,
-    core::{Core, Later},
+    core::{Core, Later, Shell},
     net::Backoff,
     out::{self, Sent},
     recorder::link_mark,
@@ -429,19 +429,19 @@ enum Flushed {
     Broken,
 }
 
-impl Core {
+impl Shell {
     /// Sends what is queued on every link.
     pub(crate) fn flush_links(&mut self) {
-        for peer in std::mem::take(&mut self.shell.links.dirty) {
-            match self.shell.links.flush(peer) {
+        for peer in std::mem::take(&mut self.links.dirty) {
+            match self.links.flush(peer) {
                 None => {}
                 Some(Flushed::Broken) => {
                     tracing::warn!(%peer, "a link broke, or did not take what was sent");
-                    self.shell.links.table.remove(&peer);
-                    self.shell.later.push_back(Later::LinkGone(peer));
+                    self.links.table.remove(&peer);
+                    self.later.push_back(Later::LinkGone(peer));
                 }
                 Some(Flushed::Blocked { writer, incarnation }) => {
-                    let me = self.shell.me.clone();
+                    let me = self.me.clone();
                     tokio::task::spawn_local(async move {
                         let _ = writer.writable().await;
                         if let Some(core) = me.upgrade() {
@@ -454,7 +454,9 @@ impl Core {
             }
         }
     }
+}
 
+impl Core {
     /// A dial has succeeded. Whether it is still wanted.
     fn link_connected(&mut self, to: ServerId, incarnation: u64, writer: OwnedWriteHalf) -> bool {
         let Some(link) = self.shell.links.table.get_mut(&to).filter(|link| link.incarnation == incarnation)

@@ -111,6 +111,8 @@ pub(super) struct StreamJob {
     pieces: mpsc::Sender<Result<BytesMut, storage::Error>>,
 }
 
+/// A transaction of so many bytes takes long to apply: thousands of nodes that go with a session.
+const LARGE: usize = 64 << 10;
 /// Pieces of a log that may wait for a learner.
 const PIECES_QUEUED: usize = 4;
 
@@ -119,6 +121,7 @@ const PIECES_QUEUED: usize = 4;
 pub(crate) struct Store {
     batch: Batch,
     tickets: Vec<Ticket>,
+    last_large: Option<Zxid>,
     log: blocking::Sender<LogJob>,
     /// Epoch files, which elections wait for.
     epochs: blocking::Sender<SideJob>,
@@ -169,6 +172,7 @@ pub(crate) fn start<D: Disk>(
     let store = Store {
         batch: Batch::new(),
         tickets: Vec::new(),
+        last_large: None,
         log: log_orders,
         epochs: epoch_orders,
         slow: slow_orders,
@@ -185,7 +189,16 @@ impl Store {
         let before = self.batch.len();
         self.batch.push(zxid, txn);
         self.tickets.push(ticket);
-        self.batch.len() - before
+        let bytes = self.batch.len() - before;
+        if bytes >= LARGE {
+            self.last_large = Some(zxid);
+        }
+        bytes
+    }
+
+    /// The last transaction that takes long to apply.
+    pub(crate) fn last_large(&self) -> Option<Zxid> {
+        self.last_large
     }
 
     /// The last transaction of the batch that has not left.
@@ -251,7 +264,8 @@ impl Store {
     pub(crate) fn take_away(&mut self) -> Self {
         let nowhere = || blocking::channel().0;
         let (log, epochs, slow) = (blocking::channel().0, nowhere(), nowhere());
-        std::mem::replace(self, Self { batch: Batch::new(), tickets: Vec::new(), log, epochs, slow })
+        let (batch, tickets) = (Batch::new(), Vec::new());
+        std::mem::replace(self, Self { batch, tickets, last_large: self.last_large, log, epochs, slow })
     }
 
     /// Has a part of the log read, piece by piece, as PROPOSAL and COMMIT packets.
