@@ -58,9 +58,9 @@ pub fn dial(address: SocketAddr, number: usize) -> Result<TcpStream> {
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     socket.set_tcp_nodelay(true)?;
-    socket
-        .connect_timeout(&address.into(), PATIENCE)
-        .with_context(|| format!("cannot connect to {address}"))?;
+    // Bounds the connect as well, and costs one system call where waiting for it takes six.
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect(&address.into()).with_context(|| format!("cannot connect to {address}"))?;
     Ok(socket.into())
 }
 

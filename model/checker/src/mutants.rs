@@ -471,13 +471,21 @@ impl Mutants {
             let named = self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
             named && (!self.simulate || seeds(mutant).is_some())
         };
-        let mut survivors = 0;
+        let (mut survivors, mut unfit) = (0, Vec::new());
         let mut table = Table::new();
         table
             .load_preset(UTF8_BORDERS_ONLY)
             .set_header(["mutant", "flaw", "rule", "depth", "states", "seconds"]);
         for mutant in MUTANTS.iter().filter(chosen) {
-            let verdict = mutant.judge(&root, seeds(mutant))?;
+            // One that is out of date does not hide what becomes of the others.
+            let verdict = match mutant.judge(&root, seeds(mutant)) {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    eprintln!("{}: {error:#}", mutant.id);
+                    unfit.push(mutant.id);
+                    continue;
+                }
+            };
             survivors += usize::from(!verdict.caught);
             if self.json {
                 println!("{}", serde_json::to_string(&verdict)?);
@@ -496,6 +504,7 @@ impl Mutants {
         if !self.json {
             println!("{table}");
         }
+        ensure!(unfit.is_empty(), "not judged: {}", unfit.join(", "));
         Ok(u8::from(survivors > 0))
     }
 }
