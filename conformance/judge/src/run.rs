@@ -580,6 +580,10 @@ impl Run {
             }
             _ => self.pool.get(&zxid).cloned(),
         };
+        if txn.is_none() {
+            // Whoever is told of it next knows no more: what stands for it is no content of its own.
+            self.hollow.insert(zxid);
+        }
         let replica = self.servers[at].replica.as_mut()?;
         replica.tainted |= txn.is_none();
         replica.guessed |= txn.is_none() || self.hollow.contains(&zxid);
@@ -819,7 +823,10 @@ impl Run {
         if known == Some(txn) {
             return;
         }
-        if is_hollow(&txn.body) || (known.is_some() && self.places.is_ambiguous(txn)) {
+        if self.hollow.contains(&zxid)
+            || is_hollow(&txn.body)
+            || (known.is_some() && self.places.is_ambiguous(txn))
+        {
             self.hollow.insert(zxid);
             replica.guessed = true;
         } else if known.is_none() {
