@@ -132,7 +132,7 @@ impl Connection {
     }
 
     fn send_all(&mut self) -> Result<()> {
-        ensure!(self.send()? == Sent::All, "a blocking socket does not block");
+        ensure!(self.send()? == Sent::All, "the server takes nothing for {PATIENCE:?}");
         Ok(())
     }
 

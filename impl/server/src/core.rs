@@ -3,7 +3,7 @@
 //! Everything here runs on one thread. Tasks that read sockets call [`Core::step`] directly with what they read, so
 //! that a read is decoded, admitted and answered without a hand-over. Effects only fill buffers and lists; at the end
 //! of a turn, when every socket that was ready has been drained, [`Core::end_turn`] hands the log's batch over first
-//! and then sends each buffer with one write.
+//! and then sends each buffer with one write. Alone the commit of a large transaction leaves before that.
 
 use std::{
     cell::RefCell,

@@ -27,7 +27,9 @@ impl Effects<Tree> for Shell {
         self.tell(|told| told.send_message(to, message));
         self.links.send_message(to, message, &mut self.stats);
         // It takes long to apply: the others begin before this server has done it, and not behind it.
-        if matches!(message, Message::Commit { zxid } if self.store.last_large() == Some(*zxid)) {
+        if let Message::Commit { zxid } | Message::Inform { zxid, .. } = message
+            && self.store.last_large() == Some(*zxid)
+        {
             self.flush_links();
         }
     }

@@ -154,6 +154,14 @@ fn talk(net: &mut World) {
     }
 }
 
+/// The leader, server 3, grants what server 1 has just claimed, and has read nothing else that is under way.
+fn grant_hastily(net: &mut World, session: SessionId) {
+    let (follower, leader) = (ServerId(1), ServerId(3));
+    net.links.get_mut(&(follower, leader)).expect("there is a link").pop_back();
+    let packet = Packet::Revalidated { session, valid: true };
+    net.step(follower, Input::Packet { from: leader, packet, time: 0 });
+}
+
 /// C-15: a client that comes back to its server and numbers from 1 again is not given the answer to what it had asked
 /// before.
 #[test]
@@ -177,12 +185,9 @@ fn a_number_of_an_older_connection_is_not_answered() {
 fn a_number_of_an_older_connection_is_not_answered_under_a_hasty_leader() {
     let mut net = World::new(3);
     let (old, session, password) = net.open(1);
-    let (follower, leader) = (ServerId(1), ServerId(3));
     net.request(old, 1, set(1, 11));
     let new = net.connect(1, session, password, 5000, Zxid::ZERO);
-    net.links.get_mut(&(follower, leader)).expect("there is a link").pop_back();
-    let packet = Packet::Revalidated { session, valid: true };
-    net.step(follower, Input::Packet { from: leader, packet, time: 0 });
+    grant_hastily(&mut net, session);
     net.request(new, 1, set(1, 22));
     net.request(new, 2, get(1));
     net.pump();
@@ -195,14 +200,11 @@ fn a_number_of_an_older_connection_is_not_answered_under_a_hasty_leader() {
 fn a_write_is_no_answer_to_a_close() {
     let mut net = World::new(3);
     let (old, session, password) = net.open(2);
-    let (follower, leader) = (ServerId(1), ServerId(3));
     net.request(old, 1, set(1, 11));
     let new = net.connect(1, session, password, 5000, Zxid::ZERO);
-    net.links.get_mut(&(follower, leader)).expect("there is a link").pop_back();
-    let packet = Packet::Revalidated { session, valid: true };
-    net.step(follower, Input::Packet { from: leader, packet, time: 0 });
+    grant_hastily(&mut net, session);
     net.request(new, 1, ClientRequest::Close);
-    net.deliver_choice(Choice::Link(ServerId(2), leader));
+    net.deliver_choice(Choice::Link(ServerId(2), ServerId(3)));
     net.pump();
     assert_eq!(net.node(1).machine.cells[&1].value, 11, "the write is carried out");
     let said = net.take(new);
