@@ -2,7 +2,7 @@
 //!
 //! Its room is taken first, which is quick, and then zeros are written to it, as far as that comes before the log needs
 //! it. Where zeros stand a sync costs half, since the file system has nothing to note beside it; but they go to the
-//! disk besides the records. So they are written in small steps, most of the disk's time being left to the log, and
+//! disk besides the records. So they are written in small steps, half of the disk's time being left to the log, and
 //! only while the log's own batches are small: large ones make little of what a sync costs.
 //!
 //! All this takes long, and the log must go on meanwhile: so it is a value that works on any thread.
@@ -29,11 +29,10 @@ use crate::{
 /// it. A file that is waited for has no more.
 pub(crate) const STEP_BYTES: u64 = 4 << 20;
 /// Zeros that are written to room that was taken go in steps of this many bytes: a sync of the log may wait for one.
+/// Behind each as much time is left to others as it took; with more, a busy log is there before the zeros are.
 const ZEROS_BYTES: u64 = 256 << 10;
-/// How many times as long as a step of these took the disk is left to others behind it.
-const ZEROS_PAUSE: u32 = 4;
 /// Batches of this many bytes are large.
-const BATCH_LARGE: u64 = 16 << 10;
+const BATCH_LARGE: u64 = 64 << 10;
 /// How long to wait for batches to become small again.
 const LARGE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -103,7 +102,7 @@ impl<D: Disk> Spare<D> {
             write_zeros(&spare.file, at, to).context("fill with zeros", &spare.path)?;
             spare.file.sync().synced(&spare.path)?;
             at = to;
-            thread::park_timeout(started.elapsed() * ZEROS_PAUSE);
+            thread::park_timeout(started.elapsed());
         }
         Ok(())
     }
