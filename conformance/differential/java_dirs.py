@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Moves data folders between Apache ZooKeeper and Zabkeeper, each killed in the midst of its work, and judges what opens.
 
-    java_dirs.py --apache 3.8.0='/usr/share/java/…' --apache 3.9.5='…/jars/*' --binaries target/release
+    java_dirs.py --apache 3.8.0='/usr/share/java/…' --apache 3.9.5='…/jars/*' --binary target/dist/zabkeeper --fused target/release/fused-server
 
 For each version, and for each way to pack snapshots: a server of Apache ZooKeeper takes writes of every kind, snapshots
 often, and is killed with SIGKILL, until it has left a snapshot that was never finished, and one that holds more than its
@@ -530,14 +530,14 @@ def die_at(place, binary, step, known):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apache", action="append", required=True, help="VERSION=CLASSPATH")
-    parser.add_argument("--binaries", required=True, help="the folder of zabkeeper and fused-server")
+    parser.add_argument("--binary", required=True, help="our server")
+    parser.add_argument("--fused", required=True, help="our server with a fuse in its disk: `fused-server`")
     parser.add_argument("--json", help="where to write the outcome")
     parser.add_argument("--only", choices=["moves", "steps"])
     parser.add_argument("--method", action="append", choices=["", "gz", "snappy"], help="how snapshots are packed; else each")
     args = parser.parse_args()
     classpaths = [each.split("=", 1) for each in args.apache]
-    binaries = os.path.abspath(args.binaries)
-    Ours.binary = os.path.join(binaries, "zabkeeper")
+    Ours.binary = os.path.abspath(args.binary)
     totals = dict.fromkeys(("writes", "kills", "fuzzy", "unfinished", "nodes", "steps", "folders"), 0)
     home = tempfile.mkdtemp(prefix="java-dirs-")
     print(f"data and output: {home}", flush=True)
@@ -556,7 +556,7 @@ def main():
                       f"{time.time() - begun:.0f} s", flush=True)
     if args.only != "moves":
         begun = time.time()
-        died = steps(classpaths, os.path.join(binaries, "fused-server"), os.path.join(home, "steps"), totals)
+        died = steps(classpaths, os.path.abspath(args.fused), os.path.join(home, "steps"), totals)
         print(f"killed at {len(died)} steps, opened equal by both each time; {time.time() - begun:.0f} s:", flush=True)
         for step in died:
             print("  " + step)

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -28,6 +28,9 @@ struct Arguments {
     /// Where to write the outcome as JSON.
     #[arg(long, global = true)]
     json: Option<PathBuf>,
+    /// Our server's binary; else `zabkeeper` beside this.
+    #[arg(long, global = true)]
+    binary: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -49,9 +52,6 @@ enum What {
         /// How many requests each client keeps under way.
         #[arg(long, default_value_t = 4)]
         window: usize,
-        /// The server's binary; else the one beside this.
-        #[arg(long)]
-        binary: Option<PathBuf>,
     },
     /// Cut the power of one, two and all servers under continuous writes.
     PowerCuts {
@@ -130,23 +130,23 @@ enum What {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Against {
-    /// The binary `zabkeeper` beside this one.
+    /// Ours.
     Zabkeeper,
     /// Apache ZooKeeper from Debian's package.
     Java,
 }
 
 impl Against {
-    fn servers(self) -> Result<Servers> {
-        Ok(match self {
-            Self::Zabkeeper => zabkeeper(Vec::new(), String::new())?,
+    fn servers(self, ours: &Path) -> Servers {
+        match self {
+            Self::Zabkeeper => zabkeeper(ours, Vec::new(), String::new()),
             Self::Java => Servers::Java { classpath: DEBIAN.to_owned() },
-        })
+        }
     }
 }
 
-fn zabkeeper(wrapper: Vec<String>, config: String) -> Result<Servers> {
-    Ok(Servers::Zabkeeper { binary: sibling("zabkeeper")?, wrapper, config })
+fn zabkeeper(binary: &Path, wrapper: Vec<String>, config: String) -> Servers {
+    Servers::Zabkeeper { binary: binary.to_path_buf(), wrapper, config }
 }
 
 /// Apache ZooKeeper from Debian's package.
@@ -155,10 +155,10 @@ const DEBIAN: &str = "/usr/share/java/zookeeper.jar";
 /// The same, with its version.
 const DEBIAN_MAKER: &str = "3.8.0=/usr/share/java/zookeeper.jar";
 
-/// A binary of this workspace, which stands beside this one.
-fn sibling(name: &str) -> Result<PathBuf> {
+/// Our server, as it stands beside this binary.
+fn sibling() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    Ok(here.parent().context("this binary is in no folder")?.join(name))
+    Ok(here.parent().context("this binary is in no folder")?.join("zabkeeper"))
 }
 
 fn main() -> Result<ExitCode> {
@@ -172,8 +172,9 @@ fn main() -> Result<ExitCode> {
     };
     fs::create_dir_all(&dir)?;
     let dir = dir.canonicalize()?;
-    let outcome =
-        run(arguments.command, &dir).with_context(|| format!("data and output: {}", dir.display()))?;
+    let binary = arguments.binary.map_or_else(sibling, Ok)?;
+    let outcome = run(arguments.command, &binary, &dir)
+        .with_context(|| format!("data and output: {}", dir.display()))?;
     if let Some(path) = arguments.json {
         fs::write(&path, serde_json::to_string_pretty(&outcome)?)?;
     }
@@ -183,14 +184,10 @@ fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(what: What, dir: &std::path::Path) -> Result<Value> {
+fn run(what: What, binary: &Path, dir: &Path) -> Result<Value> {
     match what {
-        What::Kills { against, leader, all, clients, window, binary } => {
-            let servers = match binary {
-                Some(binary) => Servers::Zabkeeper { binary, wrapper: Vec::new(), config: String::new() },
-                None => against.servers()?,
-            };
-            let ensemble = Ensemble::new(servers, 3, dir)?;
+        What::Kills { against, leader, all, clients, window } => {
+            let ensemble = Ensemble::new(against.servers(binary), 3, dir)?;
             kills::run(ensemble, kills::Plan { leader, all, clients, window })
         }
         What::PowerCuts { cuts, seed, clients, window, rate_min, no_sync } => {
@@ -206,7 +203,7 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             }
         }
         What::Migration { harms: true, .. } => {
-            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers()? };
+            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers(binary) };
             let ensemble =
                 |number| Ensemble::new(ours.servers.clone(), 3, &dir.join(format!("harm{number}")));
             migration::run_harms(ensemble, &ours)
@@ -215,19 +212,19 @@ fn run(what: What, dir: &std::path::Path) -> Result<Value> {
             let (version, classpath) = apache.split_once('=').context("--apache takes VERSION=CLASSPATH")?;
             let name = format!("Apache ZooKeeper {version}");
             let apache = Maker { name, servers: Servers::Java { classpath: classpath.to_owned() } };
-            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers()? };
+            let ours = Maker { name: "Zabkeeper".to_owned(), servers: Against::Zabkeeper.servers(binary) };
             migration::run(Ensemble::new(apache.servers.clone(), 3, dir)?, [apache, ours], rounds)
         }
         What::Hardships { list: true, .. } => Ok(hardships::list()),
-        What::Hardships { cases, .. } => hardships::run(&sibling("zabkeeper")?, dir, &cases),
+        What::Hardships { cases, .. } => hardships::run(binary, dir, &cases),
         What::Strace { no_sync } => {
             // Small log files: a trace holds every byte written, zeros too.
             let config = format!("preAllocSize=64\nforceSync={}\n", if no_sync { "no" } else { "yes" });
-            strace::run(Ensemble::new(zabkeeper(strace::wrapper(), config)?, 3, dir)?, no_sync)
+            strace::run(Ensemble::new(zabkeeper(binary, strace::wrapper(), config), 3, dir)?, no_sync)
         }
         What::CutServer { .. } => unreachable!("it is served before there is a folder"),
         What::Clients { against, seconds, script } => {
-            let ensemble = Ensemble::new(against.servers()?, 3, dir)?;
+            let ensemble = Ensemble::new(against.servers(binary), 3, dir)?;
             scripts::run(ensemble, &script, Duration::from_secs(seconds))?;
             Ok(Value::Null)
         }

@@ -17,11 +17,12 @@ const PATIENCE: Duration = Duration::from_hours(3);
 
 /// Runs it with these arguments of its own, and returns whether every floor holds.
 pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<bool> {
-    let packages = ["build", "--locked", "--release", "-p", "zabkeeper-server", "-p", "zabkeeper-bench"];
+    let packages =
+        ["build", "--locked", "--profile", "dist", "-p", "zabkeeper-server", "-p", "zabkeeper-bench"];
     run::cargo(&packages).call()?;
-    let release = run::release()?;
+    let dist = run::dist()?;
     let plain = |name: &str| -> Result<String> {
-        Ok(release.join(name).to_str().context("the target folder has no plain name")?.to_owned())
+        Ok(dist.join(name).to_str().context("the target folder has no plain name")?.to_owned())
     };
     let given = |option: &str| arguments.iter().any(|word| word == option);
     if given("--recorder") || given("--help") {
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<boo
         ]);
     }
     if costs {
-        words.extend(["--counting".to_owned(), counting_server(&release)?]);
+        words.extend(["--counting".to_owned(), counting_server(&dist)?]);
     }
     if record {
         words.extend([
@@ -54,13 +55,13 @@ pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<boo
 }
 
 /// A build of the server whose allocator counts, in a target folder of its own.
-fn counting_server(release: &Path) -> Result<String> {
+fn counting_server(dist: &Path) -> Result<String> {
     install::debian(&[("strace", "/usr/bin/strace")])?;
-    let target = release.with_file_name("counting");
+    let target = dist.with_file_name("counting");
     let target = target.to_str().context("the target folder has no plain name")?;
-    let build = ["build", "--locked", "--release", "-p", "zabkeeper-server", "--target-dir", target];
+    let build = ["build", "--locked", "--profile", "dist", "-p", "zabkeeper-server", "--target-dir", target];
     run::cargo(&build).env("CFLAGS", "-DMI_STAT=2").call()?;
-    Ok(format!("{target}/release/zabkeeper"))
+    Ok(format!("{target}/dist/zabkeeper"))
 }
 
 fn heading(apache: &str) -> Result<String> {

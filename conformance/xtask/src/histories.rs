@@ -1,6 +1,6 @@
 //! `cargo xtask histories`: builds ours, and lets clients and a nemesis at it.
 
-use std::{fs, time::Duration};
+use std::{ffi::OsString, fs, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -26,8 +26,8 @@ const ZOOKEEPER: &[(&str, &str)] =
 
 /// Runs it with these arguments of its own, and returns whether every promise holds.
 pub(crate) fn run(arguments: &[String], record: bool) -> Result<bool> {
-    let packages = ["build", "--locked", "--release", "-p", "zabkeeper-server", "-p", "zabkeeper-histories"];
-    run::cargo(&packages).call()?;
+    run::build_server()?;
+    run::cargo(&["build", "--locked", "--release", "-p", "zabkeeper-histories"]).call()?;
     let mut words: Vec<String> = Vec::new();
     if record {
         words.extend(["--record", RECORD, "--commit"].map(str::to_owned));
@@ -50,7 +50,12 @@ fn call(arguments: &[String], more: &[String]) -> Result<i32> {
     let program = run::release()?.join("histories");
     ensure!(program.exists(), "{} is not built", program.display());
     let program = program.to_str().context("the target folder has no plain name")?.to_owned();
-    Call::new(&program, &[]).args(more).args(arguments).within(PATIENCE).code()
+    // What is said on the command line wins: a later option would be one too many.
+    let given = arguments.iter().any(|word| word == "--binary");
+    let server = run::dist()?.join("zabkeeper").into_os_string();
+    let ours = [OsString::from("--binary"), server];
+    let ours = if given { &[][..] } else { &ours[..] };
+    Call::new(&program, &[]).args(ours).args(more).args(arguments).within(PATIENCE).code()
 }
 
 fn machine() -> Result<String> {

@@ -1,6 +1,6 @@
 //! The parts of the gate, in the order in which they are likely to fail, cheapest first.
 
-use std::{fs, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -41,6 +41,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             done(run::cargo(&["test", "--locked", "--workspace", "--release"]).call())
         }),
         part("build", "the binaries that the parts behind run", || {
+            run::build_server()?;
             done(run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call())
         }),
         part("quick", "every model within its quick budget", check_quick),
@@ -137,18 +138,22 @@ fn full_parts() -> Vec<Part> {
             },
         ),
         part("mixed", "ensembles of both, in each mix, with equal trees throughout", || {
-            let told = differential("mixed.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
+            let told = differential("mixed.py", &[], Duration::from_mins(20))?;
             Ok(format!("{} ensembles, {} nodes equal on all", told["ensembles"], told["nodes"]))
         }),
         part("joins", "two of Apache's servers and one of ours: DIFF, TRUNC and SNAP, each forced", || {
-            let told = differential("joins.py", &[("--binary", "zabkeeper")], Duration::from_mins(20))?;
+            let told = differential("joins.py", &[], Duration::from_mins(20))?;
             Ok(format!(
                 "{} leaders killed and brought back, {} writes, all there",
                 told["joins"], told["writes"]
             ))
         }),
         part("java-dirs", "data folders of Apache ZooKeeper, killed, opened here, and back", || {
-            let told = differential("java_dirs.py", &[("--binaries", ".")], Duration::from_mins(40))?;
+            let told = differential(
+                "java_dirs.py",
+                &["--fused", &binary("fused-server")?],
+                Duration::from_mins(40),
+            )?;
             Ok(format!(
                 "{} folders there and back twice behind {} kills; ours killed at {} steps of its work on disk; equal each time",
                 told["folders"], told["kills"], told["steps"]
@@ -192,8 +197,17 @@ fn check_tidy() -> Result<String> {
     Ok(String::new())
 }
 
+/// A program of ours, built to judge.
 fn binary(name: &str) -> Result<String> {
-    let path = run::release()?.join(name);
+    built(run::release()?.join(name))
+}
+
+/// The server, built as it is shipped.
+fn server() -> Result<String> {
+    built(run::dist()?.join("zabkeeper"))
+}
+
+fn built(path: PathBuf) -> Result<String> {
     ensure!(path.exists(), "{} is not built", path.display());
     Ok(path.to_string_lossy().into_owned())
 }
@@ -277,7 +291,10 @@ fn faults(arguments: &[&str], patience: Duration) -> Result<Value> {
         fs::remove_file(&json)?;
     }
     let json_name = json.to_str().context("the target folder has no plain name")?;
-    Call::new(&binary("faults")?, &["--json", json_name]).args(arguments).within(patience).call()?;
+    Call::new(&binary("faults")?, &["--json", json_name, "--binary", &server()?])
+        .args(arguments)
+        .within(patience)
+        .call()?;
     Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
 }
 
@@ -371,9 +388,8 @@ fn hardships() -> Result<String> {
     ))
 }
 
-/// Runs a judge of both makers' servers, and returns what it says. `paths` are options that name something in the folder
-/// of binaries.
-fn differential(script: &str, paths: &[(&str, &str)], patience: Duration) -> Result<Value> {
+/// Runs a judge of both makers' servers, and returns what it says. `more` are options of its own.
+fn differential(script: &str, more: &[&str], patience: Duration) -> Result<Value> {
     let release = run::release()?;
     let json = release.join("differential.json");
     if json.exists() {
@@ -385,10 +401,7 @@ fn differential(script: &str, paths: &[(&str, &str)], patience: Duration) -> Res
     for apache in install::apaches()? {
         call = call.args(["--apache", &apache]);
     }
-    for (option, name) in paths {
-        call = call.args([*option]).args([release.join(name)]);
-    }
-    call.args(["--json"]).args([&json]).within(patience).call()?;
+    call.args(["--binary", &server()?]).args(more).args(["--json"]).args([&json]).within(patience).call()?;
     Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
 }
 
@@ -396,7 +409,18 @@ fn kazoo(against: &str) -> Result<String> {
     let path = install::kazoo()?;
     let script = run::root()?.join("conformance/clients/kazoo_cases.py");
     let script = script.to_str().context("the project's folder has no plain name")?;
-    let words = ["clients", "--against", against, "--seconds", "420", "--", "python3", script];
+    let words = [
+        "--binary",
+        &server()?,
+        "clients",
+        "--against",
+        against,
+        "--seconds",
+        "420",
+        "--",
+        "python3",
+        script,
+    ];
     Call::new(&binary("faults")?, &words)
         .env("PYTHONPATH", path.to_str().context("the cache has no plain name")?)
         .within(Duration::from_mins(10))
@@ -408,7 +432,18 @@ fn zkcli(against: &str) -> Result<String> {
     install::debian(ZOOKEEPER)?;
     let script = run::root()?.join("conformance/clients/zkcli_cases.py");
     let script = script.to_str().context("the project's folder has no plain name")?;
-    let words = ["clients", "--against", against, "--seconds", "420", "--", "python3", script];
+    let words = [
+        "--binary",
+        &server()?,
+        "clients",
+        "--against",
+        against,
+        "--seconds",
+        "420",
+        "--",
+        "python3",
+        script,
+    ];
     done(Call::new(&binary("faults")?, &words).within(Duration::from_mins(10)).call())
 }
 

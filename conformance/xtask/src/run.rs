@@ -39,10 +39,24 @@ pub(crate) fn root() -> Result<PathBuf> {
 
 /// The folder of optimised builds.
 pub(crate) fn release() -> Result<PathBuf> {
+    Ok(target()?.join("release"))
+}
+
+/// The folder of what is shipped, and measured.
+pub(crate) fn dist() -> Result<PathBuf> {
+    Ok(target()?.join("dist"))
+}
+
+/// Builds the server as it is shipped.
+pub(crate) fn build_server() -> Result<()> {
+    cargo(&["build", "--locked", "--profile", "dist", "-p", "zabkeeper-server"]).call()
+}
+
+fn target() -> Result<PathBuf> {
     let metadata = cargo(&["metadata", "--format-version", "1", "--no-deps"]).output()?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
-    Ok(PathBuf::from(target).join("release"))
+    Ok(PathBuf::from(target))
 }
 
 /// A cargo command.
