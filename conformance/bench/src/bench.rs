@@ -39,6 +39,8 @@ pub struct Options {
 
 /// How often a JVM runs a row before it is measured.
 const JAVA_WARM_ROUNDS: usize = 3;
+/// How often a row is tried under a tracer.
+const TRACED_MAX: usize = 3;
 /// What is not counted at the beginning of a run.
 const WARM: Duration = Duration::from_millis(500);
 /// How many nodes go with one session while the load runs.
@@ -238,7 +240,7 @@ fn load_of(kind: Kind, connections: usize, outstanding: usize, options: &Options
 /// If an answer is wrong, or one of the counters fails.
 pub fn add_costs(
     outcomes: &mut [Outcome],
-    sides: &[Side],
+    sides: &mut [Side],
     counting: &Path,
     dir: &Path,
     options: &Options,
@@ -253,9 +255,9 @@ pub fn add_costs(
     }
     for (load, place) in loads.iter().zip(&of) {
         let outcome = &mut outcomes[*place];
-        for (side, figures) in sides.iter().zip(&mut outcome.sides) {
-            let told = || format!("the system calls of {} on {}", outcome.row.name, side.name);
-            let calls = costs::calls(&side.ensemble, load, dir).with_context(told)?;
+        for (side, figures) in sides.iter_mut().zip(&mut outcome.sides) {
+            let calls = calls_of(side, load, dir)
+                .with_context(|| format!("the system calls of {} on {}", outcome.row.name, side.name))?;
             figures.extend(costs::figures(Some(calls), None));
         }
     }
@@ -266,6 +268,19 @@ pub fn add_costs(
         }
     }
     Ok(())
+}
+
+/// The system calls of an operation. A tracer can make servers slow enough to lose their leader for a moment.
+fn calls_of(side: &mut Side, load: &Load, dir: &Path) -> Result<f64> {
+    let mut attempt = 1;
+    loop {
+        side.ensemble.await_serving()?;
+        match costs::calls(&side.ensemble, load, dir) {
+            Err(error) if attempt < TRACED_MAX => eprintln!("{error:#}; once more"),
+            calls => return calls,
+        }
+        attempt += 1;
+    }
 }
 
 /// What happens while the load runs: ephemerals go, and a follower that has lost its data comes back.

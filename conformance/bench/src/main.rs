@@ -173,7 +173,7 @@ fn run_rows(rows: &[Row], big: bool, arguments: &Arguments, options: &Options) -
     }
     if let (Some(counting), false) = (&arguments.counting, big) {
         eprintln!("counting system calls and allocations");
-        add_costs(&mut outcomes, &sides, counting, scratch.path(), options)?;
+        add_costs(&mut outcomes, &mut sides, counting, scratch.path(), options)?;
     }
     if arguments.json {
         for outcome in &outcomes {
