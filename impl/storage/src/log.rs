@@ -30,6 +30,11 @@ const MARK_EVERY_BYTES: u64 = 1 << 20;
 /// What is synced leaves the system's memory in pieces of so many bytes. Else the log takes all memory that nobody else
 /// has, a new page for each record.
 const FORGET_BYTES: u64 = 256 << 10;
+/// What the system keeps of a file in memory is kept in pieces of so many bytes. One of them that it has dropped, as it
+/// does with what is not used for some seconds, is read from the disk again before part of it is written.
+const PAGE_BYTES: u64 = 4 << 10;
+/// Above this much it does not pay to copy a batch for that.
+const COPY_MAX: usize = 64 << 10;
 /// The next file is wanted as it is when less than this part of the current one is left.
 const HURRY_SHARE: u64 = 8;
 
@@ -148,6 +153,8 @@ pub struct Log<D: Disk> {
     unmarked: u64,
     /// Bytes appended since this was opened.
     appended: u64,
+    /// Where whole pages are put together.
+    pages: Vec<u8>,
     failed: bool,
 }
 
@@ -180,6 +187,7 @@ impl<D: Disk> Log<D> {
             mark,
             unmarked: 0,
             appended: 0,
+            pages: Vec::new(),
             failed: false,
         }
     }
@@ -283,7 +291,8 @@ impl<D: Disk> Log<D> {
             self.roll(first, length)?;
         }
         if let Some(current) = &mut self.current {
-            current.file.write_at(part, current.end).context("append to", &current.path)?;
+            let written = whole_pages(part, current.end, current.length, &mut self.pages);
+            current.file.write_at(written, current.end).context("append to", &current.path)?;
             current.end += length;
         }
         self.appended += length;
@@ -506,4 +515,38 @@ struct Found {
     end: Option<Mark>,
     /// The files behind it.
     later: Vec<Zxid>,
+}
+
+/// What to write at `at` for this part of a batch: with zeros, which is what stands there, to the end of its last page,
+/// but not beyond the file's `length`.
+fn whole_pages<'a>(part: &'a [u8], at: u64, length: u64, pages: &'a mut Vec<u8>) -> &'a [u8] {
+    let end = at + part.len() as u64;
+    let zeros = end.next_multiple_of(PAGE_BYTES).min(length).saturating_sub(end);
+    let (true, Ok(zeros)) = (part.len() <= COPY_MAX, usize::try_from(zeros)) else { return part };
+    pages.clear();
+    pages.extend_from_slice(part);
+    pages.resize(part.len() + zeros, 0);
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_written_to_the_end_of_its_page_and_not_of_the_file() {
+        let mut pages = Vec::new();
+        let mut ends = |part: usize, at, length| {
+            let written = whole_pages(&vec![7; part], at, length, &mut pages).to_vec();
+            assert!(written.iter().take(part).all(|byte| *byte == 7));
+            assert!(written.iter().skip(part).all(|byte| *byte == 0));
+            at + written.len() as u64
+        };
+        assert_eq!(ends(10, 16, 1 << 20), 4096);
+        assert_eq!(ends(4096, 16, 1 << 20), 8192);
+        assert_eq!(ends(4080, 16, 1 << 20), 4096, "there is no rest");
+        assert_eq!(ends(4, 4096, 4100), 4100, "the file is full");
+        assert_eq!(ends(10, 4096, 4200), 4200, "the file ends before the page");
+        assert_eq!(ends(COPY_MAX + 1, 0, 1 << 20), COPY_MAX as u64 + 1, "a large one goes as it is");
+    }
 }
