@@ -407,44 +407,21 @@ fn differential(script: &str, more: &[&str], patience: Duration) -> Result<Value
 
 fn kazoo(against: &str) -> Result<String> {
     let path = install::kazoo()?;
-    let script = run::root()?.join("conformance/clients/kazoo_cases.py");
-    let script = script.to_str().context("the project's folder has no plain name")?;
-    let words = [
-        "--binary",
-        &server()?,
-        "clients",
-        "--against",
-        against,
-        "--seconds",
-        "420",
-        "--",
-        "python3",
-        script,
-    ];
-    Call::new(&binary("faults")?, &words)
-        .env("PYTHONPATH", path.to_str().context("the cache has no plain name")?)
-        .within(Duration::from_mins(10))
-        .call()?;
-    Ok(String::new())
+    let path = path.to_str().context("the cache has no plain name")?;
+    done(clients("kazoo_cases.py", against)?.env("PYTHONPATH", path).call())
 }
 
 fn zkcli(against: &str) -> Result<String> {
     install::debian(ZOOKEEPER)?;
-    let script = run::root()?.join("conformance/clients/zkcli_cases.py");
-    let script = script.to_str().context("the project's folder has no plain name")?;
-    let words = [
-        "--binary",
-        &server()?,
-        "clients",
-        "--against",
-        against,
-        "--seconds",
-        "420",
-        "--",
-        "python3",
-        script,
-    ];
-    done(Call::new(&binary("faults")?, &words).within(Duration::from_mins(10)).call())
+    done(clients("zkcli_cases.py", against)?.call())
+}
+
+/// A stock client's script, to be run against three servers.
+fn clients(script: &str, against: &str) -> Result<Call> {
+    let script = run::root()?.join("conformance/clients").join(script);
+    let server = server()?;
+    let words = ["--binary", &server, "clients", "--against", against, "--seconds", "420", "--", "python3"];
+    Ok(Call::new(&binary("faults")?, &words).args([script]).within(Duration::from_mins(10)))
 }
 
 fn deny() -> Result<String> {

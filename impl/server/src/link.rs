@@ -1,10 +1,9 @@
 //! Links between a leader and its learners: one connection for each other server, dialled by the learner.
 //!
-//! What the peer sends is queued and goes out at the end of the turn, or before this server applies what it commits, where
-//! that takes long. A state or a part of the log that is sent whole
-//! stands in the queue as a *stream*: a place that is filled piece by piece, while what follows waits behind it.
-//! Each connection has a number, its *incarnation*; whatever a task of an older one still brings is dropped here, so
-//! that the peer never hears of it.
+//! What the peer sends is queued and goes out at the end of the turn, or before this server applies what it commits,
+//! where that takes long. A state or a part of the log that is sent whole stands in the queue as a *stream*: a place
+//! that is filled piece by piece, while what follows waits behind it. Each connection has a number, its *incarnation*;
+//! whatever a task of an older one still brings is dropped here, so that the peer never hears of it.
 
 mod read;
 
