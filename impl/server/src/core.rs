@@ -91,17 +91,18 @@ pub(crate) struct Shell {
     pub(crate) me: Weak<RefCell<Core>>,
     /// What the peer has been told so far.
     pub(crate) inputs: u64,
-    turn: Option<Instant>,
+    /// Whether a turn is under way.
+    in_turn: bool,
     /// Shows the wall clock.
     wall: WallClock,
-    /// When what is being told to the peer came.
+    /// When this turn began, or the last one if none is under way.
     clock: Clock,
 }
 
 /// Shows the wall clock, in milliseconds since 1970.
 pub(crate) type WallClock = fn() -> i64;
 
-/// The time, read once for all that comes together.
+/// The time, read once for all that comes in a turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     pub(crate) now: Instant,
@@ -156,24 +157,25 @@ impl Shell {
             log_lines,
             me,
             inputs: 0,
-            turn: None,
+            in_turn: false,
             wall,
             clock: Clock::read(wall),
             config,
         }
     }
 
-    /// Marks that something is to be done at the end of this turn.
-    pub(crate) fn touch(&mut self) {
-        if self.turn.is_none() {
-            let now = Instant::now();
-            self.turn = Some(now);
-            self.linger.turn_begins(now);
+    /// Marks that something is to be done at the end of this turn; the time at which it began.
+    pub(crate) fn touch(&mut self) -> Clock {
+        if !self.in_turn {
+            self.in_turn = true;
+            self.clock = Clock::read(self.wall);
+            self.linger.turn_begins(self.clock.now);
             if let Some(recorder) = &mut self.recorder {
-                recorder.turn(now);
+                recorder.turn(self.clock.now);
             }
             self.wakes.flush.notify_one();
         }
+        self.clock
     }
 
     /// A connection was refused for want of file descriptors.
@@ -329,10 +331,10 @@ impl Core {
         if self.shell.clients.any_paused() && !self.shell.too_many_requests(&self.peer) {
             self.shell.clients.resume();
         }
-        if let Some(began) = self.shell.turn.take() {
+        if std::mem::take(&mut self.shell.in_turn) {
             let now = Instant::now();
             self.end_recorded_turn(now);
-            self.shell.stats.turn(now.saturating_duration_since(began));
+            self.shell.stats.turn(now.saturating_duration_since(self.shell.clock.now));
             if self.shell.linger.turn_ends(now, self.peer.outstanding_requests()) {
                 self.shell.wakes.linger.notify_one();
             }
@@ -374,7 +376,7 @@ impl Core {
         let (Some(last), Some(Role::Leading)) = (self.shell.store.batch_last(), self.shell.part.role) else {
             return false;
         };
-        let now = self.shell.turn.unwrap_or_else(Instant::now);
+        let now = self.shell.clock.now;
         if !self.shell.batching.waits(spec::Machine::last_processed(&self.tree), now) {
             self.shell.batching.sent(last, now);
             return false;
@@ -435,19 +437,13 @@ impl Core {
             Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
         }
     }
-
-    /// Something has come that the peer is to be told of: reads the clock for all of it.
-    pub(crate) fn clock(&mut self) -> Clock {
-        self.shell.clock = Clock::read(self.shell.wall);
-        self.shell.clock
-    }
 }
 
 impl Shell {
     /// Whether no turn is under way, and nothing waits for one.
     pub(crate) fn is_at_rest(&self) -> bool {
         let unsent = self.store.has_batch() || self.links.any_dirty() || !self.clients.dirty.is_empty();
-        self.turn.is_none() && !unsent
+        !self.in_turn && !unsent
     }
 
     /// Records that a link is up, of which the peer is told next.

@@ -1,7 +1,5 @@
 //! Carries the peer's effects out: each fills a buffer or a list, and none waits.
 
-use std::time::Instant;
-
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer, Violation,
     io::SyncKind,
@@ -113,7 +111,8 @@ impl Effects<Tree> for Shell {
 
     fn set_timer(&mut self, timer: Timer) {
         self.tell(|told| told.timer(true, timer));
-        if self.timers.set(timer, Instant::now()) {
+        let now = self.touch().now;
+        if self.timers.set(timer, now) {
             self.wakes.timer.notify_one();
         }
     }

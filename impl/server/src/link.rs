@@ -500,7 +500,7 @@ impl Core {
         let in_vain = links.is_current(to, incarnation) && links.in_vain(to, now);
         if in_vain && self.shell.timers.take(Timer::Establish) {
             tracing::info!(peer = %to, "the elected leader does not let this server in");
-            let time = self.clock().wall;
+            let time = self.shell.touch().wall;
             self.step(Input::Timer { timer: Timer::Establish, time });
         }
     }

@@ -36,11 +36,15 @@ pub(crate) fn send_last(writer: &OwnedWriteHalf, buffer: &mut BytesMut) -> Sent 
 
 fn send_by(buffer: &mut BytesMut, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Sent {
     const KEPT: usize = 64 << 10;
-    while !buffer.is_empty() {
-        match write(buffer) {
+    let mut sent = 0;
+    while sent < buffer.len() {
+        match write(&buffer[sent..]) {
             Ok(0) => return Sent::Gone,
-            Ok(count) => buffer.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::Blocked,
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                buffer.advance(sent);
+                return Sent::Blocked;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return Sent::Gone,
         }

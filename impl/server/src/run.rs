@@ -335,7 +335,7 @@ async fn fire_timers(core: Shared) {
         let now = Instant::now();
         let mut core = core.borrow_mut();
         while let Some(timer) = core.shell.timers.take_due(now) {
-            let time = core.clock().wall;
+            let time = core.shell.touch().wall;
             core.step(Input::Timer { timer, time });
             core.shell.timers.fired();
         }
@@ -345,7 +345,6 @@ async fn fire_timers(core: Shared) {
 async fn take_disk_events(core: Shared, mut events: mpsc::UnboundedReceiver<DiskEvent>) {
     while let Some(event) = events.recv().await {
         let mut core = core.borrow_mut();
-        core.clock();
         core.on_disk(event);
         while let Ok(event) = events.try_recv() {
             core.on_disk(event);

@@ -168,8 +168,7 @@ impl Core {
 
     /// Bytes have come on a connection: steps every whole frame in them, and keeps the rest.
     fn client_bytes(&mut self, id: ClientId, bytes: &[u8]) {
-        self.shell.touch();
-        let clock = self.clock();
+        let clock = self.shell.touch();
         self.shell.stats.bytes_received += u64::try_from(bytes.len()).unwrap_or(0);
         let Some(client) = self.shell.clients.get(id) else {
             return;

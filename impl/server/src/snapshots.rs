@@ -170,7 +170,7 @@ impl Core {
     pub(crate) fn adorn_tree(&mut self, replaced: bool) {
         if !self.shell.config.standalone() {
             let text = self.shell.config.ensemble_text();
-            let time = self.clock().wall;
+            let time = self.shell.touch().wall;
             if let Some(recorder) = &mut self.shell.recorder {
                 recorder.adorn(replaced, text.as_bytes(), time);
             }

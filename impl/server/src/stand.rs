@@ -150,10 +150,7 @@ impl Stand {
     pub fn deliver(&mut self, report: Report) -> bool {
         let Some(place) = self.held.iter().position(|(held, _)| *held == report) else { return false };
         let (_, event) = self.held.remove(place);
-        self.with_core(|core| {
-            core.clock();
-            core.on_disk(event);
-        });
+        self.with_core(|core| core.on_disk(event));
         true
     }
 
@@ -162,7 +159,7 @@ impl Stand {
         self.with_core(|core| {
             let runs = core.shell.timers.take(timer);
             if runs {
-                let time = core.clock().wall;
+                let time = core.shell.touch().wall;
                 core.step(Input::Timer { timer, time });
             }
             runs

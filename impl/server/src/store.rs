@@ -213,7 +213,9 @@ impl Store {
     /// Hands the batch to the log's thread.
     pub(crate) fn hand_over(&mut self) {
         if self.has_batch() {
-            let (batch, tickets) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.tickets));
+            let (batch, tickets) = (self.batch.next(), Vec::with_capacity(self.tickets.len()));
+            let batch = std::mem::replace(&mut self.batch, batch);
+            let tickets = std::mem::replace(&mut self.tickets, tickets);
             self.order(LogJob::Append { batch, tickets });
         }
     }

@@ -99,6 +99,26 @@ pub fn measure(input: &[u8]) -> Result<Option<usize>, Error> {
     }
 }
 
+/// How many bytes the whole packets at the front of a stream take: through the first SNAP, as what follows that is no
+/// packet, and up to the first that is wrong.
+///
+/// # Errors
+/// As [`measure`], if the first is wrong.
+pub fn measure_all(input: &[u8]) -> Result<usize, Error> {
+    let mut taken = 0;
+    loop {
+        let rest = &input[taken..];
+        match measure(rest) {
+            Ok(Some(length)) => taken += length,
+            Err(error) if taken == 0 => return Err(error),
+            Ok(None) | Err(_) => return Ok(taken),
+        }
+        if rest.starts_with(&kind::SNAP.to_be_bytes()) {
+            return Ok(taken);
+        }
+    }
+}
+
 /// Passes over a packet.
 fn skip(input: &mut Decoder<'_>) -> Result<(), Error> {
     known_kind(input)?;

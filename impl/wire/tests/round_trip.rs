@@ -205,6 +205,27 @@ fn what_is_not_utf8_is_replaced_and_not_refused() {
 }
 
 #[test]
+fn whole_packets_are_measured_together_up_to_a_state_or_a_mistake() {
+    let packets = |kinds: &[i32]| {
+        let mut out = Vec::new();
+        for kind in kinds {
+            QuorumPacket { kind: *kind, zxid: 7, data: None, identities: None }.encode(&mut out);
+        }
+        out
+    };
+    let length = packets(&[peer::kind::ACK]).len();
+    let three = packets(&[peer::kind::ACK, peer::kind::COMMIT, peer::kind::ACK]);
+    assert_eq!(peer::measure_all(&three), Ok(3 * length));
+    assert_eq!(peer::measure_all(&three[..three.len() - 1]), Ok(2 * length), "the last is not whole");
+    assert_eq!(peer::measure_all(&[]), Ok(0));
+    let state = packets(&[peer::kind::ACK, peer::kind::SNAP, peer::kind::ACK]);
+    assert_eq!(peer::measure_all(&state), Ok(2 * length), "a state follows");
+    let wrong = packets(&[peer::kind::ACK, 20]);
+    assert_eq!(peer::measure_all(&wrong), Ok(length), "what is right comes first");
+    assert!(peer::measure_all(&wrong[length..]).is_err());
+}
+
+#[test]
 fn packets_of_reconfigurations_are_refused_by_name() {
     for (kind, name) in [
         (peer::kind::COMMITANDACTIVATE, "COMMITANDACTIVATE"),

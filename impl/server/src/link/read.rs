@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 use tree::{Tree, TreeBuilder};
 use wire::{
     Decoder, complete,
-    peer::{QuorumPacket, Received, decode, measure},
+    peer::{QuorumPacket, Received, decode, measure, measure_all},
     snapshot::{self, Piece},
 };
 
@@ -137,7 +137,7 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
     let incarnation = {
         let mut core = core.borrow_mut();
         let Some(incarnation) = core.link_accepted(from, writer) else { return };
-        let time = core.clock().wall;
+        let time = core.shell.touch().wall;
         core.step(Input::Packet { from, packet, time });
         incarnation
     };
@@ -218,22 +218,26 @@ fn packets(
         return Ok(Taken::Gone);
     };
     let mut core = core.borrow_mut();
-    let time = core.clock().wall;
-    while let Some(length) = measure(input)? {
-        if !core.shell.links.is_current(peer, incarnation) {
-            return Ok(Taken::Gone);
+    let time = core.shell.touch().wall;
+    loop {
+        let bytes = input.split_to(measure_all(input)?).freeze();
+        if bytes.is_empty() {
+            break;
         }
-        let bytes = input.split_to(length).freeze();
-        let packet =
-            QuorumPacket::decode(&mut Decoder::shared(&bytes, wire::record::STREAM_FIELD_BYTES_MAX))?;
-        match decode::<Tree>(&packet)? {
-            Received::Packet(packet) | Received::Introduction { packet, .. } => {
-                tell_sync(peer, &packet);
-                core.step(Input::Packet { from: peer, packet, time });
+        let mut rest = Decoder::shared(&bytes, wire::record::STREAM_FIELD_BYTES_MAX);
+        while !rest.is_empty() {
+            if !core.shell.links.is_current(peer, incarnation) {
+                return Ok(Taken::Gone);
             }
-            Received::Snap { last } => {
-                info!(%peer, zxid = %last, how = "Snap", "being brought up to date");
-                return Ok(Taken::Snapshot(last));
+            match decode::<Tree>(&QuorumPacket::decode(&mut rest)?)? {
+                Received::Packet(packet) | Received::Introduction { packet, .. } => {
+                    tell_sync(peer, &packet);
+                    core.step(Input::Packet { from: peer, packet, time });
+                }
+                Received::Snap { last } => {
+                    info!(%peer, zxid = %last, how = "Snap", "being brought up to date");
+                    return Ok(Taken::Snapshot(last));
+                }
             }
         }
     }
