@@ -4,6 +4,7 @@
 //! does what is long or rare: epoch files, snapshots, reading the log for learners, purging. The loop itself never
 //! touches a file.
 
+mod linger;
 mod log_thread;
 mod side_thread;
 
@@ -213,9 +214,8 @@ impl Store {
     /// Hands the batch to the log's thread.
     pub(crate) fn hand_over(&mut self) {
         if self.has_batch() {
-            let (batch, tickets) = (self.batch.next(), Vec::with_capacity(self.tickets.len()));
-            let batch = std::mem::replace(&mut self.batch, batch);
-            let tickets = std::mem::replace(&mut self.tickets, tickets);
+            let batch = std::mem::take(&mut self.batch);
+            let tickets = std::mem::take(&mut self.tickets);
             self.order(LogJob::Append { batch, tickets });
         }
     }

@@ -55,13 +55,6 @@ impl Batch {
         Self::default()
     }
 
-    /// No record, and room for as much as this one holds, within bounds: the next batch is about as large.
-    #[must_use]
-    pub fn next(&self) -> Self {
-        let room = self.bytes.len().min(COPY_MAX);
-        Self { bytes: Vec::with_capacity(room), parts: Vec::new(), last: Zxid::ZERO }
-    }
-
     /// Adds a record.
     ///
     /// # Panics

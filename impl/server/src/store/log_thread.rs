@@ -11,23 +11,12 @@ use storage::{Batch, Disk, Error, FilledSpare, Log, Store};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use super::{DiskEvent, LogJob};
+use super::{DiskEvent, LogJob, linger::Linger};
 
 /// How long nothing must be ordered before the log's mark is written.
 const IDLE: Duration = Duration::from_millis(50);
 /// A sync that takes longer is worth a warning.
 const SYNC_SLOW: Duration = Duration::from_secs(1);
-
-/// How long the thread looks for the next order before it sleeps, and which orders come soon.
-const LINGER_MAX: Duration = Duration::from_micros(400);
-/// A look that took so much longer was interrupted: others have work for its core.
-const CROWDED: Duration = Duration::from_micros(100);
-/// For how many orders the thread does not linger then.
-const CROWDED_ORDERS: u32 = 200;
-/// A calm order has so many transactions at most.
-const CALM_TXNS: usize = 2;
-/// Behind how many calm orders in a row the thread lingers.
-const CALM_ORDERS: u32 = 8;
 
 /// The thread that fills the next file of the log.
 type Filler<D> = JoinHandle<Result<FilledSpare<D>, Error>>;
@@ -159,99 +148,4 @@ fn append<D: Disk>(
         warn!(ms = took.as_millis(), "a sync of the log took long");
     }
     Ok(DiskEvent::Done { tickets, synced_in: Some(took) })
-}
-
-/// Looking for the next order before the thread sleeps, as the [loop](crate::linger) does, and for the same reason: to
-/// wake it on a core that sleeps takes a fifth of a lone write. It pays while one client writes at a time, and as soon
-/// as it is answered.
-#[derive(Debug, Default)]
-struct Linger {
-    /// When the last order was carried out.
-    ended: Option<Instant>,
-    /// How many orders in a row were small and came soon.
-    calm: u32,
-    /// For how many orders not to linger.
-    crowded: u32,
-}
-
-impl Linger {
-    /// An order is to be carried out.
-    fn begin(&mut self, job: &LogJob, now: Instant) {
-        let soon = self.ended.is_some_and(|ended| now.saturating_duration_since(ended) < LINGER_MAX);
-        let small = matches!(job, LogJob::Append { tickets, .. } if tickets.len() <= CALM_TXNS);
-        self.calm = if soon && small { self.calm.saturating_add(1) } else { 0 };
-        self.crowded = self.crowded.saturating_sub(1);
-    }
-
-    /// It is carried out.
-    fn end(&mut self, now: Instant) {
-        self.ended = Some(now);
-    }
-
-    /// Whether it pays to look for the next one.
-    fn pays(&self) -> bool {
-        self.calm >= CALM_ORDERS && self.crowded == 0
-    }
-
-    /// Looks for the next order, if that pays.
-    fn look(&mut self, queue: &Receiver<LogJob>) -> Option<LogJob> {
-        let ended = self.ended.filter(|_| self.pays())?;
-        loop {
-            std::thread::yield_now();
-            if let Ok(job) = queue.try_recv() {
-                return Some(job);
-            }
-            let waited = ended.elapsed();
-            if waited > LINGER_MAX + CROWDED {
-                self.crowded = CROWDED_ORDERS;
-            }
-            if waited > LINGER_MAX {
-                return None;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::mpsc::channel, time::Instant};
-
-    use protocol::Ticket;
-    use storage::Batch;
-
-    use super::{CALM_ORDERS, CALM_TXNS, LINGER_MAX, Linger, LogJob};
-
-    /// Carries out so many orders of this many transactions, each this long behind the one before.
-    fn orders(linger: &mut Linger, count: u32, txns: usize, apart: std::time::Duration) {
-        let start = Instant::now();
-        for number in 0..count {
-            let job = LogJob::Append { batch: Batch::new(), tickets: vec![Ticket(1); txns] };
-            let now = start + apart * number;
-            linger.begin(&job, now);
-            linger.end(now);
-        }
-    }
-
-    #[test]
-    fn the_thread_lingers_behind_small_orders_that_come_soon() {
-        let mut linger = Linger::default();
-        orders(&mut linger, CALM_ORDERS, 1, LINGER_MAX / 2);
-        assert!(!linger.pays(), "the first one came behind nothing");
-        orders(&mut linger, 2, 1, LINGER_MAX / 2);
-        assert!(linger.pays());
-        orders(&mut linger, 1, CALM_TXNS + 1, LINGER_MAX / 2);
-        assert!(!linger.pays(), "many write");
-        orders(&mut linger, 2 * CALM_ORDERS, 1, LINGER_MAX);
-        assert!(!linger.pays(), "they come too late");
-    }
-
-    #[test]
-    fn a_look_ends_with_the_next_order_or_in_time() {
-        let (orders_out, queue) = channel();
-        let mut linger = Linger { ended: Some(Instant::now()), calm: CALM_ORDERS, crowded: 0 };
-        assert!(linger.look(&queue).is_none(), "nothing comes");
-        linger = Linger { ended: Some(Instant::now()), calm: CALM_ORDERS, crowded: 0 };
-        orders_out.send(LogJob::Reload).expect("the queue is there");
-        assert!(matches!(linger.look(&queue), Some(LogJob::Reload)));
-    }
 }
