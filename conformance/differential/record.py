@@ -362,6 +362,112 @@ def watch_script(a, b):
     b.call("sync", 9, buf("/none"))
 
 
+def later_script(port, keep):
+    """What came to the protocol later: watches that stay, and more questions."""
+    a = Client(port, "one who watches", keep).connect()
+    b = Client(port, "one who changes", keep).connect()
+    standing_script(a, b)
+    question_script(a, b)
+    drain(a, 0)
+    drain(b, 0)
+    a.close()
+    b.close()
+
+
+def change(b, base):
+    """Everything that fires a watch on a node, its children and theirs."""
+    for path in (base, base + "/c", base + "/c/d"):
+        b.call("create " + path, 1, create(path, acl=OPEN))
+    b.call("create one that nobody may read", 1, create(base + "/secret", acl=vec([ace(30, "world", "anyone")])))
+    b.call("setData", 5, buf(base) + buf(b"1") + i32(-1))
+    b.call("setData of a child", 5, buf(base + "/c") + buf(b"1") + i32(-1))
+    b.call("setData of a secret", 5, buf(base + "/secret") + buf(b"1") + i32(-1))
+    b.call("setACL", 7, buf(base + "/c") + OPEN + i32(-1))
+    b.call("multi", 14, multi((1, create(base + "/m")), (5, buf(base + "/m") + buf(b"2") + i32(0)), (2, buf(base + "/m") + i32(1))))
+    for path in (base + "/c/d", base + "/c", base + "/secret", base):
+        b.call("delete " + path, 2, buf(path) + i32(-1))
+
+
+def standing_script(a, b):
+    def ask(what, kinds=range(6)):
+        for path in ("/x", "/x/c", "/none"):
+            for kind in kinds:
+                a.call(f"checkWatches {kind} {path}: {what}", 17, buf(path) + i32(kind))
+
+    ask("none is left")
+    change(b, "/x")
+    for mode in (0, 1, 2, -1):
+        a.call(f"addWatch {mode}", 106, buf("/x") + i32(mode))
+        ask(f"addWatch {mode}")
+    change(b, "/x")
+    b.call("create", 1, create("/x"))
+    b.call("create", 1, create("/x/c"))
+    for name, op in (("getData", 4), ("exists", 3), ("getChildren", 8)):
+        a.call(name + " with watch", op, buf("/x") + flag(True))
+        a.call(name + " with watch", op, buf("/x/c") + flag(True))
+        ask(name)
+    b.call("setData", 5, buf("/x") + buf(b"3") + i32(-1))
+    b.call("create below", 1, create("/x/e"))
+    ask("fired once")
+    for kind in (4, 1, 2, 5, 3, 3, 0, 6):
+        a.call("getChildren with watch", 8, buf("/x") + flag(True))
+        a.call(f"removeWatches {kind}", 18, buf("/x") + i32(kind))
+        ask(f"removeWatches {kind}")
+    b.call("delete", 2, buf("/x/e") + i32(-1))
+    b.call("delete", 2, buf("/x/c") + i32(-1))
+    b.call("delete", 2, buf("/x") + i32(-1))
+
+    a.call("addWatch recursive on all", 106, buf("/") + i32(1))
+    a.call("addWatch recursive beside", 106, buf("/y/c") + i32(1))
+    a.call("addWatch persistent beside", 106, buf("/y") + i32(0))
+    a.call("addWatch: no path of a node", 106, buf("nonsense") + i32(1))
+    change(b, "/y")
+    change(b, "/yy")
+    a.call("removeWatches: recursive on all", 18, buf("/") + i32(5))
+    change(b, "/y")
+    a.call("removeWatches: all", 18, buf("/y/c") + i32(3))
+    a.call("removeWatches: all", 18, buf("/y") + i32(3))
+    change(b, "/y")
+    b.call("create", 1, create("/z"))
+    a.call("setWatches2", 105, i64(0) + vec([buf("/z"), buf("/gone")]) + vec([buf("/z"), buf("/future")]) + vec([buf("/gone")]) +
+           vec([buf("/z"), buf("/p1")]) + vec([buf("/z"), buf("/r1")]))
+    for path in ("/z", "/p1", "/r1"):
+        for kind in range(1, 6):
+            a.call(f"checkWatches {kind} {path}", 17, buf(path) + i32(kind))
+    change(b, "/p1")
+    change(b, "/r1")
+    b.call("setData", 5, buf("/z") + buf(b"3") + i32(-1))
+    b.call("delete", 2, buf("/z") + i32(-1))
+
+
+def question_script(a, b):
+    a.call("whoAmI", 107)
+    a.call("auth digest", 100, i32(0) + buf("digest") + buf("ann:secret"), xid=-4)
+    a.call("auth digest", 100, i32(0) + buf("digest") + buf("bob:secret:x"), xid=-4)
+    a.call("whoAmI: three", 107)
+    a.call("create", 1, create("/q", b"data"))
+    a.call("create", 1, create("/q/list", acl=vec([ace(16, "world", "anyone")])))
+    a.call("create", 1, create("/q/list/below"))
+    for path in ("/q/e1", "/q/e2", "/qe3"):
+        a.call("create ephemeral", 1, create(path, flags=1))
+    b.call("create ephemeral", 1, create("/q/other", flags=1))
+    for path in ("/", "/q", "/q/e1", "/none", "/q/list", "/zookeeper", "/zookeeper/", "q", None):
+        a.call(f"getAllChildrenNumber {path}", 104, buf(path))
+    for prefix in ("", None, "/", "  ", " / ", "/q", "/q/", "/q/e", "/q/e1", "/none", "q"):
+        a.call(f"getEphemerals {'with null prefix' if prefix is None else prefix}", 103, buf(prefix))
+    b.call("getEphemerals of the other", 103, buf("/q"))
+    get, children = lambda path: (4, buf(path) + flag(False)), lambda path: (8, buf(path) + flag(False))
+    a.call("multiRead", 22, multi(get("/q"), children("/q"), get("/none"), children("/none"), get("/q/list"), get("/q/e1")))
+    a.call("multiRead that asks for watches", 22, multi((4, buf("/q") + flag(True)), (8, buf("/q") + flag(True))))
+    a.call("checkWatches behind it", 17, buf("/q") + i32(3))
+    a.call("multiRead of nothing", 22, multi())
+    a.call("multiRead with a write", 22, multi((1, create("/mixed"))))
+    a.call("multiRead of both", 22, multi(get("/q"), (1, create("/mixed"))))
+    a.call("multiRead of exists", 22, multi((3, buf("/q") + flag(False))))
+    a.call("multiRead: cut short", 22, multi(get("/q"))[:-9])
+    a.call("multi of reads", 14, multi(get("/q")))
+
+
 def drain(client, count):
     client.sock.settimeout(1 if count == 0 else 10)
     try:
@@ -386,6 +492,8 @@ def record_standalone(classpath, version, folder):
         server.wait()
         client_script(port, connections)
         edge_script(port, connections)
+        if not version.startswith("3.8"):
+            later_script(port, connections)
         # One that stays, for the snapshot to hold a session and its ephemeral.
         stays = Client(port, "", None).connect(timeout=40000)
         stays.call("", 1, create("/stays", b"here", flags=1))

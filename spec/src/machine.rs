@@ -29,6 +29,26 @@ impl<I> Clone for Author<'_, I> {
 
 impl<I> Copy for Author<'_, I> {}
 
+/// Who asks for a read.
+#[derive(Debug)]
+pub struct Reader<'a, I> {
+    /// The connection, which may leave watches.
+    pub client: ClientId,
+    /// Its session.
+    pub session: SessionId,
+    /// Whom the connection has authenticated as.
+    pub identities: &'a [I],
+}
+
+// As for [`Author`].
+impl<I> Clone for Reader<'_, I> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<I> Copy for Reader<'_, I> {}
+
 /// A deterministic state that transactions change and reads look at: in production the tree of znodes with its
 /// session table.
 ///
@@ -115,16 +135,15 @@ pub trait Machine {
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Self::Outcome;
 
-    /// The answer to a read for a client with these identities. Registers the watches asked for; events that are
-    /// due at once (`setWatches`) go to `notify`.
+    /// The answer to a read. Registers the watches asked for; events that are due at once (`setWatches`) go to
+    /// `notify`.
     ///
     /// # Errors
     /// The code that the client is to see.
     fn read<'a>(
         &'a self,
         read: &Self::Read,
-        client: ClientId,
-        identities: &[Self::Identity],
+        reader: Reader<'_, Self::Identity>,
         watches: &mut Self::Watches,
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode>;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
+use wire::client::reply::Response;
 
 /// Connections to a client port.
 #[derive(Debug, Deserialize)]
@@ -105,4 +106,20 @@ pub fn golden<T: DeserializeOwned>(version: &str, name: &str) -> Result<T> {
 pub fn unhex(hex: &str) -> Result<Vec<u8>> {
     ensure!(hex.len().is_multiple_of(2) && hex.is_ascii(), "half a byte, or no hexadecimal digits");
     (0..hex.len()).step_by(2).map(|at| Ok(u8::from_str_radix(&hex[at..at + 2], 16)?)).collect()
+}
+
+/// Children, ephemerals and identities have no order of their own.
+#[must_use]
+pub fn in_order(mut response: Response) -> Response {
+    if let Response::Children(names) | Response::Children2(names, _) | Response::Paths(names) = &mut response
+    {
+        names.sort();
+    } else if let Response::Identities(identities) = &mut response {
+        identities.sort();
+    } else if let Response::MultiRead(parts) = &mut response {
+        for part in parts {
+            *part = std::mem::replace(part, Err(0)).map(in_order);
+        }
+    }
+    response
 }

@@ -8,7 +8,7 @@ use protocol::{
     peer::{Answer, Effects, Input, Packet},
 };
 use server::stand::Report;
-use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
+use spec::{ClientId, Epoch, ErrorCode, ServerId, SessionId, Zxid};
 use tree::{Event, Outcome, Text, Tree, Txn};
 use wire::client::{Response, opcode};
 use world::{Onlooker, Replica};
@@ -151,16 +151,29 @@ fn body(answer: &Answer<'_, Tree>) -> (i32, Response) {
             | Outcome::CloseSession
             | Outcome::Error { .. } => Response::Empty,
         },
-        Answer::Read(answer) => match answer {
-            tree::Answer::Data { data, stat } => Response::Data(data.map(Bytes::copy_from_slice), *stat),
-            tree::Answer::Exists(stat) => Response::Stat(*stat),
-            tree::Answer::Children(names) => Response::Children(in_order(names.clone())),
-            tree::Answer::Children2 { names, stat } => Response::Children2(in_order(names.clone()), *stat),
-            tree::Answer::Acl { acl, stat } => Response::Acl(acl.to_vec(), *stat),
-            tree::Answer::WatchesSet => Response::Empty,
-        },
+        Answer::Read(answer) => body_of_read(answer),
     };
     (0, body)
+}
+
+fn body_of_read(answer: &tree::Answer<'_>) -> Response {
+    match answer {
+        tree::Answer::Data { data, stat } => Response::Data(data.map(Bytes::copy_from_slice), *stat),
+        tree::Answer::Exists(stat) => Response::Stat(*stat),
+        tree::Answer::Children(names) => Response::Children(in_order(names.clone())),
+        tree::Answer::Children2 { names, stat } => Response::Children2(in_order(names.clone()), *stat),
+        tree::Answer::Acl { acl, stat } => Response::Acl(acl.to_vec(), *stat),
+        tree::Answer::Ephemerals(paths) => Response::Paths(paths.clone()),
+        tree::Answer::AllChildrenNumber(number) => Response::Number(*number),
+        tree::Answer::Identities(identities) => Response::Identities(identities.clone()),
+        tree::Answer::Multi(answers) => {
+            let part =
+                |part: &Result<_, ErrorCode>| part.as_ref().map(body_of_read).map_err(|code| code.number());
+            Response::MultiRead(answers.iter().map(part).collect())
+        }
+        tree::Answer::WatchAdded => Response::Number(0),
+        tree::Answer::Done => Response::Empty,
+    }
 }
 
 /// Names have no order of their own.
@@ -182,6 +195,10 @@ pub fn operation_of(body: &Response) -> i32 {
         Response::Children2(..) => opcode::GET_CHILDREN2,
         Response::Acl(..) => opcode::GET_ACL,
         Response::Multi(_) => opcode::MULTI,
+        Response::Paths(_) => opcode::GET_EPHEMERALS,
+        Response::Number(_) => opcode::GET_ALL_CHILDREN_NUMBER,
+        Response::Identities(_) => opcode::WHO_AM_I,
+        Response::MultiRead(_) => opcode::MULTI_READ,
         Response::Empty => opcode::PING,
     }
 }

@@ -13,7 +13,7 @@ use wire::{
     Decoder,
     client::{
         ConnectRequest, ConnectResponse, Reply, Response, decode_request, opcode, put_event, put_reply,
-        put_request, request,
+        put_request, read, request,
     },
     record,
 };
@@ -207,7 +207,12 @@ fn answer(operation: i32, reply: &Reply<'_>) -> Result<String, String> {
         Response::Acl(acl, stat) => Tree::tell(&tree::Answer::Acl { acl: acl.into(), stat }),
         Response::Multi(outcomes) => outcome(Outcome::Multi(outcomes)),
         Response::Empty if operation == opcode::DELETE => outcome(Outcome::Delete),
-        Response::Empty if operation == opcode::SET_WATCHES => Tree::tell(&tree::Answer::WatchesSet),
+        Response::Paths(paths) => Tree::tell(&tree::Answer::Ephemerals(paths)),
+        Response::Number(_) if operation == opcode::ADD_WATCH => Tree::tell(&tree::Answer::WatchAdded),
+        Response::Number(number) => Tree::tell(&tree::Answer::AllChildrenNumber(number)),
+        Response::Identities(identities) => Tree::tell(&tree::Answer::Identities(identities)),
+        Response::MultiRead(_) => return Err("the simulator's clients send no multiRead".to_owned()),
+        Response::Empty if read::is_read(operation) => Tree::tell(&tree::Answer::Done),
         Response::Empty => String::new(),
     })
 }

@@ -19,7 +19,7 @@ use tokio::{
     task::{spawn_local, yield_now},
 };
 use tracing::{debug, warn};
-use tree::{Identity, Read, Tree};
+use tree::{Identity, Tree};
 use wire::{
     Decoder,
     client::{ConnectRequest, decode_request},
@@ -140,14 +140,7 @@ enum Frame {
 fn only_asks(request: &ClientRequest<Tree>) -> bool {
     match request {
         ClientRequest::Ping => true,
-        ClientRequest::Read(read) => match read {
-            Read::GetData { watch, .. }
-            | Read::Exists { watch, .. }
-            | Read::GetChildren { watch, .. }
-            | Read::GetChildren2 { watch, .. } => !watch,
-            Read::GetAcl { .. } => true,
-            Read::SetWatches { .. } => false,
-        },
+        ClientRequest::Read(read) => read.only_asks(),
         ClientRequest::Authenticate(_)
         | ClientRequest::Write(_)
         | ClientRequest::Sync(_)

@@ -5,6 +5,7 @@
 pub mod connect;
 pub mod multi;
 pub mod opcode;
+pub mod read;
 pub mod reply;
 pub mod request;
 pub mod write;

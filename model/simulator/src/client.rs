@@ -314,7 +314,14 @@ impl Client {
                     Watch::Children(path) => child.push(Text::from(&**path)),
                 }
             }
-            let read = Read::SetWatches { relative: self.seen, data, exist, child };
+            let read = Read::SetWatches {
+                relative: self.seen,
+                data,
+                exist,
+                child,
+                persistent: Vec::new(),
+                recursive: Vec::new(),
+            };
             let request = ClientRequest::Read(read);
             says.push(self.ask(WATCHES_XID, request, What::Watches, Zxid::ZERO, now));
         }
@@ -415,6 +422,13 @@ impl Client {
             | Read::GetChildren { .. }
             | Read::GetChildren2 { .. }
             | Read::GetAcl { .. }
+            | Read::GetEphemerals { .. }
+            | Read::GetAllChildrenNumber { .. }
+            | Read::WhoAmI
+            | Read::Multi(_)
+            | Read::AddWatch { .. }
+            | Read::CheckWatches { .. }
+            | Read::RemoveWatches { .. }
             | Read::SetWatches { .. } => return,
         };
         let existed = order.has(path.as_str(), zxid);

@@ -9,7 +9,7 @@ use rustc_hash::FxBuildHasher;
 use spec::{
     ClientId, Machine, ServerId, SessionId, Zxid,
     history::Entry,
-    machine::SessionChange,
+    machine::{Reader, SessionChange},
     rule::Verdict,
     session::{
         Answered, Attempt, closed_own_nothing, event_has_cause, expired_in_silence, multi_is_whole,
@@ -292,7 +292,8 @@ impl Order {
         coverage: &mut Coverage,
     ) -> Result<(), Fault> {
         let mut watches = Watches::default();
-        let answer = self.state_at(zxid).read(read, ClientId(0), &[], &mut watches, &mut |_, _| {});
+        let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[] };
+        let answer = self.state_at(zxid).read(read, reader, &mut watches, &mut |_, _| {});
         let shows = answer.map_or_else(|code| format!("{code:?}"), |answer| Tree::tell(&answer));
         holds("S-9", read_shows_its_place(zxid, own, told, &shows), coverage, || {
             format!("{read:?} is answered {told:?} at {zxid}, behind {own}; the state has {shows:?}")

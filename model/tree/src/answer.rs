@@ -3,8 +3,9 @@
 use alloc::{borrow::Cow, vec::Vec};
 
 use serde::{Deserialize, Serialize};
+use spec::ErrorCode;
 
-use crate::{Acl, Stat, Text, children::Children};
+use crate::{Acl, Identity, Stat, Text, children::Children};
 
 /// The result of a write, for the client that asked.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -73,8 +74,18 @@ pub enum Answer<'a> {
         /// The node's Stat.
         stat: Stat,
     },
-    /// setWatches: nothing.
-    WatchesSet,
+    /// getEphemerals: their paths, in order.
+    Ephemerals(Vec<Text>),
+    /// getAllChildrenNumber.
+    AllChildrenNumber(i32),
+    /// whoAmI: schemes and names of users, without what proves them.
+    Identities(Vec<Identity>),
+    /// multiRead: the answer to each part, in order.
+    Multi(Vec<Result<Self, ErrorCode>>),
+    /// addWatch.
+    WatchAdded,
+    /// checkWatches, removeWatches, setWatches, setWatches2: nothing.
+    Done,
 }
 
 /// What a fired watch tells its client.

@@ -99,6 +99,20 @@ pub fn mask(list: &[Acl]) -> Cow<'_, [Acl]> {
     Cow::Owned(masked.collect())
 }
 
+/// Whom a connection has authenticated as, as it may be told: the name of the user only.
+///
+/// Source: ZooKeeper `AuthUtil.getClientInfos`, `DigestAuthenticationProvider.getUserName`.
+pub fn users(identities: &[Identity]) -> Vec<Identity> {
+    let user = |identity: &Identity| match identity.scheme.as_str() {
+        "digest" => identity.id.as_str().split(':').next().map(Text::from).unwrap_or_default(),
+        _ => identity.id.clone(),
+    };
+    identities
+        .iter()
+        .map(|identity| Identity { scheme: identity.scheme.clone(), id: user(identity) })
+        .collect()
+}
+
 fn is_world(entry: &Acl) -> bool {
     entry.scheme == "world" && entry.id == "anyone"
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin, SessionChange},
+    machine::{Author, Origin, Reader, SessionChange},
 };
 
 use crate::{
@@ -113,12 +113,11 @@ impl Machine for Tree {
     fn read<'a>(
         &'a self,
         read: &Read,
-        client: ClientId,
-        identities: &[Identity],
+        reader: Reader<'_, Identity>,
         watches: &mut Watches,
         notify: &mut dyn FnMut(ClientId, &Event),
     ) -> Result<Answer<'a>, ErrorCode> {
-        self.answer(read, client, identities, watches, notify)
+        self.answer(read, reader, watches, notify)
     }
 
     fn identify(watches: &mut Watches, client: ClientId, identities: &[Identity]) {

@@ -49,6 +49,19 @@ pub fn is_reserved(path: &str) -> bool {
     matches!(path, "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config")
 }
 
+/// The paths above one, as clients have them, from the parent to the root. A text without a slash has none.
+pub(crate) fn above(path: &str) -> impl Iterator<Item = &str> {
+    core::iter::successors(parent_above(path), |path| parent_above(path))
+}
+
+fn parent_above(path: &str) -> Option<&str> {
+    match path.rsplit_once('/')? {
+        ("", "") => None,
+        ("", _) => Some("/"),
+        (parent, _) => Some(parent),
+    }
+}
+
 /// The path as the tree has it: the root's is empty.
 pub(crate) fn inner(path: &Text) -> Text {
     if path == "/" { Text::default() } else { path.clone() }
@@ -126,6 +139,16 @@ mod tests {
     fn paths_are_judged_as_zookeeper_does() {
         for (path, good, why) in ROWS {
             assert_eq!(validate(path).is_ok(), *good, "{path:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn above_a_path_are_its_parents_up_to_the_root() {
+        let found = |path| above(path).collect::<alloc::vec::Vec<_>>();
+        assert_eq!(found("/a/b/c"), ["/a/b", "/a", "/"]);
+        assert_eq!(found("/a"), ["/"]);
+        for path in ["/", "", "a"] {
+            assert!(found(path).is_empty(), "{path}");
         }
     }
 

@@ -1,8 +1,8 @@
-//! Reads, and the watches they leave (rules T-6, T-13, T-16).
+//! Reads, and the watches they leave (rules T-6, T-13, T-16, T-19, T-20).
 
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, vec::Vec};
 
-use spec::{ClientId, ErrorCode, Zxid};
+use spec::{ErrorCode, SessionId, Zxid, machine};
 
 use crate::{
     Answer, Event, EventKind, Identity, Read, Text, Tree,
@@ -10,13 +10,12 @@ use crate::{
     auth,
     node::NodeId,
     tree::number,
-    watches::{Notify, WatchKind, Watches},
+    watches::{Notify, WatchKind, WatchMode, Watches},
 };
 
 /// Who reads, and what may come of it.
 struct Reader<'a, 'b> {
-    client: ClientId,
-    identities: &'a [Identity],
+    who: machine::Reader<'a, Identity>,
     watches: &'a mut Watches,
     notify: Notify<'b>,
 }
@@ -24,12 +23,16 @@ struct Reader<'a, 'b> {
 impl Reader<'_, '_> {
     fn leave(&mut self, wanted: bool, kind: WatchKind, path: &Text) {
         if wanted {
-            self.watches.leave(kind, path, self.client, self.identities);
+            self.watches.leave(kind, path, self.who.client, self.who.identities);
         }
     }
 
+    fn add(&mut self, mode: WatchMode, path: &Text) {
+        self.watches.add(mode, path, self.who.client, self.who.identities);
+    }
+
     fn tell(&mut self, kind: EventKind, path: &Text) {
-        (self.notify)(self.client, &Event { kind, path: path.clone() });
+        (self.notify)(self.who.client, &Event { kind, path: path.clone() });
     }
 }
 
@@ -38,12 +41,15 @@ impl Tree {
     pub(crate) fn answer(
         &self,
         read: &Read,
-        client: ClientId,
-        identities: &[Identity],
+        who: machine::Reader<'_, Identity>,
         watches: &mut Watches,
         notify: Notify<'_>,
     ) -> Result<Answer<'_>, ErrorCode> {
-        let mut reader = Reader { client, identities, watches, notify };
+        self.answer_to(read, &mut Reader { who, watches, notify })
+    }
+
+    fn answer_to(&self, read: &Read, reader: &mut Reader<'_, '_>) -> Result<Answer<'_>, ErrorCode> {
+        let identities = reader.who.identities;
         match read {
             Read::GetData { path, watch } => {
                 let id = self.readable(path, READ, identities)?;
@@ -77,11 +83,45 @@ impl Tree {
                 let acl = if may_change { Cow::Borrowed(list) } else { auth::mask(list) };
                 Ok(Answer::Acl { acl, stat: self.shown(id) })
             }
-            Read::SetWatches { relative, data, exist, child } => {
-                self.set_watches(&mut reader, *relative, [data, exist, child]);
-                Ok(Answer::WatchesSet)
+            Read::GetEphemerals { prefix } => {
+                Ok(Answer::Ephemerals(self.own_ephemerals(reader.who.session, prefix.as_str())))
+            }
+            Read::GetAllChildrenNumber { path } => {
+                let id = self.readable(path, READ, identities)?;
+                let count =
+                    if id == NodeId::ROOT { self.node_count() - 1 } else { self.store.below(id).len() };
+                Ok(Answer::AllChildrenNumber(i32::try_from(count).unwrap_or(i32::MAX)))
+            }
+            Read::WhoAmI => Ok(Answer::Identities(auth::users(identities))),
+            Read::Multi(parts) => {
+                Ok(Answer::Multi(parts.iter().map(|part| self.answer_to(part, reader)).collect()))
+            }
+            Read::AddWatch { path, mode } => {
+                reader.add(*mode, path);
+                Ok(Answer::WatchAdded)
+            }
+            Read::CheckWatches { path, which } => found(reader.watches.has(*which, path, reader.who.client)),
+            Read::RemoveWatches { path, which } => {
+                found(reader.watches.take_back(*which, path, reader.who.client))
+            }
+            Read::SetWatches { relative, data, exist, child, persistent, recursive } => {
+                self.set_watches(reader, *relative, [data, exist, child]);
+                for path in persistent {
+                    reader.add(WatchMode::Persistent, path);
+                }
+                for path in recursive {
+                    reader.add(WatchMode::Recursive, path);
+                }
+                Ok(Answer::Done)
             }
         }
+    }
+
+    /// The ephemerals of a session whose paths begin so, in order.
+    fn own_ephemerals(&self, session: SessionId, prefix: &str) -> Vec<Text> {
+        let all = matches!(prefix.trim(), "" | "/");
+        let wanted = |path: &Text| all || path.as_str().starts_with(prefix);
+        self.ephemerals(session).into_iter().filter(wanted).collect()
     }
 
     fn readable(&self, path: &Text, perms: i32, identities: &[Identity]) -> Result<NodeId, ErrorCode> {
@@ -115,4 +155,9 @@ impl Tree {
             }
         }
     }
+}
+
+/// The answer to a question for watches.
+fn found<'a>(is_there: bool) -> Result<Answer<'a>, ErrorCode> {
+    if is_there { Ok(Answer::Done) } else { Err(ErrorCode::NoWatcher) }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spec::Zxid;
 
-use crate::{Acl, Text};
+use crate::{Acl, Text, watches::WatchMode};
 
 /// A request to change the tree. Nothing in it is checked yet.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -113,7 +113,42 @@ pub enum Read {
         /// The node.
         path: Text,
     },
-    /// setWatches: a client that comes back names the watches it had.
+    /// getEphemerals: those of the session that asks.
+    GetEphemerals {
+        /// What their paths begin with, also in the midst of a name. Nothing but blanks, or a lone slash, is for all.
+        prefix: Text,
+    },
+    /// getAllChildrenNumber: how many nodes stand below this one.
+    GetAllChildrenNumber {
+        /// The node.
+        path: Text,
+    },
+    /// whoAmI: whom the connection has authenticated as.
+    WhoAmI,
+    /// multiRead: each of these by itself, none of them with a watch.
+    Multi(Vec<Self>),
+    /// addWatch: leaves a watch that stays, whether the node is there or not.
+    AddWatch {
+        /// The node; any text.
+        path: Text,
+        /// Persistent or recursive.
+        mode: WatchMode,
+    },
+    /// checkWatches: whether the connection has left such a watch.
+    CheckWatches {
+        /// The node.
+        path: Text,
+        /// Which watches.
+        which: WatchChoice,
+    },
+    /// removeWatches: takes such watches of the connection back.
+    RemoveWatches {
+        /// The node.
+        path: Text,
+        /// Which watches.
+        which: WatchChoice,
+    },
+    /// setWatches and setWatches2: a client that comes back names the watches it had.
     SetWatches {
         /// The last zxid that the client has seen.
         relative: Zxid,
@@ -123,5 +158,58 @@ pub enum Read {
         exist: Vec<Text>,
         /// Child watches.
         child: Vec<Text>,
+        /// Persistent watches.
+        persistent: Vec<Text>,
+        /// Recursive ones.
+        recursive: Vec<Text>,
     },
+}
+
+impl Read {
+    /// Whether it leaves everything as it is, the watches of the connection too.
+    pub fn only_asks(&self) -> bool {
+        match self {
+            Self::GetData { watch, .. }
+            | Self::Exists { watch, .. }
+            | Self::GetChildren { watch, .. }
+            | Self::GetChildren2 { watch, .. } => !watch,
+            Self::GetAcl { .. }
+            | Self::GetEphemerals { .. }
+            | Self::GetAllChildrenNumber { .. }
+            | Self::WhoAmI
+            | Self::CheckWatches { .. } => true,
+            Self::Multi(parts) => parts.iter().all(Self::only_asks),
+            Self::AddWatch { .. } | Self::RemoveWatches { .. } | Self::SetWatches { .. } => false,
+        }
+    }
+}
+
+/// Which of its watches on a path a client means, as the wire numbers them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[repr(i32)]
+pub enum WatchChoice {
+    /// Child watches that fire once.
+    Child = 1,
+    /// Data watches that fire once.
+    Data = 2,
+    /// All.
+    Any = 3,
+    /// Persistent ones.
+    Persistent = 4,
+    /// Recursive ones.
+    Recursive = 5,
+}
+
+impl WatchChoice {
+    /// The choice with this number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        [Self::Child, Self::Data, Self::Any, Self::Persistent, Self::Recursive]
+            .into_iter()
+            .find(|choice| choice.number() == number)
+    }
+
+    /// The number on the wire.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
 }

@@ -1,7 +1,8 @@
-//! The watches of one server's connections: a value beside the tree (rules T-13 to T-15).
+//! The watches of one server's connections: a value beside the tree (rules T-13 to T-15, T-19).
 //!
-//! A watch belongs to a connection and is gone once it has fired. It is found by its path when the tree changes, and
-//! by its connection when that closes.
+//! A watch belongs to a connection. A standard one is gone once it has fired; persistent ones stay, and of these the
+//! recursive ones also see what happens to the nodes below. Watches are found by their path when the tree changes, and
+//! by their connection when that closes. One connection may have watches of several modes on one path.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use spec::ClientId;
 
-use crate::{Acl, Event, EventKind, Identity, Text, acl::READ, auth};
+use crate::{Acl, Event, EventKind, Identity, Text, WatchChoice, acl::READ, auth, path};
 
 /// What a watch waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -22,13 +23,65 @@ pub enum WatchKind {
     Child,
 }
 
+/// How long a watch that is added by name stays, and how far it sees.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[repr(i32)]
+pub enum WatchMode {
+    /// For all that happens to the node and its children, and it stays.
+    Persistent = 0,
+    /// For all that happens to the node and every node below, and it stays. It hears of no children: each of them is a
+    /// node below.
+    Recursive = 1,
+}
+
+impl WatchMode {
+    /// The mode with this number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        [Self::Persistent, Self::Recursive].into_iter().find(|mode| mode.number() == number)
+    }
+
+    /// The number on the wire.
+    pub fn number(self) -> i32 {
+        self as i32
+    }
+}
+
+/// The modes of the watches that a connection has on one path, as bits.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+struct Modes(u8);
+
+impl Modes {
+    const NONE: Self = Self(0);
+    const STANDARD: Self = Self(1);
+    const PERSISTENT: Self = Self(2);
+    const RECURSIVE: Self = Self(4);
+    const ALL: Self = Self(7);
+
+    fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// Who watches a path, and how.
+type Watchers = BTreeMap<ClientId, Modes>;
+
 /// All watches of a server.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Watches {
-    data: BTreeMap<Text, BTreeSet<ClientId>>,
-    child: BTreeMap<Text, BTreeSet<ClientId>>,
+    data: BTreeMap<Text, Watchers>,
+    child: BTreeMap<Text, Watchers>,
     /// Those that have a watch.
     clients: BTreeMap<ClientId, Watcher>,
+    /// How many of the watches are recursive. With none, no path's parents are looked up.
+    recursive: usize,
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -42,27 +95,42 @@ struct Watcher {
 pub(crate) type Notify<'a> = &'a mut dyn FnMut(ClientId, &Event);
 
 impl Watches {
-    /// Leaves a watch on a path, of a client with these identities. Leaving the same twice is leaving it once.
+    /// Leaves a standard watch on a path, of a client with these identities. Leaving the same twice is leaving it once.
     pub fn leave(&mut self, kind: WatchKind, path: &Text, client: ClientId, identities: &[Identity]) {
-        let watcher = self.clients.entry(client).or_default();
-        if watcher.identities != identities {
-            watcher.identities = identities.to_vec();
+        self.insert(kind, Modes::STANDARD, path, client, identities);
+    }
+
+    /// Adds a watch that stays.
+    pub fn add(&mut self, mode: WatchMode, path: &Text, client: ClientId, identities: &[Identity]) {
+        match mode {
+            WatchMode::Persistent => {
+                self.insert(WatchKind::Data, Modes::PERSISTENT, path, client, identities);
+                self.insert(WatchKind::Child, Modes::PERSISTENT, path, client, identities);
+            }
+            WatchMode::Recursive => {
+                self.insert(WatchKind::Data, Modes::RECURSIVE, path, client, identities);
+            }
         }
-        let table = match kind {
-            WatchKind::Data => &mut self.data,
-            WatchKind::Child => &mut self.child,
+    }
+
+    /// Whether a connection has such a watch on a path.
+    pub fn has(&self, which: WatchChoice, path: &Text, client: ClientId) -> bool {
+        let modes = |table: &BTreeMap<Text, Watchers>| {
+            table.get(path).and_then(|watchers| watchers.get(&client)).copied().unwrap_or(Modes::NONE)
         };
-        if let Some((path, clients)) =
-            table.get_key_value(path).map(|(path, _)| path.clone()).zip(table.get_mut(path))
-        {
-            clients.insert(client);
-            watcher.watches.insert((kind, path));
-        } else {
-            // The path is the slice of a request; a watch outlives that.
-            let path = path.detached();
-            table.insert(path.clone(), BTreeSet::from([client]));
-            watcher.watches.insert((kind, path));
+        let (data, child) = chosen(which);
+        modes(&self.data).meets(data) || modes(&self.child).meets(child)
+    }
+
+    /// Takes such watches of a connection on a path back. Whether there was any.
+    pub fn take_back(&mut self, which: WatchChoice, path: &Text, client: ClientId) -> bool {
+        let is_there = self.has(which, path, client);
+        if is_there {
+            let (data, child) = chosen(which);
+            self.remove(WatchKind::Data, data, path, client);
+            self.remove(WatchKind::Child, child, path, client);
         }
+        is_there
     }
 
     /// Tells whom a connection has authenticated as by now, if it has left watches.
@@ -76,20 +144,17 @@ impl Watches {
     pub fn forget(&mut self, client: ClientId) {
         let Some(watcher) = self.clients.remove(&client) else { return };
         for (kind, path) in watcher.watches {
-            let table = match kind {
-                WatchKind::Data => &mut self.data,
-                WatchKind::Child => &mut self.child,
-            };
-            if let Some(clients) = table.get_mut(&path) {
-                clients.remove(&client);
-                if clients.is_empty() {
-                    table.remove(&path);
-                }
+            let table = self.table(kind);
+            let Some(watchers) = table.get_mut(&path) else { continue };
+            let modes = watchers.remove(&client).unwrap_or(Modes::NONE);
+            if watchers.is_empty() {
+                table.remove(&path);
             }
+            self.recursive -= usize::from(modes.meets(Modes::RECURSIVE));
         }
     }
 
-    /// How many watches there are.
+    /// How many watches there are. Several of one connection on one path, for one kind of event, count once.
     pub fn len(&self) -> usize {
         self.clients.values().map(|watcher| watcher.watches.len()).sum()
     }
@@ -139,8 +204,8 @@ impl Watches {
         }
     }
 
-    /// Consumes the watches of one kind on a path, and tells those who may read the node, in the order of their
-    /// numbers. Says whose they were.
+    /// Tells those who watch a path, and may read the node, in the order of their numbers; standard watches are
+    /// consumed. Says who watched.
     fn fire(
         &mut self,
         kind: WatchKind,
@@ -150,18 +215,16 @@ impl Watches {
         told: &BTreeSet<ClientId>,
         notify: Notify<'_>,
     ) -> BTreeSet<ClientId> {
-        let table = match kind {
-            WatchKind::Data => &mut self.data,
-            WatchKind::Child => &mut self.child,
-        };
-        let Some((path, clients)) = table.remove_entry(path) else {
-            return BTreeSet::new();
-        };
-        let watch = (kind, path.clone());
-        let event = Event { kind: event, path };
+        let mut clients = self.consume(kind, path);
+        if kind == WatchKind::Data && self.recursive > 0 {
+            self.find_recursive(path, &mut clients);
+        }
+        if clients.is_empty() {
+            return clients;
+        }
+        let event = Event { kind: event, path: path.clone() };
         for client in &clients {
-            let Some(watcher) = self.clients.get_mut(client) else { continue };
-            watcher.watches.remove(&watch);
+            let Some(watcher) = self.clients.get(client) else { continue };
             if !told.contains(client) && auth::permits(acl, READ, &watcher.identities) {
                 notify(*client, &event);
             }
@@ -170,6 +233,98 @@ impl Watches {
             }
         }
         clients
+    }
+
+    /// All who watch this path; their standard watches are gone.
+    fn consume(&mut self, kind: WatchKind, path: &Text) -> BTreeSet<ClientId> {
+        let Some((path, mut watchers)) = self.table(kind).remove_entry(path) else {
+            return BTreeSet::new();
+        };
+        let clients = watchers.keys().copied().collect();
+        let watch = (kind, path);
+        watchers.retain(|client, modes| {
+            *modes = modes.without(Modes::STANDARD);
+            let stays = *modes != Modes::NONE;
+            if !stays && let Some(watcher) = self.clients.get_mut(client) {
+                watcher.watches.remove(&watch);
+            }
+            stays
+        });
+        if !watchers.is_empty() {
+            self.table(kind).insert(watch.1, watchers);
+        }
+        clients
+    }
+
+    /// Adds who watches a node above this one recursively.
+    fn find_recursive(&self, path: &Text, clients: &mut BTreeSet<ClientId>) {
+        for above in path::above(path.as_str()) {
+            let Some(watchers) = self.data.get(above.as_bytes()) else { continue };
+            let recursive = watchers.iter().filter(|(_, modes)| modes.meets(Modes::RECURSIVE));
+            clients.extend(recursive.map(|(client, _)| *client));
+        }
+    }
+
+    fn insert(
+        &mut self,
+        kind: WatchKind,
+        modes: Modes,
+        path: &Text,
+        client: ClientId,
+        identities: &[Identity],
+    ) {
+        let table = self.table(kind);
+        // The path is the slice of a request; a watch outlives that.
+        let path = table.get_key_value(path).map_or_else(|| path.detached(), |(path, _)| path.clone());
+        let all = table.entry(path.clone()).or_default().entry(client).or_insert(Modes::NONE);
+        let is_new = !all.meets(modes);
+        *all = all.and(modes);
+        self.recursive += usize::from(is_new && modes.meets(Modes::RECURSIVE));
+        let watcher = self.clients.entry(client).or_default();
+        if watcher.identities != identities {
+            watcher.identities = identities.to_vec();
+        }
+        watcher.watches.insert((kind, path));
+    }
+
+    fn remove(&mut self, kind: WatchKind, modes: Modes, path: &Text, client: ClientId) {
+        let table = self.table(kind);
+        let Some(watchers) = table.get_mut(path) else { return };
+        let Some(all) = watchers.get_mut(&client) else { return };
+        let before = *all;
+        *all = before.without(modes);
+        let is_gone = *all == Modes::NONE;
+        if is_gone {
+            watchers.remove(&client);
+            if watchers.is_empty() {
+                table.remove(path);
+            }
+        }
+        self.recursive -= usize::from(before.meets(Modes::RECURSIVE) && modes.meets(Modes::RECURSIVE));
+        if is_gone && let Some(watcher) = self.clients.get_mut(&client) {
+            watcher.watches.remove(&(kind, path.clone()));
+            if watcher.watches.is_empty() {
+                self.clients.remove(&client);
+            }
+        }
+    }
+
+    fn table(&mut self, kind: WatchKind) -> &mut BTreeMap<Text, Watchers> {
+        match kind {
+            WatchKind::Data => &mut self.data,
+            WatchKind::Child => &mut self.child,
+        }
+    }
+}
+
+/// The modes that a client means, in the tables of data watches and of child watches.
+fn chosen(which: WatchChoice) -> (Modes, Modes) {
+    match which {
+        WatchChoice::Child => (Modes::NONE, Modes::STANDARD),
+        WatchChoice::Data => (Modes::STANDARD, Modes::NONE),
+        WatchChoice::Any => (Modes::ALL, Modes::ALL),
+        WatchChoice::Persistent => (Modes::PERSISTENT, Modes::PERSISTENT),
+        WatchChoice::Recursive => (Modes::RECURSIVE, Modes::NONE),
     }
 }
 
@@ -222,6 +377,70 @@ mod tests {
             assert_eq!(watches.len(), *left, "{why}");
             assert_eq!(fired(&mut watches, *change, &[]), [], "{why}: only once");
             assert_eq!(watches == Watches::default(), *left == 0, "{why}: nothing else is left");
+        }
+    }
+
+    #[test]
+    fn watches_that_stay_fire_beside_those_that_do_not() {
+        // Client 1 has a persistent watch on the node, 2 a recursive one on it, 3 one on the root, 4 both and standard
+        // ones, and 5 a recursive one beside it.
+        let (mut watches, path) = (Watches::default(), Text::from("/a"));
+        watches.add(WatchMode::Persistent, &path, ClientId(1), &[]);
+        watches.add(WatchMode::Recursive, &path, ClientId(2), &[]);
+        watches.add(WatchMode::Recursive, &Text::from("/"), ClientId(3), &[]);
+        for mode in [WatchMode::Persistent, WatchMode::Recursive] {
+            watches.add(mode, &path, ClientId(4), &[]);
+        }
+        watches.leave(WatchKind::Data, &path, ClientId(4), &[]);
+        watches.leave(WatchKind::Child, &path, ClientId(4), &[]);
+        watches.add(WatchMode::Recursive, &Text::from("/aa"), ClientId(5), &[]);
+        assert_eq!(watches.len(), 2 + 1 + 1 + 2 + 1, "of one connection on one path, once for each kind");
+        for _ in 0..2 {
+            let told = |event| [1, 2, 3, 4].map(|client| (client, event));
+            assert_eq!(fired(&mut watches, Watches::created, &[]), told(1));
+            assert_eq!(fired(&mut watches, Watches::data_changed, &[]), told(3));
+            assert_eq!(fired(&mut watches, Watches::children_changed, &[]), [(1, 4), (4, 4)]);
+            assert_eq!(fired(&mut watches, Watches::deleted, &[]), told(2), "nobody twice");
+        }
+        for client in 1..=5 {
+            watches.forget(ClientId(client));
+        }
+        assert_eq!(watches, Watches::default());
+    }
+
+    #[test]
+    fn a_choice_of_watches_is_found_and_taken_back() {
+        const CHOICES: [WatchChoice; 5] = [
+            WatchChoice::Child,
+            WatchChoice::Data,
+            WatchChoice::Any,
+            WatchChoice::Persistent,
+            WatchChoice::Recursive,
+        ];
+        let (path, me) = (Text::from("/a"), ClientId(1));
+        let all = || {
+            let mut watches = Watches::default();
+            watches.leave(WatchKind::Child, &path, me, &[]);
+            watches.leave(WatchKind::Data, &path, me, &[]);
+            watches.add(WatchMode::Persistent, &path, me, &[]);
+            watches.add(WatchMode::Recursive, &path, me, &[]);
+            watches.add(WatchMode::Recursive, &path, ClientId(2), &[]);
+            watches
+        };
+        for which in CHOICES {
+            let mut watches = all();
+            assert!(watches.has(which, &path, me));
+            assert!(!watches.has(which, &Text::from("/"), me), "no other path counts");
+            assert!(watches.take_back(which, &path, me));
+            assert!(!watches.take_back(which, &path, me), "it is gone");
+            for other in CHOICES {
+                let stays = which != WatchChoice::Any && other != which;
+                assert_eq!(watches.has(other, &path, me), stays, "{other:?} behind {which:?}");
+            }
+            assert!(watches.has(WatchChoice::Recursive, &path, ClientId(2)), "that of another stays");
+            watches.take_back(WatchChoice::Any, &path, me);
+            watches.forget(ClientId(2));
+            assert_eq!(watches, Watches::default(), "nothing else is left");
         }
     }
 

@@ -2,9 +2,9 @@
 
 mod support;
 
-use spec::{ClientId, ErrorCode, Machine, Zxid};
+use spec::{ClientId, ErrorCode, Machine, Zxid, machine::Reader};
 use support::{Leader, ME, OTHER, create, create_with, delete, only, path, set, set_acl, user};
-use tree::{Acl, Answer, EventKind, Identity, Outcome, Read, Tree, Write, acl};
+use tree::{Acl, Answer, EventKind, Identity, Outcome, Read, Text, Tree, WatchChoice, WatchMode, Write, acl};
 
 const CLIENT: ClientId = ClientId(1);
 
@@ -28,8 +28,9 @@ fn read(
     read: &Read,
 ) -> Result<String, ErrorCode> {
     let Leader { tree, watches, events, .. } = leader;
-    let answer = tree
-        .read(read, client, identities, watches, &mut |client, event| events.push((client, event.clone())))?;
+    let reader = Reader { client, session: ME, identities };
+    let answer =
+        tree.read(read, reader, watches, &mut |client, event| events.push((client, event.clone())))?;
     Ok(match answer {
         Answer::Data { data, .. } => {
             data.map_or("null".into(), |data| String::from_utf8_lossy(data).into_owned())
@@ -41,7 +42,14 @@ fn read(
         Answer::Acl { acl, .. } => {
             acl.iter().map(|entry| format!("{}:{}", entry.scheme, entry.id)).collect::<Vec<_>>().join(",")
         }
-        Answer::WatchesSet => "set".into(),
+        Answer::Ephemerals(paths) => paths.iter().map(Text::as_str).collect::<Vec<_>>().join(","),
+        Answer::AllChildrenNumber(number) => number.to_string(),
+        Answer::Identities(users) => {
+            users.iter().map(|user| format!("{}:{}", user.scheme, user.id)).collect::<Vec<_>>().join(",")
+        }
+        Answer::Multi(answers) => format!("{} answers", answers.len()),
+        Answer::WatchAdded => "added".into(),
+        Answer::Done => "done".into(),
     })
 }
 
@@ -175,8 +183,10 @@ fn set_watches_catches_up() {
         data: paths(&all),
         exist: paths(&["/born", "/unborn"]),
         child: paths(&all),
+        persistent: Vec::new(),
+        recursive: Vec::new(),
     };
-    assert_eq!(read(&mut leader, CLIENT, &[], &back(seen)), Ok("set".into()));
+    assert_eq!(read(&mut leader, CLIENT, &[], &back(seen)), Ok("done".into()));
     let expected = [
         "1 NodeDataChanged /changed",
         "1 NodeDeleted /gone",
@@ -191,6 +201,50 @@ fn set_watches_catches_up() {
     assert_eq!(fired(&mut leader), ["1 NodeCreated /unborn", "1 NodeDeleted /same"]);
     Tree::forget_client(&mut leader.watches, CLIENT);
     assert!(leader.watches.is_empty());
+}
+
+#[test]
+fn questions_beyond_single_nodes_are_answered() {
+    let ann = user("ann");
+    let mut leader = Leader::new();
+    for (at, flags) in [("/p", 0), ("/p/b", 1), ("/p/a", 1), ("/pb", 1), ("/p/c", 0), ("/p/c/d", 0)] {
+        leader.write(&create(at, flags));
+    }
+    leader.write(&create_with("/ann", only(&ann, acl::ALL)));
+    let number = |at: &str| Read::GetAllChildrenNumber { path: path(at) };
+    let own = |prefix: &str| Read::GetEphemerals { prefix: path(prefix) };
+    let get = |at: &str| Read::GetData { path: path(at), watch: false };
+    let stands = |mode, at: &str| Read::AddWatch { path: path(at), mode };
+    let rows: &[Row<'_>] = &[
+        (&[], number("/"), Ok("10"), 0),
+        (&[], number("/p"), Ok("4"), 0),
+        (&[], number("/pb"), Ok("0"), 0),
+        (&[], number("/none"), Err(ErrorCode::NoNode), 0),
+        (&[], number("/ann"), Err(ErrorCode::NoAuth), 0),
+        (&[], own(""), Ok("/p/a,/p/b,/pb"), 0),
+        (&[], own(" / "), Ok("/p/a,/p/b,/pb"), 0),
+        (&[], own("/p"), Ok("/p/a,/p/b,/pb"), 0),
+        (&[], own("/p/"), Ok("/p/a,/p/b"), 0),
+        (&[], own("p"), Ok(""), 0),
+        (std::slice::from_ref(&ann), Read::WhoAmI, Ok("digest:ann"), 0),
+        (&[Identity::ip("::1")], Read::WhoAmI, Ok("ip:::1"), 0),
+        (&[], Read::Multi(vec![get("/p"), get("/none"), get("/ann")]), Ok("3 answers"), 0),
+        (&[], stands(WatchMode::Persistent, "/none"), Ok("added"), 2),
+        (&[], stands(WatchMode::Recursive, "/ann"), Ok("added"), 1),
+        (&[], Read::CheckWatches { path: path("/p"), which: WatchChoice::Any }, Err(ErrorCode::NoWatcher), 0),
+        (
+            &[],
+            Read::RemoveWatches { path: path("/p"), which: WatchChoice::Any },
+            Err(ErrorCode::NoWatcher),
+            0,
+        ),
+    ];
+    for (identities, wanted, expected, watches) in rows {
+        let found = read(&mut leader, CLIENT, identities, wanted);
+        assert_eq!(found, expected.map(str::to_owned), "{wanted:?}");
+        assert_eq!(leader.watches.len(), *watches, "{wanted:?}");
+        Tree::forget_client(&mut leader.watches, CLIENT);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
     history::Entry,
-    machine::{Author, Origin},
+    machine::{Author, Origin, Reader},
 };
 
 use crate::{Replica, view::hash_of};
@@ -120,12 +120,11 @@ impl<M: Machine> Machine for Recorded<M> {
     fn read<'a>(
         &'a self,
         read: &Self::Read,
-        client: ClientId,
-        identities: &[Self::Identity],
+        reader: Reader<'_, Self::Identity>,
         watches: &mut Self::Watches,
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode> {
-        self.machine.read(read, client, identities, watches, notify)
+        self.machine.read(read, reader, watches, notify)
     }
 
     fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]) {

@@ -52,7 +52,19 @@ impl Replica for Tree {
             }
             Answer::Children(names) => children(names.clone()),
             Answer::Children2 { names, stat } => format!("{} {stat:?}", children(names.clone())),
-            Answer::Exists(_) | Answer::Acl { .. } | Answer::WatchesSet => format!("{answer:?}"),
+            Answer::Multi(answers) => {
+                let tell = |answer: &Result<_, _>| {
+                    answer.as_ref().map_or_else(|code| format!("{code:?}"), Self::tell)
+                };
+                answers.iter().map(tell).collect::<Vec<_>>().join("; ")
+            }
+            Answer::Exists(_)
+            | Answer::Acl { .. }
+            | Answer::Ephemerals(_)
+            | Answer::AllChildrenNumber(_)
+            | Answer::Identities(_)
+            | Answer::WatchAdded
+            | Answer::Done => format!("{answer:?}"),
         }
     }
 }

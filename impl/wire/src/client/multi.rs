@@ -1,8 +1,13 @@
-//! multi: a list of operations, each behind a header; one more header says that the list is over.
+//! multi and multiRead: a list of operations, each behind a header; one more header says that the list is over.
 
-use tree::{Outcome, Write};
+use spec::ErrorCode;
+use tree::{Answer, Outcome, Read, Text, Write};
 
-use super::{opcode, write};
+use super::{
+    opcode, read,
+    reply::{Response, put_outcome, put_read},
+    write,
+};
 use crate::{Decoder, Error, Sink, data};
 
 /// What stands in front of each part.
@@ -56,6 +61,78 @@ pub fn put(parts: &[Write], out: &mut impl Sink) {
     Header::END.put(out);
 }
 
+/// Reads the parts of a multiRead: getData and getChildren, without a watch whatever they say.
+///
+/// # Errors
+/// [`Error::Unknown`] for any other part; otherwise what is wrong with it.
+pub fn decode_reads(input: &mut Decoder<'_>) -> Result<Vec<Read>, Error> {
+    let mut parts = Vec::new();
+    loop {
+        let header = Header::decode(input)?;
+        if header.done {
+            return Ok(parts);
+        }
+        let make: fn(Text) -> Read = match header.operation {
+            opcode::GET_DATA => |path| Read::GetData { path, watch: false },
+            opcode::GET_CHILDREN => |path| Read::GetChildren { path, watch: false },
+            found => return Err(Error::Unknown { what: "part of a multiRead", found: i64::from(found) }),
+        };
+        parts.push(make(input.text("path")?));
+        let _watch = input.bool()?;
+    }
+}
+
+/// Appends the parts of a multiRead.
+pub fn put_reads(parts: &[Read], out: &mut impl Sink) {
+    for part in parts {
+        Header { operation: read::operation(part), done: false, error: -1 }.put(out);
+        read::put(part, out);
+    }
+    Header::END.put(out);
+}
+
+/// Appends the answers to a multiRead.
+pub fn put_answers(answers: &[Result<Answer<'_>, ErrorCode>], out: &mut impl Sink) {
+    for answer in answers {
+        match answer {
+            Ok(answer) => {
+                let operation = if matches!(answer, Answer::Children(_)) {
+                    opcode::GET_CHILDREN
+                } else {
+                    opcode::GET_DATA
+                };
+                Header { operation, done: false, error: 0 }.put(out);
+                put_read(answer, out);
+            }
+            Err(code) => put_error(code.number(), out),
+        }
+    }
+    Header::END.put(out);
+}
+
+/// Reads the answers to a multiRead.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn decode_answers(input: &mut Decoder<'_>) -> Result<Vec<Result<Response, i32>>, Error> {
+    let mut answers = Vec::new();
+    loop {
+        let header = Header::decode(input)?;
+        answers.push(match header.operation {
+            _ if header.done => return Ok(answers),
+            opcode::GET_DATA => Ok(Response::Data(input.bytes()?, data::stat(input)?)),
+            opcode::GET_CHILDREN => Ok(Response::Children(data::paths(input)?)),
+            opcode::ERROR => Err(input.int()?),
+            found => return Err(Error::Unknown { what: "answer to a multiRead", found: i64::from(found) }),
+        });
+    }
+}
+
+fn put_error(code: i32, out: &mut impl Sink) {
+    Header { operation: opcode::ERROR, done: false, error: code }.put(out);
+    out.put_int(code);
+}
+
 /// Appends the results of a multi.
 pub fn put_outcomes(outcomes: &[Outcome], out: &mut impl Sink) {
     for outcome in outcomes {
@@ -69,13 +146,12 @@ pub fn put_outcomes(outcomes: &[Outcome], out: &mut impl Sink) {
             // None of these is ever part of a multi.
             Outcome::Multi(_) | Outcome::CreateSession { .. } | Outcome::CloseSession => continue,
             Outcome::Error { code } => {
-                Header { operation: opcode::ERROR, done: false, error: *code }.put(out);
-                out.put_int(*code);
+                put_error(*code, out);
                 continue;
             }
         };
         Header { operation, done: false, error: 0 }.put(out);
-        super::reply::put_outcome(outcome, out);
+        put_outcome(outcome, out);
     }
     Header::END.put(out);
 }

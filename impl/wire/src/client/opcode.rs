@@ -32,16 +32,32 @@ pub const MULTI: i32 = 14;
 pub const CREATE2: i32 = 15;
 /// reconfig.
 pub const RECONFIG: i32 = 16;
+/// checkWatches.
+pub const CHECK_WATCHES: i32 = 17;
+/// removeWatches.
+pub const REMOVE_WATCHES: i32 = 18;
 /// createContainer.
 pub const CREATE_CONTAINER: i32 = 19;
 /// deleteContainer, of the leader's sweep.
 pub const DELETE_CONTAINER: i32 = 20;
 /// createTTL.
 pub const CREATE_TTL: i32 = 21;
+/// multiRead.
+pub const MULTI_READ: i32 = 22;
 /// auth.
 pub const AUTH: i32 = 100;
 /// setWatches.
 pub const SET_WATCHES: i32 = 101;
+/// getEphemerals.
+pub const GET_EPHEMERALS: i32 = 103;
+/// getAllChildrenNumber.
+pub const GET_ALL_CHILDREN_NUMBER: i32 = 104;
+/// setWatches2: with persistent watches.
+pub const SET_WATCHES2: i32 = 105;
+/// addWatch.
+pub const ADD_WATCH: i32 = 106;
+/// whoAmI.
+pub const WHO_AM_I: i32 = 107;
 /// createSession, between servers and in logs.
 pub const CREATE_SESSION: i32 = -10;
 /// closeSession.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protocol::peer::Answer;
 use spec::{ErrorCode, Machine, Zxid};
-use tree::{Acl, Event, Outcome, Stat, Text};
+use tree::{Acl, Event, Identity, Outcome, Stat, Text};
 
 use super::{multi, opcode};
 use crate::{Buffer, Decoder, Error, Sink, data};
@@ -69,7 +69,7 @@ pub(super) fn put_outcome(outcome: &Outcome, out: &mut impl Sink) {
     }
 }
 
-fn put_read(answer: &tree::Answer<'_>, out: &mut impl Sink) {
+pub(super) fn put_read(answer: &tree::Answer<'_>, out: &mut impl Sink) {
     match answer {
         tree::Answer::Data { data, stat } => {
             out.put_optional(*data);
@@ -85,7 +85,13 @@ fn put_read(answer: &tree::Answer<'_>, out: &mut impl Sink) {
             data::put_acl(acl, out);
             data::put_stat(stat, out);
         }
-        tree::Answer::WatchesSet => {}
+        tree::Answer::Ephemerals(paths) => data::put_paths(paths, out),
+        tree::Answer::AllChildrenNumber(number) => out.put_int(*number),
+        tree::Answer::Identities(identities) => data::put_identities(identities, out),
+        tree::Answer::Multi(answers) => multi::put_answers(answers, out),
+        // The number of an error, which is none.
+        tree::Answer::WatchAdded => out.put_int(0),
+        tree::Answer::Done => {}
     }
 }
 
@@ -128,6 +134,14 @@ pub enum Response {
     Acl(Vec<Acl>, Stat),
     /// multi.
     Multi(Vec<Outcome>),
+    /// getEphemerals.
+    Paths(Vec<Text>),
+    /// getAllChildrenNumber, addWatch.
+    Number(i32),
+    /// whoAmI.
+    Identities(Vec<Identity>),
+    /// multiRead: each part, or the number of its error.
+    MultiRead(Vec<Result<Self, i32>>),
     /// Nothing.
     Empty,
 }
@@ -175,6 +189,10 @@ impl<'a> Reply<'a> {
             opcode::GET_CHILDREN2 => Response::Children2(data::paths(body)?, data::stat(body)?),
             opcode::GET_ACL => Response::Acl(data::acl(body)?, data::stat(body)?),
             opcode::MULTI => Response::Multi(multi::decode_outcomes(body)?),
+            opcode::GET_EPHEMERALS => Response::Paths(data::paths(body)?),
+            opcode::GET_ALL_CHILDREN_NUMBER | opcode::ADD_WATCH => Response::Number(body.int()?),
+            opcode::WHO_AM_I => Response::Identities(data::identities(body)?.unwrap_or_default()),
+            opcode::MULTI_READ => Response::MultiRead(multi::decode_answers(body)?),
             _ => Response::Empty,
         })
     }

@@ -1,11 +1,11 @@
 //! Requests: a header of xid and operation, and the operation's body.
 
 use protocol::peer::ClientRequest;
-use spec::{ErrorCode, Machine, Zxid};
+use spec::{ErrorCode, Machine};
 use tree::{Credential, Read, Text, Write};
 
-use super::{opcode, write};
-use crate::{Buffer, Decoder, Error, Sink, data};
+use super::{opcode, read, write};
+use crate::{Buffer, Decoder, Error};
 
 /// What stands in front of each request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,34 +55,9 @@ where
         opcode::CLOSE_SESSION => ClientRequest::Close,
         opcode::SYNC => ClientRequest::Sync(input.required("path")?.to_vec()),
         opcode::AUTH => ClientRequest::Authenticate(credential(input)?),
-        opcode::EXISTS
-        | opcode::GET_DATA
-        | opcode::GET_ACL
-        | opcode::GET_CHILDREN
-        | opcode::GET_CHILDREN2
-        | opcode::SET_WATCHES => ClientRequest::Read(read(operation, input)?),
+        _ if read::is_read(operation) => ClientRequest::Read(read::decode(operation, input)?),
         _ if write::is_write(operation) => ClientRequest::Write(write::decode(operation, input)?),
         _ => ClientRequest::Refused { code: ErrorCode::Unimplemented, close: true },
-    })
-}
-
-fn read(operation: i32, input: &mut Decoder<'_>) -> Result<Read, Error> {
-    if operation == opcode::SET_WATCHES {
-        return Ok(Read::SetWatches {
-            relative: Zxid(input.unsigned()?),
-            data: data::paths(input)?,
-            exist: data::paths(input)?,
-            child: data::paths(input)?,
-        });
-    }
-    let path = input.text("path")?;
-    Ok(match operation {
-        opcode::EXISTS => Read::Exists { path, watch: input.bool()? },
-        opcode::GET_DATA => Read::GetData { path, watch: input.bool()? },
-        opcode::GET_CHILDREN => Read::GetChildren { path, watch: input.bool()? },
-        opcode::GET_CHILDREN2 => Read::GetChildren2 { path, watch: input.bool()? },
-        opcode::GET_ACL => Read::GetAcl { path },
-        other => return Err(Error::Unknown { what: "read", found: i64::from(other) }),
     })
 }
 
@@ -115,7 +90,7 @@ where
                 out.put_bytes(credential.scheme.as_bytes());
                 out.put_bytes(&credential.bytes);
             }
-            ClientRequest::Read(read) => put_read(read, out),
+            ClientRequest::Read(read) => read::put(read, out),
             ClientRequest::Write(write) => write::put(write, out),
             ClientRequest::Sync(path) => out.put_bytes(path),
         }
@@ -136,34 +111,10 @@ where
         ClientRequest::Close => opcode::CLOSE_SESSION,
         ClientRequest::Authenticate(_) => opcode::AUTH,
         ClientRequest::Sync(_) => opcode::SYNC,
-        ClientRequest::Read(Read::Exists { .. }) => opcode::EXISTS,
-        ClientRequest::Read(Read::GetData { .. }) => opcode::GET_DATA,
-        ClientRequest::Read(Read::GetAcl { .. }) => opcode::GET_ACL,
-        ClientRequest::Read(Read::GetChildren { .. }) => opcode::GET_CHILDREN,
-        ClientRequest::Read(Read::GetChildren2 { .. }) => opcode::GET_CHILDREN2,
-        ClientRequest::Read(Read::SetWatches { .. }) => opcode::SET_WATCHES,
+        ClientRequest::Read(read) => read::operation(read),
         ClientRequest::Write(write) => write::operation(write),
         ClientRequest::Refused { .. } => {
             return Err(Error::Invalid { what: "a refused request is not sent" });
         }
     })
-}
-
-fn put_read(read: &Read, out: &mut impl Sink) {
-    match read {
-        Read::Exists { path, watch }
-        | Read::GetData { path, watch }
-        | Read::GetChildren { path, watch }
-        | Read::GetChildren2 { path, watch } => {
-            out.put_bytes(path.as_bytes());
-            out.put_bool(*watch);
-        }
-        Read::GetAcl { path } => out.put_bytes(path.as_bytes()),
-        Read::SetWatches { relative, data, exist, child } => {
-            out.put_unsigned(relative.0);
-            data::put_paths(data, out);
-            data::put_paths(exist, out);
-            data::put_paths(child, out);
-        }
-    }
 }

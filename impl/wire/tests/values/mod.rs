@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use bytes::Bytes;
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{array, collection::vec, option, prelude::*};
 use protocol::{
     Message, Notification, ServerState, Vote,
     peer::{ClientRequest, Op, Packet, Request},
@@ -11,7 +11,7 @@ use protocol::{
 use spec::{Epoch, ServerId, SessionId, Zxid};
 use tree::{
     Acl, CreateKind, CreateTxn, Credential, Identity, Outcome, Read, Stat, StatPersisted, Text, Tree, Txn,
-    TxnBody, TxnDigest, Write,
+    TxnBody, TxnDigest, WatchChoice, WatchMode, Write,
 };
 use wire::{
     client::{ConnectRequest, ConnectResponse},
@@ -110,9 +110,37 @@ fn read() -> impl Strategy<Value = Read> {
         named(|path, watch| Read::GetChildren { path, watch }),
         named(|path, watch| Read::GetChildren2 { path, watch }),
         text().prop_map(|path| Read::GetAcl { path }),
-        (zxid(), vec(text(), 0..3), vec(text(), 0..3), vec(text(), 0..3))
-            .prop_map(|(relative, data, exist, child)| Read::SetWatches { relative, data, exist, child }),
+        text().prop_map(|prefix| Read::GetEphemerals { prefix }),
+        text().prop_map(|path| Read::GetAllChildrenNumber { path }),
+        Just(Read::WhoAmI),
+        vec(read_of_many(), 0..4).prop_map(Read::Multi),
+        (text(), 0..2).prop_map(|(path, mode)| {
+            Read::AddWatch { path, mode: WatchMode::from_number(mode).expect("there are two") }
+        }),
+        (text(), choice()).prop_map(|(path, which)| Read::CheckWatches { path, which }),
+        (text(), choice()).prop_map(|(path, which)| Read::RemoveWatches { path, which }),
+        (zxid(), array::uniform5(vec(text(), 0..3))).prop_map(
+            |(relative, [data, exist, child, persistent, recursive])| Read::SetWatches {
+                relative,
+                data,
+                exist,
+                child,
+                persistent,
+                recursive,
+            }
+        ),
     ]
+}
+
+fn read_of_many() -> impl Strategy<Value = Read> {
+    prop_oneof![
+        text().prop_map(|path| Read::GetData { path, watch: false }),
+        text().prop_map(|path| Read::GetChildren { path, watch: false }),
+    ]
+}
+
+fn choice() -> impl Strategy<Value = WatchChoice> {
+    (1..=5).prop_map(|number| WatchChoice::from_number(number).expect("there are five"))
 }
 
 pub(crate) fn request() -> impl Strategy<Value = ClientRequest<Tree>> {

@@ -375,7 +375,14 @@ impl Client {
         let home = self.home.as_mut().expect("it has a connection");
         (home.open, home.resuming) = (true, resuming);
         if resuming {
-            let watches = Read::SetWatches { relative, data, exist: Vec::new(), child };
+            let watches = Read::SetWatches {
+                relative,
+                data,
+                exist: Vec::new(),
+                child,
+                persistent: Vec::new(),
+                recursive: Vec::new(),
+            };
             self.ask(WATCHES_XID, ClientRequest::Read(watches), Zxid::ZERO);
         }
         Ok(())

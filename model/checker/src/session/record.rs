@@ -6,7 +6,7 @@ use rustc_hash::FxBuildHasher;
 use serde::{Serialize, Serializer};
 use spec::{
     ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
-    machine::SessionChange,
+    machine::{Reader, SessionChange},
     session::{
         Answered, Attempt, event_has_cause, expired_in_silence, multi_is_whole, nothing_was_missed,
         read_shows_its_place, sessions_write_in_order, shown_is_committed, write_comes_behind,
@@ -322,7 +322,8 @@ impl Record {
             Question::Read { read, zxid, own, told } => {
                 let state = self.state_at(start, *zxid);
                 let mut watches = Watches::default();
-                let answer = state.read(read, ClientId(0), &[], &mut watches, &mut |_, _| {});
+                let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[] };
+                let answer = state.read(read, reader, &mut watches, &mut |_, _| {});
                 let shows = answer.map_or_else(|code| format!("{code:?}"), |answer| Tree::tell(&answer));
                 let verdict = read_shows_its_place(*zxid, *own, told, &shows);
                 holds("S-9", verdict, judged, || format!("{}; the state has {shows}", why(self)))

@@ -25,7 +25,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Origin, SessionChange},
+    machine::{Origin, Reader, SessionChange},
 };
 
 use super::{Answer, ClientRequest, Effects, Op};
@@ -230,7 +230,7 @@ impl<M: Machine> Clients<M> {
         entry.touched = true;
         let pending = match request {
             ClientRequest::Read(read) if entry.is_idle() => {
-                answer_read(machine, &mut self.watches, client, &entry.identities, xid, &read, out);
+                answer_read(machine, &mut self.watches, entry.reader(client), xid, &read, out);
                 return None;
             }
             ClientRequest::Ping if entry.is_idle() => {
@@ -530,7 +530,7 @@ impl<M: Machine> Clients<M> {
                     out.reply(client, *xid, machine.last_processed(), Answer::Sync(path));
                 }
                 Pending::Read { xid, read } => {
-                    answer_read(machine, &mut self.watches, client, &entry.identities, *xid, read, out);
+                    answer_read(machine, &mut self.watches, entry.reader(client), *xid, read, out);
                 }
                 Pending::Settled(settled) => {
                     let hangs_up = settled.answer(client, machine.last_processed(), out);
@@ -577,6 +577,11 @@ impl<M: Machine> Client<M> {
     /// Whether a request has nothing to wait for.
     fn is_idle(&self) -> bool {
         self.stage == Stage::Open && self.pending.is_empty()
+    }
+
+    /// Who asks for its reads.
+    fn reader(&self, client: ClientId) -> Reader<'_, M::Identity> {
+        Reader { client, session: self.session, identities: &self.identities }
     }
 
     /// Whether the first request that is held back may go.
@@ -657,15 +662,14 @@ impl Settled {
 fn answer_read<M: Machine>(
     machine: &M,
     watches: &mut M::Watches,
-    client: ClientId,
-    identities: &[M::Identity],
+    reader: Reader<'_, M::Identity>,
     xid: i32,
     read: &M::Read,
     out: &mut impl Effects<M>,
 ) {
     let zxid = machine.last_processed();
-    let answer = machine.read(read, client, identities, watches, &mut |watcher, event| {
+    let answer = machine.read(read, reader, watches, &mut |watcher, event| {
         out.notify_client(watcher, zxid, event);
     });
-    out.reply(client, xid, zxid, answer.map_or_else(Answer::Error, Answer::Read));
+    out.reply(reader.client, xid, zxid, answer.map_or_else(Answer::Error, Answer::Read));
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin, SessionChange},
+    machine::{Author, Origin, Reader, SessionChange},
 };
 
 use crate::net::Subject;
@@ -203,18 +203,17 @@ impl Machine for Register {
     fn read<'a>(
         &'a self,
         read: &Read,
-        client: ClientId,
-        identities: &[u8],
+        reader: Reader<'_, u8>,
         watches: &mut BTreeSet<(u8, ClientId)>,
         _notify: &mut dyn FnMut(ClientId, &u8),
     ) -> Result<String, ErrorCode> {
         let cell = match read {
             Read::Get(cell) => cell,
             Read::Watch(cell) => {
-                watches.insert((*cell, client));
+                watches.insert((*cell, reader.client));
                 cell
             }
-            Read::Identities => return Ok(format!("{identities:?}")),
+            Read::Identities => return Ok(format!("{:?}", reader.identities)),
         };
         self.cells.get(cell).map(|cell| cell.value.to_string()).ok_or(ErrorCode::NoNode)
     }

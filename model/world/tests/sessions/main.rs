@@ -43,7 +43,12 @@ impl Subject for Tree {
             other @ (Answer::Exists(_)
             | Answer::Children2 { .. }
             | Answer::Acl { .. }
-            | Answer::WatchesSet) => format!("{other:?}"),
+            | Answer::Ephemerals(_)
+            | Answer::AllChildrenNumber(_)
+            | Answer::Identities(_)
+            | Answer::Multi(_)
+            | Answer::WatchAdded
+            | Answer::Done) => format!("{other:?}"),
         }
     }
 }

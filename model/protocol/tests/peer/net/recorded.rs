@@ -1,7 +1,7 @@
 //! A machine that keeps what was applied to it.
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin},
+    machine::{Author, Origin, Reader},
 };
 
 use super::Subject;
@@ -99,12 +99,11 @@ impl<M: Machine> Machine for Recorded<M> {
     fn read<'a>(
         &'a self,
         read: &Self::Read,
-        client: ClientId,
-        identities: &[Self::Identity],
+        reader: Reader<'_, Self::Identity>,
         watches: &mut Self::Watches,
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode> {
-        self.machine.read(read, client, identities, watches, notify)
+        self.machine.read(read, reader, watches, notify)
     }
 
     fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]) {
