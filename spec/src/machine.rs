@@ -56,6 +56,8 @@ impl<I> Copy for Reader<'_, I> {}
 /// transaction that holds the whole outcome; every server *applies* that transaction at its place in the order.
 /// Both are pure functions of their arguments.
 pub trait Machine {
+    /// What an operator has set about what requests come to: the leader's counts for all servers.
+    type Settings: Clone + Debug + Default + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// What is logged and replicated. Applying it needs nothing else.
     type Txn: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// A client's request to change the state.
@@ -86,6 +88,7 @@ pub trait Machine {
     /// like any other (rule T-1). Records its changes in `outstanding`.
     fn prepare(
         &self,
+        settings: &Self::Settings,
         outstanding: &mut Self::Outstanding,
         author: Author<'_, Self::Identity>,
         zxid: Zxid,
@@ -109,6 +112,10 @@ pub trait Machine {
         author: Author<'_, Self::Identity>,
         zxid: Zxid,
     ) -> Self::Txn;
+
+    /// What the leader is to write by itself at this time, in milliseconds since 1970: at most so many writes, and none
+    /// before others. Each is prepared later, against the state as it is by then (rule T-21).
+    fn due(&self, settings: &Self::Settings, time: i64, max: usize) -> Vec<Self::Write>;
 
     /// The error transaction for a request that was refused before preparation, such as one of a moved session.
     fn prepare_error(author: Author<'_, Self::Identity>, code: ErrorCode) -> Self::Txn;

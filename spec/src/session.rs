@@ -90,6 +90,12 @@ pub const RULES: &[Rule] = &[
         source: "stronger than ZooKeeper's sync, see spec/deviations.md",
         check: Check::Clients,
     },
+    Rule {
+        id: "S-15",
+        statement: "what a leader deletes by itself is a container or has a time to live, and has no child",
+        source: "ZooKeeper `ContainerManager`, `PrepRequestProcessor`; stronger there, see spec/deviations.md",
+        check: Check::Clients,
+    },
 ];
 
 /// A transaction that answers a client's write, at its place.
@@ -222,6 +228,12 @@ pub fn write_comes_behind(acknowledged_before: Zxid, place: Zxid) -> Verdict {
 /// has.
 pub fn multi_is_whole(done: bool, shown: usize, changes: usize) -> Verdict {
     Verdict::of(changes > 0, || shown == if done { changes } else { 0 })
+}
+
+/// S-15, of one node that a leader deletes by itself: whether it was a container or had a time to live when that became
+/// final, and how many children it had then.
+pub fn sweep_takes_what_is_due(may_end: bool, children: usize) -> Verdict {
+    Verdict::of(true, || may_end && children == 0)
 }
 
 /// S-13, of one answer or event: whether the place that it names is committed.

@@ -10,7 +10,7 @@ use protocol::{
     peer::{Op, Packet},
 };
 use spec::{ServerId, Zxid};
-use tree::{Tree, Txn, TxnBody, Write};
+use tree::{CreateRequest, Tree, Txn, TxnBody, Write};
 use wire::{
     Decoder,
     peer::{QuorumPacket, Received, Sender, decode, kind, measure, put_packet, put_snap},
@@ -118,7 +118,9 @@ fn all_packets(version: &str) -> Result<()> {
     ] {
         ensure!(seen.contains_key(name), "no {name} in the recording: {seen:?}");
     }
-    for name in ["create", "create2", "multi", "setACL", "setData", "delete", "open", "sync", "refused"] {
+    for name in
+        ["create", "create2", "multi", "setACL", "setData", "delete", "open", "sync", "createContainer"]
+    {
         ensure!(operations.contains_key(name), "no {name} was forwarded: {operations:?}");
     }
     Ok(())
@@ -160,8 +162,11 @@ fn check(
         }
         Packet::Request(request) => {
             let name = match &request.op {
-                Op::Write(Write::Create { stat: false, .. }) => "create",
-                Op::Write(Write::Create { stat: true, .. }) => "create2",
+                Op::Write(Write::Create { request: CreateRequest::Create, .. }) => "create",
+                Op::Write(Write::Create { request: CreateRequest::Create2, .. }) => "create2",
+                Op::Write(Write::Create { request: CreateRequest::Container, .. }) => "createContainer",
+                Op::Write(Write::Create { request: CreateRequest::Ttl { .. }, .. }) => "createTTL",
+                Op::Write(Write::Sweep { .. }) => bail!("a learner that sweeps"),
                 Op::Write(Write::Delete { .. }) => "delete",
                 Op::Write(Write::SetData { .. }) => "setData",
                 Op::Write(Write::SetAcl { .. }) => "setACL",

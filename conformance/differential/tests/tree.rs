@@ -14,7 +14,9 @@ use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
     machine::{self, Author},
 };
-use tree::{Event, Identity, Outcome, Outstanding, Read, Tree, TreeBuilder, Txn, TxnBody, Watches, Write};
+use tree::{
+    Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches, Write,
+};
 use wire::{
     Decoder,
     client::{
@@ -82,6 +84,9 @@ fn replay(version: &str) -> Result<()> {
     ensure!(tree == snapshot_file(version, 1)?, "another tree than in the snapshot");
     Ok(())
 }
+
+/// Those of the recorded one.
+const SETTINGS: Settings = Settings { ttl_nodes: true, container_unused_max_ms: 0 };
 
 /// A server of ours in the place of the recorded one.
 struct Twin<'a> {
@@ -261,7 +266,7 @@ impl Twin<'_> {
         let (zxid, txn) = self.next_logged(session, header.xid).context("not logged")?;
         let identities = &self.connections[at].identities;
         let author = Author { session, xid: header.xid, identities, time: txn.time };
-        let ours = self.tree.prepare(&mut Outstanding::default(), author, zxid, write);
+        let ours = self.tree.prepare(&SETTINGS, &mut Outstanding::default(), author, zxid, write);
         ensure!(settled(&ours.body) == settled(&txn.body), "{ours:?} is not {txn:?}");
         ensure!(same_digest(&ours, &txn), "{ours:?} has another digest than {txn:?}");
         let outcome = self.apply(zxid, &ours)?;

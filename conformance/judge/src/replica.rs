@@ -13,7 +13,7 @@ use protocol::{
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
 use spec::{Entry, Epoch, Machine, Part, ServerId, ServerView, Stored, Zxid};
-use tree::{Tree, Txn};
+use tree::{Settings, Tree, Txn};
 
 use crate::{
     sink::{Effect, Sink},
@@ -49,7 +49,7 @@ pub(crate) struct Disk {
 #[derive(Clone, Debug)]
 pub(crate) struct Replica {
     pub(crate) id: ServerId,
-    pub(crate) config: peer::Config,
+    pub(crate) config: peer::Config<Settings>,
     pub(crate) peer: Peer<Tree>,
     pub(crate) tree: Tree,
     pub(crate) told: Told,
@@ -163,7 +163,7 @@ impl Replica {
         Ok((replica, effects))
     }
 
-    fn new(config: peer::Config, peer: Peer<Tree>, tree: Tree, told: Told, disk: Disk) -> Self {
+    fn new(config: peer::Config<Settings>, peer: Peer<Tree>, tree: Tree, told: Told, disk: Disk) -> Self {
         Self {
             id: config.zab.me,
             config,

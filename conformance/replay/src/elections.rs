@@ -22,7 +22,7 @@ use protocol::{
     zab,
 };
 use spec::{Epoch, Machine as _, ServerId, SessionId, Zxid};
-use tree::{Tree, Txn, TxnBody, Watches};
+use tree::{Settings, Tree, Txn, TxnBody, Watches};
 use world::{Host, HostEvent, Keep, Left, Pace, Wire};
 
 use crate::graph::{Graph, Print, Root, broken, exhausted, print, print_of};
@@ -53,13 +53,15 @@ fn state_through(last: Zxid) -> Tree {
     state
 }
 
-fn config(me: ServerId, quorum: &Quorum) -> peer::Config {
+fn config(me: ServerId, quorum: &Quorum) -> peer::Config<Settings> {
     peer::Config {
         zab: zab::Config { me, quorum: quorum.clone(), window: 500, log_sync: true, counter_max: u32::MAX },
         tick_ms: TICK_MS,
         session_timeout_min_ms: 2 * i32::try_from(TICK_MS).unwrap_or(i32::MAX),
         session_timeout_max_ms: 2 * i32::try_from(TICK_MS).unwrap_or(i32::MAX),
         first_session: SessionId(i64::try_from(me.0).unwrap_or_default() << 56),
+        settings: Settings::default(),
+        sweep_max: 0,
     }
 }
 

@@ -23,7 +23,7 @@ use protocol::{
     peer::{Input, Packet},
 };
 use spec::ServerId;
-use tree::{Identity, Tree, Txn};
+use tree::{Identity, Settings, Tree, Txn};
 use world::{Fault, Host, HostEvent, Left, NetChange, Pace, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -46,7 +46,7 @@ pub struct Root {
     /// How many servers its ensemble has, with those that observe: they count up from 1.
     pub servers: usize,
     /// What shapes its actor.
-    pub config: protocol::peer::Config,
+    pub config: protocol::peer::Config<Settings>,
     /// How long its disk takes.
     pub pace: Pace,
     /// What is on its disk.

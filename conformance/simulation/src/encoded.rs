@@ -6,7 +6,7 @@ use protocol::{Notification, peer::Config};
 use simulator::{Form, Letter, Plan, Served, Subject};
 use spec::{ServerId, history::Entry};
 use storage::Dice;
-use tree::Event;
+use tree::{Event, Settings};
 use wire::notification::{Notice, frame};
 use world::{Fault, Happened, Host, HostEvent, Pace, Said, Wire};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -126,7 +126,7 @@ impl<S: Syncs> Form for Encoded<S> {
         Self { seed: plan.seed, told: Told::default(), syncs: PhantomData }
     }
 
-    fn start(&mut self, config: Config) -> Result<(Served<Self>, Happened<Subject>), Fault> {
+    fn start(&mut self, config: Config<Settings>) -> Result<(Served<Self>, Happened<Subject>), Fault> {
         let files = Files::new(self.seed, config.zab.me, S::LIE);
         Host::on(config, Pace::Async, files)
     }

@@ -1,7 +1,7 @@
 //! The small parts of records: numbers, strings, and writes without the data that logs hold.
 
 use bytes::Bytes;
-use tree::{Acl, Identity, Text, Write};
+use tree::{Acl, CreateRequest, Identity, Text, Write};
 
 use crate::Error;
 
@@ -66,12 +66,20 @@ pub(crate) fn put_identities(out: &mut Vec<u8>, identities: &[Identity]) {
 /// Appends a write.
 pub(crate) fn put_write(out: &mut Vec<u8>, write: &Write) {
     match write {
-        Write::Create { path, data, acl, flags, stat } => {
-            out.push(u8::from(*stat));
+        Write::Create { path, data, acl, flags, request } => {
+            out.push(match request {
+                CreateRequest::Create => 0,
+                CreateRequest::Create2 => 1,
+                CreateRequest::Container => 7,
+                CreateRequest::Ttl { .. } => 8,
+            });
             put_text(out, path);
             put_data(out, data.as_ref());
             put_acl(out, acl);
             put(out, zigzag((*flags).into()));
+            if let CreateRequest::Ttl { ttl_ms } = request {
+                put(out, zigzag(*ttl_ms));
+            }
         }
         Write::Delete { path, version } => put_versioned(out, 2, path, *version),
         Write::SetData { path, data, version } => {
@@ -89,6 +97,10 @@ pub(crate) fn put_write(out: &mut Vec<u8>, write: &Write) {
             for part in parts {
                 put_write(out, part);
             }
+        }
+        Write::Sweep { path } => {
+            out.push(9);
+            put_text(out, path);
         }
     }
 }
@@ -188,12 +200,17 @@ impl<'a> Reader<'a> {
     fn part(&mut self, tag: u8) -> Result<Write, Error> {
         let path = self.text()?;
         Ok(match tag {
-            0 | 1 => Write::Create {
+            0 | 1 | 7 | 8 => Write::Create {
                 path,
                 data: self.data()?,
                 acl: self.acl()?,
                 flags: self.signed()?,
-                stat: tag == 1,
+                request: match tag {
+                    0 => CreateRequest::Create,
+                    1 => CreateRequest::Create2,
+                    7 => CreateRequest::Container,
+                    _ => CreateRequest::Ttl { ttl_ms: unzigzag(self.number()?) },
+                },
             },
             2 => Write::Delete { path, version: self.signed()? },
             3 => {
@@ -205,6 +222,7 @@ impl<'a> Reader<'a> {
                 Write::SetAcl { path, acl: self.acl()?, version }
             }
             5 => Write::Check { path, version: self.signed()? },
+            9 => Write::Sweep { path },
             _ => return Err(self.short()),
         })
     }
@@ -229,9 +247,14 @@ mod tests {
         let data = |length: usize| Some(Bytes::from(vec![7; length]));
         let acl = vec![Acl::world(31), Acl { perms: -1, scheme: Text::from("ip"), id: Text::from("::1") }];
         let set = |data| Write::SetData { path: path.clone(), data, version: -1 };
+        let create =
+            |data, acl, flags, request| Write::Create { path: path.clone(), data, acl, flags, request };
         let same = [
-            Write::Create { path: path.clone(), data: None, acl: acl.clone(), flags: 3, stat: true },
-            Write::Create { path: path.clone(), data: data(0), acl: Vec::new(), flags: -1, stat: false },
+            create(None, acl.clone(), 3, CreateRequest::Create2),
+            create(data(0), Vec::new(), -1, CreateRequest::Create),
+            create(data(1), Vec::new(), 4, CreateRequest::Container),
+            create(data(1), Vec::new(), 6, CreateRequest::Ttl { ttl_ms: -1 }),
+            Write::Sweep { path: path.clone() },
             Write::Delete { path: path.clone(), version: i32::MAX },
             set(None),
             set(data(DATA_MAX)),

@@ -6,7 +6,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use spec::{ClientId, Machine, ServerId, SessionId, Zxid};
-use tree::{Identity, Tree, Txn};
+use tree::{Identity, Settings, Tree, Txn};
 
 use crate::{
     Error, Told,
@@ -46,7 +46,7 @@ pub struct Boot {
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// What shapes the actor.
-    pub config: peer::Config,
+    pub config: peer::Config<Settings>,
     /// What recovery found.
     pub recovered: Recovered<Txn>,
     /// The state that recovery loaded.
@@ -73,7 +73,7 @@ pub struct Checkpoint {
     /// When, in microseconds since 1970.
     pub at_us: u64,
     /// What shapes the actor.
-    pub config: peer::Config,
+    pub config: peer::Config<Settings>,
     /// The actor.
     pub peer: Peer<Tree>,
     /// The state.

@@ -30,6 +30,8 @@ fn timer(timer: Timer) -> u64 {
         Timer::Expiry => 4,
         Timer::Resend => 5,
         Timer::Finalize => 6,
+        Timer::Sweep => 7,
+        Timer::SweepNext => 8,
     }
 }
 

@@ -21,11 +21,16 @@ use std::{
 
 use protocol::Quorum;
 use spec::ServerId;
+use tree::Settings;
 
 pub use address::ServerAddress;
 use address::join;
 pub use problem::{ConfigError, Problem};
 use reader::Reader;
+
+/// The greatest id of a server where nodes may have a time to live: the next one, in the high byte of an owner, marks
+/// these.
+const ID_MAX_WITH_TTL: u64 = 254;
 
 /// The configuration of one server. Times are in milliseconds, sizes in bytes, unless a name says otherwise.
 #[derive(Clone, Debug)]
@@ -82,6 +87,12 @@ pub struct Config {
     pub global_outstanding_limit: u32,
     /// The longest frame that a client may send.
     pub frame_bytes_max: usize,
+    /// What requests come to while this server leads.
+    pub settings: Settings,
+    /// How often a leader looks for containers and nodes whose time is over.
+    pub sweep_interval_ms: u32,
+    /// How many of them it deletes in a minute at most.
+    pub sweeps_per_minute: u32,
     /// The folder of the flight recorder's ring; none if nothing is recorded.
     pub recorder_dir: Option<PathBuf>,
     /// The size of that ring.
@@ -220,6 +231,9 @@ impl Config {
             force_sync: reader.flag("forceSync", true),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
+            settings: settings(reader, me?),
+            sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
+            sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, 60_000),
             words: words(reader),
             warnings: Vec::new(),
         };
@@ -344,6 +358,18 @@ fn session_timeouts(reader: &mut Reader, tick_ms: u32) -> (i32, i32) {
         reader.error(span, format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
     }
     (min, max)
+}
+
+fn settings(reader: &mut Reader, me: ServerId) -> Settings {
+    let ttl_nodes = reader.flag("extendedTypesEnabled", false);
+    if ttl_nodes && me.0 > ID_MAX_WITH_TTL {
+        let span = reader.span("extendedTypesEnabled");
+        let message =
+            format!("server {me} cannot have it: ids are 0 to {ID_MAX_WITH_TTL} with nodes of limited life");
+        reader.error(span, message);
+    }
+    let container_unused_max_ms = reader.number("znode.container.maxNeverUsedIntervalMs", 0, 0, i64::MAX);
+    Settings { ttl_nodes, container_unused_max_ms }
 }
 
 fn backlog(reader: &mut Reader) -> u32 {

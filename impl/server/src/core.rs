@@ -19,7 +19,7 @@ use protocol::{
 use recording::{LinkMark, Told};
 use spec::{ClientId, Epoch, ServerId, Zxid};
 use tokio::sync::Notify;
-use tree::{Tree, Txn};
+use tree::{Settings, Tree, Txn};
 
 use crate::{
     Config,
@@ -46,7 +46,7 @@ pub(crate) type Shared = Rc<RefCell<Core>>;
 /// The peer, its state, and what surrounds them.
 pub(crate) struct Core {
     pub(crate) peer: Peer<Tree>,
-    config: peer::Config,
+    config: peer::Config<Settings>,
     pub(crate) tree: Tree,
     pub(crate) shell: Shell,
 }
@@ -266,7 +266,7 @@ impl Shell {
 impl Core {
     /// Boots the peer from what recovery read.
     pub(crate) fn boot(
-        config: peer::Config,
+        config: peer::Config<Settings>,
         recovered: Recovered<Txn>,
         mut tree: Tree,
         mut shell: Shell,

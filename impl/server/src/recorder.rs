@@ -18,7 +18,7 @@ use protocol::{
 use recording::{Boot, Checkpoint, Encoder, LinkMark, Told, TreeMark, Writes, ring::Ring};
 use spec::{Machine, ServerId};
 use tracing::warn;
-use tree::{Tree, Txn};
+use tree::{Settings, Tree, Txn};
 
 use crate::Config;
 
@@ -139,7 +139,7 @@ impl Recorder {
     }
 
     /// The process starts.
-    pub(crate) fn boot(&mut self, config: &peer::Config, recovered: &Recovered<Txn>, tree: &Tree) {
+    pub(crate) fn boot(&mut self, config: &peer::Config<Settings>, recovered: &Recovered<Txn>, tree: &Tree) {
         let (config, recovered) = (config.clone(), recovered.clone());
         let at_us = self.micros(Instant::now());
         self.encoder.boot(&Boot { at_us, config, recovered, tree: TreeMark::of(tree) });
@@ -212,7 +212,13 @@ impl Recorder {
     }
 
     /// Begins the next file with the peer as it is. Only between steps.
-    pub(crate) fn checkpoint(&mut self, now: Instant, config: &peer::Config, peer: &Peer<Tree>, tree: &Tree) {
+    pub(crate) fn checkpoint(
+        &mut self,
+        now: Instant,
+        config: &peer::Config<Settings>,
+        peer: &Peer<Tree>,
+        tree: &Tree,
+    ) {
         self.hand_over(now, tree);
         self.first = true;
         self.file_bytes = 0;

@@ -18,6 +18,7 @@ use tokio::{
     task::{LocalSet, spawn_local, yield_now},
 };
 use tracing::{error, info, warn};
+use tree::Settings;
 
 use crate::{
     Config,
@@ -170,7 +171,7 @@ fn storage_config(config: &Config) -> storage::Config {
     }
 }
 
-fn peer_config(config: &Config) -> peer::Config {
+fn peer_config(config: &Config) -> peer::Config<Settings> {
     peer::Config {
         zab: zab::Config {
             me: config.me,
@@ -183,7 +184,15 @@ fn peer_config(config: &Config) -> peer::Config {
         session_timeout_min_ms: config.session_timeout_min_ms,
         session_timeout_max_ms: config.session_timeout_max_ms,
         first_session: first_session(config.me, wall_clock()),
+        settings: config.settings.clone(),
+        sweep_max: sweep_max(config),
     }
+}
+
+/// As many nodes as a leader may delete until it looks for more.
+fn sweep_max(config: &Config) -> usize {
+    let per_look = u64::from(config.sweeps_per_minute) * u64::from(config.sweep_interval_ms) / 60_000;
+    usize::try_from(per_look.max(1)).unwrap_or(usize::MAX)
 }
 
 /// The first session of this start: the server's id in the high byte, then the time, then room for a counter, as
@@ -219,7 +228,7 @@ pub(crate) type Recovered = (Shared, mpsc::UnboundedReceiver<DiskEvent>, store::
 /// Reads what is on disk, and boots the peer from it.
 pub(crate) fn recover<D: Disk>(
     config: &Rc<Config>,
-    peer: peer::Config,
+    peer: peer::Config<Settings>,
     disk: D,
     log_lines: Option<LogPipe>,
     wall: WallClock,

@@ -22,7 +22,7 @@ use tokio::{
     sync::mpsc,
     task::{LocalSet, spawn_local, yield_now},
 };
-use tree::Tree;
+use tree::{Settings, Tree};
 
 use crate::{
     Config, StartError,
@@ -80,7 +80,7 @@ impl Stand {
     ///
     /// # Errors
     /// As [`run`](crate::run()).
-    pub fn start<D: Disk>(config: Config, peer: peer::Config, disk: D) -> Result<Self, StartError> {
+    pub fn start<D: Disk>(config: Config, peer: peer::Config<Settings>, disk: D) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = LocalSet::new();
         let (core, events, threads) = local.block_on(&runtime, async {

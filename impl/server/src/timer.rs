@@ -19,6 +19,8 @@ pub(crate) struct Durations {
     init: Duration,
     sync: Duration,
     resend_max: Duration,
+    sweep: Duration,
+    sweep_next: Duration,
 }
 
 /// The first wait of a silent election.
@@ -34,7 +36,14 @@ impl Durations {
     pub(crate) fn new(config: &Config) -> Self {
         let tick = Duration::from_millis(u64::from(config.tick_ms));
         let resend_max = if config.quorum.is_voter(config.me) { RESEND_MAX } else { ASK_AGAIN_MAX };
-        Self { tick, init: tick * config.init_limit, sync: tick * config.sync_limit, resend_max }
+        Self {
+            tick,
+            init: tick * config.init_limit,
+            sync: tick * config.sync_limit,
+            resend_max,
+            sweep: Duration::from_millis(u64::from(config.sweep_interval_ms)),
+            sweep_next: Duration::from_mins(1) / config.sweeps_per_minute,
+        }
     }
 }
 
@@ -106,6 +115,8 @@ impl Timers {
             Timer::Ping => self.durations.tick / 2,
             Timer::Expiry => self.durations.tick,
             Timer::Finalize => FINALIZE,
+            Timer::Sweep => self.durations.sweep,
+            Timer::SweepNext => self.durations.sweep_next,
             Timer::Resend => {
                 self.resend = match self.firing {
                     Some(Timer::Resend) => (self.resend * 2).min(self.durations.resend_max),
@@ -128,7 +139,14 @@ mod tests {
 
     fn timers() -> Timers {
         let tick = Duration::from_secs(2);
-        Timers::new(Durations { tick, init: tick * 10, sync: tick * 5, resend_max: RESEND_MAX })
+        Timers::new(Durations {
+            tick,
+            init: tick * 10,
+            sync: tick * 5,
+            resend_max: RESEND_MAX,
+            sweep: tick * 20,
+            sweep_next: tick / 100,
+        })
     }
 
     #[test]

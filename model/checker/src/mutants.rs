@@ -397,6 +397,16 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["slow-faults", "--set", "txns=2", HISTORIES]),
     },
     Mutant {
+        id: "sweep-overlooks-open-creates",
+        flaw: "a container goes that has a child being created",
+        shown: By(&["sweeps", HISTORIES]),
+    },
+    Mutant {
+        id: "sweep-without-a-second-look",
+        flaw: "what was found due is deleted later, whatever has become of it",
+        shown: By(&["sweeps", HISTORIES]),
+    },
+    Mutant {
         id: "sync-at-once",
         flaw: "a leader answers a sync without asking whether it still leads",
         shown: By(&["leaders", "--set", "first=[\"sync\"]", "--set", "second=[\"set\"]", HISTORIES]),

@@ -197,6 +197,7 @@ impl Peer {
                 Timer::Resend => used.resends < self.bounds.resends,
                 Timer::Ping => used.pings < self.bounds.pings,
                 Timer::Expiry => used.ticks < self.bounds.ticks,
+                Timer::Sweep | Timer::SweepNext => false,
                 Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => {
                     used.timeouts < self.bounds.timeouts
                 }

@@ -196,24 +196,23 @@ fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'stat
     Row { name, setup: Setup::Session(bounds), expects, traps: false }
 }
 
+/// What servers meet that join an ensemble in the midst of faults.
+const SEEN_JOINING: &[&str] =
+    &["diff", "trunc", "snap", "ackepoch-again", "commit-while-joining", "joined-behind", "two-live-leaders"];
+
 fn quick() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     let calm = Bounds { timeouts: 0, ..coarse.clone() };
-    let met = &[
-        "diff",
-        "trunc",
-        "snap",
-        "ackepoch-again",
-        "commit-while-joining",
-        "joined-behind",
-        "two-live-leaders",
-    ];
     vec![
         // Everything at once; elections follow from the faults.
-        zab("coarse-eager", Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..coarse.clone() }, met),
-        zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, met),
-        zab("fine-eager", Bounds { crashes: 1, breaks: 1, ..fine.clone() }, met),
+        zab(
+            "coarse-eager",
+            Bounds { elections: 3, txns: 2, crashes: 1, breaks: 1, ..coarse.clone() },
+            SEEN_JOINING,
+        ),
+        zab("fine-async", Bounds { eager: false, crashes: 1, ..fine.clone() }, SEEN_JOINING),
+        zab("fine-eager", Bounds { crashes: 1, breaks: 1, ..fine.clone() }, SEEN_JOINING),
         traps(zab("coarse-traps", Bounds { elections: 3, ..coarse.clone() }, &[])),
         // Only the ids differ; then each level of the order says something else.
         election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1),
@@ -248,7 +247,7 @@ fn quick() -> Vec<Row> {
             ],
         ),
         // Dials to servers that do not lead are let through and turned away.
-        zab("refusals", Bounds { refusals: true, ..fine }, met),
+        zab("refusals", Bounds { refusals: true, ..fine }, SEEN_JOINING),
         // One fault of each kind, with every script.
         session("moves", [1, 0, 0], SEEN_MOVING),
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
@@ -259,6 +258,7 @@ fn quick() -> Vec<Row> {
         of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
         restarting(session("restarts", [2, 0, 0], SEEN_RESTARTING)),
         observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
+        sweeping([0, 0, 1], SEEN_SWEEPING),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
         whole_peers(
             "cold-election",
@@ -396,6 +396,18 @@ fn of_first(mut row: Row, deeds: &[Deed]) -> Row {
 fn observing(mut row: Row) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
         bounds.observed = true;
+    }
+    row
+}
+
+/// What leaders meet that delete containers in which clients create nodes.
+const SEEN_SWEEPING: &[&str] = &["swept", "sweep-came-late", "S-15"];
+
+/// Two containers to delete, and clients that create nodes there.
+fn sweeping(bounds: [u8; 3], expects: &'static [&'static str]) -> Row {
+    let mut row = of_scripts(session("sweeps", bounds, expects), &[Deed::Shelter], 100);
+    if let Setup::Session(bounds) = &mut row.setup {
+        bounds.sweeps = 1;
     }
     row
 }
@@ -592,6 +604,7 @@ fn mutants() -> Vec<Row> {
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
+        sweeping([0, 0, 0], &[]),
         session("moves-leaders", [1, 0, 1], &[]),
         whole_peers(
             "peer-pair",

@@ -27,7 +27,7 @@ use protocol::{
     zab,
 };
 use spec::{ClientId, Machine as _, ServerId, SessionId, Zxid, machine::Author};
-use tree::{Event, Identity, Outstanding, Tree, Watches};
+use tree::{Event, Identity, Outstanding, Settings, Tree, Txn, Watches};
 use world::{Happened, Host, HostEvent, Link, Pace, Said, Side};
 
 pub use self::{
@@ -85,7 +85,7 @@ impl Session {
     /// If the servers do not come up, or the clients do not get their sessions.
     pub fn new(bounds: Bounds) -> Self {
         let servers: Vec<_> = (1..=SERVERS).map(ServerId).collect();
-        let (witnesses, start) = (rules::witnesses(), start());
+        let (witnesses, start) = (rules::witnesses(), start(&bounds));
         let mut model =
             Self { bounds, servers, witnesses, start, initial: Vec::new(), coming_up: Vec::new() };
         let mut state = model.come_up();
@@ -144,7 +144,7 @@ impl Session {
         }
     }
 
-    fn config(&self, me: ServerId) -> Config {
+    fn config(&self, me: ServerId) -> Config<Settings> {
         let id = i64::try_from(me.0).expect("servers have small numbers");
         let timeout_ms = i32::try_from(TICK_MS * TIMEOUT_TICKS).expect("a short time");
         Config {
@@ -159,6 +159,8 @@ impl Session {
             session_timeout_min_ms: timeout_ms,
             session_timeout_max_ms: timeout_ms,
             first_session: SessionId(id << 56),
+            settings: Settings::default(),
+            sweep_max: if self.bounds.sweeps > 0 { script::CONTAINERS.len() } else { 0 },
         }
     }
 
@@ -352,6 +354,12 @@ impl Session {
             if one.has_timer(Timer::Expiry) {
                 out.push(Action::Tick { leader: id });
             }
+            if one.has_timer(Timer::Sweep) {
+                out.push(Action::Sweep { leader: id });
+            }
+            if one.has_timer(Timer::SweepNext) {
+                out.push(Action::SweepNext { leader: id });
+            }
             let all = [[false, false], [false, true], [true, false], [true, true]];
             let logs = if self.bounds.merged { &all[..] } else { &all[..1] };
             for crash in [false, true] {
@@ -401,19 +409,31 @@ fn of_a_host((slot, change): (usize, Change)) -> Option<OfServer> {
     }
 }
 
-/// A tree with the node that everything is about, and nothing of the session that created it.
-fn start() -> Tree {
+/// A tree with the node that everything is about, and nothing of the session that created it. If leaders sweep, there
+/// are containers too that had a child.
+fn start(bounds: &Bounds) -> Tree {
     let (mut tree, mut open, mut watches) = (Tree::new(), Outstanding::default(), Watches::default());
     let author = Author { session: SessionId(1), xid: 0, identities: &[], time: 0 };
-    let node = script::create(script::NODE, 0, 0);
-    let txns = [
-        tree.prepare_create_session(&mut open, author, Zxid(1), 1),
-        tree.prepare(&mut open, author, Zxid(2), &node),
-        tree.prepare_close_session(&mut open, author, Zxid(3)),
-    ];
-    for (zxid, txn) in (1..).map(Zxid).zip(&txns) {
-        tree.apply(zxid, txn, &mut watches, &mut |_, _| {});
+    let mut writes = vec![script::create(script::NODE, 0, 0)];
+    if bounds.sweeps > 0 {
+        writes.extend(script::containers());
     }
+    let mut zxids = (1..).map(Zxid);
+    let mut next = || zxids.next().expect("there are many");
+    let mut apply = |tree: &mut Tree, zxid: Zxid, txn: &Txn| {
+        tree.apply(zxid, txn, &mut watches, &mut |_, _| {});
+    };
+    let zxid = next();
+    let txn = tree.prepare_create_session(&mut open, author, zxid, 1);
+    apply(&mut tree, zxid, &txn);
+    for write in &writes {
+        let zxid = next();
+        let txn = tree.prepare(&Settings::default(), &mut open, author, zxid, write);
+        apply(&mut tree, zxid, &txn);
+    }
+    let zxid = next();
+    let txn = tree.prepare_close_session(&mut open, author, zxid);
+    apply(&mut tree, zxid, &txn);
     tree
 }
 
@@ -471,11 +491,13 @@ impl Model for Session {
             | Action::Take { .. }
             | Action::Part { .. }
             | Action::Agree { .. }
+            | Action::SweepNext { .. }
             | Action::Read { .. } => true,
             Action::Connect { server, .. } => serves(server),
             Action::Move { server, .. } => used().moves < self.bounds.moves && serves(server),
             Action::Ping { .. } => used().pings < self.bounds.pings && used().ticks < self.bounds.ticks,
             Action::Tick { .. } => used().ticks < self.bounds.ticks,
+            Action::Sweep { .. } => used().sweeps < self.bounds.sweeps,
             Action::Depose { leader, prompt_logs, other_logs, .. } => {
                 used().changes < self.bounds.changes
                     && self.is_anything_under_way(board)
@@ -523,6 +545,14 @@ impl Model for Session {
                 }
                 Ok(())
             }
+            Action::Sweep { leader } => {
+                self.spend(board, Spend::Sweep)?;
+                self.event(board, self.places().server(*leader), HostEvent::Timer(Timer::Sweep)).map(drop)
+            }
+            Action::SweepNext { leader } => {
+                let event = HostEvent::Timer(Timer::SweepNext);
+                self.event(board, self.places().server(*leader), event).map(drop)
+            }
             Action::Depose { leader, crash, prompt_logs, other_logs, stays } => {
                 self.spend(board, Spend::Change)?;
                 let leavers = if *stays { vec![PROMPT] } else { self.others(*leader) };
@@ -551,6 +581,7 @@ impl Model for Session {
                     Spend::Tick => budget.ticks += 1,
                     Spend::Ping => budget.pings += 1,
                     Spend::Change => budget.changes += 1,
+                    Spend::Sweep => budget.sweeps += 1,
                 }
                 Ok(Yield::Nothing)
             }

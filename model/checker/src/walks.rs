@@ -279,6 +279,7 @@ impl Mood {
                 Timer::Resend => 8,
                 Timer::Ping => 6,
                 Timer::Expiry => 1,
+                Timer::Sweep | Timer::SweepNext => 0,
                 Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => self.timeout,
             },
             Step::Decide { .. }

@@ -359,7 +359,9 @@ impl Election {
                 | Timer::Handshake(_)
                 | Timer::Silence(_)
                 | Timer::Ping
-                | Timer::Expiry,
+                | Timer::Expiry
+                | Timer::Sweep
+                | Timer::SweepNext,
                 Stage::Looking(_) | Stage::Resting | Stage::Decided { .. },
             ) => out.note(Note::IdleTimer(timer)),
         }

@@ -185,6 +185,10 @@ pub enum Timer {
     Resend,
     /// An election has a quorum: wait this long for a better vote, 200 ms.
     Finalize,
+    /// A leader is due to look for nodes that it is to delete by itself: `znode.container.checkIntervalMs`.
+    Sweep,
+    /// A leader may delete the next of them: a minute over `znode.container.maxPerMinute`.
+    SweepNext,
 }
 
 /// What recovery found on disk, beside the state itself.

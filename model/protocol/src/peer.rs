@@ -32,7 +32,7 @@ use crate::{Election, Note, Recovered, Role, Timer, election, zab, zab::Zab};
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Peer<M: Machine> {
-    config: Config,
+    config: Config<M::Settings>,
     zab: Zab<M::Txn>,
     election: Election,
     words: Words,
@@ -44,7 +44,7 @@ pub struct Peer<M: Machine> {
 impl<M: Machine> Peer<M> {
     /// Starts from what recovery read; `machine` holds all of it.
     pub fn boot(
-        config: Config,
+        config: Config<M::Settings>,
         recovered: Recovered<M::Txn>,
         machine: &mut M,
         out: &mut impl Effects<M>,
@@ -278,9 +278,15 @@ impl<M: Machine> Peer<M> {
                 out.set_timer(Timer::Expiry);
                 self.expire(machine, time, out);
             }
-            (Timer::Ping | Timer::Expiry, Service::Following(_) | Service::Closed) => {
-                out.note(Note::IdleTimer(timer));
+            (Timer::Sweep, Service::Leading(_)) => {
+                out.set_timer(Timer::Sweep);
+                self.find_due(machine, time, out);
             }
+            (Timer::SweepNext, Service::Leading(_)) => self.sweep_next(machine, time, out),
+            (
+                Timer::Ping | Timer::Expiry | Timer::Sweep | Timer::SweepNext,
+                Service::Following(_) | Service::Closed,
+            ) => out.note(Note::IdleTimer(timer)),
             (Timer::Resend | Timer::Finalize, _) => self.elect(machine, election::Input::Timer(timer), out),
             (Timer::Establish | Timer::Handshake(_) | Timer::Silence(_), _) => {
                 self.zab_step(machine, zab::Input::Timer(timer), out);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use protocol::peer::ClientRequest;
 use spec::{SessionId, Zxid};
-use tree::{Acl, Event, EventKind, Read, Text, Write, acl::ALL};
+use tree::{Acl, CreateRequest, Event, EventKind, Read, Text, Write, acl::ALL};
 use world::{Fault, Said};
 
 use crate::{
@@ -178,7 +178,7 @@ impl Client {
             data: data(),
             acl: anyone(),
             flags,
-            stat: false,
+            request: CreateRequest::Create,
         };
         let set = |node: u8| Write::SetData { path: Text::from(&*path(node)), data: data(), version: -1 };
         let request: ClientRequest<Subject> = match act {
@@ -222,14 +222,26 @@ impl Client {
     /// The node that all others are below.
     pub(crate) fn create_root(&mut self, known: Zxid, now: Time) -> Letter {
         let path = Text::from_static(ROOT);
-        let write = Write::Create { path, data: None, acl: anyone(), flags: PERSISTENT, stat: false };
+        let write = Write::Create {
+            path,
+            data: None,
+            acl: anyone(),
+            flags: PERSISTENT,
+            request: CreateRequest::Create,
+        };
         self.ask_next(ClientRequest::Write(write), What::Write, known, now)
     }
 
     /// What a probe writes.
     pub(crate) fn probe_write(&mut self, server: usize, known: Zxid, now: Time) -> Letter {
         let path = Text::from(&*format!("/probe{server}-{}", self.xid + 1));
-        let write = Write::Create { path, data: None, acl: anyone(), flags: PERSISTENT, stat: false };
+        let write = Write::Create {
+            path,
+            data: None,
+            acl: anyone(),
+            flags: PERSISTENT,
+            request: CreateRequest::Create,
+        };
         self.ask_next(ClientRequest::Write(write), What::Write, known, now)
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use protocol::{Notification, peer::Config};
 use spec::ServerId;
-use tree::Event;
+use tree::{Event, Settings};
 use world::{Fault, Happened, Host, HostDisk, HostEvent, Pace, Said, Storage, Wire};
 
 use crate::{client::Letter, node::Subject, plan::Plan};
@@ -39,7 +39,7 @@ pub trait Form: Sized + fmt::Debug {
     ///
     /// # Errors
     /// The rule that its start breaks.
-    fn start(&mut self, config: Config) -> Result<(Served<Self>, Happened<Subject>), Fault>;
+    fn start(&mut self, config: Config<Settings>) -> Result<(Served<Self>, Happened<Subject>), Fault>;
 
     /// Something happens to a server.
     ///
@@ -108,7 +108,7 @@ impl Form for Plain {
         Self
     }
 
-    fn start(&mut self, config: Config) -> Result<(Served<Self>, Happened<Subject>), Fault> {
+    fn start(&mut self, config: Config<Settings>) -> Result<(Served<Self>, Happened<Subject>), Fault> {
         Host::new(config, Pace::Async, Subject::default())
     }
 

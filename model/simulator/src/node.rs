@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Quorum, Ticket, Timer, peer::Config, zab};
 use spec::{ServerId, SessionId, history::ServerView};
-use tree::Tree;
+use tree::{Settings, Tree};
 use world::{Happened, Recorded, Storage};
 
 use crate::{
@@ -25,6 +25,10 @@ const SYNC_TICKS: u64 = 5;
 const ELECTION_MS: u64 = 200;
 /// The longest wait of an election for another vote.
 const RESEND_MAX_MS: u64 = 1_600;
+/// How often a leader looks for nodes to delete by itself, how many it takes, and how long it waits between two.
+const SWEEP_MS: u64 = 1_000;
+const SWEEP_MAX: usize = 4;
+const SWEEP_NEXT_MS: u64 = 50;
 /// The wall clock at the beginning, in milliseconds.
 const MORNING_MS: i64 = 1_700_000_000_000;
 /// A rate at which a server's seconds are everybody's.
@@ -84,6 +88,8 @@ impl<F: Form> Node<F> {
             session_timeout_min_ms: 1_000,
             session_timeout_max_ms: 20_000,
             first_session: SessionId(i64::try_from(me.0).expect("small") << 56 | 1 << 24),
+            settings: Settings { ttl_nodes: true, container_unused_max_ms: 0 },
+            sweep_max: SWEEP_MAX,
         };
         let (host, happened) = form.start(config).expect("an empty disk is a good start");
         let node = Self {
@@ -124,6 +130,8 @@ impl<F: Form> Node<F> {
             Timer::Ping => tick / 2,
             Timer::Expiry => tick,
             Timer::Finalize => ms(ELECTION_MS),
+            Timer::Sweep => ms(SWEEP_MS),
+            Timer::SweepNext => ms(SWEEP_NEXT_MS),
             Timer::Resend => {
                 let again = self.firing == Some(Timer::Resend);
                 self.resend_ms = if again { (self.resend_ms * 2).min(RESEND_MAX_MS) } else { ELECTION_MS };

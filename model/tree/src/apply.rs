@@ -100,17 +100,7 @@ impl Tree {
                 node.stat.pzxid = node.stat.pzxid.max(zxid);
             }
         });
-        let owner = match create.kind {
-            CreateKind::Create { ephemeral } | CreateKind::Create2 { ephemeral } => {
-                if ephemeral {
-                    Owner::Session(header.session)
-                } else {
-                    Owner::None
-                }
-            }
-            CreateKind::Container => Owner::Container,
-            CreateKind::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
-        };
+        let owner = create.kind.owner(header.session);
         let acl = self.acls.acquire(&create.acl);
         let stat = StatPersisted::created(zxid, header.time, owner);
         let mut content = Content { data: create.data.as_deref(), acl, stat };
@@ -265,12 +255,8 @@ impl Tree {
             node.stat = content.stat;
         });
         self.acls.release(acl);
-        if let Owner::Session(session) = owner {
-            self.disown(session, id);
-        }
-        if let Owner::Session(session) = Owner::from_number(content.stat.ephemeral_owner) {
-            self.ephemerals.entry(session).or_default().insert(id);
-        }
+        self.disown(owner, id);
+        self.own(Owner::from_number(content.stat.ephemeral_owner), id);
     }
 
     fn fire_children_changed(&self, parent: NodeId, path: &Text, firing: &mut Firing<'_, '_>) {

@@ -8,11 +8,12 @@ use spec::{
 };
 
 use crate::{
-    Answer, Credential, Event, Identity, Outcome, Outstanding, Read, Tree, Txn, TxnBody, Watches, Write,
-    auth, prepare,
+    Answer, Credential, Event, Identity, Outcome, Outstanding, Read, Settings, Tree, Txn, TxnBody, Watches,
+    Write, auth, prepare,
 };
 
 impl Machine for Tree {
+    type Settings = Settings;
     type Txn = Txn;
     type Write = Write;
     type Read = Read;
@@ -30,12 +31,13 @@ impl Machine for Tree {
 
     fn prepare(
         &self,
+        settings: &Settings,
         outstanding: &mut Outstanding,
         author: Author<'_, Identity>,
         zxid: Zxid,
         write: &Write,
     ) -> Txn {
-        self.prepare_write(outstanding, author, zxid, write)
+        self.prepare_write(settings, outstanding, author, zxid, write)
     }
 
     fn prepare_create_session(
@@ -55,6 +57,10 @@ impl Machine for Tree {
         zxid: Zxid,
     ) -> Txn {
         self.prepare_close(outstanding, author, zxid)
+    }
+
+    fn due(&self, settings: &Settings, time: i64, max: usize) -> Vec<Write> {
+        self.sweepable(settings, time, max).into_iter().map(|path| Write::Sweep { path }).collect()
     }
 
     fn prepare_error(author: Author<'_, Identity>, code: ErrorCode) -> Txn {

@@ -44,6 +44,7 @@ pub(crate) struct Pending {
     pub(crate) cversion: i32,
     pub(crate) aversion: i32,
     pub(crate) ephemeral_owner: i64,
+    pub(crate) mtime: i64,
     pub(crate) child_count: usize,
     /// None if the list is the one that the tree has.
     pub(crate) acl: Option<Vec<Acl>>,

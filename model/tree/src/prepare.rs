@@ -9,7 +9,8 @@ use bytes::Bytes;
 use spec::{ErrorCode, SessionId, Zxid, machine::Author};
 
 use crate::{
-    Acl, CreateKind, CreateMode, CreateTxn, Identity, Outstanding, Owner, Text, Tree, Txn, TxnBody, Write,
+    Acl, CreateKind, CreateMode, CreateRequest, CreateTxn, Identity, Outstanding, Owner, Settings, Text,
+    Tree, Txn, TxnBody, Write,
     acl::{ADMIN, CREATE, DELETE, READ, WRITE},
     auth,
     node::NodeId,
@@ -17,12 +18,16 @@ use crate::{
     path,
 };
 
+/// The longest time to live, in milliseconds: it has 40 bits.
+const TTL_MAX_MS: i64 = (1 << 40) - 1;
+
 /// One preparation.
 struct Preparation<'a> {
     tree: &'a Tree,
     outstanding: &'a mut Outstanding,
     author: Author<'a, Identity>,
     zxid: Zxid,
+    settings: &'a Settings,
     /// Whether its session will be open. No part of a multi changes that.
     open: bool,
     /// What to go back to if a later part of a multi fails; none of it if there is no later part.
@@ -45,15 +50,17 @@ impl Tree {
     /// The transaction for a write; see [`spec::Machine::prepare`].
     pub(crate) fn prepare_write(
         &self,
+        settings: &Settings,
         outstanding: &mut Outstanding,
         author: Author<'_, Identity>,
         zxid: Zxid,
         write: &Write,
     ) -> Txn {
-        let mut preparation = Preparation::new(self, outstanding, author, zxid);
+        let mut preparation = Preparation::new(self, settings, outstanding, author, zxid);
         let body = match write {
             Write::Multi(parts) => preparation.multi(parts),
             Write::Check { .. } => Err(ErrorCode::Unimplemented),
+            Write::Sweep { path } => preparation.sweep(path),
             Write::Create { .. } | Write::Delete { .. } | Write::SetData { .. } | Write::SetAcl { .. } => {
                 preparation.single(write)
             }
@@ -87,7 +94,8 @@ impl Tree {
                 Fate::Will(_) | Fate::Gone => ephemerals.remove(path),
             };
         }
-        let mut preparation = Preparation::new(self, outstanding, author, zxid);
+        let settings = Settings::default();
+        let mut preparation = Preparation::new(self, &settings, outstanding, author, zxid);
         preparation.delete_all(&ephemerals);
         outstanding.record_session(zxid, session, false);
         txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals.into_iter().collect()) })
@@ -123,13 +131,14 @@ fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
 impl<'a> Preparation<'a> {
     fn new(
         tree: &'a Tree,
+        settings: &'a Settings,
         outstanding: &'a mut Outstanding,
         author: Author<'a, Identity>,
         zxid: Zxid,
     ) -> Self {
         let session = author.session;
         let open = outstanding.session(session).unwrap_or_else(|| tree.sessions.contains_key(&session));
-        Self { tree, outstanding, author, zxid, open, entries: None }
+        Self { tree, outstanding, author, zxid, settings, open, entries: None }
     }
 
     /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
@@ -137,9 +146,9 @@ impl<'a> Preparation<'a> {
     /// A multi that ZooKeeper could not even decode is refused as a whole.
     fn multi(&mut self, parts: &[Write]) -> Result<TxnBody, ErrorCode> {
         let decodes = |part: &Write| match part {
-            Write::Create { flags, .. } => (0..=6).contains(flags),
+            Write::Create { flags, .. } => CreateMode::from_flags(*flags).is_some(),
             Write::Delete { .. } | Write::SetData { .. } | Write::Check { .. } => true,
-            Write::SetAcl { .. } | Write::Multi(_) => false,
+            Write::SetAcl { .. } | Write::Multi(_) | Write::Sweep { .. } => false,
         };
         if !parts.iter().all(decodes) {
             return Err(ErrorCode::MarshallingError);
@@ -167,14 +176,14 @@ impl<'a> Preparation<'a> {
 
     fn single(&mut self, write: &Write) -> Result<TxnBody, ErrorCode> {
         match write {
-            Write::Create { path, data, acl, flags, stat } => {
-                self.create(path, data.as_ref(), acl, *flags, *stat)
+            Write::Create { path, data, acl, flags, request } => {
+                self.create(path, data.as_ref(), acl, *flags, *request)
             }
             Write::Delete { path, version } => self.delete(path, *version),
             Write::SetData { path, data, version } => self.set_data(path, data.as_ref(), *version),
             Write::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
             Write::Check { path, version } => self.check(path, *version),
-            Write::Multi(_) => Err(ErrorCode::MarshallingError),
+            Write::Multi(_) | Write::Sweep { .. } => Err(ErrorCode::MarshallingError),
         }
     }
 
@@ -184,9 +193,9 @@ impl<'a> Preparation<'a> {
         data: Option<&Bytes>,
         acl: &[Acl],
         flags: i32,
-        stat: bool,
+        request: CreateRequest,
     ) -> Result<TxnBody, ErrorCode> {
-        let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
+        let (kind, is_sequential) = self.kind(flags, request)?;
         self.is_open()?;
         let parent_path = path::parent_of_request(path)?;
         let acl = auth::resolve(acl, self.author.identities)?;
@@ -194,7 +203,7 @@ impl<'a> Preparation<'a> {
         parent.permit(CREATE, self.author.identities)?;
         let mut parent = parent.node;
         let path =
-            if mode.sequential { Text::from(format!("{path}{:010}", parent.cversion)) } else { path.clone() };
+            if is_sequential { Text::from(format!("{path}{:010}", parent.cversion)) } else { path.clone() };
         path::validate(path.as_str())?;
         if self.view(&path::inner(&path)).is_ok() {
             return Err(ErrorCode::NodeExists);
@@ -205,20 +214,57 @@ impl<'a> Preparation<'a> {
         parent.cversion = parent.cversion.wrapping_add(1);
         parent.child_count += 1;
         let parent_cversion = parent.cversion;
-        let owner = if mode.ephemeral { Owner::Session(self.author.session) } else { Owner::None };
         let node = Pending {
             version: 0,
             cversion: 0,
             aversion: 0,
-            ephemeral_owner: owner.number(),
+            ephemeral_owner: kind.owner(self.author.session).number(),
+            mtime: self.author.time,
             child_count: 0,
             acl: Some(acl.clone()),
         };
         self.record(parent_path, Fate::Will(parent));
         self.record(path.clone(), Fate::Will(node));
-        let ephemeral = mode.ephemeral;
-        let kind = if stat { CreateKind::Create2 { ephemeral } } else { CreateKind::Create { ephemeral } };
         Ok(TxnBody::Create(CreateTxn { kind, path, data: data.cloned(), acl, parent_cversion }))
+    }
+
+    /// The kind of node that a request asks for (rule T-6).
+    fn kind(&self, flags: i32, request: CreateRequest) -> Result<(CreateKind, bool), ErrorCode> {
+        let (mode, is_sequential) = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments)?;
+        if mode == CreateMode::Ttl && !self.settings.ttl_nodes {
+            return Err(ErrorCode::Unimplemented);
+        }
+        let ephemeral = mode == CreateMode::Ephemeral;
+        let kind = match (request, mode) {
+            (CreateRequest::Create, CreateMode::Persistent | CreateMode::Ephemeral) => {
+                CreateKind::Create { ephemeral }
+            }
+            (CreateRequest::Create2, CreateMode::Persistent | CreateMode::Ephemeral) => {
+                CreateKind::Create2 { ephemeral }
+            }
+            (CreateRequest::Container, CreateMode::Container) => CreateKind::Container,
+            (CreateRequest::Ttl { ttl_ms }, CreateMode::Ttl) if (1..=TTL_MAX_MS).contains(&ttl_ms) => {
+                CreateKind::Ttl { ttl_ms }
+            }
+            _ => return Err(ErrorCode::BadArguments),
+        };
+        Ok((kind, is_sequential))
+    }
+
+    /// Deletes a container, or a node whose time is over, if it still is one to delete (rule T-21).
+    fn sweep(&mut self, path: &Text) -> Result<TxnBody, ErrorCode> {
+        let parent_path = path::parent_of_request(path)?;
+        let node = self.view(&path::inner(path))?.node;
+        if node.child_count > 0 {
+            return Err(ErrorCode::NotEmpty);
+        }
+        let owner = Owner::from_number(node.ephemeral_owner);
+        if !self.settings.is_over(owner, node.cversion, node.mtime, self.author.time) {
+            return Err(ErrorCode::BadVersion);
+        }
+        let parent = self.view(&parent_path)?.node;
+        self.take_out(parent_path, parent, path);
+        Ok(TxnBody::Delete { path: path.clone(), sweep: true })
     }
 
     fn delete(&mut self, path: &Text, version: i32) -> Result<TxnBody, ErrorCode> {
@@ -229,16 +275,21 @@ impl<'a> Preparation<'a> {
         }
         let parent = self.view(&parent_path)?;
         parent.permit(DELETE, self.author.identities)?;
-        let mut parent = parent.node;
+        let parent = parent.node;
         let node = self.view(path)?.node;
         next_version(node.version, version)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
+        self.take_out(parent_path, parent, path);
+        Ok(TxnBody::Delete { path: path.clone(), sweep: false })
+    }
+
+    /// Records that a node goes.
+    fn take_out(&mut self, parent_path: Text, mut parent: Pending, path: &Text) {
         parent.child_count -= 1;
         self.record(parent_path, Fate::Will(parent));
         self.record(path.clone(), Fate::Gone);
-        Ok(TxnBody::Delete { path: path.clone(), sweep: false })
     }
 
     fn set_data(&mut self, path: &Text, data: Option<&Bytes>, version: i32) -> Result<TxnBody, ErrorCode> {
@@ -249,6 +300,7 @@ impl<'a> Preparation<'a> {
         node.permit(WRITE, self.author.identities)?;
         let mut node = node.node;
         node.version = next_version(node.version, version)?;
+        node.mtime = self.author.time;
         let version = node.version;
         self.record(inner, Fate::Will(node));
         Ok(TxnBody::SetData { path: path.clone(), data: data.cloned(), version, reconfig: false })
@@ -326,6 +378,7 @@ impl<'a> Preparation<'a> {
                     cversion: node.stat.cversion,
                     aversion: node.stat.aversion,
                     ephemeral_owner: node.stat.ephemeral_owner,
+                    mtime: node.stat.mtime,
                     child_count: node.child_count(),
                     acl: None,
                 };

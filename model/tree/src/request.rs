@@ -11,7 +11,7 @@ use crate::{Acl, Text, watches::WatchMode};
 /// A request to change the tree. Nothing in it is checked yet.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Write {
-    /// create or create2.
+    /// create, create2, createContainer or createTTL.
     Create {
         /// The node; a sequential one gets its number appended.
         path: Text,
@@ -21,8 +21,8 @@ pub enum Write {
         acl: Vec<Acl>,
         /// The mode as the wire numbers it; see [`CreateMode::from_flags`].
         flags: i32,
-        /// Whether the client wants the Stat as well (create2).
-        stat: bool,
+        /// Which of these it is.
+        request: CreateRequest,
     },
     /// delete.
     Delete {
@@ -58,22 +58,56 @@ pub enum Write {
     },
     /// multi: all or none of these, in order. No multi inside.
     Multi(Vec<Write>),
+    /// deleteContainer, by which a leader deletes a container or a node whose time is over; no client may ask for it.
+    Sweep {
+        /// The node.
+        path: Text,
+    },
+}
+
+/// The requests that create a node.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum CreateRequest {
+    /// create: answered with the path.
+    Create,
+    /// create2: answered with path and Stat.
+    Create2,
+    /// createContainer: of a node that goes some time after its last child; answered as create2.
+    Container,
+    /// createTTL: of a node that goes when it has had no child and no new data for so long; answered as create2.
+    Ttl {
+        /// In milliseconds; anything.
+        ttl_ms: i64,
+    },
 }
 
 /// How a node is created.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct CreateMode {
-    /// Whether it ends with the session.
-    pub ephemeral: bool,
-    /// Whether its name gets a number.
-    pub sequential: bool,
+pub enum CreateMode {
+    /// It stays.
+    Persistent,
+    /// It ends with the session.
+    Ephemeral,
+    /// It ends some time after its last child.
+    Container,
+    /// It ends when it has had no child and no new data for some time.
+    Ttl,
 }
 
 impl CreateMode {
-    /// The mode with this number: 0 persistent, 1 ephemeral, 2 persistent sequential, 3 ephemeral sequential.
-    /// Containers (4) and times to live (5, 6) have requests of their own, which are not offered yet.
-    pub fn from_flags(flags: i32) -> Option<Self> {
-        (0..=3).contains(&flags).then_some(Self { ephemeral: flags & 1 != 0, sequential: flags & 2 != 0 })
+    /// The mode with this number, and whether the name gets a number: 0 persistent, 1 ephemeral, 2 persistent sequential,
+    /// 3 ephemeral sequential, 4 container, 5 time to live, 6 time to live, sequential.
+    pub fn from_flags(flags: i32) -> Option<(Self, bool)> {
+        Some(match flags {
+            0 => (Self::Persistent, false),
+            1 => (Self::Ephemeral, false),
+            2 => (Self::Persistent, true),
+            3 => (Self::Ephemeral, true),
+            4 => (Self::Container, false),
+            5 => (Self::Ttl, false),
+            6 => (Self::Ttl, true),
+            _ => return None,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::{
 use spec::{SessionId, Zxid};
 
 use crate::{
-    Acl, Owner, Stat, StatPersisted, Text, acl,
+    Acl, Owner, Settings, Stat, StatPersisted, Text, acl,
     acl_table::AclTable,
     digest,
     node::{Content, Node, NodeId, Store},
@@ -35,6 +35,8 @@ pub struct Tree {
     pub(crate) sessions: BTreeMap<SessionId, i32>,
     /// The ephemerals of each session that has any.
     pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
+    /// The nodes that a leader deletes by itself some time: containers, and those with a time to live.
+    pub(crate) mortals: BTreeSet<NodeId>,
     pub(crate) last: Zxid,
     pub(crate) digest: i64,
     /// The bytes of all paths and data.
@@ -59,6 +61,7 @@ impl Tree {
             acls: AclTable::new(),
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
+            mortals: BTreeSet::new(),
             last: Zxid::ZERO,
             digest: 0,
             data_bytes: u64::try_from(root.data.map_or(0, <[u8]>::len)).unwrap_or_default(),
@@ -113,6 +116,11 @@ impl Tree {
         self.find(path).map(|id| self.list(id))
     }
 
+    /// Whose a node is, if it is there.
+    pub fn owner(&self, path: &str) -> Option<Owner> {
+        self.find(path).map(|id| Owner::from_number(self.store.node(id).stat.ephemeral_owner))
+    }
+
     /// How many nodes there are, the root and the system's own included.
     pub fn node_count(&self) -> usize {
         self.store.len()
@@ -136,6 +144,32 @@ impl Tree {
             Owner::None | Owner::Container | Owner::Ttl(_) => None,
         };
         self.store.owners().filter_map(session).collect()
+    }
+
+    /// The paths of at most so many containers and nodes with a time to live that may go now (rule T-21), those first
+    /// that were created first, of one transaction in the order of paths.
+    pub(crate) fn sweepable(&self, settings: &Settings, now: i64, max: usize) -> Vec<Text> {
+        let is_over = |id: &NodeId| {
+            let node = self.store.node(*id);
+            let owner = Owner::from_number(node.stat.ephemeral_owner);
+            node.child_count() == 0 && settings.is_over(owner, node.stat.cversion, node.stat.mtime, now)
+        };
+        let order = |one: &NodeId, other: &NodeId| {
+            let czxid = |id: &NodeId| self.store.node(*id).stat.czxid;
+            czxid(one).cmp(&czxid(other)).then_with(|| self.store.path(*one).cmp(&self.store.path(*other)))
+        };
+        let mut due: Vec<NodeId> = self.mortals.iter().copied().filter(is_over).collect();
+        if max < due.len() {
+            due.select_nth_unstable_by(max, order);
+            due.truncate(max);
+        }
+        due.sort_unstable_by(order);
+        due.into_iter().map(|id| Text::from(self.store.path(id))).collect()
+    }
+
+    /// How many containers there are, and nodes with a time to live.
+    pub fn mortal_count(&self) -> usize {
+        self.mortals.len()
     }
 
     /// Sessions that own an ephemeral and are in no session table: a Java server's snapshot, taken while a session
@@ -183,9 +217,7 @@ impl Tree {
     pub(crate) fn add(&mut self, path: &str, parent: NodeId, name: &str, content: Content<'_>) -> NodeId {
         self.walks.keep_absent(path);
         let id = self.store.insert(path, parent, name, content);
-        if let Owner::Session(session) = Owner::from_number(content.stat.ephemeral_owner) {
-            self.ephemerals.entry(session).or_default().insert(id);
-        }
+        self.own(Owner::from_number(content.stat.ephemeral_owner), id);
         self.data_bytes += bytes_of(path, content.data);
         self.redigest(id, path);
         id
@@ -199,17 +231,37 @@ impl Tree {
         self.data_bytes -= bytes_of(path, node.data());
         self.digest = self.digest.wrapping_sub(i64::from(digest));
         self.acls.release(acl);
-        if let Owner::Session(session) = owner {
-            self.disown(session, id);
-        }
+        self.disown(owner, id);
         self.store.remove(id);
     }
 
-    pub(crate) fn disown(&mut self, session: SessionId, id: NodeId) {
-        if let Some(ids) = self.ephemerals.get_mut(&session) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.ephemerals.remove(&session);
+    /// Enters a node where those of its owner stand.
+    pub(crate) fn own(&mut self, owner: Owner, id: NodeId) {
+        match owner {
+            Owner::None => {}
+            Owner::Session(session) => {
+                self.ephemerals.entry(session).or_default().insert(id);
+            }
+            Owner::Container | Owner::Ttl(_) => {
+                self.mortals.insert(id);
+            }
+        }
+    }
+
+    /// Strikes a node out there.
+    pub(crate) fn disown(&mut self, owner: Owner, id: NodeId) {
+        match owner {
+            Owner::None => {}
+            Owner::Session(session) => {
+                if let Some(ids) = self.ephemerals.get_mut(&session) {
+                    ids.remove(&id);
+                    if ids.is_empty() {
+                        self.ephemerals.remove(&session);
+                    }
+                }
+            }
+            Owner::Container | Owner::Ttl(_) => {
+                self.mortals.remove(&id);
             }
         }
     }

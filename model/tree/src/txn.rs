@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spec::SessionId;
 
-use crate::{Acl, Text};
+use crate::{Acl, Owner, Text};
 
 /// A transaction. Its zxid is kept beside it.
 ///
@@ -108,6 +108,18 @@ pub struct CreateTxn {
     pub acl: Vec<Acl>,
     /// The parent's count of creations behind this; −1 in logs of very old versions: one more than it was.
     pub parent_cversion: i32,
+}
+
+impl CreateKind {
+    /// What is stored of a node of this kind, created in this session.
+    pub fn owner(self, session: SessionId) -> Owner {
+        match self {
+            Self::Create { ephemeral: true } | Self::Create2 { ephemeral: true } => Owner::Session(session),
+            Self::Create { ephemeral: false } | Self::Create2 { ephemeral: false } => Owner::None,
+            Self::Container => Owner::Container,
+            Self::Ttl { ttl_ms } => Owner::Ttl(ttl_ms),
+        }
+    }
 }
 
 /// The kinds of creations.

@@ -4,7 +4,7 @@ mod support;
 
 use spec::{ErrorCode, Machine, SessionId, machine::Author};
 use support::{Leader, ME, check, create, create_with, delete, only, open_acl, path, set, set_acl, user};
-use tree::{Acl, Outcome, Text, Tree, TxnBody, Write, acl};
+use tree::{Acl, CreateRequest, Outcome, Text, Tree, TxnBody, Write, acl};
 
 /// `/n`, `/e` ephemeral, `/p` with a child, `/ro` that everybody may read only, and `/ann` that only she may touch.
 fn forest() -> Leader {
@@ -23,7 +23,7 @@ fn forest() -> Leader {
 }
 
 fn with_acl(at: &str, flags: i32, acl: Vec<Acl>) -> Write {
-    Write::Create { path: path(at), data: None, acl, flags, stat: false }
+    Write::Create { path: path(at), data: None, acl, flags, request: CreateRequest::Create }
 }
 
 fn code(outcome: &Outcome) -> i32 {

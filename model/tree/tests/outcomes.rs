@@ -5,8 +5,8 @@ mod support;
 use spec::{Epoch, ErrorCode, Machine, SessionId, Zxid};
 use support::{Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl};
 use tree::{
-    Acl, CreateKind, CreateTxn, LoadError, Outcome, Owner, Stat, StatPersisted, Tree, TreeBuilder, Txn,
-    TxnBody, Watches, Write, acl,
+    Acl, CreateKind, CreateRequest, CreateTxn, LoadError, Outcome, Owner, Stat, StatPersisted, Tree,
+    TreeBuilder, Txn, TxnBody, Watches, Write, acl,
 };
 
 fn stat(leader: &Leader, at: &str) -> Stat {
@@ -66,7 +66,13 @@ fn null_and_empty_data_differ() {
     leader.write(&create_with("/null", open_acl()));
     leader.write(&Write::SetData { path: path("/zookeeper"), data: None, version: -1 });
     let data = Some("".into());
-    leader.write(&Write::Create { path: path("/empty"), data, acl: open_acl(), flags: 0, stat: false });
+    leader.write(&Write::Create {
+        path: path("/empty"),
+        data,
+        acl: open_acl(),
+        flags: 0,
+        request: CreateRequest::Create,
+    });
     for (at, expected) in [("/null", None), ("/empty", Some(&b""[..])), ("/zookeeper", None)] {
         assert_eq!(leader.tree.data(at), Some(expected), "{at}");
         assert_eq!(stat(&leader, at).data_length, 0);
@@ -76,10 +82,10 @@ fn null_and_empty_data_differ() {
 #[test]
 fn create_and_create2_are_told_what_they_asked_for() {
     let mut leader = Leader::new();
-    let write = |stat| Write::Create { path: path("/s-"), data: None, acl: open_acl(), flags: 3, stat };
-    assert_eq!(leader.write(&write(false)), Outcome::Create { path: path("/s-0000000000") });
+    let write = |request| Write::Create { path: path("/s-"), data: None, acl: open_acl(), flags: 3, request };
+    assert_eq!(leader.write(&write(CreateRequest::Create)), Outcome::Create { path: path("/s-0000000000") });
     let expected = Outcome::Create2 { path: path("/s-0000000001"), stat: Stat::default() };
-    let found = leader.write(&write(true));
+    let found = leader.write(&write(CreateRequest::Create2));
     let Outcome::Create2 { stat: shown, .. } = &found else { panic!("{found:?}") };
     assert_eq!(*shown, stat(&leader, "/s-0000000001"));
     assert_eq!(shown.ephemeral_owner, ME.0);
@@ -117,9 +123,14 @@ fn the_number_of_a_name_overflows_to_negative() {
 #[test]
 fn a_multi_is_all_or_nothing() {
     let mut leader = Leader::new();
-    let sub = |stat| Write::Create { path: path("/m/b"), data: None, acl: open_acl(), flags: 0, stat };
-    let good =
-        Write::Multi(vec![create("/m", 0), sub(true), check("/m/b", 0), set("/m", 0), delete("/m/b", -1)]);
+    let sub = |request| Write::Create { path: path("/m/b"), data: None, acl: open_acl(), flags: 0, request };
+    let good = Write::Multi(vec![
+        create("/m", 0),
+        sub(CreateRequest::Create2),
+        check("/m/b", 0),
+        set("/m", 0),
+        delete("/m/b", -1),
+    ]);
     let Outcome::Multi(slots) = leader.write(&good) else { panic!("a multi is answered as one") };
     assert!(matches!(&slots[0], Outcome::Create { path } if path == "/m"));
     assert!(matches!(&slots[1], Outcome::Create2 { stat, .. } if stat.num_children == 0));

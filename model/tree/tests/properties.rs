@@ -12,8 +12,11 @@ use support::{
     only, open_acl, path, user,
 };
 use tree::{
-    Acl, Identity, Outcome, Owner, Progress, Tree, TreeBuilder, Txn, TxnBody, Walk, Watches, Write, acl,
+    Acl, CreateRequest, Identity, Outcome, Owner, Progress, Settings, Tree, TreeBuilder, Txn, TxnBody, Walk,
+    Watches, Write, acl,
 };
+
+const SETTINGS: Settings = Settings { ttl_nodes: true, container_unused_max_ms: 0 };
 
 /// One thing that happens at the leader.
 #[derive(Clone, Debug)]
@@ -55,14 +58,20 @@ fn data() -> impl Strategy<Value = Option<bytes::Bytes>> {
 fn single() -> impl Strategy<Value = Write> {
     let version = || select(vec![-1, -1, -1, -1, 0, 1]);
     prop_oneof![
-        5 => (paths(), data(), acls(), 0..=3, any::<bool>()).prop_map(|(at, data, acl, flags, stat)| {
-            Write::Create { path: path(at), data, acl, flags, stat }
+        5 => (paths(), data(), acls(), 0..=6, requests()).prop_map(|(at, data, acl, flags, request)| {
+            Write::Create { path: path(at), data, acl, flags, request }
         }),
         3 => (paths(), version()).prop_map(|(at, version)| Write::Delete { path: path(at), version }),
         3 => (paths(), data(), version()).prop_map(|(at, data, version)| {
             Write::SetData { path: path(at), data, version }
         }),
     ]
+}
+
+fn requests() -> impl Strategy<Value = CreateRequest> {
+    let [create, create2] = [CreateRequest::Create, CreateRequest::Create2];
+    let ttl = [0, 1, 1 << 40].map(|ttl_ms| CreateRequest::Ttl { ttl_ms });
+    select(vec![create, create, create2, create2, CreateRequest::Container, ttl[0], ttl[1], ttl[2]])
 }
 
 fn writes() -> impl Strategy<Value = Write> {
@@ -77,7 +86,7 @@ fn writes() -> impl Strategy<Value = Write> {
         8 => single(),
         1 => set_acl,
         3 => vec(prop_oneof![4 => single(), 1 => check], 1..5).prop_map(Write::Multi),
-        1 => Just(Write::Create { path: path("/a"), data: None, acl: open_acl(), flags: 9, stat: true }),
+        1 => Just(Write::Create { path: path("/a"), data: None, acl: open_acl(), flags: 9, request: CreateRequest::Create2 }),
     ]
 }
 
@@ -88,6 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => session().prop_map(Step::Open),
         1 => session().prop_map(Step::Close),
         1 => select(vec![vec![], vec![user("ann")], vec![user("bob")]]).prop_map(Step::Identities),
+        4 => paths().prop_map(|at| Step::Write(SessionId(0), Write::Sweep { path: path(at) })),
         16 => (0..4_usize).prop_map(Step::Apply),
     ];
     vec(step, 0..120)
@@ -96,6 +106,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Runs the steps at a leader; `seen` is shown the leader behind each.
 fn run(steps: &[Step], mut seen: impl FnMut(&Leader)) -> (Leader, Vec<Outcome>) {
     let mut leader = Leader::new();
+    leader.settings = SETTINGS;
     let mut outcomes = Vec::new();
     for step in steps {
         match step {
@@ -129,7 +140,7 @@ fn run_naive(steps: &[Step], mut zxid: Zxid) -> (Naive, Vec<Outcome>) {
     let mut identities = Vec::new();
     for step in steps {
         let time = 1000 + i64::from(zxid.counter());
-        let who = |session| Who { session, identities: &identities, zxid, time };
+        let who = |session| Who { session, identities: &identities, settings: &SETTINGS, zxid, time };
         let outcome = match step {
             Step::Write(session, write) => naive.write(write, &who(*session)),
             Step::Open(session) => {

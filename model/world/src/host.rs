@@ -197,7 +197,7 @@ type Process<M> = (Peer<M>, Box<M>, BTreeSet<Timer>);
 /// One server, on a disk that only the world knows, or on another one.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Host<M: Machine, D = HostDisk<M>> {
-    config: Config,
+    config: Config<M::Settings>,
     pace: Pace,
     /// Whether to judge what it says and how it changes, step by step.
     local_rules: bool,
@@ -216,7 +216,7 @@ impl<M: Replica> Host<M> {
     ///
     /// # Errors
     /// The rule that its start breaks.
-    pub fn new(config: Config, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
+    pub fn new(config: Config<M::Settings>, pace: Pace, state: M) -> Result<(Self, Happened<M>), Fault> {
         Self::on(config, pace, Self::furnished(state))
     }
 
@@ -225,7 +225,7 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// As [`Host::new`].
     pub fn new_before(
-        config: Config,
+        config: Config<M::Settings>,
         pace: Pace,
         state: M,
         onlooker: &mut dyn Onlooker<M>,
@@ -242,7 +242,7 @@ impl<M: Replica> Host<M> {
     /// # Errors
     /// As [`Host::new`].
     pub fn over(
-        config: Config,
+        config: Config<M::Settings>,
         pace: Pace,
         left: &Left<M::Txn, Arc<M>>,
         onlooker: Option<&mut dyn Onlooker<M>>,
@@ -267,7 +267,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
     ///
     /// # Errors
     /// The rule that its start breaks.
-    pub fn on(config: Config, pace: Pace, disk: D) -> Result<(Self, Happened<M>), Fault> {
+    pub fn on(config: Config<M::Settings>, pace: Pace, disk: D) -> Result<(Self, Happened<M>), Fault> {
         Self::first(config, pace, disk, Run::new(None))
     }
 
@@ -276,7 +276,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
     /// # Errors
     /// As [`Host::on`].
     pub fn on_before(
-        config: Config,
+        config: Config<M::Settings>,
         pace: Pace,
         disk: D,
         onlooker: &mut dyn Onlooker<M>,
@@ -285,7 +285,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
     }
 
     fn first(
-        config: Config,
+        config: Config<M::Settings>,
         pace: Pace,
         mut disk: D,
         mut run: Run<'_, M>,
@@ -298,7 +298,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
     }
 
     /// What shapes its actor.
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config<M::Settings> {
         &self.config
     }
 
@@ -457,7 +457,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
         (self.leads() && self.peer.is_serving()).then(|| self.state.last_processed())
     }
 
-    fn start(config: &Config, disk: &mut D, run: &mut Run<'_, M>) -> Result<Process<M>, Fault> {
+    fn start(config: &Config<M::Settings>, disk: &mut D, run: &mut Run<'_, M>) -> Result<Process<M>, Fault> {
         let Start { recovered, state, cut } = disk.start(config.zab.window)?;
         let mut state = Box::new(Arc::unwrap_or_clone(state));
         if cut {

@@ -43,6 +43,7 @@ impl<M: Replica> Replica for Recorded<M> {
 }
 
 impl<M: Machine> Machine for Recorded<M> {
+    type Settings = M::Settings;
     type Txn = M::Txn;
     type Write = M::Write;
     type Read = M::Read;
@@ -63,12 +64,13 @@ impl<M: Machine> Machine for Recorded<M> {
 
     fn prepare(
         &self,
+        settings: &Self::Settings,
         outstanding: &mut Self::Outstanding,
         author: Author<'_, Self::Identity>,
         zxid: Zxid,
         write: &Self::Write,
     ) -> Self::Txn {
-        self.machine.prepare(outstanding, author, zxid, write)
+        self.machine.prepare(settings, outstanding, author, zxid, write)
     }
 
     fn prepare_create_session(
@@ -88,6 +90,10 @@ impl<M: Machine> Machine for Recorded<M> {
         zxid: Zxid,
     ) -> Self::Txn {
         self.machine.prepare_close_session(outstanding, author, zxid)
+    }
+
+    fn due(&self, settings: &Self::Settings, time: i64, max: usize) -> Vec<Self::Write> {
+        self.machine.due(settings, time, max)
     }
 
     fn prepare_error(author: Author<'_, Self::Identity>, code: ErrorCode) -> Self::Txn {

@@ -272,7 +272,13 @@ pub fn renamed_timer(timer: Timer, name: &impl Fn(ServerId) -> ServerId) -> Time
     match timer {
         Timer::Handshake(peer) => Timer::Handshake(name(peer)),
         Timer::Silence(peer) => Timer::Silence(name(peer)),
-        Timer::Establish | Timer::Ping | Timer::Expiry | Timer::Resend | Timer::Finalize => timer,
+        Timer::Establish
+        | Timer::Ping
+        | Timer::Expiry
+        | Timer::Resend
+        | Timer::Finalize
+        | Timer::Sweep
+        | Timer::SweepNext => timer,
     }
 }
 

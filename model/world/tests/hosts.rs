@@ -6,7 +6,7 @@ use protocol::{
     zab,
 };
 use spec::{ClientId, ServerId, SessionId, Zxid, history::Part};
-use tree::{Acl, Text, Tree, Write};
+use tree::{Acl, CreateRequest, Settings, Text, Tree, Write};
 use world::{Happened, Host, HostEvent, Keep, Pace, Recorded, Said};
 
 type Subject = Recorded<Tree>;
@@ -21,6 +21,8 @@ fn start() -> Host<Subject> {
         session_timeout_min_ms: 2000,
         session_timeout_max_ms: 20_000,
         first_session: SessionId(1 << 56),
+        settings: Settings::default(),
+        sweep_max: 0,
     };
     Host::new(config, Pace::Async, Subject::default()).expect("an empty disk is a good start").0
 }
@@ -63,7 +65,7 @@ fn with_open_write() -> Host<Subject> {
         data: None,
         acl: vec![Acl::world(31)],
         flags: 0,
-        stat: false,
+        request: CreateRequest::Create,
     };
     let request = ClientRequest::Write(write);
     let asked = Input::ClientRequest { client: CLIENT, xid: 1, request, time: 0 };

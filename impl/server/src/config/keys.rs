@@ -31,6 +31,7 @@ const USED: &[&str] = &[
     "dataDir",
     "dataLogDir",
     "electionAlg",
+    "extendedTypesEnabled",
     "forceSync",
     "globalOutstandingLimit",
     "initLimit",
@@ -51,6 +52,9 @@ const USED: &[&str] = &[
     "zabkeeper.recorder",
     "zabkeeper.recorderBytes",
     "zabkeeper.recorderDir",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "znode.container.maxPerMinute",
 ];
 
 const USED_FAMILIES: &[&str] = &["group.", "server.", "weight."];
@@ -104,7 +108,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("enableEagerACLCheck", LATER),
     ("enforce.auth.schemes", LATER),
     ("enforceQuota", LATER),
-    ("extendedTypesEnabled", LATER),
     ("fastleader.maxNotificationInterval", LATER),
     ("fastleader.minNotificationInterval", LATER),
     ("flushDelay", "a batch is flushed as soon as the disk is free"),
@@ -177,7 +180,6 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("watcherClean", THREADS),
     ("connection_throttle_", LATER),
     ("ssl.", TLS),
-    ("znode.container.", LATER),
     ("zookeeper.superUser", LATER),
     ("DigestAuthenticationProvider.", LATER),
     ("X509AuthenticationProvider.", LATER),

@@ -35,16 +35,20 @@ impl Header {
 /// Reads the parts of a multi. As in ZooKeeper, setACL and a multi are no parts.
 ///
 /// # Errors
-/// [`Error::NotSupported`] if it has a container or a time to live in it; otherwise what is wrong with it.
+/// What is wrong with it.
 pub fn decode(input: &mut Decoder<'_>) -> Result<Vec<Write>, Error> {
     let mut parts = Vec::new();
     loop {
         let header = Header::decode(input)?;
         match header.operation {
             _ if header.done => return Ok(parts),
-            opcode::CREATE_CONTAINER => return Err(Error::NotSupported { what: "createContainer" }),
-            opcode::CREATE_TTL => return Err(Error::NotSupported { what: "createTTL" }),
-            opcode::CREATE | opcode::CREATE2 | opcode::DELETE | opcode::SET_DATA | opcode::CHECK => {
+            opcode::CREATE
+            | opcode::CREATE2
+            | opcode::CREATE_CONTAINER
+            | opcode::CREATE_TTL
+            | opcode::DELETE
+            | opcode::SET_DATA
+            | opcode::CHECK => {
                 parts.push(write::decode_single(header.operation, input)?);
             }
             found => return Err(Error::Unknown { what: "part of a multi", found: i64::from(found) }),

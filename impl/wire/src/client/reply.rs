@@ -182,7 +182,9 @@ impl<'a> Reply<'a> {
         let body = &mut body;
         Ok(match operation {
             opcode::CREATE | opcode::SYNC => Response::Path(body.text("path")?),
-            opcode::CREATE2 => Response::PathStat(body.text("path")?, data::stat(body)?),
+            opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL => {
+                Response::PathStat(body.text("path")?, data::stat(body)?)
+            }
             opcode::EXISTS | opcode::SET_DATA | opcode::SET_ACL => Response::Stat(data::stat(body)?),
             opcode::GET_DATA => Response::Data(body.bytes()?, data::stat(body)?),
             opcode::GET_CHILDREN => Response::Children(data::paths(body)?),

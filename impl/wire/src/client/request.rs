@@ -38,10 +38,9 @@ where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
 {
     let header = RequestHeader::decode(input)?;
-    let request = body(header.operation, input).unwrap_or_else(|error| {
-        let (code, close) = write::refusal(&error);
-        // As in ZooKeeper, nothing is said of an authentication that cannot even be read.
-        ClientRequest::Refused { code, close: close || header.operation == opcode::AUTH }
+    let request = body(header.operation, input).unwrap_or_else(|_| ClientRequest::Refused {
+        code: ErrorCode::MarshallingError,
+        close: header.operation == opcode::AUTH,
     });
     Ok((header, request))
 }

@@ -1,7 +1,6 @@
 //! The bodies of writes: the same from a client, inside a multi, and inside a learner's request to its leader.
 
-use spec::ErrorCode;
-use tree::Write;
+use tree::{CreateRequest, Write};
 
 use super::{multi, opcode};
 use crate::{Decoder, Error, Sink, data};
@@ -12,6 +11,8 @@ pub fn is_write(operation: i32) -> bool {
         operation,
         opcode::CREATE
             | opcode::CREATE2
+            | opcode::CREATE_CONTAINER
+            | opcode::CREATE_TTL
             | opcode::DELETE
             | opcode::SET_DATA
             | opcode::SET_ACL
@@ -22,13 +23,18 @@ pub fn is_write(operation: i32) -> bool {
 /// The number of a write's operation.
 pub fn operation(write: &Write) -> i32 {
     match write {
-        Write::Create { stat: false, .. } => opcode::CREATE,
-        Write::Create { stat: true, .. } => opcode::CREATE2,
+        Write::Create { request, .. } => match request {
+            CreateRequest::Create => opcode::CREATE,
+            CreateRequest::Create2 => opcode::CREATE2,
+            CreateRequest::Container => opcode::CREATE_CONTAINER,
+            CreateRequest::Ttl { .. } => opcode::CREATE_TTL,
+        },
         Write::Delete { .. } => opcode::DELETE,
         Write::SetData { .. } => opcode::SET_DATA,
         Write::SetAcl { .. } => opcode::SET_ACL,
         Write::Check { .. } => opcode::CHECK,
         Write::Multi(_) => opcode::MULTI,
+        Write::Sweep { .. } => opcode::DELETE_CONTAINER,
     }
 }
 
@@ -49,12 +55,17 @@ pub fn decode(operation: i32, input: &mut Decoder<'_>) -> Result<Write, Error> {
 /// Reads the body of anything but a multi.
 pub(super) fn decode_single(operation: i32, input: &mut Decoder<'_>) -> Result<Write, Error> {
     Ok(match operation {
-        opcode::CREATE | opcode::CREATE2 => Write::Create {
+        opcode::CREATE | opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL => Write::Create {
             path: input.text("path")?,
             data: input.bytes()?,
             acl: data::acl(input)?,
             flags: input.int()?,
-            stat: operation == opcode::CREATE2,
+            request: match operation {
+                opcode::CREATE => CreateRequest::Create,
+                opcode::CREATE2 => CreateRequest::Create2,
+                opcode::CREATE_CONTAINER => CreateRequest::Container,
+                _ => CreateRequest::Ttl { ttl_ms: input.long()? },
+            },
         },
         opcode::DELETE => Write::Delete { path: input.text("path")?, version: input.int()? },
         opcode::SET_DATA => {
@@ -71,11 +82,14 @@ pub(super) fn decode_single(operation: i32, input: &mut Decoder<'_>) -> Result<W
 /// Appends the body of a write.
 pub fn put(write: &Write, out: &mut impl Sink) {
     match write {
-        Write::Create { path, data, acl, flags, stat: _ } => {
+        Write::Create { path, data, acl, flags, request } => {
             out.put_bytes(path.as_bytes());
             out.put_optional(data.as_deref());
             data::put_acl(acl, out);
             out.put_int(*flags);
+            if let CreateRequest::Ttl { ttl_ms } = request {
+                out.put_long(*ttl_ms);
+            }
         }
         Write::Delete { path, version } | Write::Check { path, version } => {
             out.put_bytes(path.as_bytes());
@@ -92,14 +106,7 @@ pub fn put(write: &Write, out: &mut impl Sink) {
             out.put_int(*version);
         }
         Write::Multi(parts) => multi::put(parts, out),
-    }
-}
-
-/// What a client is told about a body that could not be read.
-pub(crate) fn refusal(error: &Error) -> (ErrorCode, bool) {
-    if matches!(error, Error::NotSupported { .. }) {
-        (ErrorCode::Unimplemented, true)
-    } else {
-        (ErrorCode::MarshallingError, false)
+        // As a buffer, like a string.
+        Write::Sweep { path } => out.put_bytes(path.as_bytes()),
     }
 }

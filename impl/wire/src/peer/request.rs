@@ -1,7 +1,7 @@
 //! What a learner forwards: the data of REQUEST.
 
 use protocol::peer::{Op, Request};
-use spec::{Machine, SessionId};
+use spec::{ErrorCode, Machine, SessionId};
 use tree::{Identity, Write};
 
 use crate::{
@@ -54,9 +54,9 @@ where
         opcode::SYNC => Op::Sync,
         _ if write::is_write(operation) => match write::decode(operation, input) {
             Ok(write) => Op::Write(write),
-            Err(error) => Op::Refused(write::refusal(&error).0),
+            Err(_) => Op::Refused(ErrorCode::MarshallingError),
         },
-        _ => Op::Refused(spec::ErrorCode::Unimplemented),
+        _ => Op::Refused(ErrorCode::Unimplemented),
     };
     Ok(Request { session, xid, identities, op })
 }

@@ -10,8 +10,8 @@ use protocol::{
 };
 use spec::{Epoch, ServerId, SessionId, Zxid};
 use tree::{
-    Acl, CreateKind, CreateTxn, Credential, Identity, Outcome, Read, Stat, StatPersisted, Text, Tree, Txn,
-    TxnBody, TxnDigest, WatchChoice, WatchMode, Write,
+    Acl, CreateKind, CreateRequest, CreateTxn, Credential, Identity, Outcome, Read, Stat, StatPersisted,
+    Text, Tree, Txn, TxnBody, TxnDigest, WatchChoice, WatchMode, Write,
 };
 use wire::{
     client::{ConnectRequest, ConnectResponse},
@@ -77,11 +77,20 @@ pub(crate) fn stat_persisted() -> impl Strategy<Value = StatPersisted> {
     })
 }
 
+fn create_request() -> impl Strategy<Value = CreateRequest> {
+    prop_oneof![
+        Just(CreateRequest::Create),
+        Just(CreateRequest::Create2),
+        Just(CreateRequest::Container),
+        any::<i64>().prop_map(|ttl_ms| CreateRequest::Ttl { ttl_ms }),
+    ]
+}
+
 /// What may be part of a multi.
 fn part() -> impl Strategy<Value = Write> {
     prop_oneof![
-        (text(), data(), acl(), any::<i32>(), any::<bool>())
-            .prop_map(|(path, data, acl, flags, stat)| Write::Create { path, data, acl, flags, stat }),
+        (text(), data(), acl(), any::<i32>(), create_request())
+            .prop_map(|(path, data, acl, flags, request)| Write::Create { path, data, acl, flags, request }),
         (text(), any::<i32>()).prop_map(|(path, version)| Write::Delete { path, version }),
         (text(), data(), any::<i32>()).prop_map(|(path, data, version)| Write::SetData {
             path,

@@ -55,7 +55,13 @@ impl Sink<'_> {
         match timer {
             Timer::Resend => self.resend,
             Timer::Finalize => self.finalize,
-            Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) | Timer::Ping | Timer::Expiry => {
+            Timer::Establish
+            | Timer::Handshake(_)
+            | Timer::Silence(_)
+            | Timer::Ping
+            | Timer::Expiry
+            | Timer::Sweep
+            | Timer::SweepNext => {
                 panic!("an election has no timer {timer:?}")
             }
         }

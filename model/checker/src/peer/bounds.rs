@@ -5,6 +5,7 @@ use std::fmt;
 use protocol::{Quorum, peer, zab};
 use serde::{Deserialize, Serialize};
 use spec::{ServerId, SessionId};
+use tree::Settings;
 use world::Pace;
 
 /// A tick in milliseconds.
@@ -89,7 +90,7 @@ impl Bounds {
         if self.eager { Pace::Eager } else { Pace::Async }
     }
 
-    pub(super) fn config(&self, me: ServerId) -> peer::Config {
+    pub(super) fn config(&self, me: ServerId) -> peer::Config<Settings> {
         let id = i64::try_from(me.0).expect("servers have small numbers");
         peer::Config {
             zab: zab::Config {
@@ -103,6 +104,8 @@ impl Bounds {
             session_timeout_min_ms: TIMEOUT_MS,
             session_timeout_max_ms: TIMEOUT_MS,
             first_session: SessionId(id << 56),
+            settings: Settings::default(),
+            sweep_max: 0,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use protocol::peer::{ClientRequest, Input};
 use spec::{ClientId, ServerId, SessionId, Zxid, session::session_sees_forward};
-use tree::{Acl, Event, Text, Tree, Write};
+use tree::{Acl, CreateRequest, Event, Text, Tree, Write};
 use world::{Recorded, Said};
 
 use crate::engine::Broken;
@@ -116,7 +116,7 @@ impl Client {
             data: None,
             acl: vec![Acl::world(31)],
             flags: 0,
-            stat: false,
+            request: CreateRequest::Create,
         };
         Input::ClientRequest { client: home.id, xid, request: ClientRequest::Write(write), time: 0 }
     }

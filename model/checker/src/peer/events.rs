@@ -93,6 +93,7 @@ impl Peer {
                     Timer::Resend => self.spend(board, Spend::Resend)?,
                     Timer::Ping => self.spend(board, Spend::Ping)?,
                     Timer::Expiry => self.spend(board, Spend::Tick)?,
+                    Timer::Sweep | Timer::SweepNext => unreachable!("leaders of this model sweep nothing"),
                     Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => {
                         self.spend(board, Spend::Timeout)?;
                     }

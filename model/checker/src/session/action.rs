@@ -77,6 +77,16 @@ pub enum Action {
         /// The leader.
         leader: ServerId,
     },
+    /// A leader looks for containers to delete, and proposes the first.
+    Sweep {
+        /// The leader.
+        leader: ServerId,
+    },
+    /// A leader proposes the next of them.
+    SweepNext {
+        /// The leader.
+        leader: ServerId,
+    },
     /// The others lose the leader and elect one of themselves.
     Depose {
         /// The leader.
@@ -126,6 +136,8 @@ impl fmt::Display for Action {
             }
             Self::Ping { leader } => write!(f, "leader {leader} PINGs"),
             Self::Tick { leader } => write!(f, "a tick of leader {leader} passes"),
+            Self::Sweep { leader } => write!(f, "leader {leader} looks for containers to delete"),
+            Self::SweepNext { leader } => write!(f, "leader {leader} deletes the next container"),
             Self::Depose { leader, crash, prompt_logs, other_logs, stays } => {
                 let first = match (prompt_logs, other_logs) {
                     (false, false) => "",

@@ -21,6 +21,9 @@ pub struct Bounds {
     pub pings: u8,
     /// How often the leader may be deposed or crash.
     pub changes: u8,
+    /// How often a leader may look for containers to delete; if it may, there are two that are due from the start.
+    #[serde(default)]
+    pub sweeps: u8,
     /// How many connections each client may make, the first included.
     pub connections: u8,
     /// Clients number their requests anew on each connection, and also come back to the server that they have left.
@@ -42,6 +45,7 @@ impl Default for Bounds {
             ticks: 0,
             pings: 0,
             changes: 0,
+            sweeps: 0,
             connections: 3,
             restarts: false,
             observed: false,
@@ -71,6 +75,7 @@ impl fmt::Display for Bounds {
             ticks,
             pings,
             changes,
+            sweeps,
             connections,
             restarts,
             observed,
@@ -83,6 +88,9 @@ impl fmt::Display for Bounds {
              {connections} connections a client",
             first.len() * second.len()
         )?;
+        if *sweeps > 0 {
+            write!(f, ", {sweeps} looks for containers")?;
+        }
         if *restarts {
             write!(f, ", numbered anew on each")?;
         }

@@ -37,6 +37,8 @@ pub struct Budget {
     pub pings: u8,
     /// Changes of the leader.
     pub changes: u8,
+    /// Looks for nodes that a leader deletes by itself.
+    pub sweeps: u8,
 }
 
 /// What happens to one part.
@@ -65,6 +67,8 @@ pub enum Spend {
     Ping,
     /// A change of the leader.
     Change,
+    /// A look for nodes that a leader deletes by itself.
+    Sweep,
 }
 
 /// What a change yields.

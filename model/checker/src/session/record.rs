@@ -9,11 +9,11 @@ use spec::{
     machine::{Reader, SessionChange},
     session::{
         Answered, Attempt, event_has_cause, expired_in_silence, multi_is_whole, nothing_was_missed,
-        read_shows_its_place, sessions_write_in_order, shown_is_committed, write_comes_behind,
-        writes_happen_once,
+        read_shows_its_place, sessions_write_in_order, shown_is_committed, sweep_takes_what_is_due,
+        write_comes_behind, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Read, Tree, Txn, TxnBody, Watches};
+use tree::{CreateTxn, Outcome, Owner, Read, Tree, Txn, TxnBody, Watches};
 use world::{Replica, Stretch};
 
 use super::{
@@ -245,6 +245,7 @@ impl Record {
 
     fn append(&mut self, start: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
         let mut state = self.last_state(start);
+        judge_sweep(&state, zxid, txn, judged)?;
         apply(&mut state, zxid, txn);
         if let TxnBody::Multi(parts) = &txn.body {
             let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
@@ -425,4 +426,19 @@ impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{self:?}"))
     }
+}
+
+/// A leader deletes by itself what is due in the state that this transaction meets.
+fn judge_sweep(before: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
+    if let TxnBody::Delete { path, sweep: true } = &txn.body {
+        let may_end = matches!(before.owner(path.as_str()), Some(Owner::Container | Owner::Ttl(_)));
+        let children = before.stat(path.as_str()).map_or(0, |stat| stat.num_children);
+        let verdict = sweep_takes_what_is_due(may_end, usize::try_from(children).unwrap_or_default());
+        judged.met("swept");
+        holds("S-15", verdict, judged, || format!("{path} with {children} children is swept at {zxid}"))?;
+    }
+    if txn.session == SessionId(0) && matches!(txn.body, TxnBody::Error { .. }) {
+        judged.met("sweep-came-late");
+    }
+    Ok(())
 }

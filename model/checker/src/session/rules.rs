@@ -27,12 +27,14 @@ const SITUATIONS: &[&str] = &[
     "open-write-vanishes",
     "leader-changed",
     "answer-of-another-connection",
+    "swept",
+    "sweep-came-late",
 ];
 
 /// The rules that the model asks.
 const RULES: &[&str] = &[
-    "S-1", "S-2", "S-3", "S-4", "S-5", "S-7", "S-8", "S-9", "S-10", "S-11", "S-12", "S-13", "S-14", "C-4",
-    "C-15", "R-7",
+    "S-1", "S-2", "S-3", "S-4", "S-5", "S-7", "S-8", "S-9", "S-10", "S-11", "S-12", "S-13", "S-14", "S-15",
+    "C-4", "C-15", "R-7",
 ];
 
 /// What was met: a bit for each situation, then one for each rule that was put to the test.

@@ -3,16 +3,20 @@
 use bytes::Bytes;
 use protocol::peer::ClientRequest;
 use serde::{Deserialize, Serialize};
-use tree::{Acl, Read, Text, Tree, Write, acl::ALL};
+use tree::{Acl, CreateRequest, Read, Text, Tree, Write, acl::ALL};
 
 /// The node that everything is about.
 pub(super) const NODE: &str = "/n";
 /// The one below it that ephemerals and multis both want.
 const WANTED: &str = "/n/e";
 
+/// The containers, if there are any.
+pub(super) const CONTAINERS: [&str; 2] = ["/b", "/c"];
+
 /// Creates the node, whatever its parent.
 const EPHEMERAL: i32 = 1;
 const SEQUENTIAL: i32 = 2;
+const CONTAINER: i32 = 4;
 
 /// What a client does.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub enum Deed {
     Sync,
     /// Creates an ephemeral of its own, and closes the session behind it.
     Close,
+    /// Creates a node in a container of its own, and looks there.
+    Shelter,
     /// Sets the node's data twice: the order of the two is what counts.
     SetTwice,
 }
@@ -54,6 +60,13 @@ impl Deed {
                 create("/n/s-", SEQUENTIAL, client),
                 create(WANTED, 0, client),
             ]))],
+            Self::Shelter => {
+                let own = CONTAINERS[usize::from(client) - 1];
+                return vec![
+                    write(create(&format!("{own}/x"), 0, client)),
+                    ClientRequest::Read(Read::GetChildren { path: own.into(), watch: false }),
+                ];
+            }
             Self::Sync => vec![ClientRequest::Sync(NODE.as_bytes().to_vec())],
             Self::Close => {
                 let own = create(&format!("/n/o{client}"), EPHEMERAL, client);
@@ -84,6 +97,21 @@ pub(super) fn create(path: &str, flags: i32, client: u8) -> Write {
         data: Some(data(client)),
         acl: vec![Acl::world(ALL)],
         flags,
-        stat: false,
+        request: CreateRequest::Create,
     }
+}
+
+/// What makes the containers, each of which has had a child.
+pub(super) fn containers() -> impl Iterator<Item = Write> {
+    CONTAINERS.iter().flat_map(|at| {
+        let container = Write::Create {
+            path: Text::from_static(at),
+            data: None,
+            acl: vec![Acl::world(ALL)],
+            flags: CONTAINER,
+            request: CreateRequest::Container,
+        };
+        let child = format!("{at}/0");
+        [container, create(&child, 0, 0), Write::Delete { path: Text::from(child), version: -1 }]
+    })
 }

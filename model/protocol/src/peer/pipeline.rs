@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use spec::{ClientId, Machine, SessionId, Zxid, machine::Author};
 
 use super::{
-    Effects, Op, Packet, Peer, Request,
+    Config, Effects, Op, Packet, Peer, Request,
     barrier::{Source, Waiter},
     client::Submission,
     service::Service,
 };
-use crate::{Note, session, zab};
+use crate::{Note, Timer, session, zab};
 
 /// What a client brings to a connection.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ impl<M: Machine> Peer<M> {
             out.note(Note::SessionIdTaken { session });
         }
         let author = Author { session, xid, identities, time };
-        if let Some(txn) = reign.prepare(machine, from, author, zxid, &op) {
+        if let Some(txn) = reign.prepare(machine, &self.config.settings, from, author, zxid, &op) {
             self.zab_step(machine, zab::Input::Propose(txn), out);
         }
     }
@@ -162,5 +162,30 @@ impl<M: Machine> Peer<M> {
             let txn = reign.prepare_close(machine, author, zxid);
             self.zab_step(machine, zab::Input::Propose(txn), out);
         }
+    }
+
+    /// Looks for what this leader is to delete by itself, unless it has not done with what it found before.
+    pub(super) fn find_due(&mut self, machine: &mut M, time: i64, out: &mut impl Effects<M>) {
+        let Config { settings, sweep_max, .. } = &self.config;
+        let Service::Leading(reign) = &mut self.service else { return };
+        if reign.due.is_empty() {
+            reign.due.extend(machine.due(settings, time, *sweep_max));
+            self.sweep_next(machine, time, out);
+        }
+    }
+
+    /// Proposes the next of these. Time has passed since it was found, so preparation looks at it again, against the
+    /// outstanding changes (rule T-21).
+    pub(super) fn sweep_next(&mut self, machine: &mut M, time: i64, out: &mut impl Effects<M>) {
+        let Service::Leading(reign) = &mut self.service else { return };
+        let Some(write) = reign.due.pop_front() else { return };
+        if !reign.due.is_empty() {
+            out.set_timer(Timer::SweepNext);
+        }
+        let Some(zxid) = self.next_zxid(machine, out) else { return };
+        let Service::Leading(reign) = &mut self.service else { return };
+        let author = Author { session: SessionId(0), xid: 0, identities: &[], time };
+        let txn = machine.prepare(&self.config.settings, &mut reign.outstanding, author, zxid, &write);
+        self.zab_step(machine, zab::Input::Propose(txn), out);
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Reign<M: Machine> {
     /// What the proposals that are not applied will change.
     pub(super) outstanding: M::Outstanding,
     pub(super) barrier: Barrier,
+    /// What the leader is to write by itself, in order.
+    pub(super) due: VecDeque<M::Write>,
 }
 
 /// What a follower has asked its leader.
@@ -47,6 +49,7 @@ impl<M: Machine> Reign<M> {
             sessions: Sessions::new(tick_ms, machine.sessions()),
             outstanding: M::Outstanding::default(),
             barrier: Barrier::default(),
+            due: VecDeque::new(),
         }
     }
 
@@ -55,6 +58,7 @@ impl<M: Machine> Reign<M> {
     pub(super) fn prepare(
         &mut self,
         machine: &M,
+        settings: &M::Settings,
         from: ServerId,
         author: Author<'_, M::Identity>,
         zxid: Zxid,
@@ -75,7 +79,7 @@ impl<M: Machine> Reign<M> {
             {
                 M::prepare_error(author, code)
             }
-            Op::Write(write) => machine.prepare(&mut self.outstanding, author, zxid, write),
+            Op::Write(write) => machine.prepare(settings, &mut self.outstanding, author, zxid, write),
             Op::CloseSession => self.prepare_close(machine, author, zxid),
             Op::Refused(code) => M::prepare_error(author, *code),
         };

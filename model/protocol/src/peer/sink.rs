@@ -13,7 +13,7 @@ use crate::{Exit, Message, Note, Notification, Role, Ticket, Timer, Vote, electi
 
 /// Takes the effects of one step of Zab.
 pub(super) struct ZabSink<'a, M: Machine, E: Effects<M>> {
-    pub(super) config: &'a Config,
+    pub(super) config: &'a Config<M::Settings>,
     pub(super) clients: &'a mut Clients<M>,
     pub(super) service: &'a mut Service<M>,
     pub(super) machine: &'a mut M,
@@ -122,6 +122,9 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
             Role::Leading => {
                 self.out.set_timer(Timer::Ping);
                 self.out.set_timer(Timer::Expiry);
+                if self.config.sweep_max > 0 {
+                    self.out.set_timer(Timer::Sweep);
+                }
                 Service::Leading(Reign::new(self.machine, self.config.tick_ms))
             }
             Role::Following(leader) | Role::Observing(leader) => Service::Following(Fellowship::new(leader)),
@@ -132,9 +135,15 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
 
     fn retire(&mut self) {
         match self.service {
-            Service::Leading(_) => {
+            Service::Leading(reign) => {
                 self.out.cancel_timer(Timer::Ping);
                 self.out.cancel_timer(Timer::Expiry);
+                if self.config.sweep_max > 0 {
+                    self.out.cancel_timer(Timer::Sweep);
+                }
+                if !reign.due.is_empty() {
+                    self.out.cancel_timer(Timer::SweepNext);
+                }
             }
             Service::Following(_) | Service::Closed => {}
         }

@@ -9,7 +9,7 @@ use crate::{Exit, Message, Note, Notification, Recovered, Role, Ticket, Timer, z
 
 /// What shapes one server's peer, and never changes while it runs.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub struct Config {
+pub struct Config<S> {
     /// What shapes its Zab actor; the same servers vote in elections.
     pub zab: zab::Config,
     /// The unit of time of session expiry, in milliseconds.
@@ -20,6 +20,10 @@ pub struct Config {
     pub session_timeout_max_ms: i32,
     /// The first session id of this start of the server: its id in the high byte, then its start time.
     pub first_session: SessionId,
+    /// What requests come to while this server leads.
+    pub settings: S,
+    /// How many nodes a leader deletes by itself between two looks for those that are due; 0 for none, ever.
+    pub sweep_max: usize,
 }
 
 /// A packet between a leader and one of its learners.

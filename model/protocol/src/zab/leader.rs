@@ -626,6 +626,8 @@ impl Leader {
             | Timer::Silence(_)
             | Timer::Ping
             | Timer::Expiry
+            | Timer::Sweep
+            | Timer::SweepNext
             | Timer::Resend
             | Timer::Finalize => {
                 out.note(Note::IdleTimer(timer));

@@ -411,6 +411,8 @@ impl<T: Clone> Learner<T> {
             | Timer::Handshake(_)
             | Timer::Ping
             | Timer::Expiry
+            | Timer::Sweep
+            | Timer::SweepNext
             | Timer::Resend
             | Timer::Finalize => {
                 out.note(Note::IdleTimer(timer));

@@ -7,6 +7,7 @@ mod requests;
 mod restarts;
 mod roles;
 mod sessions;
+mod sweeps;
 
 use net::Net;
 use protocol::{Timer, peer::ClientRequest};

@@ -66,6 +66,8 @@ impl Register {
 }
 
 impl Machine for Register {
+    /// What is due whenever somebody looks.
+    type Settings = Vec<Write>;
     type Txn = Txn;
     type Write = Write;
     type Read = Read;
@@ -83,6 +85,7 @@ impl Machine for Register {
 
     fn prepare(
         &self,
+        _settings: &Vec<Write>,
         outstanding: &mut Outstanding,
         author: Author<'_, u8>,
         zxid: Zxid,
@@ -129,6 +132,10 @@ impl Machine for Register {
             outstanding.insert(*cell, (zxid, None));
         }
         Txn::Close { session, xid: author.xid, cells }
+    }
+
+    fn due(&self, settings: &Vec<Write>, _time: i64, max: usize) -> Vec<Write> {
+        settings.iter().take(max).cloned().collect()
     }
 
     fn prepare_error(author: Author<'_, u8>, code: ErrorCode) -> Txn {

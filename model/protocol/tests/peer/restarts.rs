@@ -110,6 +110,8 @@ impl Restart {
                 Timer::Silence(_) => ESTABLISH_MS / 2,
                 Timer::Ping => 500,
                 Timer::Expiry => 1000,
+                Timer::Sweep => 60_000,
+                Timer::SweepNext => 6,
                 Timer::Finalize => 200,
                 // Twice as long each time, unless something happens.
                 Timer::Resend => match self.repeated.get(&id) {

@@ -4,7 +4,10 @@
 pub(crate) mod naive;
 
 use spec::{ClientId, Epoch, Machine, SessionId, Zxid, machine::Author};
-use tree::{Acl, Credential, Event, Identity, Outcome, Outstanding, Text, Tree, Txn, Watches, Write};
+use tree::{
+    Acl, CreateRequest, Credential, Event, Identity, Outcome, Outstanding, Settings, Text, Tree, Txn,
+    Watches, Write,
+};
 
 /// The session that most tests write in.
 pub(crate) const ME: SessionId = SessionId(1);
@@ -17,6 +20,7 @@ pub(crate) struct Leader {
     pub(crate) outstanding: Outstanding,
     pub(crate) watches: Watches,
     pub(crate) identities: Vec<Identity>,
+    pub(crate) settings: Settings,
     /// What was prepared and not applied.
     pub(crate) queue: Vec<(Zxid, Txn)>,
     /// All that was prepared, in order.
@@ -41,6 +45,7 @@ impl Leader {
             outstanding: Outstanding::default(),
             watches: Watches::default(),
             identities: Vec::new(),
+            settings: Settings::default(),
             queue: Vec::new(),
             log: Vec::new(),
             events: Vec::new(),
@@ -75,7 +80,7 @@ impl Leader {
     /// Prepares a write and does not apply it.
     pub(crate) fn prepare(&mut self, session: SessionId, write: &Write) -> Zxid {
         let author = Self::author(&self.identities, session, self.next);
-        let txn = self.tree.prepare(&mut self.outstanding, author, self.next, write);
+        let txn = self.tree.prepare(&self.settings, &mut self.outstanding, author, self.next, write);
         self.enqueue(txn)
     }
 
@@ -114,11 +119,17 @@ pub(crate) fn open_acl() -> Vec<Acl> {
 }
 
 pub(crate) fn create(at: &str, flags: i32) -> Write {
-    Write::Create { path: path(at), data: Some("x".into()), acl: open_acl(), flags, stat: false }
+    Write::Create {
+        path: path(at),
+        data: Some("x".into()),
+        acl: open_acl(),
+        flags,
+        request: CreateRequest::Create,
+    }
 }
 
 pub(crate) fn create_with(at: &str, acl: Vec<Acl>) -> Write {
-    Write::Create { path: path(at), data: None, acl, flags: 0, stat: false }
+    Write::Create { path: path(at), data: None, acl, flags: 0, request: CreateRequest::Create }
 }
 
 pub(crate) fn delete(at: &str, version: i32) -> Write {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spec::{ErrorCode, SessionId, Zxid};
 use tree::{
-    Acl, CreateMode, Identity, Outcome, Stat, StatPersisted, Text, Tree, TreeBuilder, Write, acl, auth,
+    Acl, CreateRequest, Identity, Outcome, Settings, Stat, StatPersisted, Text, Tree, TreeBuilder, Write,
+    acl, auth,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,7 @@ pub(crate) struct Naive {
 pub(crate) struct Who<'a> {
     pub(crate) session: SessionId,
     pub(crate) identities: &'a [Identity],
+    pub(crate) settings: &'a Settings,
     pub(crate) zxid: Zxid,
     pub(crate) time: i64,
 }
@@ -100,7 +102,8 @@ impl Naive {
             version: stat.version,
             cversion: 2 * stat.cversion - children,
             aversion: stat.aversion,
-            ephemeral_owner: stat.ephemeral_owner,
+            // Those of containers and times to live are negative.
+            ephemeral_owner: stat.ephemeral_owner.max(0),
             data_length: i32::try_from(node.data.as_ref().map_or(0, Vec::len)).expect("short"),
             num_children: children,
             pzxid: stat.pzxid,
@@ -152,10 +155,39 @@ impl Naive {
     fn single(&mut self, write: &Write, who: &Who<'_>) -> Done<Outcome> {
         let open = self.sessions.contains(&who.session);
         match write {
-            Write::Create { path, data, acl, flags, stat } => {
-                let mode = CreateMode::from_flags(*flags).ok_or(ErrorCode::BadArguments)?;
+            Write::Create { path, data, acl, flags, request } => {
+                let owner = match (*flags, *request) {
+                    (5 | 6, _) if !who.settings.ttl_nodes => return Err(ErrorCode::Unimplemented),
+                    (0 | 2, CreateRequest::Create | CreateRequest::Create2) => 0,
+                    (1 | 3, CreateRequest::Create | CreateRequest::Create2) => who.session.0,
+                    (4, CreateRequest::Container) => i64::MIN,
+                    (5 | 6, CreateRequest::Ttl { ttl_ms }) if ttl_ms > 0 && ttl_ms < 1 << 40 => {
+                        i64::MIN >> 7 | ttl_ms
+                    }
+                    _ => return Err(ErrorCode::BadArguments),
+                };
                 ensure(open, ErrorCode::SessionExpired)?;
-                self.create(path.as_str(), data.as_deref(), acl, mode, *stat, who)
+                let new = New {
+                    owner,
+                    is_sequential: [2, 3, 6].contains(flags),
+                    is_short: *request == CreateRequest::Create,
+                };
+                self.create(path.as_str(), data.as_deref(), acl, new, who)
+            }
+            Write::Sweep { path } => {
+                let up = parent(path.as_str()).ok_or(ErrorCode::BadArguments)?;
+                let stat = self.node(path.as_str())?.stat;
+                ensure(self.children(Self::key(path.as_str())) == 0, ErrorCode::NotEmpty)?;
+                let age = who.time - stat.mtime;
+                let is_over = match stat.ephemeral_owner {
+                    0 => false,
+                    i64::MIN => stat.cversion > 0,
+                    owner => owner >> 56 == -1 && age > owner & ((1 << 40) - 1),
+                };
+                ensure(is_over, ErrorCode::BadVersion)?;
+                self.node(up)?;
+                self.remove(path.as_str(), who.zxid);
+                Ok(Outcome::Delete)
             }
             Write::Delete { path, version } => {
                 ensure(open, ErrorCode::SessionExpired)?;
@@ -209,23 +241,22 @@ impl Naive {
         path: &str,
         data: Option<&[u8]>,
         acl: &[Acl],
-        mode: CreateMode,
-        stat: bool,
+        new: New,
         who: &Who<'_>,
     ) -> Done<Outcome> {
         let up = parent(path).ok_or(ErrorCode::BadArguments)?.to_owned();
         let acl = auth::resolve(acl, who.identities)?;
         self.permit(&up, acl::CREATE, who)?;
         let above = self.node(&up)?.stat;
-        let path = if mode.sequential { format!("{path}{:010}", above.cversion) } else { path.to_owned() };
+        let path = if new.is_sequential { format!("{path}{:010}", above.cversion) } else { path.to_owned() };
         tree::path::validate(&path)?;
         ensure(self.node(&path).is_err(), ErrorCode::NodeExists)?;
-        ensure(above.ephemeral_owner == 0, ErrorCode::NoChildrenForEphemerals)?;
+        ensure(above.ephemeral_owner <= 0, ErrorCode::NoChildrenForEphemerals)?;
         let zxid = number(who.zxid);
         let above = &mut self.node(&up)?.stat;
         above.cversion += 1;
         above.pzxid = zxid;
-        let new = StatPersisted {
+        let stat = StatPersisted {
             czxid: zxid,
             mzxid: zxid,
             ctime: who.time,
@@ -233,14 +264,22 @@ impl Naive {
             version: 0,
             cversion: 0,
             aversion: 0,
-            ephemeral_owner: if mode.ephemeral { who.session.0 } else { 0 },
+            ephemeral_owner: new.owner,
             pzxid: zxid,
         };
-        self.nodes.insert(path.clone(), Node { data: data.map(<[u8]>::to_vec), acl, stat: new });
+        self.nodes.insert(path.clone(), Node { data: data.map(<[u8]>::to_vec), acl, stat });
         let shown = self.stat(&path);
         let path = Text::from(path);
-        Ok(if stat { Outcome::Create2 { path, stat: shown } } else { Outcome::Create { path } })
+        Ok(if new.is_short { Outcome::Create { path } } else { Outcome::Create2 { path, stat: shown } })
     }
+}
+
+/// What a node to create is to be, and whether its client is told the path alone.
+#[derive(Clone, Copy)]
+struct New {
+    owner: i64,
+    is_sequential: bool,
+    is_short: bool,
 }
 
 fn parent(path: &str) -> Option<&str> {

@@ -226,6 +226,8 @@ fn timer(words: &mut Words<'_>) -> Result<Timer, String> {
         "expiry" => Ok(Timer::Expiry),
         "resend" => Ok(Timer::Resend),
         "finalize" => Ok(Timer::Finalize),
+        "sweep" => Ok(Timer::Sweep),
+        "sweep-next" => Ok(Timer::SweepNext),
         name => Err(format!("{name} is no timer")),
     }
 }
@@ -332,6 +334,8 @@ fn timer_words(timer: Timer) -> String {
         Timer::Expiry => "expiry".to_owned(),
         Timer::Resend => "resend".to_owned(),
         Timer::Finalize => "finalize".to_owned(),
+        Timer::Sweep => "sweep".to_owned(),
+        Timer::SweepNext => "sweep-next".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use net::{
 };
 use protocol::{Timer, peer::ClientRequest};
 use spec::{Machine, SessionId, Zxid};
-use tree::{Acl, Answer, CreateTxn, Read, Text, Tree, Txn, TxnBody, Write};
+use tree::{Acl, Answer, CreateRequest, CreateTxn, Read, Text, Tree, Txn, TxnBody, Write};
 
 type World = Net<Tree>;
 
@@ -20,7 +20,13 @@ const ALL: i32 = 31;
 
 fn create(path: &str, value: u32, flags: i32) -> Write {
     let data = Some(Bytes::from(value.to_string()));
-    Write::Create { path: Text::from(path), data, acl: vec![Acl::world(ALL)], flags, stat: false }
+    Write::Create {
+        path: Text::from(path),
+        data,
+        acl: vec![Acl::world(ALL)],
+        flags,
+        request: CreateRequest::Create,
+    }
 }
 
 fn children(path: &str) -> ClientRequest<Tree> {

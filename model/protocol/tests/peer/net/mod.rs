@@ -81,6 +81,8 @@ pub(crate) struct Net<M: Machine> {
     voters: u64,
     window: usize,
     counter_max: u32,
+    pub(crate) settings: M::Settings,
+    pub(crate) sweep_max: usize,
     /// The clock that session ids are made from: one a start.
     pub(crate) starts: i64,
     /// What is on its way: from whom, to whom.
@@ -124,6 +126,8 @@ impl<M: Subject> Net<M> {
         let mut net = Self {
             window,
             counter_max,
+            settings: M::Settings::default(),
+            sweep_max: 0,
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             down: BTreeMap::new(),
@@ -167,6 +171,8 @@ impl<M: Subject> Net<M> {
             session_timeout_min_ms: 2000,
             session_timeout_max_ms: 20_000,
             first_session: SessionId(i64::try_from(id.0).expect("small") << 56 | self.starts << 24),
+            settings: self.settings.clone(),
+            sweep_max: self.sweep_max,
         };
         let mut out = Out(Vec::new());
         let peer = Peer::boot(config, recovered, &mut machine, &mut out);
