@@ -146,6 +146,8 @@ impl<'a> Preparation<'a> {
     /// A multi that ZooKeeper could not even decode is refused as a whole.
     fn multi(&mut self, parts: &[Write]) -> Result<TxnBody, ErrorCode> {
         let decodes = |part: &Write| match part {
+            // ZooKeeper looks at these flags only when it comes to them.
+            Write::Create { request: CreateRequest::Ttl { .. }, .. } => true,
             Write::Create { flags, .. } => CreateMode::from_flags(*flags).is_some(),
             Write::Delete { .. } | Write::SetData { .. } | Write::Check { .. } => true,
             Write::SetAcl { .. } | Write::Multi(_) | Write::Sweep { .. } => false,

@@ -152,6 +152,23 @@ fn a_multi_is_all_or_nothing() {
     );
 }
 
+fn code(outcome: &Outcome) -> i32 {
+    if let Outcome::Error { code } = outcome { *code } else { 1 }
+}
+
+#[test]
+fn a_time_to_live_with_other_flags_fails_in_its_place() {
+    let mut leader = Leader::new();
+    let request = CreateRequest::Ttl { ttl_ms: 5 };
+    let bad = Write::Create { path: path("/t"), data: None, acl: open_acl(), flags: 9, request };
+    let codes = |outcome| match outcome {
+        Outcome::Multi(slots) => slots.iter().map(code).collect::<Vec<_>>(),
+        other => panic!("a multi is answered as one: {other:?}"),
+    };
+    let found = codes(leader.write(&Write::Multi(vec![create("/m", 0), bad, check("/none", 0)])));
+    assert_eq!(found, [0, ErrorCode::BadArguments.number(), ErrorCode::RuntimeInconsistency.number()]);
+}
+
 #[test]
 fn a_failed_multi_leaves_nothing_outstanding() {
     let mut leader = Leader::new();
