@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sends one random script of requests to Apache ZooKeeper and to Zabkeeper, and compares everything that they say.
 
-    same_script.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper [--seeds 100] [--first 1] [--steps 2000] [--servers 1,3]
+    same_script.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper [--seeds 100] [--first 1] [--steps 1000] [--servers 1,3]
 
 One request is under way at a time, over several sessions that watch, prove identities, leave, come back and end. Behind
 each, every session is asked for what it has been told meanwhile. Compared are replies, Stats, errors, events and their
@@ -595,23 +595,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apache", required=True, help="VERSION=CLASSPATH")
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--servers", default="1,3")
+    parser.add_argument("--seeds", type=int, default=100, help="how many scripts")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--steps", type=int, default=1000, help="how many requests each has")
+    parser.add_argument("--servers", default="1,3", help="how many servers each has, one run after the other")
     parser.add_argument("--script", help="a script to run instead, as it was printed")
+    parser.add_argument("--json", help="where to write what was compared")
     args = parser.parse_args()
     version, classpath = args.apache.split("=", 1)
     Ours.binary = os.path.abspath(args.binary)
-    started = time.time()
+    started, told = time.time(), {"apache": version, "seeds": args.seeds, "steps": 0, "compared": 0}
     with tempfile.TemporaryDirectory() as folder:
         for servers in map(int, args.servers.split(",")):
             replies = compare(args, servers, classpath, folder)
             if replies is None:
                 sys.exit(1)
+            told["steps"] += args.seeds * args.steps
+            told["compared"] += replies
             what = args.script or f"{args.seeds} seeds of {args.steps} steps"
             print(f"Apache {version} and Zabkeeper, {servers} servers: {what}, {replies} answers and events, no difference; "
                   f"{time.time() - started:.0f} s")
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(told, file)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Send one random script to Apache ZooKeeper and to ours, and compare all that they say: `differential [--seeds N]
+    /// [--steps N] [--servers 1,3]`.
+    ///
+    /// A difference is made shorter and printed, to be run again with `--script FILE`; `--help` tells of the options.
+    #[command(disable_help_flag = true)]
+    Differential {
+        /// Options of the comparison.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Accept changed snapshots and state counts, and bring the README's figures up to date.
     Bless {
         /// Whose state counts.
@@ -173,6 +183,7 @@ fn run(command: Command) -> Result<bool> {
                 judge::run(&from_here(&here, arguments))
             }
         }
+        Command::Differential { arguments } => parts::differential_by_hand(&from_here(&here, arguments)),
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;
