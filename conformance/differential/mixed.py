@@ -4,7 +4,7 @@
     mixed.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper [--ours 1,2 ...]
     mixed.py --apache 3.9.5='…/jars/*' --binary target/release/zabkeeper --observed
 
-Three servers, some of them ours. Clients write through each; a session moves; the leader is killed and comes back; a
+Three servers, some of them ours. Clients write through each, and nodes end by themselves; a session moves; the leader is killed and comes back; a
 follower loses its data and is sent everything. After each step every server must show the same tree, Stats and lists
 included. Without --ours, each way to mix three servers is run, with the versions of Apache's in turn.
 
@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import time
@@ -27,7 +28,7 @@ sys.dont_write_bytecode = True
 import apache
 import record
 from apache import IDS, Apache, Ours, ask, connect, tree
-from record import buf, create, i32, multi
+from record import buf, create, flag, i32, i64, multi
 
 
 # Observers, ours and Apache's: voters that are ours, and which observers there are and whose.
@@ -46,13 +47,16 @@ class Ensemble:
             with open(os.path.join(data, "myid"), "w") as file:
                 file.write(str(me))
             lines = [f"dataDir={data}", f"clientPort={self.client[me]}", "tickTime=1000", "initLimit=10", "syncLimit=5",
-                     "commitLogCount=20", "snapshotSizeFactor=-1"]
+                     "commitLogCount=20", "snapshotSizeFactor=-1", "extendedTypesEnabled=true",
+                     "znode.container.checkIntervalMs=500"]
             lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}"
                       + (":observer" if other in self.observers else "") for other in ids]
             if me in self.observers:
                 lines.append("peerType=observer")
             kind = self.observers.get(me, Ours if me in ours else Apache)
-            self.servers[me] = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", self.client[me])
+            # Apache's look for this among Java's properties alone.
+            self.servers[me] = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", self.client[me],
+                                    ["-Dznode.container.checkIntervalMs=500"])
 
     def start(self):
         for server in self.servers.values():
@@ -131,11 +135,40 @@ def writes(ensemble, name):
     return clients
 
 
+def endings(ensemble, name):
+    """Nodes that end by themselves do on every server, and others of their kind stay."""
+    gone, stays = [], []
+    for me, server in ensemble.servers.items():
+        if not server.process:
+            continue
+        c, root = ensemble.connect(me), f"/{name}-{me}"
+        for path, more in (("-used", [0]), ("-unused", []), ("-in-use", [0, 1])):
+            ask(c, 19, create(root + path, flags=4))
+            for child in more:
+                ask(c, 1, create(f"{root}{path}/{child}"))
+        ask(c, 2, buf(root + "-used/0") + i32(-1))
+        ask(c, 2, buf(root + "-in-use/0") + i32(-1))
+        ask(c, 21, create(root + "-short", flags=5) + i64(300))
+        ask(c, 21, create(root + "-long", flags=5) + i64(3_600_000))
+        ask(c, 14, multi((19, create(root + "-many", flags=4)), (1, create(root + "-many/0")), (2, buf(root + "-many/0") + i32(-1))))
+        gone += [root + path for path in ("-used", "-short", "-many")]
+        stays += [root + path for path in ("-unused", "-in-use", "-long")]
+        c.close()
+    for me, server in ensemble.servers.items():
+        if server.process:
+            c = ensemble.connect(me)
+            error = lambda path: struct.unpack(">i", c.call("", 3, buf(path) + flag(False))[12:16])[0]
+            apache.until(f"{gone} are gone at {me}", 20, lambda: all(error(path) == -101 for path in gone))
+            assert all(error(path) == 0 for path in stays), f"not all of {stays} are at {me}"
+            c.close()
+
+
 def scenario(ensemble):
     modes = ensemble.start()
     assert sorted(modes.values()) == ["follower", "follower", "leader"], modes
     clients = writes(ensemble, "first")
     same_trees(ensemble, "after writes through each")
+    endings(ensemble, "ends")
 
     a = clients[1]
     moved = ensemble.connect(2, session=a.session, password=a.password)
@@ -150,6 +183,7 @@ def scenario(ensemble):
     ensemble.servers[leader].stop()
     heir = ensemble.leader()
     writes(ensemble, "second")
+    endings(ensemble, "ends-too")
     ensemble.servers[leader].start().wait(30)
     same_trees(ensemble, "after the old leader came back")
 

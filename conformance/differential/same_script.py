@@ -533,12 +533,15 @@ def start(kind, servers, classpath, folder):
         data = os.path.join(folder, str(me), "data")
         os.makedirs(data)
         lines = [f"dataDir={data}", f"clientPort={client[me]}", "tickTime=2000", "initLimit=10", "syncLimit=5", "maxClientCnxns=0", f"maxSessionTimeout={PATIENT}",
-                 "extendedTypesEnabled=true", "snapshotSizeFactor=-1", "admin.enableServer=false"]
+                 "extendedTypesEnabled=true", "snapshotSizeFactor=-1", "admin.enableServer=false",
+                 # Leaders delete nothing by themselves, for they would at different times.
+                 f"znode.container.checkIntervalMs={PATIENT}"]
         if servers > 1:
             lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}" for other in ids]
             with open(os.path.join(data, "myid"), "w") as file:
                 file.write(str(me))
-        server = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", client[me])
+        server = kind(classpath, os.path.join(folder, str(me)), "\n".join(lines) + "\n", client[me],
+                      [f"-Dznode.container.checkIntervalMs={PATIENT}"])
         running.append(server.start())
     for server in running:
         server.wait(60)
