@@ -6,7 +6,10 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::run::{self, Call};
+use crate::{
+    flawed,
+    run::{self, Call},
+};
 
 /// How long a judgement may take.
 const PATIENCE: Duration = Duration::from_hours(1);
@@ -87,21 +90,7 @@ pub(crate) fn mutants() -> Result<bool> {
 }
 
 fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
-    let source = scratch.join("source");
-    if source.exists() {
-        fs::remove_dir_all(&source)?;
-    }
-    copy(&source)?;
-    let (patch, dir) = (run::root()?.join(mutant.patch), source.to_str().context("no plain name")?);
-    let patch = patch.to_str().context("the patch has no plain name")?;
-    Call::new("patch", &["--silent", "-p1", "-d", dir, "-i", patch]).call()?;
-    let manifest = source.join("Cargo.toml");
-    let manifest = manifest.to_str().context("no plain name")?;
-    let target = scratch.join("target");
-    let target = target.to_str().context("no plain name")?;
-    let build =
-        ["build", "--locked", "--profile", "mutant", "-p", "zabkeeper-server", "--manifest-path", manifest];
-    run::cargo(&build).args(["--target-dir", target]).call()?;
+    let server = flawed::server(mutant.patch, scratch)?;
     let dir = scratch.join("run");
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -109,7 +98,7 @@ fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
     let release = run::release()?;
     let faults = release.join("faults");
     let trial = Call::new(faults.to_str().context("no plain name")?, mutant.trial)
-        .args(["--binary", &format!("{target}/mutant/zabkeeper"), "--dir"])
+        .args(["--binary", &server, "--dir"])
         .args([&dir])
         .within(Duration::from_mins(10));
     // The judge is to see the flaw; clients need not.
@@ -121,17 +110,4 @@ fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
     let report: Value = serde_json::from_str(&fs::read_to_string(&out)?)?;
     ensure!(report["inputs"].as_u64() > Some(0), "nothing was recorded");
     Ok(report)
-}
-
-/// Copies what belongs to the project.
-fn copy(to: &Path) -> Result<()> {
-    let listed = Call::new("git", &["ls-files"]).output()?;
-    for name in listed.lines() {
-        let target = to.join(name);
-        if let (Some(folder), true) = (target.parent(), Path::new(name).is_file()) {
-            fs::create_dir_all(folder)?;
-            fs::copy(name, &target)?;
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! The commands of daily work: `cargo xtask test` is the gate, and the others keep it green.
 
 mod bench;
+mod differential;
+mod flawed;
 mod gate;
 mod histories;
 mod install;
@@ -95,7 +97,8 @@ enum Command {
     /// Send one random script to Apache ZooKeeper and to ours, and compare all that they say: `differential [--seeds N]
     /// [--steps N] [--servers 1,3]`.
     ///
-    /// A difference is made shorter and printed, to be run again with `--script FILE`; `--help` tells of the options.
+    /// A difference is made shorter and printed, to be run again with `--script FILE`. `--mutants` puts servers with a known
+    /// flaw in the place of ours, each of which must be seen; `--help` tells of the other options.
     #[command(disable_help_flag = true)]
     Differential {
         /// Options of the comparison.
@@ -183,7 +186,7 @@ fn run(command: Command) -> Result<bool> {
                 judge::run(&from_here(&here, arguments))
             }
         }
-        Command::Differential { arguments } => parts::differential_by_hand(&from_here(&here, arguments)),
+        Command::Differential { arguments } => differential::by_hand(&from_here(&here, arguments)),
         Command::Bless { budget } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;

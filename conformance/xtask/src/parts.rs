@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
+    differential,
     gate::Part,
     histories, install, judge, mutants, report,
     run::{self, Call},
@@ -64,7 +65,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
                 replayed(&["--rows", rows, "--walks", "1500"], Duration::from_mins(8))
             }),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
-            part("differential", SAME, || said_the_same(3, 500)),
+            part("differential", SAME, || differential::part(3, 500)),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
             part("histories", "clients under each nemesis for some seconds, judged", || {
                 histories::part(&["--seconds", "54"])
@@ -138,20 +139,20 @@ fn full_parts() -> Vec<Part> {
                 Ok(format!("{}; {}; {} harms seen", told[0], told[1], harms["harms"]))
             },
         ),
-        part("differential", SAME, || said_the_same(100, 1_000)),
+        part("differential", SAME, || differential::part(100, 1_000)),
         part("mixed", "ensembles of both, in each mix, with equal trees throughout", || {
-            let told = differential("mixed.py", &[], Duration::from_mins(20))?;
+            let told = beside_apache("mixed.py", &[], Duration::from_mins(20))?;
             Ok(format!("{} ensembles, {} nodes equal on all", told["ensembles"], told["nodes"]))
         }),
         part("joins", "two of Apache's servers and one of ours: DIFF, TRUNC and SNAP, each forced", || {
-            let told = differential("joins.py", &[], Duration::from_mins(20))?;
+            let told = beside_apache("joins.py", &[], Duration::from_mins(20))?;
             Ok(format!(
                 "{} leaders killed and brought back, {} writes, all there",
                 told["joins"], told["writes"]
             ))
         }),
         part("java-dirs", "data folders of Apache ZooKeeper, killed, opened here, and back", || {
-            let told = differential(
+            let told = beside_apache(
                 "java_dirs.py",
                 &["--fused", &binary("fused-server")?],
                 Duration::from_mins(40),
@@ -205,7 +206,7 @@ fn binary(name: &str) -> Result<String> {
 }
 
 /// The server, built as it is shipped.
-fn server() -> Result<String> {
+pub(crate) fn server() -> Result<String> {
     built(run::dist()?.join("zabkeeper"))
 }
 
@@ -393,41 +394,8 @@ fn hardships() -> Result<String> {
 /// What the part does that compares answers.
 const SAME: &str = "random scripts, to which Apache ZooKeeper and ours say the same";
 
-/// Sends random scripts to the newest Apache ZooKeeper and to ours; true if both say the same.
-pub(crate) fn differential_by_hand(arguments: &[String]) -> Result<bool> {
-    run::build_server()?;
-    same_script()?.args(arguments).within(Duration::from_hours(4)).verdict()
-}
-
-/// The comparison of what both say to one script.
-fn same_script() -> Result<Call> {
-    let script = run::root()?.join("conformance/differential/same_script.py");
-    let script = script.to_str().context("the project's folder has no plain name")?;
-    let [_, newest] = install::apaches()?;
-    Ok(Call::new("python3", &[script, "--apache", &newest, "--binary", &server()?]))
-}
-
-/// The same as a part: so many scripts of so many requests, alone and with three servers.
-fn said_the_same(seeds: u32, steps: u32) -> Result<String> {
-    let json = run::release()?.join("same-script.json");
-    let (seeds, steps) = (seeds.to_string(), steps.to_string());
-    same_script()?
-        .args(["--seeds", &seeds, "--steps", &steps, "--json"])
-        .args([&json])
-        .within(Duration::from_hours(2))
-        .call()?;
-    let told: Value = serde_json::from_str(&fs::read_to_string(&json)?)?;
-    Ok(format!(
-        "{} requests in {seeds} scripts, alone and with three servers, to Apache ZooKeeper {} and ours; {} answers and \
-         events, no difference",
-        told["steps"],
-        told["apache"].as_str().unwrap_or_default(),
-        told["compared"]
-    ))
-}
-
 /// Runs a judge of both makers' servers, and returns what it says. `more` are options of its own.
-fn differential(script: &str, more: &[&str], patience: Duration) -> Result<Value> {
+fn beside_apache(script: &str, more: &[&str], patience: Duration) -> Result<Value> {
     let release = run::release()?;
     let json = release.join("differential.json");
     if json.exists() {
