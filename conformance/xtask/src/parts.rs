@@ -262,7 +262,7 @@ fn simulate_bytes(seeds: u64) -> Result<String> {
 
 /// Runs these mutants, or all.
 fn check_mutants(ids: &[String]) -> Result<String> {
-    let patience = if ids.is_empty() { Duration::from_hours(1) } else { Duration::from_mins(12) };
+    let patience = if ids.is_empty() { Duration::from_hours(2) } else { Duration::from_mins(12) };
     zabcheck(&["mutants"])?.args(ids).within(patience).call()?;
     Ok(if ids.is_empty() {
         "the whole catalogue, no survivor".to_owned()
