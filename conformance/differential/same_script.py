@@ -326,7 +326,11 @@ def pick_multi(dice):
         if dice.random() < 0.01:
             return {"op": 4, **pick_path(dice), "watch": False}
         # A null list inside a multi leaves an Apache follower that never answers again.
-        return pick_write(dice, tuple(name for name in LISTS if name != "null"))
+        write = pick_write(dice, tuple(name for name in LISTS if name != "null"))
+        # There the flags say what is created, too.
+        if write["op"] in (1, 15) and dice.random() < 0.1:
+            write["flags"] = dice.choice((4, 4, 4, 5))
+        return write
     return {"op": 14, "parts": [part() for _ in range(dice.choice((0, 1, 2, 2, 3, 3, 5)))]}
 
 

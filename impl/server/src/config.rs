@@ -233,7 +233,7 @@ impl Config {
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
             settings: settings(reader, me?),
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
-            sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, 60_000),
+            sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
             words: words(reader),
             warnings: Vec::new(),
         };
@@ -368,7 +368,8 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
             format!("server {me} cannot have it: ids are 0 to {ID_MAX_WITH_TTL} with nodes of limited life");
         reader.error(span, message);
     }
-    let container_unused_max_ms = reader.number("znode.container.maxNeverUsedIntervalMs", 0, 0, i64::MAX);
+    let container_unused_max_ms =
+        reader.number("znode.container.maxNeverUsedIntervalMs", 0, i64::MIN, i64::MAX);
     Settings { ttl_nodes, container_unused_max_ms }
 }
 

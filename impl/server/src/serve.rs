@@ -132,6 +132,8 @@ async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf, scratch: Sc
 enum Frame {
     /// It was stepped.
     Taken,
+    /// It was stepped, and that may have taken long: others go first now.
+    Long,
     /// The connection is to be closed.
     Wrong(wire::Error),
 }
@@ -220,9 +222,18 @@ impl Core {
             } else {
                 self.request_frame(id, payload, clock)
             };
-            if let Frame::Wrong(error) = outcome {
-                self.client_wrong(id, &error);
-                return bytes.len();
+            match outcome {
+                Frame::Taken => {}
+                Frame::Long => {
+                    if let Some(client) = self.shell.clients.get(id) {
+                        client.stalled = true;
+                    }
+                    return taken;
+                }
+                Frame::Wrong(error) => {
+                    self.client_wrong(id, &error);
+                    return bytes.len();
+                }
             }
         }
     }
@@ -275,13 +286,14 @@ impl Core {
         }
         self.shell.stats.packets_received += 1;
         let changes_nothing = heard && only_asks(&request);
+        let takes_long = matches!(&request, ClientRequest::Read(read) if read.takes_long());
         let input = Input::ClientRequest { client: id, xid: header.xid, request, time: clock.wall };
         if changes_nothing {
             self.step_unrecorded(input);
         } else {
             self.step(input);
         }
-        Frame::Taken
+        if takes_long { Frame::Long } else { Frame::Taken }
     }
 
     fn client_wrong(&mut self, id: ClientId, error: &wire::Error) {

@@ -88,6 +88,24 @@ pub enum Answer<'a> {
     Done,
 }
 
+impl Answer<'_> {
+    /// The bytes of data and names in it.
+    pub(crate) fn content_bytes(&self) -> usize {
+        match self {
+            Self::Data { data, .. } => data.map_or(0, <[u8]>::len),
+            Self::Children(names) | Self::Children2 { names, .. } => names.clone().map(<[u8]>::len).sum(),
+            Self::Exists(_)
+            | Self::Acl { .. }
+            | Self::Ephemerals(_)
+            | Self::AllChildrenNumber(_)
+            | Self::Identities(_)
+            | Self::Multi(_)
+            | Self::WatchAdded
+            | Self::Done => 0,
+        }
+    }
+}
+
 /// What a fired watch tells its client.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Event {

@@ -239,6 +239,16 @@ impl Store {
         found
     }
 
+    /// How many nodes there are below a node.
+    pub(crate) fn count_below(&self, id: NodeId) -> usize {
+        let (mut count, mut open) = (0, Vec::from([id]));
+        while let Some(at) = open.pop() {
+            count += self.node(at).child_count();
+            open.extend(self.child_ids(at).filter(|child| self.node(*child).child_count() > 0));
+        }
+        count
+    }
+
     /// A node's children, in the order of names.
     pub(crate) fn child_ids(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.node(id).children.iter().flat_map(|children| children.iter())

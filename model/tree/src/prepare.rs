@@ -147,9 +147,13 @@ impl<'a> Preparation<'a> {
     fn multi(&mut self, parts: &[Write]) -> Result<TxnBody, ErrorCode> {
         let decodes = |part: &Write| match part {
             // ZooKeeper looks at these flags only when it comes to them.
-            Write::Create { request: CreateRequest::Ttl { .. }, .. } => true,
-            Write::Create { flags, .. } => CreateMode::from_flags(*flags).is_some(),
-            Write::Delete { .. } | Write::SetData { .. } | Write::Check { .. } => true,
+            Write::Create { request: CreateRequest::Ttl { .. }, .. }
+            | Write::Delete { .. }
+            | Write::SetData { .. }
+            | Write::Check { .. } => true,
+            Write::Create { flags, .. } => {
+                CreateMode::from_flags(*flags).is_some_and(|(mode, _)| mode != CreateMode::Ttl)
+            }
             Write::SetAcl { .. } | Write::Multi(_) | Write::Sweep { .. } => false,
         };
         if !parts.iter().all(decodes) {
@@ -159,7 +163,7 @@ impl<'a> Preparation<'a> {
         let mut failed = None;
         self.entries = Some(Vec::new());
         for part in parts {
-            match self.single(part) {
+            match self.part(part) {
                 Ok(body) => bodies.push(body),
                 Err(code) => {
                     failed = Some(code);
@@ -174,6 +178,18 @@ impl<'a> Preparation<'a> {
             bodies.resize(parts.len(), error(ErrorCode::RuntimeInconsistency));
         }
         Ok(TxnBody::Multi(bodies))
+    }
+
+    /// A part of a multi. There the flags of a container make one, whichever request they come in.
+    fn part(&mut self, part: &Write) -> Result<TxnBody, ErrorCode> {
+        let short = [CreateRequest::Create, CreateRequest::Create2];
+        if let Write::Create { path, data, acl, flags, request } = part
+            && short.contains(request)
+            && CreateMode::from_flags(*flags) == Some((CreateMode::Container, false))
+        {
+            return self.create(path, data.as_ref(), acl, *flags, CreateRequest::Container);
+        }
+        self.single(part)
     }
 
     fn single(&mut self, write: &Write) -> Result<TxnBody, ErrorCode> {

@@ -13,6 +13,9 @@ use crate::{
     watches::{Notify, WatchKind, WatchMode, Watches},
 };
 
+/// What the answers to one multiRead hold at most, in bytes of data and names.
+const MANY_BYTES_MAX: usize = 64 << 20;
+
 /// Who reads, and what may come of it.
 struct Reader<'a, 'b> {
     who: machine::Reader<'a, Identity>,
@@ -89,13 +92,11 @@ impl Tree {
             Read::GetAllChildrenNumber { path } => {
                 let id = self.readable(path, READ, identities)?;
                 let count =
-                    if id == NodeId::ROOT { self.node_count() - 1 } else { self.store.below(id).len() };
+                    if id == NodeId::ROOT { self.node_count() - 1 } else { self.store.count_below(id) };
                 Ok(Answer::AllChildrenNumber(i32::try_from(count).unwrap_or(i32::MAX)))
             }
             Read::WhoAmI => Ok(Answer::Identities(auth::users(identities))),
-            Read::Multi(parts) => {
-                Ok(Answer::Multi(parts.iter().map(|part| self.answer_to(part, reader)).collect()))
-            }
+            Read::Multi(parts) => self.answer_many(parts, reader),
             Read::AddWatch { path, mode } => {
                 reader.add(*mode, path);
                 Ok(Answer::WatchAdded)
@@ -115,6 +116,21 @@ impl Tree {
                 Ok(Answer::Done)
             }
         }
+    }
+
+    /// The answers to these, unless they are too much for one reply (rule T-20).
+    fn answer_many(&self, parts: &[Read], reader: &mut Reader<'_, '_>) -> Result<Answer<'_>, ErrorCode> {
+        let mut answers = Vec::with_capacity(parts.len());
+        let mut bytes = 0;
+        for part in parts {
+            let answer = self.answer_to(part, reader);
+            bytes += answer.as_ref().map_or(0, Answer::content_bytes);
+            if bytes > MANY_BYTES_MAX {
+                return Err(ErrorCode::MarshallingError);
+            }
+            answers.push(answer);
+        }
+        Ok(Answer::Multi(answers))
     }
 
     /// The ephemerals of a session whose paths begin so, in order.

@@ -218,6 +218,27 @@ impl Read {
     }
 }
 
+impl Read {
+    /// Whether it may look at many nodes, however short it is itself.
+    pub fn takes_long(&self) -> bool {
+        match self {
+            Self::GetEphemerals { .. }
+            | Self::GetAllChildrenNumber { .. }
+            | Self::Multi(_)
+            | Self::SetWatches { .. } => true,
+            Self::GetData { .. }
+            | Self::Exists { .. }
+            | Self::GetChildren { .. }
+            | Self::GetChildren2 { .. }
+            | Self::GetAcl { .. }
+            | Self::WhoAmI
+            | Self::AddWatch { .. }
+            | Self::CheckWatches { .. }
+            | Self::RemoveWatches { .. } => false,
+        }
+    }
+}
+
 /// Which of its watches on a path a client means, as the wire numbers them.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[repr(i32)]

@@ -157,15 +157,25 @@ fn code(outcome: &Outcome) -> i32 {
 }
 
 #[test]
+fn flags_of_a_container_make_one_in_a_multi_whatever_the_request() {
+    let mut leader = Leader::new();
+    for (at, request) in [("/a", CreateRequest::Create), ("/b", CreateRequest::Create2)] {
+        let write = Write::Create { path: path(at), data: None, acl: open_acl(), flags: 4, request };
+        assert_eq!(leader.write(&write), Outcome::Error { code: ErrorCode::BadArguments.number() });
+        let Outcome::Multi(slots) = leader.write(&Write::Multi(vec![write])) else { panic!("one answer") };
+        assert!(matches!(&slots[..], [Outcome::Create2 { .. }]), "{slots:?}");
+        assert_eq!(leader.tree.owner(at), Some(Owner::Container));
+    }
+}
+
+#[test]
 fn a_time_to_live_with_other_flags_fails_in_its_place() {
     let mut leader = Leader::new();
     let request = CreateRequest::Ttl { ttl_ms: 5 };
     let bad = Write::Create { path: path("/t"), data: None, acl: open_acl(), flags: 9, request };
-    let codes = |outcome| match outcome {
-        Outcome::Multi(slots) => slots.iter().map(code).collect::<Vec<_>>(),
-        other => panic!("a multi is answered as one: {other:?}"),
-    };
-    let found = codes(leader.write(&Write::Multi(vec![create("/m", 0), bad, check("/none", 0)])));
+    let parts = vec![create("/m", 0), bad, check("/none", 0)];
+    let Outcome::Multi(slots) = leader.write(&Write::Multi(parts)) else { panic!("it is answered as one") };
+    let found: Vec<_> = slots.iter().map(code).collect();
     assert_eq!(found, [0, ErrorCode::BadArguments.number(), ErrorCode::RuntimeInconsistency.number()]);
 }
 
@@ -191,7 +201,7 @@ fn a_failed_multi_leaves_nothing_outstanding() {
 #[test]
 fn a_multi_that_does_not_decode_is_refused_whole() {
     let mut leader = Leader::new();
-    for part in [create("/m", 7), Write::Multi(vec![]), set_acl("/", open_acl(), -1)] {
+    for part in [create("/m", 7), create("/m", 5), Write::Multi(vec![]), set_acl("/", open_acl(), -1)] {
         let outcome = leader.write(&Write::Multi(vec![create("/ok", 0), part]));
         assert_eq!(outcome, Outcome::Error { code: ErrorCode::MarshallingError.number() });
     }

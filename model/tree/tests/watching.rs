@@ -248,6 +248,17 @@ fn questions_beyond_single_nodes_are_answered() {
 }
 
 #[test]
+fn many_reads_are_answered_together_as_far_as_one_reply_goes() {
+    let mut leader = Leader::new();
+    let data = Some(vec![7; 1 << 20].into());
+    leader.write(&create("/a", 0));
+    leader.write(&Write::SetData { path: path("/a"), data, version: -1 });
+    let many = |count| Read::Multi(vec![Read::GetData { path: path("/a"), watch: false }; count]);
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(64)), Ok("64 answers".into()));
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(65)), Err(ErrorCode::MarshallingError));
+}
+
+#[test]
 fn an_event_is_for_those_who_may_read() {
     let (ann, bob) = (user("ann"), user("bob"));
     let mut leader = Leader::new();

@@ -164,24 +164,28 @@ impl<M: Machine> Peer<M> {
         }
     }
 
-    /// Looks for what this leader is to delete by itself, unless it has not done with what it found before.
+    /// Looks for what this leader is to delete by itself, as soon as it has done with what it found before.
     pub(super) fn find_due(&mut self, machine: &mut M, time: i64, out: &mut impl Effects<M>) {
-        let Config { settings, sweep_max, .. } = &self.config;
         let Service::Leading(reign) = &mut self.service else { return };
-        if reign.due.is_empty() {
-            reign.due.extend(machine.due(settings, time, *sweep_max));
+        reign.sweep.looks_again = true;
+        if !reign.sweep.paces {
             self.sweep_next(machine, time, out);
         }
     }
 
     /// Proposes the next of these. Time has passed since it was found, so preparation looks at it again, against the
-    /// outstanding changes (rule T-21).
+    /// outstanding changes (rule T-21). The one behind it has to wait for a timer, also if it is found later.
     pub(super) fn sweep_next(&mut self, machine: &mut M, time: i64, out: &mut impl Effects<M>) {
+        let Config { settings, sweep_max, .. } = &self.config;
         let Service::Leading(reign) = &mut self.service else { return };
-        let Some(write) = reign.due.pop_front() else { return };
-        if !reign.due.is_empty() {
-            out.set_timer(Timer::SweepNext);
+        let sweep = &mut reign.sweep;
+        if sweep.due.is_empty() && core::mem::take(&mut sweep.looks_again) {
+            sweep.due.extend(machine.due(settings, time, *sweep_max));
         }
+        let next = sweep.due.pop_front();
+        sweep.paces = next.is_some();
+        let Some(write) = next else { return };
+        out.set_timer(Timer::SweepNext);
         let Some(zxid) = self.next_zxid(machine, out) else { return };
         let Service::Leading(reign) = &mut self.service else { return };
         let author = Author { session: SessionId(0), xid: 0, identities: &[], time };

@@ -28,8 +28,24 @@ pub(super) struct Reign<M: Machine> {
     /// What the proposals that are not applied will change.
     pub(super) outstanding: M::Outstanding,
     pub(super) barrier: Barrier,
-    /// What the leader is to write by itself, in order.
-    pub(super) due: VecDeque<M::Write>,
+    pub(super) sweep: Sweep<M::Write>,
+}
+
+/// What a leader is to write by itself.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sweep<W> {
+    /// What was found due, in order.
+    pub(super) due: VecDeque<W>,
+    /// The timer runs behind which the next one may be written.
+    pub(super) paces: bool,
+    /// It was time to look while some were still to be written.
+    pub(super) looks_again: bool,
+}
+
+impl<W> Default for Sweep<W> {
+    fn default() -> Self {
+        Self { due: VecDeque::new(), paces: false, looks_again: false }
+    }
 }
 
 /// What a follower has asked its leader.
@@ -49,7 +65,7 @@ impl<M: Machine> Reign<M> {
             sessions: Sessions::new(tick_ms, machine.sessions()),
             outstanding: M::Outstanding::default(),
             barrier: Barrier::default(),
-            due: VecDeque::new(),
+            sweep: Sweep::default(),
         }
     }
 

@@ -141,7 +141,7 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
                 if self.config.sweep_max > 0 {
                     self.out.cancel_timer(Timer::Sweep);
                 }
-                if !reign.due.is_empty() {
+                if reign.sweep.paces {
                     self.out.cancel_timer(Timer::SweepNext);
                 }
             }

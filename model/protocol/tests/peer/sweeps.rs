@@ -33,10 +33,6 @@ fn what_is_due_is_written_one_after_the_other_and_no_more_than_is_allowed() {
     net.fire(leader, Timer::Sweep);
     net.pump();
     assert_eq!(cells(&net), [(1, 1)]);
-    // It looks again before it is done with what it found, and finds nothing else.
-    net.fire(leader, Timer::Sweep);
-    net.pump();
-    assert_eq!(cells(&net), [(1, 1)]);
     // What is prepared by then counts: this one comes too late.
     net.request(client, 1, set(2, 7));
     net.fire(leader, Timer::SweepNext);
@@ -45,9 +41,35 @@ fn what_is_due_is_written_one_after_the_other_and_no_more_than_is_allowed() {
     net.fire(leader, Timer::SweepNext);
     net.pump();
     assert_eq!(cells(&net), [(1, 1), (2, 7), (3, 3)]);
+    net.fire(leader, Timer::SweepNext);
+    net.pump();
     assert!(!next_is_set(&net), "three are enough");
+    assert_eq!(cells(&net), [(1, 1), (2, 7), (3, 3)]);
+}
+
+#[test]
+fn a_look_waits_until_the_next_may_be_written_and_is_not_forgotten() {
+    let mut net = due(vec![Write::Set(1, 1), Write::Set(2, 2)], 2);
+    let leader = net.leader();
+    let count = |net: &World| net.node(leader).machine.last;
     net.fire(leader, Timer::Sweep);
-    assert!(next_is_set(&net), "and it begins anew");
+    net.pump();
+    let first = count(&net);
+    // It is time to look again before it is done with what it found.
+    net.fire(leader, Timer::Sweep);
+    net.pump();
+    assert_eq!(count(&net), first, "the timer paces a look too");
+    for written in 1..=3 {
+        net.fire(leader, Timer::SweepNext);
+        net.pump();
+        assert_eq!(
+            count(&net).counter(),
+            first.counter() + written,
+            "the second of the first look, then two more"
+        );
+    }
+    net.fire(leader, Timer::SweepNext);
+    assert!(!next_is_set(&net));
 }
 
 #[test]

@@ -135,10 +135,20 @@ impl Naive {
         let Write::Multi(parts) = write else {
             return self.single(write, who).unwrap_or_else(error);
         };
+        let has_time = |part: &Write| matches!(part, Write::Create { flags: 5 | 6, request, .. } if !matches!(request, CreateRequest::Ttl { .. }));
+        if parts.iter().any(has_time) {
+            return error(ErrorCode::MarshallingError);
+        }
         let before = self.clone();
         let mut outcomes = Vec::new();
         for part in parts {
-            match self.single(part, who) {
+            let mut part = part.clone();
+            if let Write::Create { flags: 4, request, .. } = &mut part
+                && matches!(request, CreateRequest::Create | CreateRequest::Create2)
+            {
+                *request = CreateRequest::Container;
+            }
+            match self.single(&part, who) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(code) => {
                     *self = before;
