@@ -56,16 +56,14 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         parts.extend(full_parts());
     } else {
         parts.extend([
-            part("mutants", "those of touched files, and three in turn", || {
-                check_mutants(&mutants::chosen()?)
-            }),
+            part("mutants", "those of touched files, and two in turn", || check_mutants(&mutants::chosen()?)),
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
             part("replay", "some walks of models, walked by a server", || {
                 let rows = "order,snapshots,cold-election,pair,pair-expiry,equal-votes";
                 replayed(&["--rows", rows, "--walks", "1500"], Duration::from_mins(8))
             }),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
-            part("differential", SAME, || differential::part(3, 500)),
+            part("differential", SAME, || differential::part(2, 500)),
             part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
             part("histories", "clients under each nemesis for some seconds, judged", || {
                 histories::part(&["--seconds", "54"])
