@@ -258,7 +258,8 @@ fn quick() -> Vec<Row> {
         of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
         restarting(session("restarts", [2, 0, 0], SEEN_RESTARTING)),
         observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
-        sweeping([0, 0, 1], SEEN_SWEEPING),
+        sweeping("sweeps", [0, 0, 1], 1, SEEN_SWEEPING),
+        sweeping("sweeps-again", [0, 0, 0], 2, SEEN_SWEEPING),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
         whole_peers(
             "cold-election",
@@ -403,11 +404,11 @@ fn observing(mut row: Row) -> Row {
 /// What leaders meet that delete containers in which clients create nodes.
 const SEEN_SWEEPING: &[&str] = &["swept", "sweep-came-late", "S-15"];
 
-/// Two containers to delete, and clients that create nodes there.
-fn sweeping(bounds: [u8; 3], expects: &'static [&'static str]) -> Row {
-    let mut row = of_scripts(session("sweeps", bounds, expects), &[Deed::Shelter], 100);
+/// Two containers to delete, so many looks for them, and clients that create nodes there.
+fn sweeping(name: &'static str, bounds: [u8; 3], sweeps: u8, expects: &'static [&'static str]) -> Row {
+    let mut row = of_scripts(session(name, bounds, expects), &[Deed::Shelter], 100);
     if let Setup::Session(bounds) = &mut row.setup {
-        bounds.sweeps = 1;
+        bounds.sweeps = sweeps;
     }
     row
 }
@@ -604,7 +605,7 @@ fn mutants() -> Vec<Row> {
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),
-        sweeping([0, 0, 0], &[]),
+        sweeping("sweeps", [0, 0, 0], 1, &[]),
         session("moves-leaders", [1, 0, 1], &[]),
         whole_peers(
             "peer-pair",

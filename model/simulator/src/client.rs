@@ -173,13 +173,7 @@ impl Client {
     /// The request for something that is done by asking.
     pub(crate) fn request(&mut self, act: Act, number: usize, known: Zxid, now: Time) -> Option<Letter> {
         let data = || Some(Bytes::from(format!("{number}.{}", self.xid + 1)));
-        let create = |path: String, flags| Write::Create {
-            path: Text::from(&*path),
-            data: data(),
-            acl: anyone(),
-            flags,
-            request: CreateRequest::Create,
-        };
+        let create = |path: String, flags| create(Text::from(&*path), data(), flags);
         let set = |node: u8| Write::SetData { path: Text::from(&*path(node)), data: data(), version: -1 };
         let request: ClientRequest<Subject> = match act {
             Act::Set { node } => ClientRequest::Write(set(node)),
@@ -222,26 +216,14 @@ impl Client {
     /// The node that all others are below.
     pub(crate) fn create_root(&mut self, known: Zxid, now: Time) -> Letter {
         let path = Text::from_static(ROOT);
-        let write = Write::Create {
-            path,
-            data: None,
-            acl: anyone(),
-            flags: PERSISTENT,
-            request: CreateRequest::Create,
-        };
+        let write = create(path, None, PERSISTENT);
         self.ask_next(ClientRequest::Write(write), What::Write, known, now)
     }
 
     /// What a probe writes.
     pub(crate) fn probe_write(&mut self, server: usize, known: Zxid, now: Time) -> Letter {
         let path = Text::from(&*format!("/probe{server}-{}", self.xid + 1));
-        let write = Write::Create {
-            path,
-            data: None,
-            acl: anyone(),
-            flags: PERSISTENT,
-            request: CreateRequest::Create,
-        };
+        let write = create(path, None, PERSISTENT);
         self.ask_next(ClientRequest::Write(write), What::Write, known, now)
     }
 
@@ -473,6 +455,11 @@ impl Client {
     pub(crate) fn session(&self) -> SessionId {
         self.session
     }
+}
+
+/// Creates a node, whoever may do what with it.
+fn create(path: Text, data: Option<Bytes>, flags: i32) -> Write {
+    Write::Create { path, data, acl: anyone(), flags, request: CreateRequest::Create }
 }
 
 fn anyone() -> Vec<Acl> {

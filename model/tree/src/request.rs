@@ -216,9 +216,7 @@ impl Read {
             Self::AddWatch { .. } | Self::RemoveWatches { .. } | Self::SetWatches { .. } => false,
         }
     }
-}
 
-impl Read {
     /// Whether it may look at many nodes, however short it is itself.
     pub fn takes_long(&self) -> bool {
         match self {

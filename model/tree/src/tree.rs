@@ -167,11 +167,6 @@ impl Tree {
         due.into_iter().map(|id| Text::from(self.store.path(id))).collect()
     }
 
-    /// How many containers there are, and nodes with a time to live.
-    pub fn mortal_count(&self) -> usize {
-        self.mortals.len()
-    }
-
     /// Sessions that own an ephemeral and are in no session table: a Java server's snapshot, taken while a session
     /// closed, may leave such. Empty behind the first transaction that this server saw prepared (rule S-1).
     pub fn ownerless(&self) -> Vec<SessionId> {

@@ -42,15 +42,7 @@ pub fn decode(input: &mut Decoder<'_>) -> Result<Vec<Write>, Error> {
         let header = Header::decode(input)?;
         match header.operation {
             _ if header.done => return Ok(parts),
-            opcode::CREATE
-            | opcode::CREATE2
-            | opcode::CREATE_CONTAINER
-            | opcode::CREATE_TTL
-            | opcode::DELETE
-            | opcode::SET_DATA
-            | opcode::CHECK => {
-                parts.push(write::decode_single(header.operation, input)?);
-            }
+            part if write::is_part(part) => parts.push(write::decode_single(part, input)?),
             found => return Err(Error::Unknown { what: "part of a multi", found: i64::from(found) }),
         }
     }

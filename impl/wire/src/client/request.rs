@@ -38,6 +38,7 @@ where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
 {
     let header = RequestHeader::decode(input)?;
+    // As in ZooKeeper, nothing is said of an authentication that cannot even be read.
     let request = body(header.operation, input).unwrap_or_else(|_| ClientRequest::Refused {
         code: ErrorCode::MarshallingError,
         close: header.operation == opcode::AUTH,

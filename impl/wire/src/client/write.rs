@@ -5,8 +5,13 @@ use tree::{CreateRequest, Write};
 use super::{multi, opcode};
 use crate::{Decoder, Error, Sink, data};
 
-/// Whether an operation changes the tree and is offered, alone or inside a multi.
+/// Whether an operation changes the tree and is offered.
 pub fn is_write(operation: i32) -> bool {
+    is_part(operation) && operation != opcode::CHECK || matches!(operation, opcode::SET_ACL | opcode::MULTI)
+}
+
+/// Whether an operation has a place in a multi.
+pub(super) fn is_part(operation: i32) -> bool {
     matches!(
         operation,
         opcode::CREATE
@@ -15,8 +20,7 @@ pub fn is_write(operation: i32) -> bool {
             | opcode::CREATE_TTL
             | opcode::DELETE
             | opcode::SET_DATA
-            | opcode::SET_ACL
-            | opcode::MULTI
+            | opcode::CHECK
     )
 }
 
