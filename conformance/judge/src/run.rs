@@ -3,25 +3,27 @@
 //! Steps are merged by time, and what is received waits for what was sent; so any moment of the merged run is one that
 //! the servers could have been in together, whatever their clocks say.
 
+mod received;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    Message, Note, Role,
+    Note, Role,
     peer::{ClientRequest, Input, Packet},
 };
-use recording::{Boot, Brief, Checkpoint, LinkMark, Record, TreeMark};
+use recording::{Boot, Checkpoint, LinkMark, Record, TreeMark};
 use spec::{Machine, ServerId, Zxid};
 use storage::{RealDisk, Store};
-use tree::{Text, Tree, Txn, TxnBody, Write};
+use tree::{Text, Tree, Txn, Write};
 
 use crate::{
     clients::{Clients, closes},
     expiry::Expiry,
     hollow::{Places, is_hollow},
     load::{self, Front, Source},
-    network::{Got, Match, Network, Sent, tell, tell_got, tell_sent},
+    network::{Got, Network, Sent, tell},
     ordered::Ordered,
-    replica::{Disk, Replica, entry, through},
+    replica::{Disk, Replica, through},
     report::Report,
     rules::{Moment, Order, elected, judge_breach},
     sink::Effect,
@@ -56,6 +58,8 @@ pub(crate) struct Server {
     /// The end of its last life is lost: on its disk may be more than is known.
     pub(crate) open_end: bool,
     links: BTreeMap<ServerId, usize>,
+    /// A leader whose recording has lost its end told it that this is committed, and it has not logged so far yet.
+    promised: Option<(ServerId, Zxid)>,
     mark: Option<LinkMark>,
     /// The state that the next input brings: what was recorded of it, and the configuration node to set.
     replaced: Option<TreeMark>,
@@ -98,6 +102,12 @@ impl Server {
         }
     }
 
+    /// A link of it is down, and what came on it and was kept for later is forgotten.
+    fn unlink(&mut self, peer: ServerId) {
+        self.links.remove(&peer);
+        self.promised.take_if(|(leader, _)| *leader == peer);
+    }
+
     /// A life of it is over.
     fn end_life(&mut self) {
         if !self.ended {
@@ -106,6 +116,7 @@ impl Server {
         self.life += 1;
         self.ended = false;
         self.links.clear();
+        self.promised = None;
     }
 }
 
@@ -142,6 +153,7 @@ impl Run {
             torn: BTreeSet::new(),
             open_end: false,
             links: BTreeMap::new(),
+            promised: None,
             mark: None,
             replaced: None,
             adorn: None,
@@ -451,145 +463,6 @@ impl Run {
         }
     }
 
-    /// Something came on a link.
-    fn received(&mut self, at: usize, from: ServerId, got: Got, time: i64) {
-        if self.servers[at].replica.is_none() {
-            return;
-        }
-        let me = self.servers[at].id;
-        let link = self.servers[at].links.get(&from).copied();
-        let matched = link.map_or(Match::Nothing, |link| self.network.receive(link, me, &got));
-        let sent = match matched {
-            Match::Fits(sent) => {
-                self.report.tested("J-3");
-                Some(sent)
-            }
-            Match::Differs(next) => {
-                let why = format!(
-                    "{} comes from server {from}, and {} is next on the link",
-                    tell_got(&got),
-                    tell_sent(&next)
-                );
-                self.breach(at, "J-3", why);
-                None
-            }
-            Match::Nothing => {
-                self.unmatched(at, from, link, &got);
-                None
-            }
-        };
-        self.take(at, from, got, sent, time);
-    }
-
-    /// Something came that nobody is known to have sent: a breach, unless the sender's recording has lost its end.
-    fn unmatched(&mut self, at: usize, from: ServerId, link: Option<usize>, got: &Got) {
-        let known = link.is_some_and(|link| {
-            self.network.link(link).whole && !self.network.is_early(link, self.servers[at].id)
-        });
-        let goes_on = self.goes_on(from);
-        let torn = self.server(from).is_none_or(|sender| {
-            let life = link.and_then(|link| self.lives.get(&(link, from)));
-            match life {
-                Some(life) if *life == sender.life => sender.lost || (!goes_on && !sender.ended),
-                Some(life) => sender.torn.contains(life),
-                None => true,
-            }
-        });
-        if known && !torn {
-            self.breach(
-                at,
-                "J-3",
-                format!("{} comes from server {from}, which has not sent it", tell_got(got)),
-            );
-            return;
-        }
-        self.report.believed += 1;
-        self.believe(at, from, got);
-    }
-
-    /// What a server said whose recording has lost its end is taken on its word.
-    fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
-        let Some(receiver) = &self.servers[at].replica else { return };
-        let mut history = receiver.disk.logged.clone();
-        let message = match got {
-            Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
-                Some(*zxid)
-            }
-            Got::Brief(Brief::Inform(zxid)) => {
-                let txn = self.pool.get(zxid).filter(|_| history.last().is_none_or(|last| last.zxid < *zxid));
-                history.extend(txn.map(|txn| entry(*zxid, txn)));
-                Some(*zxid)
-            }
-            Got::Packet(Packet::Zab(Message::Inform { zxid, txn })) => {
-                if history.last().is_none_or(|last| last.zxid < *zxid) {
-                    history.push(entry(*zxid, txn));
-                }
-                Some(*zxid)
-            }
-            Got::Packet(Packet::Zab(Message::UpToDate)) => None,
-            _ => return,
-        };
-        let last = receiver.tree.last_processed();
-        match message {
-            Some(zxid) => self.order.commit(from, through(&history, zxid), &mut self.report),
-            None => {
-                if let Some((_, epoch)) = receiver.peer.zab().role() {
-                    self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
-                }
-            }
-        }
-    }
-
-    /// Tells a server what has come.
-    fn take(&mut self, at: usize, from: ServerId, got: Got, sent: Option<Sent>, time: i64) {
-        let zab = |message| Input::Packet { from, packet: Packet::Zab(message), time };
-        let input = match got {
-            Got::Packet(packet) => Input::Packet { from, packet, time },
-            Got::Brief(Brief::Commit(zxid)) => zab(Message::Commit { zxid }),
-            Got::Brief(Brief::Ack(zxid)) => zab(Message::Ack { zxid }),
-            Got::Brief(Brief::Proposal(zxid)) => {
-                let Some(txn) = self.named(at, zxid, sent) else { return };
-                zab(Message::Proposal { zxid, txn })
-            }
-            Got::Brief(Brief::Inform(zxid)) => {
-                let Some(txn) = self.named(at, zxid, sent) else { return };
-                zab(Message::Inform { zxid, txn })
-            }
-            Got::Snapshot(zxid) => {
-                let history = match sent {
-                    Some(Sent::Snapshot { history, .. }) => history,
-                    _ => through(&self.order.committed, zxid).to_vec(),
-                };
-                if history.last().is_none_or(|last| last.zxid != zxid) && zxid > self.order.base() {
-                    return self
-                        .lose(at, format!("nobody knows the history of the state at {zxid} that it got"));
-                }
-                let Some(replica) = &mut self.servers[at].replica else { return };
-                replica.received = history;
-                Input::Snapshot { from, zxid }
-            }
-        };
-        self.input(at, input);
-    }
-
-    /// The transaction that a server is told of by its place only: as it was sent, or as a log has it.
-    fn named(&mut self, at: usize, zxid: Zxid, sent: Option<Sent>) -> Option<Txn> {
-        let txn = match sent {
-            Some(Sent::Packet(Packet::Zab(Message::Proposal { txn, .. } | Message::Inform { txn, .. }))) => {
-                Some(txn)
-            }
-            _ => self.pool.get(&zxid).cloned(),
-        };
-        if txn.is_none() {
-            // Whoever is told of it next knows no more: what stands for it is no content of its own.
-            self.hollow.insert(zxid);
-        }
-        let replica = self.servers[at].replica.as_mut()?;
-        replica.tainted |= txn.is_none();
-        replica.guessed |= txn.is_none() || self.hollow.contains(&zxid);
-        Some(txn.unwrap_or_else(placeholder))
-    }
-
     fn input(&mut self, at: usize, mut input: Input<Tree>) {
         let me = self.servers[at].id;
         let Some(replica) = &self.servers[at].replica else { return };
@@ -602,9 +475,7 @@ impl Run {
                     self.servers[at].links.insert(*peer, place);
                 }
             }
-            Input::Disconnected(peer) => {
-                self.servers[at].links.remove(peer);
-            }
+            Input::Disconnected(peer) => self.servers[at].unlink(*peer),
             Input::Snapshot { zxid, .. } => {
                 let disk = self.servers[at].replica.as_ref().map(|replica| Disk {
                     logged: replica.received.clone(),
@@ -739,6 +610,7 @@ impl Run {
         for effect in effects {
             self.effect(at, me, effect, at_us);
         }
+        self.keep_promise(at);
         self.follow_order();
         let Some(replica) = &self.servers[at].replica else { return };
         if !self.order.blind {
@@ -782,9 +654,7 @@ impl Run {
                     self.network.send(link, me, Sent::Log { after, through });
                 }
             }
-            Effect::Dial(peer) | Effect::Close(peer) => {
-                self.servers[at].links.remove(&peer);
-            }
+            Effect::Dial(peer) | Effect::Close(peer) => self.servers[at].unlink(peer),
             Effect::Append(_, zxid, txn) => self.logs(at, zxid, &txn),
             Effect::Note(note) => self.note(at, note, at_us),
             Effect::Vote(_, word) => {
@@ -878,12 +748,6 @@ impl Run {
             order.judge_moment(servers, report, at_us);
         }
     }
-}
-
-/// Stands for a transaction of which only the place is known.
-fn placeholder() -> Txn {
-    let body = TxnBody::Error { code: 0 };
-    Txn { session: spec::SessionId(0), cxid: 0, time: 0, body, digest: None }
 }
 
 /// An input for a reader, without content.

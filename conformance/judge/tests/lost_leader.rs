@@ -1,0 +1,108 @@
+//! A leader's recording that has lost its end: its learners are believed, and their rules hold.
+
+use std::{fs, path::Path};
+
+use protocol::{
+    Message, Notification, Quorum, Recovered, ServerState, Ticket, Vote,
+    peer::{Config, Input, Packet},
+    zab,
+};
+use recording::{Boot, Encoder, TreeMark, ring::Ring};
+use spec::{Epoch, ServerId, SessionId, Zxid};
+use tree::{Tree, Txn, TxnBody};
+
+const LEADER: ServerId = ServerId(2);
+
+fn boot(me: u64) -> Boot {
+    let config = Config {
+        zab: zab::Config {
+            me: ServerId(me),
+            quorum: Quorum::majority((1..=3).map(ServerId)),
+            window: 500,
+            log_sync: false,
+            counter_max: u32::MAX,
+        },
+        tick_ms: 100,
+        session_timeout_min_ms: 200,
+        session_timeout_max_ms: 2000,
+        first_session: SessionId(1),
+        settings: tree::Settings::default(),
+        sweep_max: 0,
+    };
+    let recovered = Recovered {
+        accepted: Epoch(0),
+        current: Epoch(0),
+        floor: Zxid::ZERO,
+        last: Zxid::ZERO,
+        base: Zxid::ZERO,
+        tail: Vec::new(),
+    };
+    Boot { at_us: me, config, recovered, tree: TreeMark::of(&Tree::new()) }
+}
+
+fn write(dir: &Path, me: u64, inputs: impl IntoIterator<Item = Input<Tree>>) {
+    let mut encoder = Encoder::default();
+    encoder.boot(&boot(me));
+    encoder.turn(10);
+    for input in inputs {
+        encoder.input(&input, false);
+    }
+    let records = encoder.take(Vec::new()).expect("each record is short");
+    let dir = dir.join(format!("server{me}"));
+    Ring::open(&dir, 1 << 20)
+        .and_then(|mut ring| ring.write(1, true, &records))
+        .expect("the folder can be written");
+}
+
+/// Server 1 follows server 2, and learns of commits before it is up to date, when it keeps proposals for later.
+fn learning() -> Vec<Input<Tree>> {
+    let zxid = |counter| Zxid::new(Epoch(1), counter);
+    let packet = |message| Input::Packet { from: LEADER, packet: Packet::Zab(message), time: 0 };
+    let propose = |counter| {
+        let txn = Txn {
+            session: SessionId(9),
+            cxid: 0,
+            time: 5,
+            body: TxnBody::Error { code: -101 },
+            digest: None,
+        };
+        packet(Message::Proposal { zxid: zxid(counter), txn })
+    };
+    let commit = |counter| packet(Message::Commit { zxid: zxid(counter) });
+    let vote = |from| {
+        let vote = Vote { epoch: Epoch(0), zxid: Some(Zxid::ZERO), leader: LEADER };
+        let notification = Notification { state: ServerState::Looking, vote, round: 1 };
+        Input::Notification { from: ServerId(from), notification }
+    };
+    vec![
+        Input::Done(Ticket(0)),
+        vote(2),
+        vote(3),
+        Input::Connected(LEADER),
+        packet(Message::LeaderInfo { epoch: Epoch(1), extended: true }),
+        Input::Done(Ticket(0)),
+        packet(Message::Diff { last: Zxid::ZERO }),
+        packet(Message::NewLeader { epoch: Epoch(1) }),
+        propose(1),
+        propose(2),
+        propose(3),
+        commit(1),
+        commit(2),
+        Input::Done(Ticket(0)),
+        packet(Message::UpToDate),
+        propose(4),
+    ]
+}
+
+#[test]
+fn commits_that_a_learner_keeps_for_later_are_believed() {
+    let dir = std::env::temp_dir().join(format!("zabkeeper-judge-{}", std::process::id()));
+    write(&dir, 1, learning());
+    write(&dir, 2, []);
+    write(&dir, 3, []);
+    let report = judge::judge(std::slice::from_ref(&dir), None).expect("there are three recordings");
+    fs::remove_dir_all(&dir).expect("the folder is there");
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.committed, report.reigns, report.starts), (2, 1, 3), "{report}");
+    assert!(report.tested["DeliveredIsCommitted"] > 0, "{report}");
+}
