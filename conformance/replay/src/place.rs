@@ -75,7 +75,8 @@ impl Place {
         use std::fmt::Write;
         let mut text = format!(
             "dataDir={}\ntickTime=2000\ninitLimit=10\nsyncLimit=5\nclientPort={CLIENT_PORT}\n\
-             clientPortAddress={}\nmaxClientCnxns=0\npreAllocSize=64\nsnapCount=1000000000\n",
+             clientPortAddress={}\nmaxClientCnxns=0\npreAllocSize=64\nsnapCount=1000000000\n\
+             admin.enableServer=false\n",
             self.data().display(),
             self.for_clients(me).ip(),
         );

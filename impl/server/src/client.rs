@@ -9,10 +9,14 @@ use std::{
 
 use bytes::BytesMut;
 use rustc_hash::FxHashMap;
-use spec::ClientId;
+use spec::{ClientId, SessionId, Zxid};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, task::AbortHandle};
 
-use crate::words::ClientView;
+use crate::{
+    core::Clock,
+    stats::{Summary, micros},
+    view::ClientView,
+};
 
 /// Unsent bytes above which a client is not read from.
 const UNSENT_PAUSE: usize = 1 << 20;
@@ -55,8 +59,9 @@ pub(crate) struct Client {
     reads_waiting: usize,
     /// More was to be said than a client may leave unsent: it is to be dropped.
     pub(crate) overfull: bool,
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
+    /// Its session and the timeout of that, in milliseconds, once it has one.
+    pub(crate) session: Option<(SessionId, i32)>,
+    traffic: Traffic,
     pub(crate) writer: Rc<OwnedWriteHalf>,
     /// Something is unsent, and the connection stands in the list of those.
     pub(crate) dirty: bool,
@@ -72,9 +77,53 @@ pub(crate) struct Client {
 
 /// A request under way.
 #[derive(Clone, Copy, Debug)]
-struct Unanswered {
-    came: Instant,
-    reads: bool,
+pub(crate) struct Unanswered {
+    /// When it came.
+    pub(crate) came: Instant,
+    /// Whether it reads.
+    pub(crate) reads: bool,
+    /// What it asks; its number in a request header.
+    pub(crate) operation: i32,
+    /// The client's number of it.
+    pub(crate) xid: i32,
+}
+
+/// What came and went on a connection, for `cons`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Traffic {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// When the connection came, in milliseconds since 1970.
+    pub(crate) established: i64,
+    /// The operation that was answered last.
+    pub(crate) operation: Option<i32>,
+    /// The last xid of those that clients count; pings and the like have negative ones.
+    pub(crate) xid: Option<i32>,
+    /// The zxid of the last answer.
+    pub(crate) zxid: Option<Zxid>,
+    /// When that was given.
+    pub(crate) answered: Option<Instant>,
+    /// How long it took, in microseconds.
+    pub(crate) took: u64,
+    /// The same of all answers.
+    pub(crate) latency: Summary,
+}
+
+impl Traffic {
+    /// Nothing yet, on a connection that came then.
+    pub(crate) fn new(established: i64) -> Self {
+        Self {
+            received: 0,
+            sent: 0,
+            established,
+            operation: None,
+            xid: None,
+            zxid: None,
+            answered: None,
+            took: 0,
+            latency: Summary::default(),
+        }
+    }
 }
 
 impl Client {
@@ -86,11 +135,11 @@ impl Client {
             || (too_many && !self.unanswered.is_empty())
     }
 
-    /// Notes that a request has come; `reads` if its answer may be large.
-    pub(crate) fn asked(&mut self, came: Instant, reads: bool) {
-        self.received += 1;
-        self.reads_waiting += usize::from(reads);
-        self.unanswered.push_back(Unanswered { came, reads });
+    /// Notes that a request has come; the answer of one that reads may be large.
+    pub(crate) fn asked(&mut self, request: Unanswered) {
+        self.traffic.received += 1;
+        self.reads_waiting += usize::from(request.reads);
+        self.unanswered.push_back(request);
     }
 
     /// Whether a request that only asks, behind nothing that is unanswered, leaves the peer as it is: its client was
@@ -100,12 +149,18 @@ impl Client {
         idle && std::mem::replace(&mut self.recorded, generation) == generation
     }
 
-    /// Notes that the oldest request is answered, and returns when it came.
-    pub(crate) fn answered(&mut self) -> Option<Instant> {
-        self.sent += 1;
-        let Unanswered { came, reads } = self.unanswered.pop_front()?;
-        self.reads_waiting -= usize::from(reads);
-        Some(came)
+    /// Notes that the oldest request is answered, with this zxid, and returns it with the microseconds that it took.
+    pub(crate) fn answered(&mut self, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
+        let traffic = &mut self.traffic;
+        traffic.sent += 1;
+        let request = self.unanswered.pop_front()?;
+        self.reads_waiting -= usize::from(request.reads);
+        traffic.took = micros(now.saturating_duration_since(request.came));
+        traffic.latency.record(traffic.took);
+        traffic.operation = Some(request.operation);
+        traffic.xid = Some(request.xid).filter(|xid| *xid >= 0).or(traffic.xid);
+        (traffic.zxid, traffic.answered) = (Some(zxid), Some(now));
+        Some((request, traffic.took))
     }
 }
 
@@ -146,7 +201,7 @@ impl Clients {
         writer: OwnedWriteHalf,
         max_per_address: u32,
         max: u32,
-        now: Instant,
+        clock: Clock,
     ) -> Option<ClientId> {
         let ip = crate::net::plain_ip(address);
         let count = self.per_address.get(&ip).copied().unwrap_or(0);
@@ -158,7 +213,7 @@ impl Clients {
         self.next += 1;
         let client = Client {
             address: SocketAddr::new(ip, address.port()),
-            phase: Phase::Fresh(now),
+            phase: Phase::Fresh(clock.now),
             read_only: None,
             out: BytesMut::new(),
             partial: BytesMut::new(),
@@ -166,8 +221,8 @@ impl Clients {
             unanswered: VecDeque::new(),
             reads_waiting: 0,
             overfull: false,
-            received: 0,
-            sent: 0,
+            session: None,
+            traffic: Traffic::new(clock.wall),
             writer: Rc::new(writer),
             dirty: false,
             blocked: false,
@@ -273,16 +328,38 @@ impl Clients {
         self.sorted().into_iter().filter(|id| self.table.get(&id.0).is_some_and(silent)).collect()
     }
 
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Every connection, for those who ask about them.
     pub(crate) fn views(&self) -> Vec<ClientView> {
         let view = |id: ClientId| {
             self.table.get(&id.0).map(|client| ClientView {
                 address: client.address,
                 outstanding: client.unanswered.len(),
-                received: client.received,
-                sent: client.sent,
+                session: client.session,
+                traffic: client.traffic,
             })
         };
         self.sorted().into_iter().filter_map(view).collect()
+    }
+
+    /// A connection was told of an event.
+    pub(crate) fn told(&mut self, id: ClientId) {
+        if let Some(client) = self.get(id) {
+            client.traffic.sent += 1;
+        }
+    }
+
+    /// Begins to count anew what comes and goes on each connection.
+    pub(crate) fn reset_traffic(&mut self) {
+        for id in self.sorted() {
+            if let Some(client) = self.get(id) {
+                client.traffic = Traffic::new(client.traffic.established);
+            }
+        }
     }
 
     /// Every connection, in the order in which they came.

@@ -24,7 +24,7 @@ use spec::ServerId;
 use tree::Settings;
 
 pub use address::ServerAddress;
-use address::join;
+pub(crate) use address::join;
 pub use problem::{ConfigError, Problem};
 use reader::Reader;
 
@@ -83,6 +83,8 @@ pub struct Config {
     pub commit_log_count: usize,
     /// Whether the log is synced to the disk before it is acknowledged.
     pub force_sync: bool,
+    /// A sync of the log that takes longer is worth a warning.
+    pub slow_sync_ms: u32,
     /// Requests that may be under way, over all clients.
     pub global_outstanding_limit: u32,
     /// The longest frame that a client may send.
@@ -99,8 +101,27 @@ pub struct Config {
     pub recorder_bytes: u64,
     /// The four-letter words that are answered.
     pub words: Words,
+    /// Where the admin server listens; none if it is turned off.
+    pub admin: Option<Admin>,
+    /// Where metrics are offered for themselves: address (every one if `None`) and port.
+    pub metrics: Option<(Option<String>, u16)>,
+    /// The file as it was read.
+    pub text: Arc<String>,
     /// What the file said that is worth a word in the log.
     pub warnings: Vec<Problem>,
+}
+
+/// The admin server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// The one address that it listens on; every one if `None`.
+    pub address: Option<String>,
+    /// Its port; 0 for any that is free.
+    pub port: u16,
+    /// The path below which its commands stand.
+    pub commands: String,
+    /// How long a connection may take for a request.
+    pub idle_max_ms: u32,
 }
 
 /// The four-letter words that a server answers.
@@ -143,12 +164,13 @@ impl Config {
         text: String,
         read: impl Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
-        let file = problem::File { name: name.to_owned(), text: Arc::new(text) };
+        let text = Arc::new(text);
+        let file = problem::File { name: name.to_owned(), text: Arc::clone(&text) };
         let mut reader = Reader::new(file);
         let config = Self::from_reader(&mut reader, read);
         match config {
             Some(mut config) if reader.errors.is_empty() => {
-                config.warnings = reader.warnings;
+                (config.warnings, config.text) = (reader.warnings, text);
                 Ok(config)
             }
             _ => {
@@ -201,7 +223,6 @@ impl Config {
             reader
                 .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
         }
-        reader.flag("admin.enableServer", true);
         let config = Self {
             data_log_dir: reader.text("dataLogDir").map(PathBuf::from).or_else(|| data_dir.clone())?,
             recorder_dir: recorder_dir(reader, data_dir.as_deref()),
@@ -229,12 +250,16 @@ impl Config {
             preallocate_bytes: reader.number::<u64>("preAllocSize", 65_536, 4, 1 << 21) * 1024,
             commit_log_count: reader.number("commitLogCount", 500, 1, 10_000_000),
             force_sync: reader.flag("forceSync", true),
+            slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
             settings: settings(reader, me?),
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
             sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
             words: words(reader),
+            admin: admin(reader),
+            metrics: metrics(reader),
+            text: Arc::default(),
             warnings: Vec::new(),
         };
         if !config.force_sync {
@@ -400,6 +425,43 @@ fn words(reader: &mut Reader) -> Words {
     };
     let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
     if words.iter().any(|word| word == "*") { Words::All } else { Words::Only(words) }
+}
+
+/// An address to listen on, as it is given or by default; none for every address.
+fn listening(reader: &mut Reader, key: &str) -> Option<String> {
+    reader.text(key).filter(|host| host != "0.0.0.0")
+}
+
+fn admin(reader: &mut Reader) -> Option<Admin> {
+    let admin = Admin {
+        address: listening(reader, "admin.serverAddress"),
+        port: reader.number("admin.serverPort", 8080, 0, u16::MAX),
+        commands: reader.text("admin.commandURL").unwrap_or_else(|| "/commands".to_owned()),
+        idle_max_ms: reader.number("admin.idleTimeout", 30_000, 1, u32::MAX),
+    };
+    if !admin.commands.starts_with('/') || admin.commands.ends_with('/') {
+        let message =
+            format!("admin.commandURL is {:?}, and must be a path such as /commands", admin.commands);
+        reader.error(reader.span("admin.commandURL"), message);
+    }
+    reader.flag("admin.enableServer", true).then_some(admin)
+}
+
+/// Where metrics are offered: ZooKeeper's provider for Prometheus has a port of its own.
+fn metrics(reader: &mut Reader) -> Option<(Option<String>, u16)> {
+    let host = listening(reader, "metricsProvider.httpHost");
+    let port = reader.number("metricsProvider.httpPort", 7000, 0, u16::MAX);
+    let class = reader.text("metricsProvider.className")?;
+    if class.ends_with("PrometheusMetricsProvider") {
+        return Some((host, port));
+    }
+    if !class.ends_with("DefaultMetricsProvider") && !class.ends_with("NullMetricsProvider") {
+        reader.warn_at(
+            "metricsProvider.className",
+            "metrics come by mntr, by the admin server, and for Prometheus with PrometheusMetricsProvider",
+        );
+    }
+    None
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tree::{Settings, Tree, Txn};
 use crate::{
     Config,
     batching::{self, Batching},
-    client::{Client, Clients, Phase, UNSENT_MAX},
+    client::{Clients, Phase, UNSENT_MAX},
     linger::Linger,
     link::Links,
     logging::LogPipe,
@@ -34,10 +34,10 @@ use crate::{
     run::ExitCode,
     seldom::SeldomLines,
     snapshots::Snapshots,
-    stats::{Stats, micros},
+    stats::Stats,
     store::Store,
     timer::{Durations, Timers},
-    words::{Mode, TreeView, View},
+    view::Mode,
 };
 
 /// The core, as tasks of the loop share it. Never borrowed across an await.
@@ -61,11 +61,13 @@ pub(crate) enum Later {
 }
 
 /// What the peer plays for the world.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) role: Option<Role>,
     pub(crate) epoch: Epoch,
     pub(crate) serving: bool,
+    /// Since when.
+    pub(crate) since: Instant,
 }
 
 /// Everything around the peer: connections, links, disk, timers.
@@ -82,6 +84,8 @@ pub(crate) struct Shell {
     pub(crate) stats: Stats,
     pub(crate) recorder: Option<Box<Recorder>>,
     pub(crate) seldom: SeldomLines,
+    /// What `stmk` has set.
+    pub(crate) trace_mask: i64,
     pub(crate) part: Part,
     /// Why the server must end, once it must.
     pub(crate) exit: Option<ExitCode>,
@@ -150,7 +154,8 @@ impl Shell {
             stats: Stats::new(),
             recorder: Recorder::start(&config),
             seldom: SeldomLines::default(),
-            part: Part::default(),
+            trace_mask: crate::words::TRACE_MASK,
+            part: Part { role: None, epoch: Epoch(0), serving: false, since: Instant::now() },
             exit: None,
             later: VecDeque::new(),
             wakes: Wakes::default(),
@@ -178,6 +183,11 @@ impl Shell {
         self.clock
     }
 
+    /// The time now, for what comes outside of a turn.
+    pub(crate) fn clock_now(&self) -> Clock {
+        Clock::read(self.wall)
+    }
+
     /// A connection was refused for want of file descriptors.
     pub(crate) fn out_of_files(&mut self) {
         self.stats.connections_refused += 1;
@@ -192,7 +202,7 @@ impl Shell {
         self.wakes.exit.notify_one();
     }
 
-    fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         match self.part.role {
             _ if !self.part.serving => Mode::NotServing,
             _ if self.config.standalone() => Mode::Standalone,
@@ -400,43 +410,6 @@ impl Core {
         let too_many = self.shell.too_many_requests(&self.peer);
         self.shell.clients.reading(client, too_many)
     }
-
-    /// The answer to a four-letter word.
-    pub(crate) fn word(&self, word: &str) -> String {
-        let shell = &self.shell;
-        let mode = shell.mode();
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let view = View {
-            stats: &shell.stats,
-            mode,
-            zxid: self.last_zxid(),
-            outstanding: number(self.peer.outstanding_requests()),
-            clients: shell.clients.views(),
-            // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
-            // makers are to show the same.
-            tree: TreeView {
-                nodes: number(self.tree.node_count()) + 1,
-                data_bytes: self.tree.data_bytes() + 1,
-                ephemerals: number(self.tree.ephemeral_count()),
-                watches: number(self.peer.watches().len()),
-                sessions: number(spec::Machine::sessions(&self.tree).len()),
-            },
-            quorum_size: shell.config.quorum.voters().count(),
-            learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
-            observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
-            log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
-        };
-        crate::words::answer(word, &shell.config.words, &view)
-    }
-
-    /// The last transaction that this server has processed, as it shows it. A leader counts the start of its epoch.
-    fn last_zxid(&self) -> Zxid {
-        let processed = spec::Machine::last_processed(&self.tree);
-        match self.shell.mode() {
-            Mode::Leader => processed.max(self.shell.part.epoch.start()),
-            Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
-        }
-    }
 }
 
 impl Shell {
@@ -470,10 +443,15 @@ impl Shell {
     }
 
     /// Records that a request is answered, and how long that took.
-    pub(crate) fn answered(&mut self, client: ClientId) {
+    pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) {
         self.stats.packets_sent += 1;
-        if let Some(came) = self.clients.get(client).and_then(Client::answered) {
-            self.stats.latency.record(micros(self.clock.now.saturating_duration_since(came)));
+        let now = self.clock.now;
+        if let Some((request, took)) = self.clients.get(client).and_then(|client| client.answered(zxid, now))
+        {
+            self.stats.latency.record(took);
+            let kind =
+                if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
+            kind.record(took);
         }
     }
 }

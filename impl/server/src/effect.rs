@@ -1,5 +1,7 @@
 //! Carries the peer's effects out: each fills a buffer or a list, and none waits.
 
+use std::time::Instant;
+
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer, Violation,
     io::SyncKind,
@@ -135,17 +137,24 @@ impl Effects<Tree> for Shell {
         } else if self.part.serving {
             info!(epoch = %self.part.epoch, "serving no longer");
         }
-        self.part = Part { role, epoch, serving };
+        if role.is_some() {
+            self.stats.found();
+        }
+        self.part = Part { role, epoch, serving, since: Instant::now() };
     }
 
     fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
         self.tell(|told| told.client(0, client, session));
-        let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
+        let mut read_only = None;
+        if let Some(client) = self.clients.get(client) {
+            client.session = Some((session, timeout_ms));
+            read_only = client.read_only.map(|_| false);
+        }
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
                 .encode(out);
         }
-        self.answered(client);
+        self.answered(client, Zxid::ZERO);
     }
 
     fn refuse_client(&mut self, client: ClientId) {
@@ -154,22 +163,28 @@ impl Effects<Tree> for Shell {
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse::refusal(read_only).encode(out);
         }
-        self.answered(client);
+        self.answered(client, Zxid::ZERO);
         self.clients.close(client);
     }
 
     fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, Tree>) {
         self.tell(|told| told.reply(client, xid, zxid, &answer));
         if let Some(out) = self.clients.buffer(client) {
+            let before = out.len();
             put_reply(xid, zxid, &answer, out);
+            self.stats.response(out.len() - before);
         }
-        self.answered(client);
+        self.answered(client, zxid);
     }
 
     fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &Event) {
         self.tell(|told| told.event(client, zxid));
         if let Some(out) = self.clients.buffer(client) {
+            let before = out.len();
             put_event(zxid, event, out);
+            self.stats.watch_bytes += u64::try_from(out.len() - before).unwrap_or(0);
+            self.stats.packets_sent += 1;
+            self.clients.told(client);
         }
     }
 
@@ -198,7 +213,7 @@ impl Shell {
     fn count(&mut self, note: Note) {
         match note {
             Note::Looking { .. } => {
-                self.stats.looking += 1;
+                self.stats.looks();
                 self.links.reset_backoff();
             }
             Note::Synchronising { how: SyncKind::Snap, .. } => self.stats.snaps += 1,

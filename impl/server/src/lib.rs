@@ -3,6 +3,7 @@
 //! One thread owns the peer, the state and every connection. Tasks read sockets and step the peer directly; effects
 //! fill buffers; at the end of a turn the log's batch goes to its thread and every buffer out. Threads beside the loop
 //! own the disk. Start at [`run`](run::run).
+mod admin;
 mod batching;
 mod client;
 pub mod config;
@@ -13,6 +14,7 @@ mod linger;
 mod link;
 pub mod logging;
 mod mesh;
+mod metrics;
 mod net;
 mod out;
 mod recorder;
@@ -24,6 +26,7 @@ pub mod stand;
 mod stats;
 mod store;
 mod timer;
+mod view;
 mod words;
 
 pub use config::Config;

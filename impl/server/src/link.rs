@@ -38,7 +38,7 @@ use crate::{
     out::{self, Sent},
     recorder::link_mark,
     stats::Stats,
-    words::Learners,
+    view::Learners,
 };
 pub(crate) use read::accept;
 
@@ -313,6 +313,13 @@ impl Links {
             synced_followers: followers.len(),
             synced_observers: observers.len(),
         }
+    }
+
+    /// Observers that are brought up to date.
+    pub(crate) fn synced_observers(&self, quorum: &Quorum) -> Vec<ServerId> {
+        let synced =
+            self.table.iter().filter(|(_, link)| link.accepted && link.writer.is_some() && link.synced);
+        synced.map(|(id, _)| *id).filter(|id| !quorum.is_voter(*id)).collect()
     }
 
     /// Takes a place behind everything that is queued for this server.

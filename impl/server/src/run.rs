@@ -22,6 +22,7 @@ use tree::Settings;
 
 use crate::{
     Config,
+    admin::{self, Offer},
     core::{Core, Later, Shared, Shell, WallClock, wall_clock},
     linger, link,
     logging::LogPipe,
@@ -34,6 +35,10 @@ use crate::{
 
 /// The last counter that a leader uses in an epoch: the next would run into the epoch's bits.
 const COUNTER_MAX: u32 = u32::MAX - 1;
+/// Connections that may wait for a port of HTTP.
+const HTTP_BACKLOG: u32 = 64;
+/// How long a connection to the port of metrics may take for a request.
+const METRICS_IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a server that stops waits for what is on its way out.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
@@ -55,6 +60,8 @@ pub enum ExitCode {
     Snapshot = 10,
     /// A leader asked for what the log cannot do.
     QuorumPacket = 13,
+    /// The admin server of a server that is alone cannot start.
+    AdminPort = 4,
     /// A port between servers is taken.
     QuorumPort = 14,
 }
@@ -85,7 +92,8 @@ impl StartError {
     /// The code that the process is to end with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Port { what: "client", .. } | Self::System(_) => ExitCode::Unexpected,
+            Self::Port { what: "client" | "metrics", .. } | Self::System(_) => ExitCode::Unexpected,
+            Self::Port { what: "admin", .. } => ExitCode::AdminPort,
             Self::Port { .. } => ExitCode::QuorumPort,
             Self::Storage(_) => ExitCode::DataDir,
         }
@@ -117,6 +125,8 @@ pub fn run<D: Disk>(
 pub(crate) struct Ports {
     client: BoundPort,
     between: Option<(BoundPort, BoundPort)>,
+    admin: Option<BoundPort>,
+    metrics: Option<BoundPort>,
 }
 
 impl Ports {
@@ -138,7 +148,24 @@ impl Ports {
                 Some((quorum, election))
             }
         };
-        Ok(Self { client, between })
+        let metrics = match &config.metrics {
+            None => None,
+            Some((host, number)) => Some(port("metrics", host.as_deref(), *number, HTTP_BACKLOG).await?),
+        };
+        Ok(Self { client, between, admin: admin_port(config).await?, metrics })
+    }
+}
+
+/// The admin server's port. One that is taken ends a server that is alone, and is a warning in an ensemble, as in
+/// ZooKeeper: there several servers of one machine may come with the same default.
+async fn admin_port(config: &Config) -> Result<Option<BoundPort>, StartError> {
+    let Some(admin) = &config.admin else { return Ok(None) };
+    match port("admin", admin.address.as_deref(), admin.port, HTTP_BACKLOG).await {
+        Err(error) if !config.standalone() => {
+            warn!(%error, "there is no admin server: admin.serverPort moves it, admin.enableServer=false turns it off");
+            Ok(None)
+        }
+        bound => bound.map(Some),
     }
 }
 
@@ -239,11 +266,13 @@ pub(crate) fn recover<D: Disk>(
     for warning in &recovery.warnings {
         warn!("{warning}");
     }
+    let loading_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let loaded_txns = u64::try_from(recovery.replayed).unwrap_or(u64::MAX);
     info!(
         zxid = %recovery.recovered.last,
         nodes = recovery.tree.node_count(),
-        replayed = recovery.replayed,
-        ms = started.elapsed().as_millis(),
+        replayed = loaded_txns,
+        ms = loading_ms,
         "the data is loaded"
     );
     let snapshot_bytes = files.snapshots().newest()?.map_or(0, |(_, size)| size);
@@ -257,7 +286,12 @@ pub(crate) fn recover<D: Disk>(
         let shell = Shell::new(Rc::clone(config), store, snapshots, log_lines, wall, me.clone());
         RefCell::new(Core::boot(peer, recovered, tree, shell))
     });
-    core.borrow_mut().adorn_tree(false);
+    {
+        let core = &mut *core.borrow_mut();
+        core.adorn_tree(false);
+        core.shell.stats.loading_ms = loading_ms;
+        core.shell.stats.loaded_txns = loaded_txns;
+    }
     Ok((core, disk_events, threads))
 }
 
@@ -278,6 +312,17 @@ pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Res
     }
     let client = listen("client", config.client_port, ports.client)?;
     spawn_local(serve::accept(Rc::clone(core), client, Rc::clone(config)));
+    if let (Some(bound), Some(admin)) = (ports.admin, &config.admin) {
+        let listener = listen("admin", admin.port, bound)?;
+        let idle_max = Duration::from_millis(u64::from(admin.idle_max_ms));
+        let offer = Offer { commands: Some(admin.commands.clone()), idle_max };
+        spawn_local(admin::accept(Rc::clone(core), listener, offer));
+    }
+    if let (Some(bound), Some((_, number))) = (ports.metrics, &config.metrics) {
+        let listener = listen("metrics", *number, bound)?;
+        let offer = Offer { commands: None, idle_max: METRICS_IDLE_MAX };
+        spawn_local(admin::accept(Rc::clone(core), listener, offer));
+    }
     Ok(())
 }
 
@@ -388,7 +433,7 @@ impl Core {
         match event {
             DiskEvent::Done { tickets, synced_in } => {
                 if let Some(took) = synced_in {
-                    self.shell.stats.fsync.record(crate::stats::micros(took));
+                    self.shell.synced(took);
                 }
                 for ticket in tickets {
                     self.step(Input::Done(ticket));
@@ -420,6 +465,15 @@ impl Core {
 }
 
 impl Shell {
+    /// The log was synced.
+    fn synced(&mut self, took: Duration) {
+        self.stats.fsync.record(crate::stats::micros(took));
+        if took > Duration::from_millis(u64::from(self.config.slow_sync_ms)) {
+            self.stats.slow_syncs += 1;
+            warn!(ms = took.as_millis(), "a sync of the log took long: the disk holds every write up");
+        }
+    }
+
     /// A part of the log goes to a learner, as its link takes it.
     pub(crate) fn pump_log(
         &mut self,

@@ -22,15 +22,15 @@ use tracing::{debug, warn};
 use tree::{Identity, Tree};
 use wire::{
     Decoder,
-    client::{ConnectRequest, decode_request},
+    client::{ConnectRequest, decode_request, opcode},
     record,
 };
 
 use crate::{
     Config,
-    client::{Phase, Reading},
+    client::{Phase, Reading, Unanswered},
     core::{Clock, Core, Shared},
-    net,
+    net, words,
 };
 
 /// Bytes that one turn takes from one connection at most.
@@ -79,8 +79,9 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
 fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config, scratch: &Scratch) {
     let (reader, writer) = stream.into_split();
     let mut guard = core.borrow_mut();
+    let clock = guard.shell.clock_now();
     let admitted =
-        guard.shell.clients.admit(address, writer, config.max_client_cnxns, config.max_cnxns, Instant::now());
+        guard.shell.clients.admit(address, writer, config.max_client_cnxns, config.max_cnxns, clock);
     let Some(id) = admitted else {
         guard.shell.stats.connections_refused += 1;
         return debug!(%address, "a connection was refused: there are too many of its address, or in all");
@@ -196,11 +197,15 @@ impl Core {
             };
             match client.phase {
                 Phase::Closing => return bytes.len(),
-                Phase::Fresh(_) if rest.first_chunk().is_some_and(|first| crate::words::is_word(*first)) => {
-                    self.say_word(id, &rest[..4]);
-                    return bytes.len();
-                }
-                Phase::Fresh(_) | Phase::Open => {}
+                Phase::Fresh(_) => match words::length(rest).map(|length| rest.get(..length)) {
+                    Some(Some(word)) => {
+                        self.say_word(id, word);
+                        return bytes.len();
+                    }
+                    Some(None) => return taken,
+                    None => {}
+                },
+                Phase::Open => {}
             }
             if client.waits(too_many) {
                 client.stalled = true;
@@ -239,7 +244,7 @@ impl Core {
     }
 
     fn say_word(&mut self, id: ClientId, word: &[u8]) {
-        let answer = self.word(&String::from_utf8_lossy(word));
+        let answer = self.word(word);
         if let Some(out) = self.shell.clients.buffer(id) {
             out.extend_from_slice(answer.as_bytes());
         }
@@ -256,7 +261,7 @@ impl Core {
         };
         client.phase = Phase::Open;
         client.read_only = request.read_only;
-        client.asked(clock.now, false);
+        client.asked(Unanswered { came: clock.now, reads: false, operation: opcode::CREATE_SESSION, xid: 0 });
         let identities = vec![Identity::ip(&client.address.ip().to_string())];
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
@@ -282,7 +287,12 @@ impl Core {
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
             heard = client.is_heard(generation);
-            client.asked(clock.now, matches!(request, ClientRequest::Read(_)));
+            client.asked(Unanswered {
+                came: clock.now,
+                reads: matches!(request, ClientRequest::Read(_)),
+                operation: header.operation,
+                xid: header.xid,
+            });
         }
         self.shell.stats.packets_received += 1;
         let changes_nothing = heard && only_asks(&request);

@@ -31,6 +31,32 @@ impl Summary {
     }
 }
 
+/// A summary with quantiles.
+#[derive(Clone, Debug)]
+pub(crate) struct Measure {
+    pub(crate) summary: Summary,
+    histogram: Histogram<u64>,
+}
+
+impl Measure {
+    fn new() -> Self {
+        Self {
+            summary: Summary::default(),
+            histogram: Histogram::new_with_max(MEASURE_MAX, 2).expect("two digits up to an hour"),
+        }
+    }
+
+    pub(crate) fn record(&mut self, value: u64) {
+        self.summary.record(value);
+        self.histogram.saturating_record(value);
+    }
+
+    /// The value that this part of all stays at or below, to two digits; 0 if there is none.
+    pub(crate) fn quantile(&self, quantile: f64) -> u64 {
+        self.histogram.value_at_quantile(quantile)
+    }
+}
+
 /// The counters of a server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -53,10 +79,29 @@ pub(crate) struct Stats {
     pub(crate) proposal_bytes_last: Option<u64>,
     /// From the receipt of a request to its answer, in microseconds.
     pub(crate) latency: Summary,
+    /// Of reads that are answered, as `latency`.
+    pub(crate) read_latency: Measure,
+    /// Of all other requests that are answered, as `latency`.
+    pub(crate) update_latency: Measure,
+    /// The sizes of replies, in bytes.
+    pub(crate) response_sizes: Summary,
+    pub(crate) response_size_last: Option<u64>,
+    /// Bytes of events.
+    pub(crate) watch_bytes: u64,
     /// How long the disk took to sync a batch, in microseconds.
-    pub(crate) fsync: Summary,
+    pub(crate) fsync: Measure,
+    /// Syncs that took longer than the configuration has for long.
+    pub(crate) slow_syncs: u64,
     /// How long a snapshot took, in milliseconds.
-    pub(crate) snapshot: Summary,
+    pub(crate) snapshot: Measure,
+    /// How long it took to find a leader, in milliseconds.
+    pub(crate) election: Measure,
+    /// When this server began to look for a leader, while it does.
+    pub(crate) looking_since: Option<Instant>,
+    /// How long it took to read the data at the start, in milliseconds.
+    pub(crate) loading_ms: u64,
+    /// Transactions of the log that were read then.
+    pub(crate) loaded_txns: u64,
     /// How long a turn of the loop took, in microseconds.
     pub(crate) turns: Histogram<u64>,
 }
@@ -65,6 +110,8 @@ pub(crate) struct Stats {
 const TURN_SLOW: Duration = Duration::from_millis(100);
 /// The longest turn that the histogram tells apart, in microseconds.
 const TURN_MAX: u64 = 60_000_000;
+/// The greatest value that a measure's quantiles tell apart: an hour in microseconds.
+const MEASURE_MAX: u64 = 3_600_000_000;
 
 impl Stats {
     pub(crate) fn new() -> Self {
@@ -87,8 +134,18 @@ impl Stats {
             proposal_bytes: Summary::default(),
             proposal_bytes_last: None,
             latency: Summary::default(),
-            fsync: Summary::default(),
-            snapshot: Summary::default(),
+            read_latency: Measure::new(),
+            update_latency: Measure::new(),
+            response_sizes: Summary::default(),
+            response_size_last: None,
+            watch_bytes: 0,
+            fsync: Measure::new(),
+            slow_syncs: 0,
+            snapshot: Measure::new(),
+            election: Measure::new(),
+            looking_since: None,
+            loading_ms: 0,
+            loaded_txns: 0,
             turns: Histogram::new_with_max(TURN_MAX, 2).expect("two digits up to a minute"),
         }
     }
@@ -98,6 +155,34 @@ impl Stats {
         if took > TURN_SLOW {
             tracing::warn!(ms = took.as_millis(), "a turn of the loop took long");
         }
+    }
+
+    /// A reply of so many bytes was written.
+    pub(crate) fn response(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.response_sizes.record(bytes);
+        self.response_size_last = Some(bytes);
+    }
+
+    /// This server looks for a leader.
+    pub(crate) fn looks(&mut self) {
+        self.looking += 1;
+        self.looking_since.get_or_insert_with(Instant::now);
+    }
+
+    /// It looks no more: it has found its part.
+    pub(crate) fn found(&mut self) {
+        if let Some(since) = self.looking_since.take() {
+            self.election.record(micros(since.elapsed()) / 1000);
+        }
+    }
+
+    /// What `srst` begins anew: packets, latencies and sizes.
+    pub(crate) fn reset(&mut self) {
+        (self.packets_received, self.packets_sent) = (0, 0);
+        self.latency = Summary::default();
+        (self.response_sizes, self.response_size_last) = (Summary::default(), None);
+        (self.proposal_bytes, self.proposal_bytes_last) = (Summary::default(), None);
     }
 
     pub(crate) fn proposal(&mut self, bytes: usize) {

@@ -2,6 +2,9 @@
 
 use std::{
     io::{self, Write},
+    num::NonZero,
+    sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,6 +32,9 @@ pub(crate) struct Compare {
     /// One JSON object a join on standard output, instead of text.
     #[arg(long)]
     json: bool,
+    /// How many searches at once; as many as there are processors by default.
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
 }
 
 impl Compare {
@@ -37,11 +43,14 @@ impl Compare {
         let bar = ProgressBar::new_spinner();
         let style = ProgressStyle::with_template("{spinner} {prefix:24} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        let mut last = (String::new(), Progress::default());
-        let joins = Joins::search(self.budget, &mut |row, progress| {
+        let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        let last = Mutex::new((String::new(), Progress::default()));
+        let joins = Joins::search(self.budget, jobs, &|row, progress| {
+            // Of several searches at once, whoever comes by shows itself.
+            let Ok(mut last) = last.try_lock() else { return };
             if last.0 != row || progress.elapsed < last.1.elapsed {
                 bar.set_prefix(row.to_owned());
-                last = (row.to_owned(), Progress::default());
+                *last = (row.to_owned(), Progress::default());
             }
             if progress.elapsed.saturating_sub(last.1.elapsed) >= Duration::from_millis(200) {
                 bar.set_message(line(progress, &last.1));

@@ -10,7 +10,13 @@ mod delivered;
 mod elected;
 mod shown;
 
-use std::{collections::BTreeSet, fmt::Display};
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    panic::resume_unwind,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -60,6 +66,11 @@ impl<O: Ord> Side<O> {
     fn new() -> Self {
         Self { searches: Vec::new(), outcomes: BTreeSet::new() }
     }
+
+    fn take(&mut self, other: Self) {
+        self.searches.extend(other.searches);
+        self.outcomes.extend(other.outcomes);
+    }
 }
 
 /// What each has to offer where all have the same history.
@@ -72,8 +83,6 @@ type Voters = (usize, u8, Vec<Vec<u32>>);
 #[derive(Debug)]
 pub struct Joins {
     elections: Side<Elected>,
-    /// Who votes in the elections, each once.
-    voters: BTreeSet<Voters>,
     allowed_elections: Side<Elected>,
     deliveries: Side<Delivery>,
     allowed_deliveries: Side<Delivery>,
@@ -88,46 +97,100 @@ fn any_election() -> Row {
     Row { name: "any-election", setup: Setup::Zab(bounds), expects: &[], traps: false }
 }
 
+/// Told of the progress of a search, by the name of its row. Several search at once.
+pub type Tell<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
+
+/// A search that is to be made.
+#[derive(Debug)]
+enum Task<'a> {
+    Row(&'a Row),
+    /// The oracle for elections, where these vote.
+    Oracle(Voters),
+}
+
 impl Joins {
-    /// Searches the rows of a budget, and the election oracle at its widest.
+    /// Searches the rows of a budget, and the election oracle at its widest, so many at once.
     ///
     /// # Errors
     /// A search that breaks a rule or is cut: its outcomes are not all there are.
-    pub fn search(budget: Budget, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<Self> {
-        Self::of(&budget.rows(), &any_election(), tell)
+    pub fn search(budget: Budget, jobs: usize, tell: Tell<'_>) -> anyhow::Result<Self> {
+        Self::of(&budget.rows(), &any_election(), jobs, tell)
     }
 
     /// The same of these rows, with this oracle for elections.
     ///
     /// # Errors
     /// As [`Joins::search`].
-    pub fn of(rows: &[Row], oracle: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<Self> {
-        let mut joins = Self {
+    pub fn of(rows: &[Row], oracle: &Row, jobs: usize, tell: Tell<'_>) -> anyhow::Result<Self> {
+        let voters: BTreeSet<Voters> = rows.iter().filter_map(voters_of).collect();
+        // The widest search first: nothing else is as long.
+        let tasks = voters.into_iter().map(Task::Oracle).chain(rows.iter().map(Task::Row));
+        let queue = Mutex::new(tasks.enumerate());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || -> anyhow::Result<Vec<(usize, Self)>> {
+            let mut done = Vec::new();
+            while let Some((number, task)) = next() {
+                let mut joins = Self::nothing();
+                match task {
+                    Task::Row(row) => joins.add(row, tell)?,
+                    Task::Oracle(voters) => joins.allow(voters, oracle, tell)?,
+                }
+                done.push((number, joins));
+            }
+            Ok(done)
+        };
+        let mut parts = Vec::new();
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
+            for worker in workers {
+                parts.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            anyhow::Ok(())
+        })?;
+        parts.sort_by_key(|(number, _)| *number);
+        Ok(parts.into_iter().fold(Self::nothing(), |all, (_, part)| all.with(part)))
+    }
+
+    fn nothing() -> Self {
+        Self {
             elections: Side::new(),
-            voters: BTreeSet::new(),
             allowed_elections: Side::new(),
             deliveries: Side::new(),
             allowed_deliveries: Side::new(),
             shown: Side::new(),
             allowed_shown: Side::new(),
-        };
-        for row in rows {
-            joins.add(row, tell)?;
         }
-        let Setup::Zab(bounds) = &oracle.setup else { anyhow::bail!("{} is no row of zab", oracle.name) };
-        for (servers, observers, groups) in joins.voters.clone() {
-            let voices = elected::voices(servers, observers, &groups);
-            let who = voters::text(observers, &groups);
-            let servers = u8::try_from(servers)?;
-            let model = Zab::new(Bounds { servers, observers, groups, ..bounds.clone() });
-            let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
-            joins.allowed_elections.searches.push((label(oracle) + &who, found.distinct()));
-            elected::of_zab(&found, &voices, &mut joins.allowed_elections.outcomes);
-        }
-        Ok(joins)
     }
 
-    fn add(&mut self, row: &Row, tell: &mut dyn FnMut(&str, &Progress)) -> anyhow::Result<()> {
+    fn with(mut self, part: Self) -> Self {
+        self.elections.take(part.elections);
+        self.allowed_elections.take(part.allowed_elections);
+        self.deliveries.take(part.deliveries);
+        self.allowed_deliveries.take(part.allowed_deliveries);
+        self.shown.take(part.shown);
+        self.allowed_shown.take(part.allowed_shown);
+        self
+    }
+
+    /// Searches the oracle for elections where these vote.
+    fn allow(
+        &mut self,
+        (servers, observers, groups): Voters,
+        oracle: &Row,
+        tell: Tell<'_>,
+    ) -> anyhow::Result<()> {
+        let Setup::Zab(bounds) = &oracle.setup else { anyhow::bail!("{} is no row of zab", oracle.name) };
+        let voices = elected::voices(servers, observers, &groups);
+        let who = voters::text(observers, &groups);
+        let servers = u8::try_from(servers)?;
+        let model = Zab::new(Bounds { servers, observers, groups, ..bounds.clone() });
+        let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
+        self.allowed_elections.searches.push((label(oracle) + &who, found.distinct()));
+        elected::of_zab(&found, &voices, &mut self.allowed_elections.outcomes);
+        Ok(())
+    }
+
+    fn add(&mut self, row: &Row, tell: Tell<'_>) -> anyhow::Result<()> {
         let mut tell = |progress: &Progress| tell(row.name, progress);
         match &row.setup {
             Setup::Election(config) => {
@@ -139,7 +202,6 @@ impl Joins {
                     config.votes = vec![ALIKE; votes.len()];
                 }
                 let voices = elected::voices(votes.len(), *observers, groups);
-                self.voters.insert((votes.len(), *observers, groups.clone()));
                 let model = Election::new(config);
                 let found = exhaust(&model, row, &mut tell)?;
                 self.elections.searches.push((label(row), found.distinct()));
@@ -210,6 +272,14 @@ impl Joins {
         let comes_to = |other: &Elected| other.histories() == histories;
         one.is_plain()
             || (!one.leads_alone_without_epoch() && self.allowed_elections.outcomes.iter().any(comes_to))
+    }
+}
+
+/// Who votes in a row of elections.
+fn voters_of(row: &Row) -> Option<Voters> {
+    match &row.setup {
+        Setup::Election(config) => Some((config.votes.len(), config.observers, config.groups.clone())),
+        Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => None,
     }
 }
 

@@ -100,6 +100,16 @@ impl<M: Machine> Peer<M> {
         self.clients.kept()
     }
 
+    /// What this leader holds of each session: the ticks until it expires if nothing touches it, to look at. Nothing of
+    /// a server that does not lead.
+    pub fn expiries(&self) -> impl Iterator<Item = (SessionId, u32)> {
+        let reign = match &self.service {
+            Service::Leading(reign) => Some(reign),
+            Service::Closed | Service::Following(_) => None,
+        };
+        reign.into_iter().flat_map(|reign| reign.sessions.left())
+    }
+
     /// The watches of this server's connections, to look at.
     pub fn watches(&self) -> &M::Watches {
         &self.clients.watches

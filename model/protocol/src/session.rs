@@ -113,6 +113,11 @@ impl Sessions {
         expired
     }
 
+    /// The ticks until each session expires if nothing touches it, to look at. None is told of one on its way out.
+    pub fn left(&self) -> impl Iterator<Item = (SessionId, u32)> {
+        self.table.iter().filter(|(_, entry)| !entry.closing).map(|(session, entry)| (*session, entry.left))
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.table.len()

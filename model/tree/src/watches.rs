@@ -164,6 +164,11 @@ impl Watches {
         self.data.is_empty() && self.child.is_empty()
     }
 
+    /// Every path whose node is watched, with the connections that do, to look at. Watches of children are left out.
+    pub fn of_data(&self) -> impl Iterator<Item = (&Text, impl Iterator<Item = ClientId>)> {
+        self.data.iter().map(|(path, watchers)| (path, watchers.keys().copied()))
+    }
+
     /// How many connections have left a watch that has not fired.
     pub fn client_count(&self) -> usize {
         self.clients.len()

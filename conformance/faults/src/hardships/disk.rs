@@ -103,7 +103,10 @@ fn seconds(ensemble: &Ensemble, other_data: &Path) -> Result<Vec<Second>> {
     let data = ensemble.dir(1).join("data").display().to_string();
     let other_data = other_data.display().to_string();
     let port = ensemble.addresses()[0].port();
-    let free = format!("tickTime=500\nclientPortAddress=127.0.0.1\nclientPort={}\n", free_port()?);
+    let free = format!(
+        "tickTime=500\nadmin.enableServer=false\nclientPortAddress=127.0.0.1\nclientPort={}\n",
+        free_port()?
+    );
     let others_ports = config
         .replace(&data, &other_data)
         .replace(&format!("clientPort={port}"), &format!("clientPort={}", free_port()?));
@@ -118,7 +121,7 @@ fn seconds(ensemble: &Ensemble, other_data: &Path) -> Result<Vec<Second>> {
         ),
         second(
             "same client port",
-            format!("tickTime=500\nclientPort={port}\ndataDir={other_data}\n"),
+            format!("tickTime=500\nadmin.enableServer=false\nclientPort={port}\ndataDir={other_data}\n"),
             1,
             "cannot listen on client port",
         ),

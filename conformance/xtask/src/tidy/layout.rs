@@ -42,6 +42,28 @@ pub(super) fn check_manifest(path: &str, text: &str) -> Option<Fault> {
     (!lints).then(|| Fault::new(path, "does not take the lints of the workspace"))
 }
 
+/// The sources of programs whose tests are not built: `test = false` stands in their section of the manifest, for what
+/// they do stands in a library, and to link a program twice takes the gate a minute.
+pub(super) fn untested_programs(manifest: &str) -> Vec<&str> {
+    let untested =
+        |section: &&str| section.starts_with("[bin]]") && section.lines().any(|line| line == "test = false");
+    manifest
+        .split("\n[")
+        .filter(untested)
+        .filter_map(|section| {
+            section.lines().find_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'))
+        })
+        .collect()
+}
+
+/// A program whose tests are not built, and that has some, or has modules which could have.
+pub(super) fn check_untested(path: &str, text: &str) -> Option<Fault> {
+    let has = text.lines().any(|line| line.starts_with("mod ") || line.trim() == "#[cfg(test)]");
+    has.then(|| {
+        Fault::new(path, "its manifest has `test = false`: modules and tests belong into its library")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +87,16 @@ mod tests {
     fn a_long_file_is_a_fault() {
         assert!(check_length("a.rs", &"\n".repeat(LINES_MAX)).is_none());
         assert!(check_length("a.rs", &"\n".repeat(LINES_MAX + 1)).is_some());
+    }
+
+    #[test]
+    fn a_program_whose_tests_are_not_built_has_none() {
+        let manifest = "[package]\n\n[[bin]]\nname = \"a\"\npath = \"src/main.rs\"\ntest = false\n\n[[bin]]\n\
+            name = \"b\"\npath = \"src/bin/b.rs\"\n\n[lints]\nworkspace = true\n";
+        assert_eq!(untested_programs(manifest), ["src/main.rs"]);
+        assert!(check_untested("main.rs", "use a::run;\n\nfn main() {}\n").is_none());
+        assert!(check_untested("main.rs", "mod parts;\n\nfn main() {}\n").is_some());
+        assert!(check_untested("main.rs", "fn main() {}\n\n#[cfg(test)]\nmod tests {}\n").is_some());
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub(crate) fn check() -> Result<Vec<Fault>> {
                 faults.extend(source::check(path, text));
             } else if path.ends_with("Cargo.toml") {
                 faults.extend(layout::check_manifest(path, text));
+                for program in layout::untested_programs(text) {
+                    let program = Path::new(path).with_file_name(program);
+                    // Cargo says by itself if there is no such file.
+                    let text = fs::read_to_string(&program).unwrap_or_default();
+                    faults.extend(layout::check_untested(&program.display().to_string(), &text));
+                }
             } else {
                 patches.push(path.to_owned());
             }

@@ -16,11 +16,14 @@ const JVM: &str = "it tunes Java, which is not used here";
 const THREADS: &str = "it tunes thread pools and buffers that do not exist here";
 const TLS: &str = "TLS is not offered yet";
 const LATER: &str = "not offered yet";
-const METRICS: &str = "the metrics endpoint is not offered yet; mntr has what there is";
 
 const USED: &[&str] = &[
     "4lw.commands.whitelist",
+    "admin.commandURL",
     "admin.enableServer",
+    "admin.idleTimeout",
+    "admin.serverAddress",
+    "admin.serverPort",
     "autopurge.purgeInterval",
     "autopurge.snapRetainCount",
     "clientPort",
@@ -33,12 +36,16 @@ const USED: &[&str] = &[
     "electionAlg",
     "extendedTypesEnabled",
     "forceSync",
+    "fsync.warningthresholdms",
     "globalOutstandingLimit",
     "initLimit",
     "jute.maxbuffer",
     "maxClientCnxns",
     "maxCnxns",
     "maxSessionTimeout",
+    "metricsProvider.className",
+    "metricsProvider.httpHost",
+    "metricsProvider.httpPort",
     "minSessionTimeout",
     "peerType",
     "preAllocSize",
@@ -77,17 +84,13 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 const IGNORED: &[(&str, &str)] = &[
-    ("admin.commandURL", LATER),
     ("admin.enableServer.ssl", TLS),
     ("admin.forceHttps", LATER),
-    ("admin.idleTimeout", LATER),
     ("admin.needClientAuth", LATER),
     ("admin.portUnification", LATER),
     ("admin.rateLimiterIntervalInMS", LATER),
-    ("admin.restore.enabled", LATER),
-    ("admin.serverAddress", LATER),
-    ("admin.serverPort", LATER),
-    ("admin.snapshot.enabled", LATER),
+    ("admin.restore.enabled", "restoring is not offered"),
+    ("admin.snapshot.enabled", "snapshots over HTTP are not offered"),
     ("allowSaslFailedClients", LATER),
     ("audit.enable", LATER),
     ("audit.impl.class", JVM),
@@ -111,7 +114,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("fastleader.maxNotificationInterval", LATER),
     ("fastleader.minNotificationInterval", LATER),
     ("flushDelay", "a batch is flushed as soon as the disk is free"),
-    ("fsync.warningthresholdms", "the threshold is a second"),
     ("intBufferStartingSizeBytes", THREADS),
     ("largeRequestMaxBytes", LATER),
     ("largeRequestThreshold", LATER),
@@ -128,10 +130,8 @@ const IGNORED: &[(&str, &str)] = &[
     ("maxResponseCacheSize", THREADS),
     ("maxGetChildrenResponseCacheSize", THREADS),
     ("maxWriteQueuePollTime", "a batch is flushed as soon as the disk is free"),
-    ("metricsProvider.className", METRICS),
-    ("metricsProvider.exportJvmInfo", METRICS),
-    ("metricsProvider.httpHost", METRICS),
-    ("metricsProvider.httpPort", METRICS),
+    ("metricsProvider.exportJvmInfo", JVM),
+    ("metricsProvider.httpsPort", TLS),
     ("multiAddress.reachabilityCheckEnabled", LATER),
     ("multiAddress.reachabilityCheckTimeoutMs", LATER),
     ("nio.sessionlessCnxnTimeout", "connections that never speak are dropped after 10 s"),

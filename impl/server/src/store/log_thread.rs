@@ -9,14 +9,11 @@ use std::{
 use protocol::Ticket;
 use storage::{Batch, Disk, Error, FilledSpare, Log, Store};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::warn;
 
 use super::{DiskEvent, LogJob, linger::Linger};
 
 /// How long nothing must be ordered before the log's mark is written.
 const IDLE: Duration = Duration::from_millis(50);
-/// A sync that takes longer is worth a warning.
-const SYNC_SLOW: Duration = Duration::from_secs(1);
 
 /// The thread that fills the next file of the log.
 type Filler<D> = JoinHandle<Result<FilledSpare<D>, Error>>;
@@ -143,9 +140,5 @@ fn append<D: Disk>(
     log.append_batch(&batch)?;
     let started = Instant::now();
     log.sync()?;
-    let took = started.elapsed();
-    if took > SYNC_SLOW {
-        warn!(ms = took.as_millis(), "a sync of the log took long");
-    }
-    Ok(DiskEvent::Done { tickets, synced_in: Some(took) })
+    Ok(DiskEvent::Done { tickets, synced_in: Some(started.elapsed()) })
 }

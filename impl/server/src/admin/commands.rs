@@ -1,0 +1,397 @@
+//! The admin server's commands: what the four-letter words tell, as JSON with the keys of ZooKeeper's.
+//!
+//! Source: ZooKeeper `Commands`. A command that does not exist, or that needs a server that serves, is answered with
+//! status 200 and an `error`, as there.
+
+use std::{collections::BTreeMap, fmt::Write, path::Path, time::UNIX_EPOCH};
+
+use hyper::StatusCode;
+use protocol::Role;
+use serde_json::{Map, Value, json};
+use spec::{Machine, ServerId};
+
+use crate::{
+    config::{ServerAddress, join},
+    core::Core,
+    metrics,
+    view::{ClientView, Mode, version},
+    words::{self, Watchers, by_session, data_sizes, operation},
+};
+
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+
+/// A command: its names, the first of which it is listed under, and whether only a server that serves has an answer.
+struct Command {
+    names: &'static [&'static str],
+    of_server: bool,
+    run: fn(&mut Core, &BTreeMap<String, String>) -> Map<String, Value>,
+}
+
+const fn of_server(
+    names: &'static [&'static str],
+    run: fn(&mut Core, &BTreeMap<String, String>) -> Map<String, Value>,
+) -> Command {
+    Command { names, of_server: true, run }
+}
+
+const fn of_process(
+    names: &'static [&'static str],
+    run: fn(&mut Core, &BTreeMap<String, String>) -> Map<String, Value>,
+) -> Command {
+    Command { names, of_server: false, run }
+}
+
+const COMMANDS: &[Command] = &[
+    of_server(&["configuration", "conf", "config"], |core, _| configuration(core)),
+    of_server(&["connection_stat_reset", "crst"], |core, _| {
+        core.shell.clients.reset_traffic();
+        Map::new()
+    }),
+    of_server(&["connections", "cons"], |core, _| connections(core, false)),
+    of_server(&["dirs"], |core, _| {
+        let (data, log) = data_sizes(&core.shell.config);
+        map([("datadir_size", json!(data)), ("logdir_size", json!(log))])
+    }),
+    of_server(&["dump"], |core, _| dump(core)),
+    of_process(&["environment", "env", "envi"], |_, _| {
+        map(words::environment().into_iter().map(|(key, value)| (key, json!(value))))
+    }),
+    of_process(&["get_trace_mask", "gtmk"], |core, _| map([("tracemask", json!(core.shell.trace_mask))])),
+    of_server(&["initial_configuration", "icfg"], |core, _| {
+        map([("initial_configuration", json!(*core.shell.config.text))])
+    }),
+    of_server(&["is_read_only", "isro"], |_, _| map([("read_only", json!(false))])),
+    of_server(&["last_snapshot", "lsnp"], |core, _| last_snapshot(core)),
+    of_server(&["leader", "lead"], |core, _| leader(core)),
+    of_process(&["monitor", "mntr"], |core, _| monitor(core)),
+    of_server(&["observer_connection_stat_reset", "orst"], |_, _| Map::new()),
+    of_server(&["observers", "obsr"], |core, _| observers(core)),
+    of_server(&["ruok"], |_, _| Map::new()),
+    of_server(&["server_stats", "srvr"], |core, _| server_stats(core)),
+    of_process(&["set_trace_mask", "stmk"], set_trace_mask),
+    of_server(&["stat_reset", "srst"], |core, _| {
+        core.shell.stats.reset();
+        Map::new()
+    }),
+    of_server(&["stats", "stat"], |core, _| {
+        let mut answer = server_stats(core);
+        answer.extend(connections(core, true));
+        answer
+    }),
+    of_process(&["system_properties", "sysp"], |_, _| {
+        let known = words::environment().into_iter();
+        let properties = known.filter(|(key, value)| !key.starts_with("zookeeper") && value != "<NA>");
+        map(properties.map(|(key, value)| (key, json!(value))))
+    }),
+    of_server(&["voting_view"], |core, _| voting_view(core)),
+    of_server(&["watch_summary", "wchs"], |core, _| watch_summary(&core.watchers())),
+    of_server(&["watches", "wchc"], |core, _| {
+        let watchers = core.watchers();
+        let sessions = by_session(&watchers).into_iter().map(|(session, paths)| {
+            (session.0.to_string(), json!(paths.iter().map(ToString::to_string).collect::<Vec<_>>()))
+        });
+        map([("session_id_to_watched_paths", Value::Object(sessions.collect()))])
+    }),
+    of_server(&["watches_by_path", "wchp"], |core, _| {
+        let paths = core.watchers().into_iter().map(|(path, sessions)| {
+            (path.to_string(), json!(sessions.iter().map(|session| session.0).collect::<Vec<_>>()))
+        });
+        map([("path_to_session_ids", Value::Object(paths.collect()))])
+    }),
+    of_process(&["zabstate"], |core, _| zab_state(core)),
+];
+
+/// What would change this server's data from outside of the order of transactions, or hand all of it out. None of it is
+/// offered; ZooKeeper answers so where it is turned off.
+const REFUSED: [&str; 4] = ["snapshot", "snap", "restore", "rest"];
+
+/// Whether this, below the path of commands, is a command that is posted.
+pub(super) fn takes_post(below: &str) -> bool {
+    matches!(below, "/restore" | "/rest")
+}
+
+/// The answer to a command that is not offered.
+pub(super) fn refused(below: &str) -> (StatusCode, Value) {
+    let name = match below.trim_start_matches('/') {
+        "rest" | "restore" => "restore",
+        _ => "snapshot",
+    };
+    let error = format!("{name} is not offered: stop the server and copy its data folder");
+    (StatusCode::SERVICE_UNAVAILABLE, json!({"command": name, "error": error}))
+}
+
+/// The page with a link to each command.
+pub(super) fn links(prefix: &str) -> String {
+    let mut page = String::new();
+    for Command { names, .. } in COMMANDS {
+        let _ = write!(page, "<a href=\"{prefix}/{0}\">{0}</a>\n<br/>\n", names[0]);
+    }
+    page
+}
+
+/// Runs a command by any of its names, with the arguments of the address.
+pub(super) fn run(core: &mut Core, name: &str, query: &str) -> (StatusCode, Value) {
+    if REFUSED.contains(&name) {
+        return refused(name);
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.names.contains(&name)) else {
+        return (StatusCode::OK, json!({"command": name, "error": format!("Unknown command: {name}")}));
+    };
+    if command.of_server && core.shell.mode() == Mode::NotServing {
+        return (StatusCode::OK, json!({"command": name, "error": NOT_SERVING}));
+    }
+    let mut answer = map([("command", json!(command.names[0])), ("error", Value::Null)]);
+    answer.extend((command.run)(core, &arguments(query)));
+    (StatusCode::OK, Value::Object(answer))
+}
+
+fn map(rows: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+    rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The arguments of a query, of which only numbers are asked for: nothing is unescaped.
+fn arguments(query: &str) -> BTreeMap<String, String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn configuration(core: &Core) -> Map<String, Value> {
+    let config = &core.shell.config;
+    let folder = |dir: &Path| {
+        let dir = std::path::absolute(dir.join("version-2")).unwrap_or_default();
+        json!(dir.display().to_string())
+    };
+    map([
+        ("client_port", json!(config.client_port)),
+        ("data_dir", folder(&config.data_dir)),
+        ("data_log_dir", folder(&config.data_log_dir)),
+        ("tick_time", json!(config.tick_ms)),
+        ("max_client_cnxns", json!(config.max_client_cnxns)),
+        ("min_session_timeout", json!(config.session_timeout_min_ms)),
+        ("max_session_timeout", json!(config.session_timeout_max_ms)),
+        ("server_id", json!(if config.standalone() { 0 } else { config.me.0 })),
+        ("client_port_listen_backlog", json!(config.client_backlog)),
+    ])
+}
+
+fn connections(core: &Core, brief: bool) -> Map<String, Value> {
+    let started = core.shell.stats.started;
+    let views = core.shell.clients.views();
+    let rows: Vec<_> = views.iter().map(|client| connection(client, brief, started)).collect();
+    map([("connections", json!(rows)), ("secure_connections", json!([]))])
+}
+
+fn connection(client: &ClientView, brief: bool, started: std::time::Instant) -> Value {
+    let ClientView { address, outstanding, session, traffic } = client;
+    let mut row = map([
+        ("remote_socket_address", json!(address.to_string())),
+        ("interest_ops", json!(1)),
+        ("outstanding_requests", json!(outstanding)),
+        ("packets_received", json!(traffic.received)),
+        ("packets_sent", json!(traffic.sent)),
+    ]);
+    if !brief {
+        let (session, timeout_ms) = session.unwrap_or_default();
+        let latency = &traffic.latency;
+        let answered = traffic.answered.map_or(0, |at| at.saturating_duration_since(started).as_millis());
+        row.extend(map([
+            ("session_id", json!(session.0)),
+            ("last_operation", json!(operation(traffic.operation))),
+            ("established", json!(traffic.established)),
+            ("session_timeout", json!(timeout_ms)),
+            ("last_cxid", json!(traffic.xid.unwrap_or(-1))),
+            ("last_zxid", json!(traffic.zxid.map_or(-1, |zxid| zxid.0.cast_signed()))),
+            ("last_response_time", json!(u64::try_from(answered).unwrap_or(u64::MAX))),
+            ("last_latency", json!(traffic.took / 1000)),
+            ("min_latency", json!(latency.min / 1000)),
+            ("avg_latency", json!(latency.sum / latency.count.max(1) / 1000)),
+            ("max_latency", json!(latency.max / 1000)),
+        ]));
+    }
+    Value::Object(row)
+}
+
+fn dump(core: &Core) -> Map<String, Value> {
+    let tick_ms = u64::from(core.shell.config.tick_ms);
+    let now = u64::try_from(core.shell.stats.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let expiries = core.expiries().into_iter().map(|(ticks, sessions)| {
+        let at = now + tick_ms * u64::from(ticks);
+        (at.to_string(), json!(sessions.iter().map(|session| session.0).collect::<Vec<_>>()))
+    });
+    let ephemerals = core.ephemerals().into_iter().map(|(session, paths)| {
+        (session.0.to_string(), json!(paths.iter().map(ToString::to_string).collect::<Vec<_>>()))
+    });
+    map([
+        ("expiry_time_to_session_ids", Value::Object(expiries.collect())),
+        ("session_id_to_ephemeral_paths", Value::Object(ephemerals.collect())),
+    ])
+}
+
+/// The newest snapshot in the data folder: its zxid, and when it was written.
+fn last_snapshot(core: &Core) -> Map<String, Value> {
+    let folder = core.shell.config.data_dir.join("version-2");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let snapshots = entries.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let zxid = name.strip_prefix("snapshot.")?.split('.').next()?;
+        Some((u64::from_str_radix(zxid, 16).ok()?, entry))
+    });
+    let newest = snapshots.max_by_key(|(zxid, _)| *zxid);
+    let written = newest.as_ref().and_then(|(_, entry)| entry.metadata().ok()?.modified().ok());
+    let ms = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_millis());
+    let timestamp = ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(-1);
+    let zxid = newest.map_or(u64::MAX, |(zxid, _)| zxid);
+    map([("zxid", json!(format!("{zxid:x}"))), ("timestamp", json!(timestamp))])
+}
+
+fn leader(core: &Core) -> Map<String, Value> {
+    let config = &core.shell.config;
+    let Some(role) = core.shell.part.role.filter(|_| !config.standalone()) else {
+        return map([("error", json!("server is not initialized"))]);
+    };
+    let leader = role.leader().unwrap_or(config.me);
+    let host = config.servers.get(&leader).map(|server| server.host.clone()).unwrap_or_default();
+    map([
+        ("is_leader", json!(role == Role::Leading)),
+        ("leader_id", json!(leader.0)),
+        ("leader_ip", json!(host)),
+    ])
+}
+
+fn monitor(core: &Core) -> Map<String, Value> {
+    let view = core.view();
+    let value = |value: metrics::Value| match value {
+        metrics::Value::Whole(number) => json!(number),
+        metrics::Value::Decimal(text) => {
+            text.parse::<serde_json::Number>().map_or(json!(text), Value::Number)
+        }
+    };
+    let mut answer = map([("version", json!(version())), ("server_state", json!(view.mode.name()))]);
+    if let Some(state) = view.mode.peer_state() {
+        answer.insert("peer_state".to_owned(), json!(state));
+    }
+    let plain = metrics::plain(&view).into_iter().map(|metric| (metric.name.to_owned(), value(metric.value)));
+    answer.extend(plain);
+    let distributions = metrics::distributions(&view);
+    let rows = distributions.iter().flat_map(metrics::Distribution::rows);
+    answer.extend(rows.map(|(name, number)| (name, value(number))));
+    answer
+        .extend(metrics::turns(&view).map(|(word, number)| (format!("{word}_turn_time_us"), json!(number))));
+    answer
+}
+
+fn observers(core: &Core) -> Map<String, Value> {
+    let shell = &core.shell;
+    let leads = shell.mode() == Mode::Leader;
+    let synced = if leads { shell.links.synced_observers(&shell.config.quorum) } else { Vec::new() };
+    let rows: Vec<_> = synced.iter().map(|id| json!({"sid": id.0})).collect();
+    map([("synced_observers", json!(rows.len())), ("observers", json!(rows))])
+}
+
+fn server_stats(core: &Core) -> Map<String, Value> {
+    let view = core.view();
+    let stats = view.stats;
+    let sizes = |[last, min, max]: [i64; 3]| json!({"last_buffer_size": last, "min_buffer_size": min, "max_buffer_size": max});
+    let responses = sizes(metrics::sizes(stats.response_size_last, &stats.response_sizes));
+    let (data, log) = data_sizes(&core.shell.config);
+    let average = stats.latency.average(1000).parse::<serde_json::Number>();
+    let server = json!({
+        "packets_sent": stats.packets_sent,
+        "packets_received": stats.packets_received,
+        "fsync_threshold_exceed_count": stats.slow_syncs,
+        "client_response_stats": responses,
+        "data_dir_size": data,
+        "log_dir_size": log,
+        "last_processed_zxid": view.zxid.0,
+        "outstanding_requests": view.outstanding,
+        "server_state": view.mode.name(),
+        "avg_latency": average.map_or(Value::Null, Value::Number),
+        "max_latency": stats.latency.max / 1000,
+        "min_latency": stats.latency.min / 1000,
+        "num_alive_client_connections": view.connections,
+        "provider_null": false,
+        "uptime": u64::try_from(stats.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    let mut answer = map([
+        ("version", json!(version())),
+        ("read_only", json!(false)),
+        ("server_stats", server),
+        ("client_response", responses),
+        ("node_count", json!(view.tree.nodes)),
+    ]);
+    if view.mode == Mode::Leader {
+        let proposals = sizes(metrics::sizes(stats.proposal_bytes_last, &stats.proposal_bytes));
+        answer.insert("proposal_stats".to_owned(), proposals);
+    }
+    answer
+}
+
+fn set_trace_mask(core: &mut Core, arguments: &BTreeMap<String, String>) -> Map<String, Value> {
+    let needs = "setTraceMask requires long traceMask argument";
+    match arguments.get("traceMask").map(|text| (text, text.parse())) {
+        None => map([("error", json!(needs))]),
+        Some((text, Err(_))) => map([("error", json!(format!("{needs}, got {text}")))]),
+        Some((_, Ok(mask))) => {
+            core.shell.trace_mask = mask;
+            map([("tracemask", json!(mask))])
+        }
+    }
+}
+
+fn quorum_address(server: &ServerAddress) -> String {
+    join(&server.host, server.quorum_port)
+}
+
+fn election_address(server: &ServerAddress) -> String {
+    join(&server.host, server.election_port)
+}
+
+fn client_address(server: &ServerAddress) -> String {
+    server
+        .client
+        .as_ref()
+        .map_or(String::new(), |(host, port)| join(host.as_deref().unwrap_or("0.0.0.0"), *port))
+}
+
+fn voting_view(core: &Core) -> Map<String, Value> {
+    let row = |(id, server): (&ServerId, &ServerAddress)| {
+        let view = json!({
+            "server_addresses": [quorum_address(server)],
+            "election_addresses": [election_address(server)],
+            "client_address": client_address(server),
+            "learner_type": "participant",
+        });
+        (id.to_string(), view)
+    };
+    let voters = core.shell.config.servers.iter().filter(|(_, server)| !server.observer);
+    map([("current_config", Value::Object(voters.map(row).collect()))])
+}
+
+fn watch_summary(watchers: &Watchers) -> Map<String, Value> {
+    let total: usize = watchers.values().map(std::collections::BTreeSet::len).sum();
+    map([
+        ("num_connections", json!(by_session(watchers).len())),
+        ("num_paths", json!(watchers.len())),
+        ("num_total_watches", json!(total)),
+    ])
+}
+
+fn zab_state(core: &Core) -> Map<String, Value> {
+    let config = &core.shell.config;
+    let (Some(own), true) = (config.servers.get(&config.me), core.shell.mode() != Mode::NotServing) else {
+        return map([("voting", json!(false)), ("zabstate", json!(""))]);
+    };
+    let last = core.tree.last_processed();
+    map([
+        ("myid", json!(config.me.0)),
+        ("is_leader", json!(core.shell.mode() == Mode::Leader)),
+        ("quorum_address", json!(quorum_address(own))),
+        ("election_address", json!(election_address(own))),
+        ("client_address", json!(client_address(own))),
+        ("voting", json!(!own.observer)),
+        ("last_zxid", json!(format!("0x{:x}", last.0))),
+        ("zab_epoch", json!(last.epoch().0)),
+        ("zab_counter", json!(last.counter())),
+        ("zabstate", json!("broadcast")),
+    ])
+}

@@ -1,0 +1,238 @@
+//! The metrics, under ZooKeeper's names: what `mntr`, the admin command `monitor` and `/metrics` tell.
+//!
+//! A metric that this server cannot fill is absent, and never zero.
+
+use std::fmt::{Display, Formatter, Result, Write};
+
+use crate::{
+    stats::{Measure, Summary},
+    view::{Learners, Mode, View},
+};
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// It goes up and down.
+    Gauge,
+    /// It only grows, but for a reset.
+    Counter,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Whole(i64),
+    /// A decimal number, as Java prints it.
+    Decimal(String),
+}
+
+impl Display for Value {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Whole(number) => write!(f, "{number}"),
+            Self::Decimal(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Debug)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) value: Value,
+}
+
+/// One summary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Distribution<'a> {
+    pub(crate) name: &'static str,
+    measure: &'a Measure,
+    /// What it is measured in, over what it is told in.
+    divisor: u64,
+    /// Whether its quantiles are told by `mntr`, as Java does of some.
+    quantiles: bool,
+}
+
+fn whole(value: u64) -> Value {
+    Value::Whole(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn count(value: usize) -> Value {
+    whole(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+/// Last, least and greatest of some sizes in bytes, −1 before the first as in Java.
+pub(crate) fn sizes(last: Option<u64>, sizes: &Summary) -> [i64; 3] {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    last.map_or([-1; 3], |last| [number(last), number(sizes.min), number(sizes.max)])
+}
+
+/// Every plain metric.
+pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
+    let mut metrics = Vec::with_capacity(64);
+    let mut gauge = |name, value| metrics.push(Metric { name, kind: Kind::Gauge, value });
+    let (stats, latency) = (view.stats, &view.stats.latency);
+    gauge("avg_latency", Value::Decimal(latency.average(1000)));
+    gauge("min_latency", whole(latency.min / 1000));
+    gauge("max_latency", whole(latency.max / 1000));
+    gauge("packets_received", whole(stats.packets_received));
+    gauge("packets_sent", whole(stats.packets_sent));
+    gauge("num_alive_connections", whole(view.connections));
+    gauge("outstanding_requests", whole(view.outstanding));
+    gauge("uptime", whole(u64::try_from(stats.started.elapsed().as_millis()).unwrap_or(u64::MAX)));
+    gauge("znode_count", whole(view.tree.nodes));
+    gauge("watch_count", whole(view.tree.watches));
+    gauge("ephemerals_count", whole(view.tree.ephemerals));
+    gauge("approximate_data_size", whole(view.tree.data_bytes));
+    gauge("global_sessions", whole(view.tree.sessions));
+    gauge("local_sessions", Value::Whole(0));
+    gauge("fsync_threshold_exceed_count", whole(stats.slow_syncs));
+    gauge("quorum_size", whole(view.quorum_size));
+    for (name, value) in ["last_client_response_size", "min_client_response_size", "max_client_response_size"]
+        .into_iter()
+        .zip(sizes(stats.response_size_last, &stats.response_sizes))
+    {
+        gauge(name, Value::Whole(value));
+    }
+    if let Some(open) = open_files() {
+        gauge("open_file_descriptor_count", whole(open));
+    }
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        gauge("max_file_descriptor_count", whole(limit));
+    }
+    if let Some(leader) = view.observed {
+        gauge("observer_master_id", whole(leader.0));
+    }
+    if let Some(Learners { links, synced_followers, synced_observers }) = view.learners {
+        gauge("learners", count(links));
+        gauge("synced_followers", count(synced_followers));
+        gauge("synced_observers", count(synced_observers));
+    }
+    if view.mode == Mode::Leader {
+        let uptime = view.part.since.elapsed().as_millis();
+        gauge("leader_uptime", whole(u64::try_from(uptime).unwrap_or(u64::MAX)));
+        for (name, value) in ["last_proposal_size", "min_proposal_size", "max_proposal_size"]
+            .into_iter()
+            .zip(sizes(stats.proposal_bytes_last, &stats.proposal_bytes))
+        {
+            gauge(name, Value::Whole(value));
+        }
+    }
+    counters(view, &mut metrics);
+    metrics
+}
+
+fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
+    let stats = view.stats;
+    let rows = [
+        ("bytes_received_count", stats.bytes_received),
+        ("response_bytes", stats.response_bytes),
+        ("watch_bytes", stats.watch_bytes),
+        ("connection_request_count", stats.connection_requests),
+        ("connection_rejected", stats.connections_refused),
+        ("connection_drop_count", stats.connections_dropped),
+        ("sessionless_connections_expired", stats.sessionless_expired),
+        ("stale_sessions_expired", stats.sessions_expired),
+        ("looking_count", stats.looking),
+        ("diff_count", stats.diffs),
+        ("snap_count", stats.snaps),
+        ("proposal_count", stats.proposals),
+        ("log_lines_dropped", view.log_lines_dropped),
+        ("startup_txns_loaded", stats.loaded_txns),
+    ];
+    metrics.extend(rows.map(|(name, value)| Metric { name, kind: Kind::Counter, value: whole(value) }));
+}
+
+/// Every summary.
+pub(crate) fn distributions<'a>(view: &View<'a>) -> [Distribution<'a>; 5] {
+    let stats = view.stats;
+    let row = |name, measure, divisor, quantiles| Distribution { name, measure, divisor, quantiles };
+    [
+        row("fsynctime", &stats.fsync, 1000, false),
+        row("snapshottime", &stats.snapshot, 1, false),
+        row("election_time", &stats.election, 1, false),
+        row("readlatency", &stats.read_latency, 1000, true),
+        row("updatelatency", &stats.update_latency, 1000, true),
+    ]
+}
+
+impl Distribution<'_> {
+    /// What Java makes of a summary: a row for each of its figures.
+    pub(crate) fn rows(&self) -> Vec<(String, Value)> {
+        let (summary, name) = (&self.measure.summary, self.name);
+        let mut rows = vec![
+            (format!("avg_{name}"), Value::Decimal(summary.average(self.divisor))),
+            (format!("min_{name}"), whole(summary.min / self.divisor)),
+            (format!("max_{name}"), whole(summary.max / self.divisor)),
+            (format!("cnt_{name}"), whole(summary.count)),
+            (format!("sum_{name}"), whole(summary.sum / self.divisor)),
+        ];
+        if self.quantiles {
+            for (word, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("p999", 0.999)] {
+                let value = self.measure.quantile(quantile) / self.divisor;
+                rows.push((format!("{word}_{name}"), whole(value)));
+            }
+        }
+        rows
+    }
+}
+
+/// How long turns of the loop took, in microseconds: an own figure, of this server's one thread.
+pub(crate) fn turns(view: &View<'_>) -> [(&'static str, u64); 4] {
+    let turns = &view.stats.turns;
+    let at = |quantile| turns.value_at_quantile(quantile);
+    [("p50", at(0.5)), ("p99", at(0.99)), ("p999", at(0.999)), ("max", at(1.0))]
+}
+
+/// Everything, in the text format of Prometheus. Names are those that ZooKeeper's own provider exports: counters have
+/// no `_total` behind them.
+pub(crate) fn exposition(view: &View<'_>) -> String {
+    let mut text = String::with_capacity(8 << 10);
+    for Metric { name, kind, value } in plain(view) {
+        let kind = match kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
+    }
+    for Distribution { name, measure, divisor, quantiles } in distributions(view) {
+        let _ = writeln!(text, "# TYPE {name} summary");
+        let told: &[f64] = if quantiles { &[0.5, 0.9, 0.99] } else { &[0.5] };
+        for quantile in told {
+            let value = scaled(measure.quantile(*quantile), divisor);
+            let _ = writeln!(text, "{name}{{quantile=\"{quantile}\"}} {value}");
+        }
+        let Summary { count, sum, .. } = measure.summary;
+        let _ = write!(text, "{name}_count {count}\n{name}_sum {}\n", scaled(sum, divisor));
+    }
+    let _ = writeln!(text, "# TYPE turn_time_us gauge");
+    for (word, value) in turns(view) {
+        let _ = writeln!(text, "turn_time_us{{at=\"{word}\"}} {value}");
+    }
+    process(&mut text);
+    text
+}
+
+/// A number of thousandths, or of ones, as a decimal number.
+fn scaled(value: u64, divisor: u64) -> String {
+    if divisor == 1 { value.to_string() } else { format!("{}.{:03}", value / 1000, value % 1000) }
+}
+
+/// What Prometheus' own client libraries tell of their process, as far as this machine has it.
+fn process(text: &mut String) {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let resident = pages.and_then(|pages| pages.split_whitespace().nth(1)?.parse::<u64>().ok());
+    if let Some(resident) = resident {
+        let bytes = resident * u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+        let _ = write!(
+            text,
+            "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}\n"
+        );
+    }
+}
+
+fn open_files() -> Option<u64> {
+    let entries = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(entries).ok()
+}

@@ -1,0 +1,147 @@
+//! What the server shows of itself: the facts behind the four-letter words, the admin commands and the metrics.
+
+use std::net::SocketAddr;
+
+use protocol::Role;
+use spec::{Machine, ServerId, SessionId, Zxid};
+
+use crate::{
+    client::Traffic,
+    core::{Core, Part},
+    logging::LogPipe,
+    stats::Stats,
+};
+
+/// The version of ZooKeeper that this server behaves like, and its own.
+const VERSION: &str = concat!("3.9.5-zabkeeper-", env!("CARGO_PKG_VERSION"));
+/// Where Java has the time of its build. Who packages this server says it by `ZABKEEPER_BUILT` at compile time, so that
+/// the same source and the same settings give the same binary; otherwise nothing is known beyond the version.
+const BUILT: &str = match option_env!("ZABKEEPER_BUILT") {
+    Some(built) => built,
+    None => concat!("the sources of zabkeeper ", env!("CARGO_PKG_VERSION")),
+};
+
+/// The version as Java prints it.
+pub(crate) fn version() -> String {
+    format!("{VERSION}, built on {BUILT}")
+}
+
+/// What is told in few words.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) stats: &'a Stats,
+    pub(crate) mode: Mode,
+    pub(crate) part: Part,
+    pub(crate) zxid: Zxid,
+    pub(crate) outstanding: u64,
+    pub(crate) connections: u64,
+    pub(crate) tree: TreeView,
+    pub(crate) quorum_size: u64,
+    /// Of a leader.
+    pub(crate) learners: Option<Learners>,
+    /// Of an observer: whom it learns from.
+    pub(crate) observed: Option<ServerId>,
+    pub(crate) log_lines_dropped: u64,
+}
+
+/// The learners of a leader.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Learners {
+    /// Links with them.
+    pub(crate) links: usize,
+    /// Followers that are brought up to date.
+    pub(crate) synced_followers: usize,
+    /// Observers that are brought up to date.
+    pub(crate) synced_observers: usize,
+}
+
+/// What a server is doing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// It serves nobody.
+    NotServing,
+    Standalone,
+    Leader,
+    Follower,
+    Observer,
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NotServing => "looking",
+            Self::Standalone => "standalone",
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Observer => "observer",
+        }
+    }
+
+    pub(crate) fn peer_state(self) -> Option<&'static str> {
+        match self {
+            Self::Leader => Some("leading - broadcast"),
+            Self::Follower => Some("following - broadcast"),
+            Self::Observer => Some("observing - broadcast"),
+            Self::NotServing | Self::Standalone => None,
+        }
+    }
+}
+
+/// A client's connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientView {
+    pub(crate) address: SocketAddr,
+    pub(crate) outstanding: usize,
+    /// Its session and the timeout of that, in milliseconds.
+    pub(crate) session: Option<(SessionId, i32)>,
+    pub(crate) traffic: Traffic,
+}
+
+/// The size of the state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TreeView {
+    pub(crate) nodes: u64,
+    pub(crate) data_bytes: u64,
+    pub(crate) ephemerals: u64,
+    pub(crate) watches: u64,
+    pub(crate) sessions: u64,
+}
+
+impl Core {
+    /// The server as it is now.
+    pub(crate) fn view(&self) -> View<'_> {
+        let shell = &self.shell;
+        let mode = shell.mode();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        View {
+            stats: &shell.stats,
+            mode,
+            part: shell.part,
+            zxid: self.last_zxid(),
+            outstanding: number(self.peer.outstanding_requests()),
+            connections: number(shell.clients.len()),
+            // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
+            // makers are to show the same.
+            tree: TreeView {
+                nodes: number(self.tree.node_count()) + 1,
+                data_bytes: self.tree.data_bytes() + 1,
+                ephemerals: number(self.tree.ephemeral_count()),
+                watches: number(self.peer.watches().len()),
+                sessions: number(self.tree.sessions().len()),
+            },
+            quorum_size: number(shell.config.quorum.voters().count()),
+            learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
+            observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
+            log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
+        }
+    }
+
+    /// The last transaction that this server has processed, as it shows it. A leader counts the start of its epoch.
+    fn last_zxid(&self) -> Zxid {
+        let processed = self.tree.last_processed();
+        match self.shell.mode() {
+            Mode::Leader => processed.max(self.shell.part.epoch.start()),
+            Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The words that list: connections, sessions, ephemerals, watches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::{Duration, Instant, SystemTime},
+};
+
+use spec::{Machine, SessionId};
+use tree::Text;
+use wire::client::opcode;
+
+use crate::{core::Core, view::ClientView};
+
+/// Who watches which nodes: by path, sessions.
+pub(crate) type Watchers = BTreeMap<Text, BTreeSet<SessionId>>;
+/// When sessions expire unless something is heard of them: the ticks from now, and for each their sessions.
+pub(crate) type Expiries = BTreeMap<u32, BTreeSet<SessionId>>;
+
+impl Core {
+    /// The watches of nodes. Those of children are not told, as by ZooKeeper.
+    pub(crate) fn watchers(&self) -> Watchers {
+        let mut all = Watchers::new();
+        for (path, clients) in self.peer.watches().of_data() {
+            let sessions = clients.filter_map(|client| self.peer.session_of(client)).collect();
+            all.insert(path.clone(), sessions);
+        }
+        all
+    }
+
+    /// When sessions expire, as a leader sees it.
+    pub(crate) fn expiries(&self) -> Expiries {
+        let mut all = Expiries::new();
+        for (session, ticks) in self.peer.expiries() {
+            all.entry(ticks).or_default().insert(session);
+        }
+        all
+    }
+
+    /// The nodes of every session that has ephemerals.
+    pub(crate) fn ephemerals(&self) -> BTreeMap<SessionId, BTreeSet<Text>> {
+        let sessions = self.tree.sessions().into_iter().map(|(session, _)| session);
+        let owned = sessions.map(|session| (session, self.tree.ephemerals(session)));
+        owned.filter(|(_, paths)| !paths.is_empty()).collect()
+    }
+
+    /// The answer to `dump`.
+    pub(super) fn dump(&self) -> String {
+        let mut text = "SessionTracker dump:\n".to_owned();
+        let sessions = self.tree.sessions();
+        if self.shell.part.role.is_some_and(|role| role.leader().is_some()) {
+            let _ = writeln!(text, "Global Sessions({}):", sessions.len());
+            for (session, timeout_ms) in sessions {
+                let _ = writeln!(text, "{session}\t{timeout_ms}ms");
+            }
+        } else {
+            let expiries = self.expiries();
+            let _ = writeln!(text, "Session Sets ({})/({}):", expiries.len(), sessions.len());
+            let tick = Duration::from_millis(u64::from(self.shell.config.tick_ms));
+            for (ticks, sessions) in expiries {
+                let date = date(SystemTime::now() + tick * ticks);
+                let _ = writeln!(text, "{} expire at {date}:", sessions.len());
+                for session in sessions {
+                    let _ = writeln!(text, "\t{session}");
+                }
+            }
+        }
+        let ephemerals = self.ephemerals();
+        let _ = write!(text, "ephemeral nodes dump:\nSessions with Ephemerals ({}):\n", ephemerals.len());
+        for (session, paths) in ephemerals {
+            let _ = writeln!(text, "{session}:");
+            for path in paths {
+                let _ = writeln!(text, "\t{path}");
+            }
+        }
+        text.push_str("Connections dump:\n");
+        text
+    }
+}
+
+/// A moment as Java prints it, in UTC.
+fn date(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("%a %b %d %H:%M:%S UTC %Y").to_string()
+}
+
+/// The beginning of a line about a connection.
+pub(super) fn connection(client: &ClientView) -> String {
+    let traffic = &client.traffic;
+    format!(
+        "/{}[1](queued={},recved={},sent={}",
+        client.address, client.outstanding, traffic.received, traffic.sent
+    )
+}
+
+/// The answer to `cons`; times are in milliseconds, of answers since the start of the server.
+pub(super) fn connections(clients: &[ClientView], started: Instant) -> String {
+    let mut text = String::new();
+    for client in clients {
+        let _ = write!(text, " {}", connection(client));
+        let traffic = &client.traffic;
+        if let Some((session, timeout_ms)) = client.session {
+            let _ = write!(
+                text,
+                ",sid={session},lop={},est={},to={timeout_ms}",
+                operation(traffic.operation),
+                traffic.established
+            );
+            if let Some(xid) = traffic.xid {
+                let _ = write!(text, ",lcxid=0x{xid:x}");
+            }
+            let _ = write!(
+                text,
+                ",lzxid=0x{:x},lresp={},llat={},minlat={},avglat={},maxlat={}",
+                traffic.zxid.map_or(u64::MAX, |zxid| zxid.0),
+                traffic.answered.map_or(0, |at| at.saturating_duration_since(started).as_millis()),
+                traffic.took / 1000,
+                traffic.latency.min / 1000,
+                traffic.latency.sum / traffic.latency.count.max(1) / 1000,
+                traffic.latency.max / 1000,
+            );
+        }
+        text.push_str(")\n");
+    }
+    text.push('\n');
+    text
+}
+
+/// Java's short name of an operation.
+pub(crate) fn operation(number: Option<i32>) -> &'static str {
+    match number {
+        Some(opcode::PING) => "PING",
+        Some(opcode::CREATE_SESSION) => "SESS",
+        Some(opcode::MULTI) => "MULT",
+        Some(opcode::MULTI_READ) => "MLTR",
+        Some(opcode::CREATE | opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL) => "CREA",
+        Some(opcode::DELETE | opcode::DELETE_CONTAINER) => "DELE",
+        Some(opcode::SET_DATA) => "SETD",
+        Some(opcode::RECONFIG) => "RECO",
+        Some(opcode::SET_ACL) => "SETA",
+        Some(opcode::CLOSE_SESSION) => "CLOS",
+        Some(opcode::SYNC) => "SYNC",
+        Some(opcode::CHECK) => "CHEC",
+        Some(opcode::EXISTS) => "EXIS",
+        Some(opcode::GET_DATA) => "GETD",
+        Some(opcode::SET_WATCHES) => "SETW",
+        Some(opcode::SET_WATCHES2) => "STW2",
+        Some(opcode::ADD_WATCH) => "ADDW",
+        Some(opcode::GET_ACL) => "GETA",
+        Some(opcode::GET_CHILDREN | opcode::GET_CHILDREN2) => "GETC",
+        Some(opcode::GET_ALL_CHILDREN_NUMBER) => "GETACN",
+        Some(opcode::CHECK_WATCHES) => "CHKW",
+        Some(opcode::REMOVE_WATCHES) => "REMW",
+        Some(opcode::WHO_AM_I) => "HOMI",
+        Some(opcode::GET_EPHEMERALS) => "GETE",
+        Some(_) | None => "NA",
+    }
+}
+
+/// The sessions, each with the nodes that it watches.
+pub(crate) fn by_session(watchers: &Watchers) -> BTreeMap<SessionId, Vec<&Text>> {
+    let mut sessions: BTreeMap<SessionId, Vec<&Text>> = BTreeMap::new();
+    for (path, watching) in watchers {
+        for session in watching {
+            sessions.entry(*session).or_default().push(path);
+        }
+    }
+    sessions
+}
+
+/// The answer to `wchs`.
+pub(super) fn watch_summary(watchers: &Watchers) -> String {
+    let total: usize = watchers.values().map(BTreeSet::len).sum();
+    format!(
+        "{} connections watching {} paths\nTotal watches:{total}\n",
+        by_session(watchers).len(),
+        watchers.len()
+    )
+}
+
+/// The answer to `wchc`.
+pub(super) fn watches_by_session(watchers: &Watchers) -> String {
+    let mut text = String::new();
+    for (session, paths) in by_session(watchers) {
+        let _ = writeln!(text, "{session}");
+        for path in paths {
+            let _ = writeln!(text, "\t{path}");
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// The answer to `wchp`.
+pub(super) fn watches_by_path(watchers: &Watchers) -> String {
+    let mut text = String::new();
+    for (path, sessions) in watchers {
+        let _ = writeln!(text, "{path}");
+        for session in sessions {
+            let _ = writeln!(text, "\t{session}");
+        }
+    }
+    text.push('\n');
+    text
+}

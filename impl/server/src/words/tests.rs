@@ -1,0 +1,169 @@
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use spec::{Epoch, ServerId, SessionId, Zxid};
+
+use super::{length, listing, monitor, server, stat};
+use crate::{
+    client::Traffic,
+    core::Part,
+    metrics,
+    stats::Stats,
+    view::{ClientView, Learners, Mode, TreeView, View, version},
+};
+
+fn stats() -> Stats {
+    let mut stats = Stats::new();
+    stats.packets_received = 12;
+    stats.packets_sent = 11;
+    for took in [500, 2500] {
+        stats.latency.record(took);
+        stats.read_latency.record(took);
+    }
+    stats.proposal(48);
+    stats
+}
+
+fn view(stats: &Stats, mode: Mode) -> View<'_> {
+    View {
+        stats,
+        mode,
+        part: Part { role: None, epoch: Epoch(1), serving: true, since: stats.started },
+        zxid: Zxid::new(Epoch(1), 2),
+        outstanding: 1,
+        connections: 1,
+        tree: TreeView { nodes: 5, ..TreeView::default() },
+        quorum_size: 3,
+        learners: (mode == Mode::Leader).then_some(Learners {
+            links: 3,
+            synced_followers: 2,
+            synced_observers: 1,
+        }),
+        observed: (mode == Mode::Observer).then_some(ServerId(2)),
+        log_lines_dropped: 0,
+    }
+}
+
+fn client() -> ClientView {
+    let mut traffic = Traffic::new(1_700_000_000_000);
+    (traffic.received, traffic.sent) = (4, 3);
+    ClientView {
+        address: "127.0.0.1:40000".parse().expect("an address"),
+        outstanding: 1,
+        session: None,
+        traffic,
+    }
+}
+
+const SERVER: &str = "Latency min/avg/max: 0/1.5/2\nReceived: 12\nSent: 11\nConnections: 1\nOutstanding: 1\n\
+    Zxid: 0x100000002\n";
+
+#[test]
+fn shapes_are_javas() {
+    let stats = stats();
+    let alone = format!("{SERVER}Mode: standalone\nNode count: 5\n");
+    assert_eq!(server(&view(&stats, Mode::Standalone)), alone);
+    let leader = format!("{SERVER}Mode: leader\nNode count: 5\nProposal sizes last/min/max: 48/48/48\n");
+    assert_eq!(server(&view(&stats, Mode::Leader)), leader);
+    let client_line = " /127.0.0.1:40000[1](queued=1,recved=4,sent=3)";
+    let follower = format!(
+        "Zookeeper version: {}\nClients:\n{client_line}\n\n{SERVER}Mode: follower\nNode count: 5\n",
+        version()
+    );
+    assert_eq!(stat(&view(&stats, Mode::Follower), &[client()]), follower);
+}
+
+#[test]
+fn connections_tell_of_their_last_answer() {
+    let started = Instant::now();
+    let fresh = client();
+    let mut busy = client();
+    busy.session = Some((SessionId(0x1000), 30_000));
+    busy.traffic.operation = Some(wire::client::opcode::GET_DATA);
+    (busy.traffic.xid, busy.traffic.zxid) = (Some(17), Some(Zxid::new(Epoch(1), 9)));
+    (busy.traffic.answered, busy.traffic.took) = (Some(started + Duration::from_millis(70)), 3400);
+    for took in [1000, 4600] {
+        busy.traffic.latency.record(took);
+    }
+    let line = "/127.0.0.1:40000[1](queued=1,recved=4,sent=3";
+    let expected = format!(
+        " {line})\n {line},sid=0x1000,lop=GETD,est=1700000000000,to=30000,lcxid=0x11,lzxid=0x100000009,lresp=70,\
+         llat=3,minlat=1,avglat=2,maxlat=4)\n\n"
+    );
+    assert_eq!(listing::connections(&[fresh, busy], started), expected);
+}
+
+#[test]
+fn watches_are_told_by_path_and_by_session() {
+    let sessions = |ids: &[i64]| ids.iter().map(|id| SessionId(*id)).collect::<BTreeSet<_>>();
+    let path = |text: &'static str| tree::Text::from_static(text);
+    let watchers = [(path("/a"), sessions(&[1, 2])), (path("/b"), sessions(&[2]))].into_iter().collect();
+    let summary = "2 connections watching 2 paths\nTotal watches:3\n";
+    assert_eq!(listing::watch_summary(&watchers), summary);
+    assert_eq!(listing::watches_by_path(&watchers), "/a\n\t0x1\n\t0x2\n/b\n\t0x2\n\n");
+    assert_eq!(listing::watches_by_session(&watchers), "0x1\n\t/a\n0x2\n\t/a\n\t/b\n\n");
+}
+
+#[test]
+fn monitoring_is_keys_and_values_by_tabs() {
+    let stats = stats();
+    let text = monitor(&view(&stats, Mode::Leader));
+    assert!(text.lines().all(|line| line.starts_with("zk_") && line.split('\t').count() == 2), "{text}");
+    let rows = [
+        "zk_server_state\tleader",
+        "zk_znode_count\t5",
+        "zk_avg_latency\t1.5",
+        "zk_synced_followers\t2",
+        "zk_learners\t3",
+        "zk_synced_observers\t1",
+        "zk_last_proposal_size\t48",
+        "zk_cnt_readlatency\t2",
+        "zk_avg_readlatency\t1.5",
+        "zk_p99_readlatency\t2",
+        "zk_cnt_updatelatency\t0",
+    ];
+    for row in rows {
+        assert!(text.lines().any(|line| line == row), "{row} is not in\n{text}");
+    }
+    assert!(!monitor(&view(&stats, Mode::Follower)).contains("synced_followers"));
+    let text = monitor(&view(&stats, Mode::Observer));
+    for row in
+        ["zk_server_state\tobserver", "zk_peer_state\tobserving - broadcast", "zk_observer_master_id\t2"]
+    {
+        assert!(text.lines().any(|line| line == row), "{row} is not in\n{text}");
+    }
+}
+
+#[test]
+fn metrics_are_exposed_as_prometheus_reads_them() {
+    let stats = stats();
+    let text = metrics::exposition(&view(&stats, Mode::Leader));
+    let rows = [
+        "# TYPE znode_count gauge\nznode_count 5\n",
+        "# TYPE proposal_count counter\nproposal_count 1\n",
+        "# TYPE readlatency summary\nreadlatency{quantile=\"0.5\"} 0.5",
+        "\nreadlatency_count 2\nreadlatency_sum 3.000\n",
+        "\nfsynctime_count 0\nfsynctime_sum 0.000\n",
+        "\nsynced_followers 2\n",
+    ];
+    for row in rows {
+        assert!(text.contains(row), "{row:?} is not in\n{text}");
+    }
+    let is_sample = |line: &str| line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
+    assert!(text.lines().all(|line| line.starts_with("# TYPE ") || is_sample(line)), "{text}");
+    let mut names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let told = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), told, "a metric is told twice");
+}
+
+#[test]
+fn lengths_are_no_words() {
+    assert_eq!(length(b"srvr"), Some(4));
+    assert_eq!(length(b"stmk"), Some(12));
+    assert_eq!(length(b"srv"), None);
+    assert_eq!(length(&44_u32.to_be_bytes()), None);
+}

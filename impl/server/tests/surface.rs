@@ -1,0 +1,248 @@
+//! What operators ask a server, over its sockets: four-letter words, admin commands, health, metrics.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use server::{Config, ExitCode, StartError};
+use storage::RealDisk;
+use tokio::sync::oneshot;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server in this process, alone.
+struct Server {
+    client: SocketAddr,
+    admin: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<ExitCode, StartError>>>,
+    _data: tempfile::TempDir,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+impl Server {
+    fn start(more: &str) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let (client, admin) = (free_port(), free_port());
+        let text = format!(
+            "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=500\npreAllocSize=64\n\
+             admin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\n4lw.commands.whitelist=*\n{more}",
+            data.path().display()
+        );
+        let config = Config::parse("zoo.cfg", text, |_| unreachable!("it is alone")).expect("valid");
+        let (stop, stopped) = oneshot::channel();
+        let wait = async {
+            let _ = stopped.await;
+        };
+        let thread = std::thread::spawn(move || server::run(config, RealDisk::new(false), None, wait));
+        let server = Self {
+            client: SocketAddr::from(([127, 0, 0, 1], client)),
+            admin: SocketAddr::from(([127, 0, 0, 1], admin)),
+            stop: Some(stop),
+            thread: Some(thread),
+            _data: data,
+        };
+        let started = Instant::now();
+        while server.word("srvr").is_none_or(|answer| !answer.contains("Mode: standalone")) {
+            assert!(started.elapsed() < PATIENCE, "it does not serve");
+            sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    /// Sends these bytes, and reads to the end.
+    fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(bytes)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn word(&self, word: &str) -> Option<String> {
+        Self::ask(self.client, word.as_bytes()).ok()
+    }
+
+    /// The status, the head, and the body of what is answered to a request.
+    fn http(&self, method: &str, path: &str) -> (u16, String, String) {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = Self::ask(self.admin, request.as_bytes()).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    fn command(&self, name: &str) -> Value {
+        let (status, head, body) = self.http("GET", &format!("/commands/{name}"));
+        assert_eq!(status, 200, "{name}: {body}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{name}: {error} in {body}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connects with a new session, and leaves a watch on `/zookeeper`.
+fn session(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.client).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let frame = |body: &[u8]| [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat();
+    // Version, last zxid, timeout, no session, a password of 16 zeros, not read-only.
+    let mut hello = vec![0; 12];
+    hello.extend(5000_i32.to_be_bytes());
+    hello.extend([0; 8]);
+    hello.extend(16_i32.to_be_bytes());
+    hello.extend([0; 17]);
+    stream.write_all(&frame(&hello)).expect("it reads");
+    let mut answer = [0; 41];
+    stream.read_exact(&mut answer).expect("it answers");
+    let mut request = [7_i32.to_be_bytes(), 4_i32.to_be_bytes(), 10_i32.to_be_bytes()].concat();
+    request.extend(b"/zookeeper\x01");
+    stream.write_all(&frame(&request)).expect("it reads");
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("it answers");
+    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("short")];
+    stream.read_exact(&mut reply).expect("it answers");
+    stream
+}
+
+#[test]
+fn every_word_is_answered() {
+    let server = Server::start("");
+    let _client = session(&server);
+    let expected = [
+        ("ruok", "imok"),
+        ("isro", "rw"),
+        ("gtmk", "306"),
+        ("srvr", "Zookeeper version: 3.9.5-zabkeeper-"),
+        ("envi", "Environment:\nzookeeper.version=3.9.5-zabkeeper-"),
+        ("conf", "clientPort="),
+        ("dirs", "datadir_size: "),
+        ("mntr", "zk_version\t3.9.5-zabkeeper-"),
+        ("wchs", "1 connections watching 1 paths\nTotal watches:1\n"),
+        ("wchp", "/zookeeper\n\t0x"),
+        ("crst", "Connection stats reset.\n"),
+        ("srst", "Server stats reset.\n"),
+        ("nono", "nono is not executed because it is not in the whitelist.\n"),
+    ];
+    for (word, start) in expected {
+        let answer = server.word(word).expect("it answers");
+        assert!(answer.starts_with(start), "{word}: {answer}");
+    }
+    let by_session = server.word("wchc").expect("it answers");
+    assert!(by_session.starts_with("0x") && by_session.ends_with("\n\t/zookeeper\n\n"), "{by_session}");
+    let dump = server.word("dump").expect("it answers");
+    assert!(dump.starts_with("SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at "), "{dump}");
+    assert!(
+        dump.contains(" UTC 20") && dump.contains("\nephemeral nodes dump:\nSessions with Ephemerals (0):\n")
+    );
+    assert_eq!(server.word("stmk\0\0\0\0\0\0\0\x07").as_deref(), Some("7"));
+    assert_eq!(server.word("gtmk").as_deref(), Some("7"));
+}
+
+#[test]
+fn a_connection_is_told_with_its_last_operation() {
+    let server = Server::start("");
+    let _client = session(&server);
+    let line = server.word("cons").expect("it answers");
+    for part in ["[1](queued=0,recved=2,sent=2,sid=0x", ",lop=GETD,est=1", ",to=5000,lcxid=0x7,lzxid=0x"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    let connections = server.command("connections");
+    let row =
+        connections["connections"].as_array().and_then(|rows| rows.iter().find(|row| row["session_id"] != 0));
+    let row = row.expect("the session's connection");
+    assert_eq!((&row["last_operation"], &row["last_cxid"]), (&"GETD".into(), &7.into()));
+    server.word("crst");
+    let line = server.word("cons").expect("it answers");
+    assert!(line.contains("(queued=0,recved=0,sent=0,sid=0x") && line.contains(",lop=NA,"), "{line}");
+}
+
+#[test]
+fn every_command_of_the_page_is_answered() {
+    let server = Server::start("");
+    let _client = session(&server);
+    let (status, head, page) = server.http("GET", "/commands");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/html"), "{head}");
+    let names: Vec<_> = page.lines().filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(names.len(), 25, "{page}");
+    for name in names {
+        let name = name.strip_prefix("/commands/").expect("a link to a command");
+        let answer = server.command(name);
+        assert_eq!(answer["command"], name);
+        let alone = ["leader", "set_trace_mask"].contains(&name);
+        assert_eq!(answer["error"].is_null(), !alone, "{answer}");
+    }
+    let aliases = [("conf", "configuration", "client_port"), ("srvr", "server_stats", "node_count")];
+    for (alias, name, key) in aliases {
+        let answer = server.command(alias);
+        assert_eq!(answer["command"], name);
+        assert!(answer[key].is_number(), "{answer}");
+    }
+    assert_eq!(server.command("stmk?traceMask=12")["tracemask"], 12);
+    assert_eq!(server.command("monitor")["znode_count"], 5);
+    assert_eq!(server.command("wchs")["num_total_watches"], 1);
+    assert_eq!(server.command("no_such")["error"], "Unknown command: no_such");
+}
+
+#[test]
+fn health_and_metrics_have_paths_of_their_own() {
+    let server = Server::start("");
+    assert_eq!(server.http("GET", "/livez").0, 200);
+    let (status, _, body) = server.http("GET", "/readyz");
+    assert_eq!((status, body.as_str()), (200, "ok: standalone\n"));
+    let (status, head, body) = server.http("GET", "/metrics");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(body.contains("\nznode_count 5\n"), "{body}");
+    assert_eq!(server.http("GET", "/").0, 404);
+    assert_eq!(server.http("DELETE", "/commands/ruok").0, 405);
+    for (method, path) in [("GET", "/commands/snapshot"), ("POST", "/commands/restore")] {
+        assert_eq!(server.http(method, path).0, 503, "{path}");
+    }
+}
+
+#[test]
+fn a_connection_that_says_nothing_goes() {
+    let server = Server::start("admin.idleTimeout=100");
+    let mut silent = TcpStream::connect(server.admin).expect("it listens");
+    silent.set_read_timeout(Some(PATIENCE)).expect("an option");
+    silent.write_all(b"GET /livez HT").expect("it reads");
+    let mut rest = Vec::new();
+    let ended = silent.read_to_end(&mut rest);
+    assert!(ended.is_ok_and(|_| !rest.starts_with(b"HTTP/1.1 200")), "it waits for more");
+}
+
+#[test]
+fn a_server_that_is_alone_wants_its_admin_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port();
+    let data = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={port}\n",
+        data.path().display(),
+        free_port()
+    );
+    let config = Config::parse("zoo.cfg", text, |_| unreachable!("it is alone")).expect("valid");
+    let error = server::run(config, RealDisk::new(false), None, async {}).expect_err("the port is taken");
+    assert_eq!(error.exit_code(), ExitCode::AdminPort);
+    assert!(error.to_string().starts_with(&format!("cannot listen on admin port {port}")), "{error}");
+}
