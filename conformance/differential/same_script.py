@@ -53,6 +53,9 @@ LISTS = {
     "bad scheme": vec([ace(31, "nonsense", "x")]),
 }
 DATA = (None, b"", b"x", b"some data", bytes(range(100)))
+# What stands in the nodes of a quota.
+FIGURES = (b"count=0,bytes=0", b"count=3,bytes=20", b"count=-1,bytes=-1=;byteHardLimit=60;countHardLimit=6", b"count=9,bytes=9=;countHardLimit=3",
+           b"count=2,bytes=5=;byteHardLimit=-1")
 CREATES = {1: (0, 1, 2, 3), 15: (0, 1, 2, 3), 19: (4,), 21: (5, 6)}
 
 # What may differ: the beginning of a line of spec/deviations.md that has the reason, and what the two then do not share.
@@ -347,6 +350,21 @@ def pick_multi(dice):
     return {"op": 14, "parts": [part() for _ in range(dice.choice((0, 1, 2, 2, 3, 3, 5)))]}
 
 
+def pick_quota(dice):
+    """Something about a node of a quota, or a folder above one."""
+    step = {"quota": dice.choice(("", "", "/zookeeper_limits", "/zookeeper_limits", "/zookeeper_stats")),
+            "path": "".join("/" + dice.choice(NAMES) for _ in range(dice.choice((1, 1, 1, 2))))}
+    figures = dice.randrange(len(DATA), len(DATA) + len(FIGURES))
+    kind = dice.random()
+    if kind < 0.5:
+        return {"op": 1, **step, "data": figures, "acl": "open", "flags": 0}
+    if kind < 0.7 and step["quota"] != "/zookeeper_stats":
+        return {"op": 5, **step, "data": figures, "version": -1}
+    if kind < 0.8:
+        return {"op": 2, **step, "version": -1}
+    return {"op": 4, **step, "quota": "/zookeeper_stats", "watch": False}
+
+
 def pick_read(dice):
     kind = dice.random()
     if kind < 0.6:
@@ -385,12 +403,14 @@ def pick(dice):
         step.update(pick_multi(dice))
     elif kind < 0.55:
         step.update({"op": 7, **pick_path(dice), "acl": dice.choice(("open",) * 4 + tuple(LISTS)), "version": pick_version(dice)})
-    elif kind < 0.8:
+    elif kind < 0.77:
         step.update(pick_read(dice))
+    elif kind < 0.8:
+        step.update(pick_quota(dice))
     elif kind < 0.93:
         step.update(pick_watch(dice))
     elif kind < 0.945:
-        step.update({"op": 100, "scheme": "digest" if dice.random() < 0.95 else "nonsense", "auth": dice.choice(("ann:secret", "bob:x:y", "bob"))})
+        step.update({"op": 100, "scheme": "digest" if dice.random() < 0.95 else "nonsense", "auth": dice.choice(("ann:secret", "bob:x:y", "bob", "super:superpw"))})
     elif kind < 0.96:
         step.update({"do": "close"})
     elif kind < 0.975:
@@ -408,6 +428,8 @@ def pick(dice):
 def path_of(step, prefix):
     if "odd" in step:
         return step["odd"]
+    if "quota" in step:
+        return "/zookeeper/quota" + prefix + step["path"] + step["quota"]
     return prefix + step["path"] + step.get("tail", "")
 
 
@@ -427,12 +449,12 @@ def body_of(step, prefix, session):
         return i64(seen) + b"".join(vec([buf(path_of(one, prefix)) for one in paths]) for paths in lists)
     path = buf(path_of(step, prefix))
     if op in CREATES:
-        made = path + buf(DATA[step["data"]]) + LISTS[step["acl"]] + i32(step["flags"])
+        made = path + buf((DATA + FIGURES)[step["data"]]) + LISTS[step["acl"]] + i32(step["flags"])
         return made + i64(step["ttl"]) if op == 21 else made
     if op in (2, 13):
         return path + i32(step["version"])
     if op == 5:
-        return path + buf(DATA[step["data"]]) + i32(step["version"])
+        return path + buf((DATA + FIGURES)[step["data"]]) + i32(step["version"])
     if op == 7:
         return path + LISTS[step["acl"]] + i32(step["version"])
     if op in (3, 4, 8, 12):
@@ -514,7 +536,8 @@ def run(sides, steps, prefix):
         for side in sides:
             side.begin()
             opened = side.sessions[0] = side.open(0)
-            opened.ask(1, buf(prefix) + buf(b"") + OPEN + i32(0), opened.next())
+            for folder in (prefix, "/zookeeper/quota" + prefix):
+                opened.ask(1, buf(folder) + buf(b"") + OPEN + i32(0), opened.next())
         for number, step in enumerate(steps):
             said = [carry_out(side, step, prefix) for side in sides]
             if is_unread(step, said[0]) and said[0][3] == said[1][3] + 1:
@@ -563,7 +586,9 @@ def start(kind, servers, classpath, folder):
         data = os.path.join(folder, str(me), "data")
         os.makedirs(data)
         lines = [f"dataDir={data}", f"clientPort={client[me]}", "tickTime=2000", "initLimit=10", "syncLimit=5", "maxClientCnxns=0", f"maxSessionTimeout={PATIENT}",
-                 "extendedTypesEnabled=true", "snapshotSizeFactor=-1", "admin.enableServer=false",
+                 "extendedTypesEnabled=true", "snapshotSizeFactor=-1", "admin.enableServer=false", "enforceQuota=true",
+                 # Of super:superpw, as in ZooKeeper's documentation.
+                 "DigestAuthenticationProvider.superDigest=super:g9oN2HttPfn8MMWJZ2r45Np/LIA=",
                  # Leaders delete nothing by themselves, for they would at different times.
                  f"znode.container.checkIntervalMs={PATIENT}"]
         if servers > 1:

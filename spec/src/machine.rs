@@ -31,23 +31,25 @@ impl<I> Copy for Author<'_, I> {}
 
 /// Who asks for a read.
 #[derive(Debug)]
-pub struct Reader<'a, I> {
+pub struct Reader<'a, I, S> {
     /// The connection, which may leave watches.
     pub client: ClientId,
     /// Its session.
     pub session: SessionId,
     /// Whom the connection has authenticated as.
     pub identities: &'a [I],
+    /// What the operator of its server has set.
+    pub settings: &'a S,
 }
 
 // As for [`Author`].
-impl<I> Clone for Reader<'_, I> {
+impl<I, S> Clone for Reader<'_, I, S> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<I> Copy for Reader<'_, I> {}
+impl<I, S> Copy for Reader<'_, I, S> {}
 
 /// A deterministic state that transactions change and reads look at: in production the tree of znodes with its
 /// session table.
@@ -56,7 +58,8 @@ impl<I> Copy for Reader<'_, I> {}
 /// transaction that holds the whole outcome; every server *applies* that transaction at its place in the order.
 /// Both are pure functions of their arguments.
 pub trait Machine {
-    /// What an operator has set about what requests come to: the leader's counts for all servers.
+    /// What an operator has set about what requests come to. For writes the leader's counts for all servers, for the
+    /// rest that of the server with the connection.
     type Settings: Clone + Debug + Default + Eq + Ord + Hash + Serialize + DeserializeOwned;
     /// What is logged and replicated. Applying it needs nothing else.
     type Txn: Clone + Debug + Eq + Ord + Hash + Serialize + DeserializeOwned;
@@ -150,23 +153,31 @@ pub trait Machine {
     fn read<'a>(
         &'a self,
         read: &Self::Read,
-        reader: Reader<'_, Self::Identity>,
+        reader: Reader<'_, Self::Identity, Self::Settings>,
         watches: &mut Self::Watches,
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode>;
 
     /// Tells whom a connection has authenticated as by now, for the choice of the events that it may see. To be called
     /// when that changes; a read that leaves a watch tells it as well.
-    fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]);
+    fn identify(
+        settings: &Self::Settings,
+        watches: &mut Self::Watches,
+        client: ClientId,
+        identities: &[Self::Identity],
+    );
 
     /// Drops every watch of a connection.
     fn forget_client(watches: &mut Self::Watches, client: ClientId);
 
-    /// The identity that a credential proves.
+    /// The identities that a credential proves.
     ///
     /// # Errors
     /// [`ErrorCode::AuthFailed`].
-    fn authenticate(credential: &Self::Credential) -> Result<Self::Identity, ErrorCode>;
+    fn authenticate(
+        settings: &Self::Settings,
+        credential: &Self::Credential,
+    ) -> Result<Vec<Self::Identity>, ErrorCode>;
 
     /// The timeout in milliseconds of a session in the session table.
     fn session_timeout(&self, session: SessionId) -> Option<i32>;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use differential::{ClientConnection, ClientRecording, Side, V3_9, golden, in_order, unhex};
 use protocol::peer::{Answer, ClientRequest};
 use spec::{ClientId, ErrorCode, Machine, SessionId, Zxid, machine::Reader};
-use tree::{Event, EventKind, Outcome, Read, StatPersisted, Text, Tree, TreeBuilder, Watches};
+use tree::{Event, EventKind, Outcome, Read, Settings, StatPersisted, Text, Tree, TreeBuilder, Watches};
 use wire::{
     Decoder,
     client::{
@@ -216,7 +216,12 @@ fn tree_with(names: &[Text]) -> Result<Tree> {
 
 fn children(tree: &Tree) -> Result<tree::Children<'_>> {
     let read = Read::GetChildren { path: Text::from("/p"), watch: false };
-    let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[] };
+    let reader = Reader {
+        client: ClientId(0),
+        session: SessionId(0),
+        identities: &[],
+        settings: &Settings::default(),
+    };
     match tree.read(&read, reader, &mut Watches::default(), &mut |_, _| {}) {
         Ok(tree::Answer::Children(names)) => Ok(names),
         other => bail!("no children: {other:?}"),

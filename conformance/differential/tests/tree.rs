@@ -15,7 +15,8 @@ use spec::{
     machine::{self, Author},
 };
 use tree::{
-    Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches, Write,
+    Digest, Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches,
+    Write,
 };
 use wire::{
     Decoder,
@@ -86,7 +87,14 @@ fn replay(version: &str) -> Result<()> {
 }
 
 /// Those of the recorded one.
-const SETTINGS: Settings = Settings { ttl_nodes: true, container_unused_max_ms: 0 };
+const SETTINGS: Settings = Settings {
+    ttl_nodes: true,
+    container_unused_max_ms: 0,
+    enforce_quota: false,
+    skip_acl: false,
+    digest: Digest::Sha1,
+    super_digest: None,
+};
 
 /// A server of ours in the place of the recorded one.
 struct Twin<'a> {
@@ -201,14 +209,14 @@ impl Twin<'_> {
             ClientRequest::Close => self.close(at, header),
             ClientRequest::Read(read) => self.read(at, header, read),
             ClientRequest::Authenticate(credential) => {
-                let answer = match Tree::authenticate(credential) {
-                    Ok(identity) => {
-                        self.connections[at].identities.push(identity);
+                let answer = match Tree::authenticate(&SETTINGS, credential) {
+                    Ok(identities) => {
+                        self.connections[at].identities.extend(identities);
                         Answer::Empty
                     }
                     Err(code) => Answer::Error(code),
                 };
-                Tree::identify(&mut self.watches, client(at), &self.connections[at].identities);
+                Tree::identify(&SETTINGS, &mut self.watches, client(at), &self.connections[at].identities);
                 // Apache answers with zxid 0.
                 self.says(at, header, Zxid::ZERO, &answer)
             }
@@ -224,7 +232,8 @@ impl Twin<'_> {
         let mut events = Vec::new();
         let mut note = |_, event: &Event| events.push(event.clone());
         let Connection { session, identities, .. } = &self.connections[at];
-        let reader = machine::Reader { client: client(at), session: *session, identities };
+        let reader =
+            machine::Reader { client: client(at), session: *session, identities, settings: &SETTINGS };
         let answer = self.tree.read(read, reader, &mut self.watches, &mut note);
         let mut out = Vec::new();
         let answer = answer.map_or_else(Answer::Error, Answer::Read);

@@ -4,6 +4,7 @@
 //! a key that means nothing here is a warning, for a mistyped one would else be a silent default.
 
 mod address;
+mod flags;
 mod keys;
 mod problem;
 mod properties;
@@ -21,12 +22,15 @@ use std::{
 
 use protocol::Quorum;
 use spec::ServerId;
-use tree::Settings;
+use tree::{Digest, Settings, Text};
 
 pub use address::ServerAddress;
 pub(crate) use address::join;
+pub use flags::Flags;
+use problem::Sources;
 pub use problem::{ConfigError, Problem};
 use reader::Reader;
+pub use reader::Taken;
 
 /// The greatest id of a server where nodes may have a time to live: the next one, in the high byte of an owner, marks
 /// these.
@@ -107,6 +111,8 @@ pub struct Config {
     pub metrics: Option<(Option<String>, u16)>,
     /// The file as it was read.
     pub text: Arc<String>,
+    /// Every key with a value, given or by default, and where that comes from.
+    pub effective: BTreeMap<String, Taken>,
     /// What the file said that is worth a word in the log.
     pub warnings: Vec<Problem>,
 }
@@ -149,9 +155,17 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, or what it says cannot be done.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &Flags::default())
+    }
+
+    /// The same with flags beside the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or what it says cannot be done.
+    pub fn load_with(path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&path.display().to_string(), text, |path| fs::read_to_string(path))
+        Self::parse_with(&path.display().to_string(), text, flags, |path| fs::read_to_string(path))
     }
 
     /// Reads a configuration from its text; `read` reads the `myid` file, and relative folders are relative to the
@@ -164,13 +178,28 @@ impl Config {
         text: String,
         read: impl Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
+        Self::parse_with(name, text, &Flags::default(), read)
+    }
+
+    /// The same with flags beside the text.
+    ///
+    /// # Errors
+    /// If what they say cannot be done.
+    pub fn parse_with(
+        name: &str,
+        text: String,
+        flags: &Flags,
+        read: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
         let text = Arc::new(text);
-        let file = problem::File { name: name.to_owned(), text: Arc::clone(&text) };
-        let mut reader = Reader::new(file);
+        let file = |name: &str, text| problem::File { name: name.to_owned(), text };
+        let flags = flags.texts().map(|(name, text)| file(name, Arc::new(text.to_owned())));
+        let sources = std::iter::once(file(name, Arc::clone(&text))).chain(flags).collect();
+        let mut reader = Reader::new(Sources::new(sources));
         let config = Self::from_reader(&mut reader, read);
         match config {
             Some(mut config) if reader.errors.is_empty() => {
-                (config.warnings, config.text) = (reader.warnings, text);
+                (config.warnings, config.effective, config.text) = (reader.warnings, reader.taken, text);
                 Ok(config)
             }
             _ => {
@@ -260,6 +289,7 @@ impl Config {
             admin: admin(reader),
             metrics: metrics(reader),
             text: Arc::default(),
+            effective: BTreeMap::new(),
             warnings: Vec::new(),
         };
         if !config.force_sync {
@@ -395,7 +425,36 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
     }
     let container_unused_max_ms =
         reader.number("znode.container.maxNeverUsedIntervalMs", 0, i64::MIN, i64::MAX);
-    Settings { ttl_nodes, container_unused_max_ms }
+    Settings {
+        ttl_nodes,
+        container_unused_max_ms,
+        enforce_quota: reader.flag("enforceQuota", false),
+        skip_acl: skip_acl(reader),
+        digest: digest(reader),
+        super_digest: reader.text("DigestAuthenticationProvider.superDigest").map(Text::from),
+    }
+}
+
+fn skip_acl(reader: &mut Reader) -> bool {
+    let skips = reader.flag("skipACL", false);
+    if skips {
+        reader.warn_at("skipACL", "skipACL is on: everybody may do everything, whatever lists say");
+    }
+    skips
+}
+
+/// What passwords are hashed with.
+fn digest(reader: &mut Reader) -> Digest {
+    const KEY: &str = "DigestAuthenticationProvider.digestAlg";
+    if !reader.flag("DigestAuthenticationProvider.enabled", true) {
+        return Digest::Off;
+    }
+    let Some(name) = reader.text(KEY) else { return Digest::default() };
+    Digest::from_name(&name).unwrap_or_else(|| {
+        let message = format!("{KEY} is {name:?}, and must be SHA1, SHA-256 or SHA-512");
+        reader.error(reader.span(KEY), message);
+        Digest::default()
+    })
 }
 
 fn backlog(reader: &mut Reader) -> u32 {

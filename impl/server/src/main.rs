@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use server::{Config, ExitCode, ensemble, logging};
+use server::{Config, ExitCode, config::Flags, ensemble, logging};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -33,22 +33,21 @@ enum Command {
         The smallest zoo.cfg:\n  \
         dataDir=/var/lib/zookeeper\n  \
         clientPort=2181\n\n\
+        Properties of ZooKeeper's may stand in the file, in JVMFLAGS and SERVER_JVMFLAGS, and here:\n  \
+        zabkeeper serve -Dzookeeper.snapCount=10000 zoo.cfg\n\n\
         SIGTERM and Ctrl-C stop it; a leader hands over first.")]
     Serve {
+        #[command(flatten)]
+        properties: Properties,
         /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
         config: PathBuf,
         /// Stop when standard input ends: for a parent process whose servers must not outlive it.
         #[arg(long, hide = true)]
         while_stdin_is_open: bool,
     },
-    /// Says what a zoo.cfg means here, key by key where that is not what ZooKeeper does; starts nothing.
-    #[command(after_help = "Examples:\n  \
-        zabkeeper check /etc/zookeeper/conf/zoo.cfg\n\n\
-        Ends with 0 if `serve` would take the file, and with 2 if it would not. A server may run meanwhile.")]
-    Check {
-        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
-        config: PathBuf,
-    },
+    /// Looks at a zoo.cfg; starts nothing.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Runs a whole ensemble on this machine, for trying things out.
     #[command(after_help = "Examples:\n  \
         zabkeeper ensemble\n  \
@@ -74,10 +73,64 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Says what a zoo.cfg means here, key by key where that is not what ZooKeeper does.
+    #[command(after_help = "Examples:\n  \
+        zabkeeper config check /etc/zookeeper/conf/zoo.cfg\n\n\
+        Ends with 0 if `serve` would take the file, and with 2 if it would not. A server may run meanwhile.")]
+    Check {
+        #[command(flatten)]
+        properties: Properties,
+        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
+        config: PathBuf,
+    },
+    /// Prints every key with the value that it has, and where that comes from, a tab in between.
+    #[command(after_help = "Examples:\n  \
+        zabkeeper config show /etc/zookeeper/conf/zoo.cfg\n  \
+        zabkeeper config show zoo.cfg --effective | grep -v default$\n\n\
+        The place is a line of the file, the variable or the command line whose flag it is, or `default`.")]
+    Show {
+        #[command(flatten)]
+        properties: Properties,
+        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
+        config: PathBuf,
+        /// Also what is not given, with its default.
+        #[arg(long)]
+        effective: bool,
+    },
+}
+
+/// What is set beside the file.
+#[derive(Debug, clap::Args)]
+struct Properties {
+    /// Sets a property of ZooKeeper's, as for Java; what stands in the file counts more.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    properties: Vec<String>,
+}
+
+impl Properties {
+    /// Reads a configuration with what is set here and in the environment; says what is wrong with it.
+    fn load(&self, path: &Path) -> Option<Config> {
+        match Config::load_with(path, &Flags::of_environment().and(&self.properties)) {
+            Ok(config) => Some(config),
+            Err(error) => {
+                eprintln!("{:?}", miette::Report::new(error));
+                None
+            }
+        }
+    }
+}
+
 fn main() {
     let code = match Arguments::parse().command {
-        Command::Serve { config, while_stdin_is_open } => serve(&config, while_stdin_is_open),
-        Command::Check { config } => check(&config),
+        Command::Serve { properties, config, while_stdin_is_open } => {
+            serve(&properties, &config, while_stdin_is_open)
+        }
+        Command::Config(ConfigCommand::Check { properties, config }) => check(&properties, &config),
+        Command::Config(ConfigCommand::Show { properties, config, effective }) => {
+            show(&properties, &config, effective)
+        }
         Command::Ensemble { servers, observers, dir, base_port } => {
             let size = ensemble::Size { voters: servers, observers };
             run_ensemble(&ensemble::Options { size, dir, base_port })
@@ -86,14 +139,8 @@ fn main() {
     process::exit(i32::from(code as u8));
 }
 
-fn serve(path: &Path, while_stdin_is_open: bool) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{:?}", miette::Report::new(error));
-            return ExitCode::Invocation;
-        }
-    };
+fn serve(properties: &Properties, path: &Path, while_stdin_is_open: bool) -> ExitCode {
+    let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     let log = match logging::init() {
         Ok(log) => log,
         Err(error) => {
@@ -128,14 +175,8 @@ fn serve(path: &Path, while_stdin_is_open: bool) -> ExitCode {
 }
 
 /// Prints what a configuration comes to, warnings first.
-fn check(path: &Path) -> ExitCode {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("{:?}", miette::Report::new(error));
-            return ExitCode::Invocation;
-        }
-    };
+fn check(properties: &Properties, path: &Path) -> ExitCode {
+    let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     for warning in &config.warnings {
         println!("warning: {}", warning.summary());
     }
@@ -151,6 +192,15 @@ fn check(path: &Path) -> ExitCode {
         config.data_log_dir.display(),
         config.warnings.len()
     );
+    ExitCode::Finished
+}
+
+/// Prints every key that has a value.
+fn show(properties: &Properties, path: &Path, effective: bool) -> ExitCode {
+    let Some(config) = properties.load(path) else { return ExitCode::Invocation };
+    for (key, taken) in config.effective.iter().filter(|(_, taken)| effective || taken.place != "default") {
+        println!("{key}={}\t{}", taken.value, taken.place);
+    }
     ExitCode::Finished
 }
 

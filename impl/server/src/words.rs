@@ -13,7 +13,7 @@ use crate::{
     metrics,
     view::{ClientView, Mode, View, version},
 };
-pub(crate) use conf::data_sizes;
+pub(crate) use conf::{backlog, data_sizes};
 pub(crate) use listing::{Watchers, by_session, operation};
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";

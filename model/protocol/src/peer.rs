@@ -49,7 +49,7 @@ impl<M: Machine> Peer<M> {
         machine: &mut M,
         out: &mut impl Effects<M>,
     ) -> Self {
-        let (mut clients, mut service) = (Clients::default(), Service::Closed);
+        let (mut clients, mut service) = (Clients::new(config.settings.clone()), Service::Closed);
         let mut sink = ZabSink {
             config: &config,
             clients: &mut clients,

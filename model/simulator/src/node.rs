@@ -88,7 +88,7 @@ impl<F: Form> Node<F> {
             session_timeout_min_ms: 1_000,
             session_timeout_max_ms: 20_000,
             first_session: SessionId(i64::try_from(me.0).expect("small") << 56 | 1 << 24),
-            settings: Settings { ttl_nodes: true, container_unused_max_ms: 0 },
+            settings: Settings { ttl_nodes: true, ..Settings::default() },
             sweep_max: SWEEP_MAX,
         };
         let (host, happened) = form.start(config).expect("an empty disk is a good start");

@@ -18,7 +18,7 @@ use spec::{
         write_comes_behind, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Read, Tree, Txn, TxnBody, Watches};
+use tree::{CreateTxn, Outcome, Read, Settings, Tree, Txn, TxnBody, Watches};
 use world::{Fault, Host, Replica, Storage, Stretch};
 
 use crate::{coverage::Coverage, node::Subject, plan::TICK_MS};
@@ -292,7 +292,8 @@ impl Order {
         coverage: &mut Coverage,
     ) -> Result<(), Fault> {
         let mut watches = Watches::default();
-        let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[] };
+        let settings = &Settings::default();
+        let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[], settings };
         let answer = self.state_at(zxid).read(read, reader, &mut watches, &mut |_, _| {});
         let shows = answer.map_or_else(|code| format!("{code:?}"), |answer| Tree::tell(&answer));
         holds("S-9", read_shows_its_place(zxid, own, told, &shows), coverage, || {

@@ -1,36 +1,57 @@
 //! Authentication and permission: schemes, lists, and what they allow (rules T-10 to T-12).
 
-use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec, vec::Vec};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sha1::{Digest, Sha1};
+use sha1::{Digest as _, Sha1};
+use sha2::{Sha256, Sha512};
 use spec::ErrorCode;
 
 use crate::{
-    Text,
+    Digest, Settings, Text,
     acl::{Acl, Credential, Identity},
 };
 
-/// The identity that a credential proves: for `digest`, the user's name and the hash of name and password. Nothing is
-/// looked up; what the identity is good for is for access control lists to say.
+/// The identities that a credential proves: for `digest`, the user's name and the hash of name and password. Nothing is
+/// looked up; what the identity is good for is for access control lists to say, but for the one that an operator has
+/// named, whose owner may do everything.
 ///
 /// Source: ZooKeeper `DigestAuthenticationProvider`.
 ///
 /// # Errors
 /// [`ErrorCode::AuthFailed`] for every other scheme.
-pub fn authenticate(credential: &Credential) -> Result<Identity, ErrorCode> {
+pub fn authenticate(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, ErrorCode> {
     if credential.scheme != "digest" {
         return Err(ErrorCode::AuthFailed);
     }
     let pair = String::from_utf8_lossy(&credential.bytes);
-    Ok(Identity { scheme: Text::from_static("digest"), id: Text::from(digest_id(&pair)) })
+    let id = digest_id(settings.digest, &pair).ok_or(ErrorCode::AuthFailed)?;
+    let is_super = settings.super_digest.as_ref().is_some_and(|digest| *digest == *id.as_str());
+    let id = Identity { scheme: Text::from_static("digest"), id: Text::from(id) };
+    Ok(if is_super { vec![superuser(), id] } else { vec![id] })
 }
 
-/// `user:base64(sha1("user:password"))`.
-pub fn digest_id(pair: &str) -> String {
+/// Who may do everything.
+fn superuser() -> Identity {
+    Identity { scheme: Text::from_static("super"), id: Text::default() }
+}
+
+/// `user:base64(hash("user:password"))`, if there is such a scheme.
+pub fn digest_id(digest: Digest, pair: &str) -> Option<String> {
+    let hash = match digest {
+        Digest::Sha1 => STANDARD.encode(Sha1::digest(pair.as_bytes())),
+        Digest::Sha256 => STANDARD.encode(Sha256::digest(pair.as_bytes())),
+        Digest::Sha512 => STANDARD.encode(Sha512::digest(pair.as_bytes())),
+        Digest::Off => return None,
+    };
     let user = pair.split(':').next().unwrap_or_default();
-    format!("{user}:{}", STANDARD.encode(Sha1::digest(pair.as_bytes())))
+    Some(format!("{user}:{hash}"))
+}
+
+/// As whom a connection watches: where lists do not count, as one who sees everything.
+pub(crate) fn watching<'a>(settings: &Settings, identities: &'a [Identity]) -> Cow<'a, [Identity]> {
+    if settings.skip_acl { Cow::Owned(vec![superuser()]) } else { Cow::Borrowed(identities) }
 }
 
 /// Whether a node with this list lets somebody with these identities do one of `perms`. An empty list is open.
@@ -53,7 +74,7 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
 /// # Errors
 /// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, or `auth`
 /// without an authenticated identity.
-pub fn resolve(list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
+pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
     if list.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
@@ -71,7 +92,7 @@ pub fn resolve(list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorC
             if resolved.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
-        } else if is_world(entry) || is_valid(entry) {
+        } else if is_world(entry) || is_valid(settings, entry) {
             resolved.push(entry.clone());
         } else {
             return Err(ErrorCode::InvalidAcl);
@@ -117,8 +138,9 @@ fn is_world(entry: &Acl) -> bool {
     entry.scheme == "world" && entry.id == "anyone"
 }
 
-fn is_valid(entry: &Acl) -> bool {
+fn is_valid(settings: &Settings, entry: &Acl) -> bool {
     match entry.scheme.as_str() {
+        "digest" if settings.digest == Digest::Off => false,
         // Java's split drops empty parts at the end, and exactly two must be left.
         "digest" => entry.id.as_str().trim_end_matches(':').split(':').count() == 2,
         "ip" => Network::parse(entry.id.as_str()).is_some(),
@@ -201,6 +223,10 @@ mod tests {
         Acl { perms, scheme: Text::from(scheme), id: Text::from(id) }
     }
 
+    fn plain() -> Settings {
+        Settings::default()
+    }
+
     fn identity(scheme: &str, id: &str) -> Identity {
         Identity { scheme: Text::from(scheme), id: Text::from(id) }
     }
@@ -208,11 +234,35 @@ mod tests {
     #[test]
     fn a_digest_is_what_zookeeper_makes_of_it() {
         // The value is in ZooKeeper's own documentation of superDigest.
-        assert_eq!(digest_id("super:superpw"), "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=");
+        let id = "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=";
+        assert_eq!(digest_id(Digest::Sha1, "super:superpw").as_deref(), Some(id));
         let proof = Credential { scheme: Text::from("digest"), bytes: Bytes::from_static(b"super:superpw") };
-        assert_eq!(authenticate(&proof), Ok(identity("digest", "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=")));
+        assert_eq!(authenticate(&plain(), &proof), Ok(vec![identity("digest", id)]));
         let other = Credential { scheme: Text::from("sasl"), bytes: Bytes::new() };
-        assert_eq!(authenticate(&other), Err(ErrorCode::AuthFailed));
+        assert_eq!(authenticate(&plain(), &other), Err(ErrorCode::AuthFailed));
+        let named = Settings { super_digest: Some(Text::from(id)), ..plain() };
+        let both = vec![identity("super", ""), identity("digest", id)];
+        assert_eq!(authenticate(&named, &proof), Ok(both));
+        let off = Settings { digest: Digest::Off, ..named };
+        assert_eq!(authenticate(&off, &proof), Err(ErrorCode::AuthFailed));
+        assert_eq!(resolve(&off, &[entry(ALL, "digest", id)], &[]), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn passwords_are_hashed_as_the_operator_says() {
+        let rows = [
+            ("SHA1", "ann:7RJfAeIvrl4zdj6sS2fXrQHDvHM="),
+            ("sha-256", "ann:gW+b8HZum3TwTstGfpl32bPArFr4tjcyRtV13gDSyK0="),
+            (
+                "SHA-512",
+                "ann:lVMYHROV+NGkSUWy/Es9qho4J4cgm1epH8EgdfP8F7i0eLt92R/Aea8IKNSohiaNjifc0cxJFw64HTSR91JmxQ==",
+            ),
+        ];
+        for (name, id) in rows {
+            let digest = Digest::from_name(name).expect(name);
+            assert_eq!(digest_id(digest, "ann:secret").as_deref(), Some(id), "{name}");
+        }
+        assert_eq!(Digest::from_name("MD5"), None);
     }
 
     #[test]
@@ -240,9 +290,13 @@ mod tests {
             ("", "", false, "null in the request"),
         ];
         for (scheme, id, good, why) in rows {
-            assert_eq!(resolve(&[entry(ALL, scheme, id)], &[]).is_ok(), *good, "{scheme}:{id}: {why}");
+            assert_eq!(
+                resolve(&plain(), &[entry(ALL, scheme, id)], &[]).is_ok(),
+                *good,
+                "{scheme}:{id}: {why}"
+            );
         }
-        assert_eq!(resolve(&[], &[]), Err(ErrorCode::InvalidAcl), "an empty list");
+        assert_eq!(resolve(&plain(), &[], &[]), Err(ErrorCode::InvalidAcl), "an empty list");
     }
 
     #[test]
@@ -250,20 +304,24 @@ mod tests {
         let auth = entry(READ, "auth", "ignored");
         let ip = identity("ip", "127.0.0.1");
         assert_eq!(
-            resolve(slice::from_ref(&auth), slice::from_ref(&ip)),
+            resolve(&plain(), slice::from_ref(&auth), slice::from_ref(&ip)),
             Err(ErrorCode::InvalidAcl),
             "an address is not enough"
         );
         let known = [ip, identity("digest", "a:1"), identity("super", ""), identity("digest", "b:2")];
         let expected = vec![entry(READ, "digest", "a:1"), entry(READ, "digest", "b:2")];
-        assert_eq!(resolve(&[auth.clone(), auth], &known), Ok(expected), "repetitions are dropped before");
+        assert_eq!(
+            resolve(&plain(), &[auth.clone(), auth], &known),
+            Ok(expected),
+            "repetitions are dropped before"
+        );
     }
 
     #[test]
     fn order_is_kept_and_repetitions_go() {
         let list =
             [entry(READ, "world", "anyone"), entry(ALL, "digest", "a:b"), entry(READ, "world", "anyone")];
-        assert_eq!(resolve(&list, &[]), Ok(list[..2].to_vec()));
+        assert_eq!(resolve(&plain(), &list, &[]), Ok(list[..2].to_vec()));
     }
 
     #[test]

@@ -119,23 +119,23 @@ impl Machine for Tree {
     fn read<'a>(
         &'a self,
         read: &Read,
-        reader: Reader<'_, Identity>,
+        reader: Reader<'_, Identity, Settings>,
         watches: &mut Watches,
         notify: &mut dyn FnMut(ClientId, &Event),
     ) -> Result<Answer<'a>, ErrorCode> {
         self.answer(read, reader, watches, notify)
     }
 
-    fn identify(watches: &mut Watches, client: ClientId, identities: &[Identity]) {
-        watches.identify(client, identities);
+    fn identify(settings: &Settings, watches: &mut Watches, client: ClientId, identities: &[Identity]) {
+        watches.identify(client, &auth::watching(settings, identities));
     }
 
     fn forget_client(watches: &mut Watches, client: ClientId) {
         watches.forget(client);
     }
 
-    fn authenticate(credential: &Credential) -> Result<Identity, ErrorCode> {
-        auth::authenticate(credential)
+    fn authenticate(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, ErrorCode> {
+        auth::authenticate(settings, credential)
     }
 
     fn session_timeout(&self, session: SessionId) -> Option<i32> {

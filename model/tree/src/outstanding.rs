@@ -46,6 +46,8 @@ pub(crate) struct Pending {
     pub(crate) ephemeral_owner: i64,
     pub(crate) mtime: i64,
     pub(crate) child_count: usize,
+    /// The length of its data in bytes.
+    pub(crate) data_len: usize,
     /// None if the list is the one that the tree has.
     pub(crate) acl: Option<Vec<Acl>>,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Owner;
+use crate::{Owner, Text};
 
 /// What requests come to at a leader with these settings.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -12,6 +12,40 @@ pub struct Settings {
     /// How long a container may stay that never had a child, in milliseconds (`znode.container.maxNeverUsedIntervalMs`);
     /// 0 for as long as it likes.
     pub container_unused_max_ms: i64,
+    /// Whether a write that would pass a hard limit of a quota is refused (`enforceQuota`).
+    pub enforce_quota: bool,
+    /// Whether everybody may do everything (`skipACL`).
+    pub skip_acl: bool,
+    /// What passwords are hashed with (`DigestAuthenticationProvider.digestAlg`).
+    pub digest: Digest,
+    /// Who proves this identity of scheme `digest` may do everything (`DigestAuthenticationProvider.superDigest`).
+    pub super_digest: Option<Text>,
+}
+
+/// What passwords of scheme `digest` are hashed with.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub enum Digest {
+    /// SHA-1.
+    #[default]
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
+    /// Nothing: the scheme is not offered (`DigestAuthenticationProvider.enabled`).
+    Off,
+}
+
+impl Digest {
+    /// The algorithm of this name, as Java knows it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_uppercase().as_str() {
+            "SHA" | "SHA1" | "SHA-1" => Some(Self::Sha1),
+            "SHA-256" => Some(Self::Sha256),
+            "SHA-512" => Some(Self::Sha512),
+            _ => None,
+        }
+    }
 }
 
 impl Settings {

@@ -1,6 +1,7 @@
 //! The tree: nodes, sessions and who owns what, at one place in the order of transactions.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
@@ -37,6 +38,8 @@ pub struct Tree {
     pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
     /// The nodes that a leader deletes by itself some time: containers, and those with a time to live.
     pub(crate) mortals: BTreeSet<NodeId>,
+    /// The nodes that have a quota.
+    pub(crate) quotas: BTreeSet<Box<str>>,
     pub(crate) last: Zxid,
     pub(crate) digest: i64,
     /// The bytes of all paths and data.
@@ -62,6 +65,7 @@ impl Tree {
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             mortals: BTreeSet::new(),
+            quotas: BTreeSet::new(),
             last: Zxid::ZERO,
             digest: 0,
             data_bytes: u64::try_from(root.data.map_or(0, <[u8]>::len)).unwrap_or_default(),
@@ -215,6 +219,7 @@ impl Tree {
         self.own(Owner::from_number(content.stat.ephemeral_owner), id);
         self.data_bytes += bytes_of(path, content.data);
         self.redigest(id, path);
+        self.quota_gains(path, content.data.map_or(0, <[u8]>::len));
         id
     }
 
@@ -227,7 +232,9 @@ impl Tree {
         self.digest = self.digest.wrapping_sub(i64::from(digest));
         self.acls.release(acl);
         self.disown(owner, id);
+        let bytes = self.store.node(id).data_len();
         self.store.remove(id);
+        self.quota_loses(path, bytes);
     }
 
     /// Enters a node where those of its owner stand.
@@ -270,6 +277,13 @@ impl Tree {
 
     /// Replaces a node's data. The caller changes the stat next, which brings the digest up to date.
     pub(crate) fn replace_data(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
+        let before = self.store.node(id).data_len();
+        self.put_data(id, path, data);
+        self.quota_grows(path, before, data.map_or(0, <[u8]>::len));
+    }
+
+    /// The same, which counts for no quota.
+    pub(crate) fn put_data(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
         self.walks.keep(path, self.store.node(id));
         self.data_bytes -= bytes_of(path, self.store.node(id).data());
         self.data_bytes += bytes_of(path, data);

@@ -12,11 +12,18 @@ use support::{
     only, open_acl, path, user,
 };
 use tree::{
-    Acl, CreateRequest, Identity, Outcome, Owner, Progress, Settings, Tree, TreeBuilder, Txn, TxnBody, Walk,
-    Watches, Write, acl,
+    Acl, CreateRequest, Digest, Identity, Outcome, Owner, Progress, Settings, Tree, TreeBuilder, Txn,
+    TxnBody, Walk, Watches, Write, acl,
 };
 
-const SETTINGS: Settings = Settings { ttl_nodes: true, container_unused_max_ms: 0 };
+const SETTINGS: Settings = Settings {
+    ttl_nodes: true,
+    container_unused_max_ms: 0,
+    enforce_quota: false,
+    skip_acl: false,
+    digest: Digest::Sha1,
+    super_digest: None,
+};
 
 /// One thing that happens at the leader.
 #[derive(Clone, Debug)]

@@ -4,7 +4,9 @@ mod support;
 
 use spec::{ClientId, ErrorCode, Machine, Zxid, machine::Reader};
 use support::{Leader, ME, OTHER, create, create_with, delete, only, path, set, set_acl, user};
-use tree::{Acl, Answer, EventKind, Identity, Outcome, Read, Text, Tree, WatchChoice, WatchMode, Write, acl};
+use tree::{
+    Acl, Answer, EventKind, Identity, Outcome, Read, Settings, Text, Tree, WatchChoice, WatchMode, Write, acl,
+};
 
 const CLIENT: ClientId = ClientId(1);
 
@@ -28,7 +30,7 @@ fn read(
     read: &Read,
 ) -> Result<String, ErrorCode> {
     let Leader { tree, watches, events, .. } = leader;
-    let reader = Reader { client, session: ME, identities };
+    let reader = Reader { client, session: ME, identities, settings: &Settings::default() };
     let answer =
         tree.read(read, reader, watches, &mut |client, event| events.push((client, event.clone())))?;
     Ok(match answer {
@@ -266,7 +268,7 @@ fn an_event_is_for_those_who_may_read() {
     for (client, identities) in [(1, vec![ann.clone()]), (2, vec![bob]), (3, vec![])] {
         read(&mut leader, ClientId(client), &identities, &get("/a")).expect("it is open");
     }
-    Tree::identify(&mut leader.watches, ClientId(3), std::slice::from_ref(&ann));
+    Tree::identify(&Settings::default(), &mut leader.watches, ClientId(3), std::slice::from_ref(&ann));
     leader.write(&set_acl("/a", only(&ann, acl::ALL), -1));
     leader.prepare(OTHER, &delete("/a", -1));
     assert_eq!(leader.apply_one(), Outcome::Delete);

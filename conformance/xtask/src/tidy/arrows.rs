@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: &[(&str, &[&str])] = &[
     ("spec", &["serde"]),
     ("protocol", &["serde"]),
-    ("tree", &["serde", "hashbrown", "crc32fast", "bytes", "base64", "sha1"]),
+    ("tree", &["serde", "hashbrown", "crc32fast", "bytes", "base64", "sha1", "sha2"]),
 ];
 
 /// Crates that must know nothing of clocks, threads, sockets or chance, not even through others.

@@ -170,7 +170,7 @@ fn configuration(core: &Core) -> Map<String, Value> {
         ("min_session_timeout", json!(config.session_timeout_min_ms)),
         ("max_session_timeout", json!(config.session_timeout_max_ms)),
         ("server_id", json!(if config.standalone() { 0 } else { config.me.0 })),
-        ("client_port_listen_backlog", json!(config.client_backlog)),
+        ("client_port_listen_backlog", json!(words::backlog(config))),
     ])
 }
 

@@ -19,6 +19,9 @@ const LATER: &str = "not offered yet";
 
 const USED: &[&str] = &[
     "4lw.commands.whitelist",
+    "DigestAuthenticationProvider.digestAlg",
+    "DigestAuthenticationProvider.enabled",
+    "DigestAuthenticationProvider.superDigest",
     "admin.commandURL",
     "admin.enableServer",
     "admin.idleTimeout",
@@ -34,6 +37,7 @@ const USED: &[&str] = &[
     "dataDir",
     "dataLogDir",
     "electionAlg",
+    "enforceQuota",
     "extendedTypesEnabled",
     "forceSync",
     "fsync.warningthresholdms",
@@ -50,6 +54,7 @@ const USED: &[&str] = &[
     "peerType",
     "preAllocSize",
     "quorumListenOnAllIPs",
+    "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
@@ -110,7 +115,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("emulate353TTLNodes", LATER),
     ("enableEagerACLCheck", LATER),
     ("enforce.auth.schemes", LATER),
-    ("enforceQuota", LATER),
     ("fastleader.maxNotificationInterval", LATER),
     ("fastleader.minNotificationInterval", LATER),
     ("flushDelay", "a batch is flushed as soon as the disk is free"),
@@ -121,6 +125,9 @@ const IGNORED: &[(&str, &str)] = &[
     ("leader.maxConcurrentSnapSyncs", LATER),
     ("leader.maxTimeToWaitForEpoch", LATER),
     ("leaderServes", "the leader serves clients"),
+    ("log.dir", JVM),
+    ("log.file", JVM),
+    ("root.logger", JVM),
     ("learner.asyncSending", THREADS),
     ("learner.closeSocketAsync", THREADS),
     ("leader.closeSocketAsync", THREADS),
@@ -157,7 +164,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("secureClientPortAddress", TLS),
     ("serializeLastProcessedZxid.enabled", LATER),
     ("serverCnxnFactory", JVM),
-    ("skipACL", "access control lists are always checked"),
     ("snapshot.compression.method", "snapshots are written plain"),
     ("snapshot.trust.empty", LATER),
     ("snapshotSizeFactor", LATER),
@@ -181,10 +187,36 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("connection_throttle_", LATER),
     ("ssl.", TLS),
     ("zookeeper.superUser", LATER),
-    ("DigestAuthenticationProvider.", LATER),
     ("X509AuthenticationProvider.", LATER),
     ("authProvider.", LATER),
 ];
+
+/// What ZooKeeper takes from the file alone: `-D` does not set it.
+const OF_FILE: &[&str] = &[
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "dataDir",
+    "dataLogDir",
+    "electionAlg",
+    "initLimit",
+    "maxClientCnxns",
+    "maxSessionTimeout",
+    "minSessionTimeout",
+    "peerType",
+    "quorumListenOnAllIPs",
+    "standaloneEnabled",
+    "syncEnabled",
+    "syncLimit",
+    "tickTime",
+];
+
+const OF_FILE_FAMILIES: &[&str] = &["autopurge.", "group.", "metricsProvider.", "server.", "weight."];
+
+/// Whether this key counts only in the file.
+pub(crate) fn is_of_file(key: &str) -> bool {
+    OF_FILE.contains(&key) || OF_FILE_FAMILIES.iter().any(|family| key.starts_with(family))
+}
 
 /// What becomes of this key; `None` if ZooKeeper does not know it either.
 pub(crate) fn fate(key: &str) -> Option<Fate> {

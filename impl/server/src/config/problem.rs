@@ -43,7 +43,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(file: &File, span: Option<Range<usize>>, message: impl fmt::Display) -> Self {
+    pub(crate) fn new(sources: &Sources, span: Option<Range<usize>>, message: impl fmt::Display) -> Self {
+        let (file, span) = sources.locate(span);
         Self {
             message: message.to_string(),
             source_code: NamedSource::new(&file.name, Arc::clone(&file.text)),
@@ -73,7 +74,54 @@ impl Problem {
     }
 }
 
-/// The text of a configuration file.
+/// The texts of a configuration, the file first. A place in one of them is counted on from the end of the one before.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    files: Vec<File>,
+}
+
+impl Sources {
+    pub(crate) fn new(files: Vec<File>) -> Self {
+        Self { files }
+    }
+
+    /// Each text, with the place at which it begins.
+    pub(crate) fn texts(&self) -> Vec<(usize, Arc<String>)> {
+        let mut start = 0;
+        let text = |file: &File| {
+            let text = Arc::clone(&file.text);
+            let begins = start;
+            start += text.len() + 1;
+            (begins, text)
+        };
+        self.files.iter().map(text).collect()
+    }
+
+    /// The text that this stands in, and where in that; the file, if nothing is given.
+    fn locate(&self, span: Option<Range<usize>>) -> (&File, Option<Range<usize>>) {
+        let Some(span) = span else { return (&self.files[0], None) };
+        let starts = self.texts();
+        let at = starts.partition_point(|(start, _)| *start <= span.start).saturating_sub(1);
+        let start = starts[at].0;
+        (&self.files[at], Some(span.start - start..span.end - start))
+    }
+
+    /// Whether something stands in the file.
+    pub(crate) fn is_of_file(&self, span: &Range<usize>) -> bool {
+        span.start <= self.files[0].text.len()
+    }
+
+    /// Where something stands, for a reader: a file with its line, or the name of the flags.
+    pub(crate) fn place(&self, span: &Range<usize>) -> String {
+        let file = &self.files[0];
+        if self.is_of_file(span) {
+            return format!("{}:{}", file.name, file.line(span.start));
+        }
+        self.locate(Some(span.clone())).0.name.clone()
+    }
+}
+
+/// The text of a configuration file, or of flags.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     pub(crate) name: String,

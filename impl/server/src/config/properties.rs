@@ -20,6 +20,14 @@ pub(crate) struct Entry {
     pub(crate) value_span: Range<usize>,
 }
 
+impl Entry {
+    /// As part of a longer text, in which its own begins there.
+    pub(crate) fn moved(self, start: usize) -> Self {
+        let moved = |span: Range<usize>| span.start + start..span.end + start;
+        Self { key_span: moved(self.key_span), value_span: moved(self.value_span), ..self }
+    }
+}
+
 /// A character of a logical line: which, where, and whether a backslash made it plain.
 #[derive(Clone, Copy)]
 struct Glyph {

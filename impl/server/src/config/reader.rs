@@ -3,29 +3,72 @@
 use std::{collections::BTreeMap, fmt::Display, ops::Range, str::FromStr};
 
 use super::{
+    flags,
     keys::{self, Fate},
-    problem::{File, Problem},
+    problem::{Problem, Sources},
     properties::{self, Entry},
     suggest,
 };
 
-/// The entries of a file by key, and every problem found so far.
+/// A value, and where it comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Taken {
+    /// As it is written, or the default.
+    pub value: String,
+    /// A file with its line, the name of the flags, or `default`.
+    pub place: String,
+}
+
+/// The entries of a configuration by key, and every problem found so far.
 pub(crate) struct Reader {
-    file: File,
+    sources: Sources,
     entries: BTreeMap<String, Entry>,
+    /// Every value that was asked for, with where it comes from.
+    pub(crate) taken: BTreeMap<String, Taken>,
     pub(crate) errors: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
 }
 
 impl Reader {
     /// Reads the entries, and judges each key by itself: unknown, ignored, refused, given twice.
-    pub(crate) fn new(file: File) -> Self {
-        let mut reader = Self { file, entries: BTreeMap::new(), errors: Vec::new(), warnings: Vec::new() };
-        let text = std::sync::Arc::clone(&reader.file.text);
-        for entry in properties::parse(&text) {
-            reader.add(entry);
+    pub(crate) fn new(sources: Sources) -> Self {
+        let texts = sources.texts();
+        let mut reader = Self {
+            sources,
+            entries: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        };
+        // The file comes first in the list of texts, and counts more than all others.
+        for (start, text) in texts.iter().skip(1) {
+            reader.add_flags(*start, text);
+        }
+        for (start, text) in texts.iter().take(1) {
+            for entry in properties::parse(text) {
+                reader.add(entry.moved(*start));
+            }
         }
         reader
+    }
+
+    fn add_flags(&mut self, start: usize, text: &str) {
+        let flags::Found { properties, others } = flags::read(text);
+        for entry in properties {
+            let bare = entry.key.strip_prefix("zookeeper.").unwrap_or(&entry.key);
+            let entry = Entry { key: bare.to_owned(), ..entry.moved(start) };
+            if keys::is_of_file(&entry.key) {
+                let message = format!("{} counts only in the file, and is ignored", entry.key);
+                self.warnings.push(Problem::new(&self.sources, Some(entry.key_span), message));
+            } else {
+                self.add(entry);
+            }
+        }
+        if let Some(first) = others.first() {
+            let message = "flags of Java are ignored: there is no heap to be set up here";
+            let span = first.start + start..first.end + start;
+            self.warnings.push(Problem::new(&self.sources, Some(span), message));
+        }
     }
 
     fn add(&mut self, mut entry: Entry) {
@@ -38,26 +81,35 @@ impl Reader {
             Some(Fate::Used) => {
                 if let Some(earlier) = self.entries.get(key) {
                     let problem = Problem::new(
-                        &self.file,
+                        &self.sources,
                         Some(earlier.key_span.clone()),
                         format!("{key} is given twice"),
                     );
-                    self.warnings.push(problem.help("the last one counts"));
+                    let of_file = |entry: &Entry| self.sources.is_of_file(&entry.key_span);
+                    let help = if of_file(&entry) && !of_file(earlier) {
+                        "what stands in the file counts"
+                    } else {
+                        "the last one counts"
+                    };
+                    self.warnings.push(problem.help(help));
                 }
                 self.entries.insert(key.clone(), entry);
             }
             Some(Fate::Ignored(reason)) => {
                 let message = format!("{key} is ignored: {reason}");
-                self.warnings.push(Problem::new(&self.file, span, message));
+                self.warnings.push(Problem::new(&self.sources, span, message));
             }
             Some(Fate::Refused(_)) if matches!(entry.value.as_str(), "false" | "no" | "0") => {}
             Some(Fate::Refused(reason)) => {
                 let message = format!("{key} is not possible: {reason}");
-                self.errors.push(Problem::new(&self.file, span, message));
+                self.errors.push(Problem::new(&self.sources, span, message));
             }
             None => {
-                let problem =
-                    Problem::new(&self.file, span, format!("{key} is no key of ZooKeeper's, and is ignored"));
+                let problem = Problem::new(
+                    &self.sources,
+                    span,
+                    format!("{key} is no key of ZooKeeper's, and is ignored"),
+                );
                 let problem = match suggest::closest(key, keys::names()) {
                     Some(known) => problem.help(format!("did you mean {known}?")),
                     None => problem,
@@ -77,7 +129,11 @@ impl Reader {
     }
 
     /// Every entry whose key starts so.
-    pub(crate) fn family(&self, prefix: &str) -> Vec<Entry> {
+    pub(crate) fn family(&mut self, prefix: &str) -> Vec<Entry> {
+        let keys: Vec<_> = self.entries.keys().filter(|key| key.starts_with(prefix)).cloned().collect();
+        for key in keys {
+            self.text(&key);
+        }
         self.entries.values().filter(|entry| entry.key.starts_with(prefix)).cloned().collect()
     }
 
@@ -85,8 +141,16 @@ impl Reader {
         self.entries.keys().any(|key| key.starts_with(prefix))
     }
 
-    pub(crate) fn text(&self, key: &str) -> Option<String> {
-        self.entries.get(key).map(|entry| entry.value.clone()).filter(|value| !value.is_empty())
+    pub(crate) fn text(&mut self, key: &str) -> Option<String> {
+        let entry = self.entries.get(key).filter(|entry| !entry.value.is_empty())?;
+        let place = self.sources.place(&entry.key_span);
+        self.taken.insert(key.to_owned(), Taken { value: entry.value.clone(), place });
+        Some(entry.value.clone())
+    }
+
+    /// Notes what a key comes to, which was not given.
+    fn default(&mut self, key: &str, value: impl Display) {
+        self.taken.insert(key.to_owned(), Taken { value: value.to_string(), place: "default".to_owned() });
     }
 
     pub(crate) fn required(&mut self, key: &str, what: &str) -> Option<String> {
@@ -102,6 +166,9 @@ impl Reader {
     where
         T: FromStr + PartialOrd + Display + Copy,
     {
+        if !self.has(key) {
+            self.default(key, default);
+        }
         self.optional_number(key, least, most).unwrap_or(default)
     }
 
@@ -109,6 +176,7 @@ impl Reader {
     where
         T: FromStr + PartialOrd + Display + Copy,
     {
+        self.text(key);
         let entry = self.entries.get(key)?;
         match entry.value.parse::<T>() {
             Ok(number) if number >= least && number <= most => Some(number),
@@ -122,7 +190,9 @@ impl Reader {
     }
 
     pub(crate) fn flag(&mut self, key: &str, default: bool) -> bool {
+        self.text(key);
         let Some(entry) = self.entries.get(key) else {
+            self.default(key, default);
             return default;
         };
         match entry.value.to_ascii_lowercase().as_str() {
@@ -155,7 +225,7 @@ impl Reader {
     }
 
     pub(crate) fn error(&mut self, span: impl Into<Option<Range<usize>>>, message: impl Display) {
-        self.errors.push(Problem::new(&self.file, span.into(), message));
+        self.errors.push(Problem::new(&self.sources, span.into(), message));
     }
 
     pub(crate) fn error_with_help(
@@ -164,13 +234,13 @@ impl Reader {
         message: impl Display,
         help: impl Display,
     ) {
-        self.errors.push(Problem::new(&self.file, span, message).help(help));
+        self.errors.push(Problem::new(&self.sources, span, message).help(help));
     }
 
     /// A warning at the first key that starts so.
     pub(crate) fn warn_at(&mut self, prefix: &str, message: impl Display) {
         let entry = self.entries.values().find(|entry| entry.key.starts_with(prefix));
         let span = entry.map(|entry| entry.key_span.clone());
-        self.warnings.push(Problem::new(&self.file, span, message));
+        self.warnings.push(Problem::new(&self.sources, span, message));
     }
 }

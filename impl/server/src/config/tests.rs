@@ -3,7 +3,7 @@ use std::{io, path::Path};
 use protocol::Quorum;
 use spec::ServerId;
 
-use super::{Config, ConfigError, Words};
+use super::{Config, ConfigError, Flags, Words};
 
 const ENSEMBLE: &str = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nclientPort=2181\n\
     server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=[::1]:2888:3888;2183\n";
@@ -206,4 +206,61 @@ fn values_are_taken_in_their_units() {
     assert!(
         parse("dataDir=/d\nclientPort=1\n4lw.commands.whitelist=*", None).expect("valid").words.allow("mntr")
     );
+}
+
+#[test]
+fn flags_count_less_than_the_file() {
+    let flags = Flags::default().and(&[
+        "zookeeper.snapCount=10".to_owned(),
+        "zookeeper.commitLogCount=7".to_owned(),
+        "zookeeper.clientPort=9".to_owned(),
+        "java.awt.headless=true".to_owned(),
+    ]);
+    let text = "dataDir=/d\nclientPort=2181\ncommitLogCount=8".to_owned();
+    let config = Config::parse_with("zoo.cfg", text, &flags, |_| unreachable!("it is alone")).expect("valid");
+    assert_eq!((config.snap_count, config.commit_log_count, config.client_port), (10, 8, 2181));
+    let place = |key: &str| config.effective[key].place.clone();
+    assert_eq!(place("snapCount"), "the command line");
+    assert_eq!(place("commitLogCount"), "zoo.cfg:3");
+    assert_eq!(
+        (place("tickTime"), config.effective["tickTime"].value.as_str()),
+        ("default".to_owned(), "3000")
+    );
+    let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+    assert!(
+        warnings.iter().any(|warning| warning.contains("clientPort counts only in the file")),
+        "{warnings:?}"
+    );
+    assert!(warnings.iter().any(|warning| warning.contains("commitLogCount is given twice")), "{warnings:?}");
+}
+
+#[test]
+fn a_flag_that_is_wrong_is_shown_where_it_stands() {
+    let flags = Flags::default().and(&["zookeeper.snapCount=few".to_owned()]);
+    let text = "dataDir=/d\nclientPort=2181".to_owned();
+    let error =
+        Config::parse_with("zoo.cfg", text, &flags, |_| unreachable!("it is alone")).expect_err("few");
+    let ConfigError::Invalid { problems, .. } = error else { panic!("{error}") };
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].summary().starts_with("the command line:1: snapCount is \"few\""),
+        "{}",
+        problems[0].summary()
+    );
+}
+
+#[test]
+fn settings_of_permission_are_taken() {
+    let text = "dataDir=/d\nclientPort=1\nskipACL=yes\nDigestAuthenticationProvider.superDigest=super:x=\n\
+        DigestAuthenticationProvider.digestAlg=SHA-256\nenforceQuota=true";
+    let settings = parse(text, None).expect("valid").settings;
+    assert!(settings.skip_acl && settings.enforce_quota);
+    assert_eq!(
+        (settings.digest, settings.super_digest.as_ref().map(tree::Text::as_str)),
+        (tree::Digest::Sha256, Some("super:x="))
+    );
+    let wrong = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.digestAlg=MD5", None);
+    assert!(wrong.is_err_and(|errors| errors[0].contains("must be SHA1, SHA-256 or SHA-512")));
+    let off = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.enabled=false", None);
+    assert_eq!(off.expect("valid").settings.digest, tree::Digest::Off);
 }

@@ -24,7 +24,7 @@ impl Core {
             config.max_client_cnxns,
             config.session_timeout_min_ms,
             config.session_timeout_max_ms,
-            config.client_backlog,
+            backlog(config),
             if config.standalone() { 0 } else { config.me.0 },
         );
         if let Some(own) = config.servers.get(&config.me) {
@@ -42,6 +42,12 @@ impl Core {
         }
         text
     }
+}
+
+/// Connections that may wait to be accepted, −1 if that is not given.
+pub(crate) fn backlog(config: &Config) -> i64 {
+    let given = config.effective.get("clientPortListenBacklog");
+    given.and_then(|taken| taken.value.parse().ok()).unwrap_or(-1)
 }
 
 /// The bytes of the folder with snapshots, and of the one with logs.

@@ -13,7 +13,7 @@ use spec::{
         write_comes_behind, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Owner, Read, Tree, Txn, TxnBody, Watches};
+use tree::{CreateTxn, Outcome, Owner, Read, Settings, Tree, Txn, TxnBody, Watches};
 use world::{Replica, Stretch};
 
 use super::{
@@ -323,7 +323,8 @@ impl Record {
             Question::Read { read, zxid, own, told } => {
                 let state = self.state_at(start, *zxid);
                 let mut watches = Watches::default();
-                let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[] };
+                let settings = &Settings::default();
+                let reader = Reader { client: ClientId(0), session: SessionId(0), identities: &[], settings };
                 let answer = state.read(read, reader, &mut watches, &mut |_, _| {});
                 let shows = answer.map_or_else(|code| format!("{code:?}"), |answer| Tree::tell(&answer));
                 let verdict = read_shows_its_place(*zxid, *own, told, &shows);

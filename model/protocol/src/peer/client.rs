@@ -35,6 +35,7 @@ use crate::{Note, session::password};
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) struct Clients<M: Machine> {
+    settings: M::Settings,
     table: BTreeMap<ClientId, Client<M>>,
     /// The connection that has the session, or is to have it once it is created.
     holders: BTreeMap<SessionId, ClientId>,
@@ -119,9 +120,11 @@ pub(super) struct Submission<W> {
     pub(super) time: i64,
 }
 
-impl<M: Machine> Default for Clients<M> {
-    fn default() -> Self {
+impl<M: Machine> Clients<M> {
+    /// None yet, of a server with these settings.
+    pub(super) fn new(settings: M::Settings) -> Self {
         Self {
+            settings,
             table: BTreeMap::new(),
             holders: BTreeMap::new(),
             watches: M::Watches::default(),
@@ -131,9 +134,7 @@ impl<M: Machine> Default for Clients<M> {
             abandoned: BTreeMap::new(),
         }
     }
-}
 
-impl<M: Machine> Clients<M> {
     /// Requests that are not answered.
     pub(super) fn unanswered(&self) -> usize {
         self.unanswered
@@ -230,7 +231,8 @@ impl<M: Machine> Clients<M> {
         entry.touched = true;
         let pending = match request {
             ClientRequest::Read(read) if entry.is_idle() => {
-                answer_read(machine, &mut self.watches, entry.reader(client), xid, &read, out);
+                let reader = entry.reader(client, &self.settings);
+                answer_read(machine, &mut self.watches, reader, xid, &read, out);
                 return None;
             }
             ClientRequest::Ping if entry.is_idle() => {
@@ -240,8 +242,8 @@ impl<M: Machine> Clients<M> {
             ClientRequest::Read(read) => Pending::Read { xid, read },
             ClientRequest::Ping => Pending::Settled(Settled::Ping { xid }),
             ClientRequest::Authenticate(credential) => {
-                let settled = entry.authenticate(xid, &credential);
-                M::identify(&mut self.watches, client, &entry.identities);
+                let settled = entry.authenticate(&self.settings, xid, &credential);
+                M::identify(&self.settings, &mut self.watches, client, &entry.identities);
                 Pending::Settled(settled)
             }
             ClientRequest::Refused { code, close } => {
@@ -480,7 +482,7 @@ impl<M: Machine> Clients<M> {
         for &client in self.table.keys() {
             out.close_client(client);
         }
-        *self = Self::default();
+        *self = Self::new(core::mem::take(&mut self.settings));
     }
 
     fn insert(
@@ -530,7 +532,8 @@ impl<M: Machine> Clients<M> {
                     out.reply(client, *xid, machine.last_processed(), Answer::Sync(path));
                 }
                 Pending::Read { xid, read } => {
-                    answer_read(machine, &mut self.watches, entry.reader(client), *xid, read, out);
+                    let reader = entry.reader(client, &self.settings);
+                    answer_read(machine, &mut self.watches, reader, *xid, read, out);
                 }
                 Pending::Settled(settled) => {
                     let hangs_up = settled.answer(client, machine.last_processed(), out);
@@ -580,8 +583,12 @@ impl<M: Machine> Client<M> {
     }
 
     /// Who asks for its reads.
-    fn reader(&self, client: ClientId) -> Reader<'_, M::Identity> {
-        Reader { client, session: self.session, identities: &self.identities }
+    fn reader<'a>(
+        &'a self,
+        client: ClientId,
+        settings: &'a M::Settings,
+    ) -> Reader<'a, M::Identity, M::Settings> {
+        Reader { client, session: self.session, identities: &self.identities, settings }
     }
 
     /// Whether the first request that is held back may go.
@@ -628,11 +635,13 @@ impl<M: Machine> Client<M> {
         Some(Submission { session: self.session, xid, op, time })
     }
 
-    fn authenticate(&mut self, xid: i32, credential: &M::Credential) -> Settled {
-        match M::authenticate(credential) {
-            Ok(identity) => {
-                if !self.identities.contains(&identity) {
-                    self.identities.push(identity);
+    fn authenticate(&mut self, settings: &M::Settings, xid: i32, credential: &M::Credential) -> Settled {
+        match M::authenticate(settings, credential) {
+            Ok(identities) => {
+                for identity in identities {
+                    if !self.identities.contains(&identity) {
+                        self.identities.push(identity);
+                    }
                 }
                 Settled::Authenticated { xid }
             }
@@ -662,7 +671,7 @@ impl Settled {
 fn answer_read<M: Machine>(
     machine: &M,
     watches: &mut M::Watches,
-    reader: Reader<'_, M::Identity>,
+    reader: Reader<'_, M::Identity, M::Settings>,
     xid: i32,
     read: &M::Read,
     out: &mut impl Effects<M>,

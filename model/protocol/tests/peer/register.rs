@@ -210,7 +210,7 @@ impl Machine for Register {
     fn read<'a>(
         &'a self,
         read: &Read,
-        reader: Reader<'_, u8>,
+        reader: Reader<'_, u8, Self::Settings>,
         watches: &mut BTreeSet<(u8, ClientId)>,
         _notify: &mut dyn FnMut(ClientId, &u8),
     ) -> Result<String, ErrorCode> {
@@ -225,14 +225,20 @@ impl Machine for Register {
         self.cells.get(cell).map(|cell| cell.value.to_string()).ok_or(ErrorCode::NoNode)
     }
 
-    fn identify(_watches: &mut BTreeSet<(u8, ClientId)>, _client: ClientId, _identities: &[u8]) {}
+    fn identify(
+        _settings: &Self::Settings,
+        _watches: &mut BTreeSet<(u8, ClientId)>,
+        _client: ClientId,
+        _identities: &[u8],
+    ) {
+    }
 
     fn forget_client(watches: &mut BTreeSet<(u8, ClientId)>, client: ClientId) {
         watches.retain(|(_, watcher)| *watcher != client);
     }
 
-    fn authenticate(credential: &Option<u8>) -> Result<u8, ErrorCode> {
-        credential.ok_or(ErrorCode::AuthFailed)
+    fn authenticate(_settings: &Self::Settings, credential: &Option<u8>) -> Result<Vec<u8>, ErrorCode> {
+        credential.map(|identity| vec![identity]).ok_or(ErrorCode::AuthFailed)
     }
 
     fn session_timeout(&self, session: SessionId) -> Option<i32> {

@@ -151,7 +151,8 @@ pub(crate) fn check(at: &str, version: i32) -> Write {
 /// Somebody with a password.
 pub(crate) fn user(name: &str) -> Identity {
     let credential = Credential { scheme: path("digest"), bytes: format!("{name}:secret").into() };
-    Tree::authenticate(&credential).expect("digest proves itself")
+    let proved = Tree::authenticate(&Settings::default(), &credential);
+    proved.expect("digest proves itself").remove(0)
 }
 
 /// A list for one user.

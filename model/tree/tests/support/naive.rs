@@ -226,7 +226,7 @@ impl Naive {
             Write::SetAcl { path, acl, version } => {
                 ensure(open, ErrorCode::SessionExpired)?;
                 tree::path::validate(path.as_str())?;
-                let acl = auth::resolve(acl, who.identities)?;
+                let acl = auth::resolve(who.settings, acl, who.identities)?;
                 self.permit(path.as_str(), acl::ADMIN, who)?;
                 let node = self.node(path.as_str())?;
                 ensure(*version == -1 || *version == node.stat.aversion, ErrorCode::BadVersion)?;
@@ -255,7 +255,7 @@ impl Naive {
         who: &Who<'_>,
     ) -> Done<Outcome> {
         let up = parent(path).ok_or(ErrorCode::BadArguments)?.to_owned();
-        let acl = auth::resolve(acl, who.identities)?;
+        let acl = auth::resolve(who.settings, acl, who.identities)?;
         self.permit(&up, acl::CREATE, who)?;
         let above = self.node(&up)?.stat;
         let path = if new.is_sequential { format!("{path}{:010}", above.cversion) } else { path.to_owned() };

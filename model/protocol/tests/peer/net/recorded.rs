@@ -105,23 +105,31 @@ impl<M: Machine> Machine for Recorded<M> {
     fn read<'a>(
         &'a self,
         read: &Self::Read,
-        reader: Reader<'_, Self::Identity>,
+        reader: Reader<'_, Self::Identity, Self::Settings>,
         watches: &mut Self::Watches,
         notify: &mut dyn FnMut(ClientId, &Self::Event),
     ) -> Result<Self::Answer<'a>, ErrorCode> {
         self.machine.read(read, reader, watches, notify)
     }
 
-    fn identify(watches: &mut Self::Watches, client: ClientId, identities: &[Self::Identity]) {
-        M::identify(watches, client, identities);
+    fn identify(
+        settings: &Self::Settings,
+        watches: &mut Self::Watches,
+        client: ClientId,
+        identities: &[Self::Identity],
+    ) {
+        M::identify(settings, watches, client, identities);
     }
 
     fn forget_client(watches: &mut Self::Watches, client: ClientId) {
         M::forget_client(watches, client);
     }
 
-    fn authenticate(credential: &Self::Credential) -> Result<Self::Identity, ErrorCode> {
-        M::authenticate(credential)
+    fn authenticate(
+        settings: &Self::Settings,
+        credential: &Self::Credential,
+    ) -> Result<Vec<Self::Identity>, ErrorCode> {
+        M::authenticate(settings, credential)
     }
 
     fn session_timeout(&self, session: SessionId) -> Option<i32> {

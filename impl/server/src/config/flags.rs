@@ -1,0 +1,107 @@
+//! What is set beside `zoo.cfg`: `-Dkey=value`, on the command line and in the variables that ZooKeeper's scripts hand to
+//! Java.
+
+use std::ops::Range;
+
+use super::properties::Entry;
+
+/// The variables, in the order in which `zkServer.sh` passes them on.
+const VARIABLES: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];
+
+/// Flags, each text with the name of where it stands. Of two that set the same key the later one counts, and before
+/// both what stands in the file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags(Vec<(String, String)>);
+
+impl Flags {
+    /// Those of the environment.
+    pub fn of_environment() -> Self {
+        let flags = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        Self(flags.collect())
+    }
+
+    /// Behind them, these properties of the command line, each `key=value`.
+    #[must_use]
+    pub fn and(mut self, properties: &[String]) -> Self {
+        if !properties.is_empty() {
+            let text: Vec<_> = properties.iter().map(|property| format!("-D{property}")).collect();
+            self.0.push(("the command line".to_owned(), text.join("\n")));
+        }
+        self
+    }
+
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
+/// What a text of flags holds.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Found {
+    /// The properties of ZooKeeper's that it sets, and Java's that mean something here.
+    pub(super) properties: Vec<Entry>,
+    /// Where flags stand that mean something to Java alone.
+    pub(super) others: Vec<Range<usize>>,
+}
+
+/// Properties of ZooKeeper's that have no `zookeeper.` in front.
+const BARE: [&str; 4] =
+    ["jute.maxbuffer", "readonlymode.enabled", "znode.container.checkIntervalMs", "znode.container."];
+
+/// Reads flags; white space separates them, and quotes around a value are taken off.
+pub(super) fn read(text: &str) -> Found {
+    let mut found = Found::default();
+    for (start, flag) in words(text) {
+        let span = start..start + flag.len();
+        match flag.strip_prefix("-D") {
+            None => found.others.push(span),
+            Some(property) => {
+                let (key, value) = property.split_once('=').unwrap_or((property, ""));
+                if !key.starts_with("zookeeper.") && !BARE.iter().any(|bare| key.starts_with(bare)) {
+                    continue;
+                }
+                let value_start = span.end - value.len();
+                found.properties.push(Entry {
+                    key: key.to_owned(),
+                    value: value.trim_matches(['"', '\'']).to_owned(),
+                    key_span: start + 2..start + 2 + key.len(),
+                    value_span: value_start..span.end,
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The words of a text, each with its place.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let start = |word: &str| word.as_ptr().addr() - text.as_ptr().addr();
+    text.split_ascii_whitespace().map(move |word| (start(word), word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_are_found_among_the_flags_of_java() {
+        let text = "-Xmx1g -Dzookeeper.snapCount=10\n  -Djava.awt.headless=true -Djute.maxbuffer='4096' -XX:+UseG1GC";
+        let Found { properties, others } = read(text);
+        let pairs: Vec<_> =
+            properties.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+        assert_eq!(pairs, [("zookeeper.snapCount", "10"), ("jute.maxbuffer", "4096")]);
+        assert_eq!(&text[properties[0].key_span.clone()], "zookeeper.snapCount");
+        assert_eq!(&text[properties[0].value_span.clone()], "10");
+        let others: Vec<_> = others.into_iter().map(|span| &text[span]).collect();
+        assert_eq!(others, ["-Xmx1g", "-XX:+UseG1GC"]);
+    }
+
+    #[test]
+    fn a_property_without_a_value_is_an_empty_one() {
+        let found = read("-Dzookeeper.skipACL");
+        assert_eq!(
+            (found.properties[0].value.as_str(), found.properties[0].value_span.clone()),
+            ("", 19..19)
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! Quotas: how much a part of the tree may hold, and how much it does (rules T-22 and T-23).
+//!
+//! A quota on `/a` is two nodes, `/zookeeper/quota/a/zookeeper_limits` and `…/zookeeper_stats`, with figures as text.
+//! Clients write the limits; every server keeps the stats by itself, as part of no transaction and of no digest.
+
+use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, format, string::String};
+use core::fmt::{self, Write};
+
+use spec::ErrorCode;
+
+use crate::{Tree, node::NodeId, tree::QUOTA};
+
+const LIMITS: &str = "/zookeeper_limits";
+const STATS: &str = "/zookeeper_stats";
+
+const COUNT: &str = "count";
+const BYTES: &str = "bytes";
+const COUNT_HARD: &str = "countHardLimit";
+const BYTES_HARD: &str = "byteHardLimit";
+
+/// How much is to be, or is, below a node, that node included.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Amount {
+    pub(crate) count: i64,
+    /// Of data alone.
+    pub(crate) bytes: i64,
+}
+
+/// The figures in a node of a quota.
+///
+/// Source: ZooKeeper `StatsTrack`.
+#[derive(Debug, Default)]
+struct Figures(BTreeMap<String, i64>);
+
+impl Figures {
+    /// Reads `name=figure`, separated by commas or semicolons; what is no figure is left out.
+    fn read(data: Option<&[u8]>) -> Self {
+        let text = String::from_utf8_lossy(data.unwrap_or_default());
+        let figure = |pair: &str| {
+            let mut parts = pair.split('=');
+            let name = parts.next().filter(|name| !name.is_empty())?;
+            Some((name.to_owned(), parts.next()?.parse().ok()?))
+        };
+        Self(text.split([',', ';']).filter_map(figure).collect())
+    }
+
+    /// The figure of this name; none is said where there is none, or a negative one.
+    fn limit(&self, name: &str) -> Option<i64> {
+        self.0.get(name).copied().filter(|figure| *figure >= 0)
+    }
+
+    fn get(&self, name: &str) -> i64 {
+        self.0.get(name).copied().unwrap_or(-1)
+    }
+}
+
+impl fmt::Display for Figures {
+    /// Count and bytes first, and all others behind a mark that old readers stop at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{COUNT}={},{BYTES}={}", self.get(COUNT), self.get(BYTES))?;
+        let mut others = self.0.iter().filter(|(name, _)| *name != COUNT && *name != BYTES).peekable();
+        if others.peek().is_some() {
+            f.write_char('=')?;
+        }
+        others.try_for_each(|(name, figure)| write!(f, ";{name}={figure}"))
+    }
+}
+
+/// The node that the quota with this node belongs to, if it is one of a quota, and whether it has the limits.
+fn subject(path: &str) -> Option<(&str, bool)> {
+    let rest = path.strip_prefix(QUOTA)?;
+    let limits = rest.strip_suffix(LIMITS).map(|subject| (subject, true));
+    limits
+        .or_else(|| rest.strip_suffix(STATS).map(|subject| (subject, false)))
+        .filter(|(subject, _)| subject.starts_with('/'))
+}
+
+impl Tree {
+    /// The node nearest above a path, itself included, that has a quota.
+    fn quota_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        if self.quotas.is_empty() {
+            return None;
+        }
+        let mut at = path;
+        while !at.is_empty() {
+            if self.quotas.contains(at) {
+                return Some(at);
+            }
+            at = &at[..at.rfind('/')?];
+        }
+        None
+    }
+
+    /// A node has come: it may make a quota, and counts for one.
+    pub(crate) fn quota_gains(&mut self, path: &str, bytes: usize) {
+        match subject(path) {
+            Some((subject, true)) => {
+                self.quotas.insert(Box::from(subject));
+            }
+            Some((subject, false)) => self.measure(subject),
+            None => {}
+        }
+        self.count_for_quota(path, Amount { count: 1, bytes: signed(bytes) });
+    }
+
+    /// A node has gone.
+    pub(crate) fn quota_loses(&mut self, path: &str, bytes: usize) {
+        if let Some((subject, true)) = subject(path) {
+            self.quotas.remove(subject);
+        }
+        self.count_for_quota(path, Amount { count: -1, bytes: -signed(bytes) });
+    }
+
+    /// A node has so many bytes more.
+    pub(crate) fn quota_grows(&mut self, path: &str, from: usize, to: usize) {
+        self.count_for_quota(path, Amount { count: 0, bytes: signed(to) - signed(from) });
+    }
+
+    fn count_for_quota(&mut self, path: &str, more: Amount) {
+        let Some(stats) = self.quota_of(path).map(|quota| format!("{QUOTA}{quota}{STATS}")) else { return };
+        let Some(id) = self.store.find(&stats) else { return };
+        let mut figures = Figures::read(self.store.node(id).data());
+        let (count, bytes) = (figures.get(COUNT), figures.get(BYTES));
+        figures.0.insert(COUNT.to_owned(), count.saturating_add(more.count));
+        figures.0.insert(BYTES.to_owned(), bytes.saturating_add(more.bytes));
+        self.put_data(id, &stats, Some(format!("{figures}").as_bytes()));
+    }
+
+    /// Counts anew what stands at and below the subject of a quota.
+    fn measure(&mut self, subject: &str) {
+        let stats = format!("{QUOTA}{subject}{STATS}");
+        let Some(id) = self.store.find(&stats) else { return };
+        let Amount { count, bytes } =
+            self.store.find(subject).map_or(Amount::default(), |top| self.amount(top));
+        self.put_data(id, &stats, Some(format!("{COUNT}={count},{BYTES}={bytes}").as_bytes()));
+    }
+
+    fn amount(&self, top: NodeId) -> Amount {
+        let bytes = |id: NodeId| signed(self.store.node(id).data_len());
+        let below = self.store.below(top);
+        let sum = below.iter().map(|id| bytes(*id)).sum::<i64>();
+        Amount { count: signed(below.len()) + 1, bytes: sum + bytes(top) }
+    }
+
+    /// Counts every quota anew, as a server does that has read a snapshot.
+    pub(crate) fn measure_all(&mut self) {
+        for subject in self.quotas.clone() {
+            self.measure(&subject);
+        }
+    }
+
+    /// Whether there is room for so much more at a path, by what is applied: what is under way does not count.
+    ///
+    /// Source: ZooKeeper `ZooKeeperServer.checkQuota`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::QuotaExceeded`] if a hard limit would be passed.
+    pub(crate) fn check_quota(&self, path: &str, more: Amount) -> Result<(), ErrorCode> {
+        let Some(quota) = self.quota_of(path) else { return Ok(()) };
+        let figures = |suffix| {
+            let id = self.store.find(&format!("{QUOTA}{quota}{suffix}"))?;
+            Some(Figures::read(self.store.node(id).data()))
+        };
+        let (Some(limits), Some(stats)) = (figures(LIMITS), figures(STATS)) else { return Ok(()) };
+        let passes = |more: i64, name, hard| {
+            more != 0 && limits.limit(hard).is_some_and(|limit| stats.get(name).saturating_add(more) > limit)
+        };
+        if passes(more.count, COUNT, COUNT_HARD) || passes(more.bytes, BYTES, BYTES_HARD) {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+}
+
+/// A length as a figure.
+pub(crate) fn signed(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn figures_are_read_and_written_as_zookeeper_does() {
+        let rows = [
+            ("", "count=-1,bytes=-1"),
+            ("count=4,bytes=5", "count=4,bytes=5"),
+            ("bytes=5", "count=-1,bytes=5"),
+            (
+                "count=4,bytes=5=;countHardLimit=10;byteHardLimit=9",
+                "count=4,bytes=5=;byteHardLimit=9;countHardLimit=10",
+            ),
+            ("byteHardLimit=9", "count=-1,bytes=-1=;byteHardLimit=9"),
+            ("count=many,=3,bytes", "count=-1,bytes=-1"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(Figures::read(Some(text.as_bytes())).to_string(), expected, "{text}");
+        }
+        assert_eq!(Figures::read(None).to_string(), "count=-1,bytes=-1");
+    }
+
+    #[test]
+    fn nodes_of_quotas_are_told_by_their_paths() {
+        let rows = [
+            ("/zookeeper/quota/a/zookeeper_limits", Some(("/a", true))),
+            ("/zookeeper/quota/a/b/zookeeper_stats", Some(("/a/b", false))),
+            ("/zookeeper/quota/zookeeper_limits", None),
+            ("/zookeeper/quota/a", None),
+            ("/a/zookeeper_limits", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(subject(path), expected, "{path}");
+        }
+    }
+}
