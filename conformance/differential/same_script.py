@@ -351,16 +351,18 @@ def pick_multi(dice):
 
 
 def pick_quota(dice):
-    """Something about a node of a quota, or a folder above one."""
-    step = {"quota": dice.choice(("", "", "/zookeeper_limits", "/zookeeper_limits", "/zookeeper_stats")),
-            "path": "".join("/" + dice.choice(NAMES) for _ in range(dice.choice((1, 1, 1, 2))))}
+    """Something about a quota: the nodes of a new one, or something about one of them."""
+    step = {"quota": dice.choice(("", "/zookeeper_limits", "/zookeeper_limits", "/zookeeper_stats")),
+            "path": "".join("/" + dice.choice(NAMES) for _ in range(dice.choice((1, 1, 2))))}
     figures = dice.randrange(len(DATA), len(DATA) + len(FIGURES))
     kind = dice.random()
     if kind < 0.5:
-        return {"op": 1, **step, "data": figures, "acl": "open", "flags": 0}
-    if kind < 0.7 and step["quota"] != "/zookeeper_stats":
+        nodes = [{"op": 1, **step, "quota": node, "data": figures, "acl": "open", "flags": 0}
+                 for node in ("", "/zookeeper_limits", "/zookeeper_stats")]
+        return {"do": "together", "steps": nodes}
+    if kind < 0.6 and step["quota"] != "/zookeeper_stats":
         return {"op": 5, **step, "data": figures, "version": -1}
-    if kind < 0.8:
+    if kind < 0.75:
         return {"op": 2, **step, "version": -1}
     return {"op": 4, **step, "quota": "/zookeeper_stats", "watch": False}
 
@@ -403,7 +405,7 @@ def pick(dice):
         step.update(pick_multi(dice))
     elif kind < 0.55:
         step.update({"op": 7, **pick_path(dice), "acl": dice.choice(("open",) * 4 + tuple(LISTS)), "version": pick_version(dice)})
-    elif kind < 0.77:
+    elif kind < 0.75:
         step.update(pick_read(dice))
     elif kind < 0.8:
         step.update(pick_quota(dice))

@@ -13,13 +13,15 @@ use crate::{
 /// How long a comparison may take.
 const PATIENCE: Duration = Duration::from_hours(4);
 
-/// Flaws of the tree, a line each, which a comparison must see. Their patches stand in `conformance/differential/mutants`.
+/// Flaws of the tree, a line or a few each, which a comparison must see. Their patches stand in `conformance/differential/mutants`.
 const MUTANTS: &[&str] = &[
     "delete-leaves-pzxid",
     "list-set-without-admin",
     "no-watch-on-nothing",
+    "quota-of-the-farthest",
     "recursive-sees-children-only",
     "sequence-from-one",
+    "super-is-nobody",
 ];
 
 /// Compares with these arguments; true if both say the same. With `--mutants`, whether each flaw is seen.
