@@ -114,6 +114,7 @@ fn full_parts() -> Vec<Part> {
             },
         ),
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
+        part("kazoo-suite", "kazoo's own tests, against Apache ZooKeeper and against ours", kazoo_suite),
         part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
         part(
@@ -413,6 +414,22 @@ fn kazoo(against: &str) -> Result<String> {
     let path = install::kazoo()?;
     let path = path.to_str().context("the cache has no plain name")?;
     done(clients("kazoo_cases.py", against)?.env("PYTHONPATH", path).call())
+}
+
+/// kazoo's own tests, of which all that pass on Apache are to pass here, but for those with a reason.
+fn kazoo_suite() -> Result<String> {
+    let script = run::root()?.join("conformance/clients/kazoo_suite.py");
+    let script = script.to_str().context("the project's folder has no plain name")?;
+    let [_, newest] = install::apaches()?;
+    let (version, classpath) = newest.split_once('=').context("an Apache without a version")?;
+    let server = server()?;
+    let words = ["--binary", &server, "--version", version, "--classpath", classpath, "--json"];
+    let told = Call::new("python3", &[script]).args(words).within(Duration::from_mins(90)).output()?;
+    let told: Value = serde_json::from_str(&told)?;
+    Ok(format!(
+        "{} tests pass on Apache ZooKeeper {version}, {} of them here, {} of the others with a reason",
+        told["apache"], told["ours"], told["explained"]
+    ))
 }
 
 fn zkcli(against: &str) -> Result<String> {
