@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::report;
 
+/// The part that builds what the parts behind it run.
+pub(crate) const BUILD: &str = "build";
+
 /// One part of the gate.
 pub(crate) struct Part {
     /// A short word.
@@ -35,8 +38,7 @@ struct Outcome {
 
 /// Runs the parts; true if all passed. The last line counts them.
 pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<bool> {
-    let chosen = |part: &Part| only.is_empty() || only.iter().any(|word| part.name.contains(word.as_str()));
-    let parts: Vec<Part> = parts.into_iter().filter(chosen).collect();
+    let parts = chosen(parts, only);
     let total = parts.len();
     let started = Instant::now();
     let mut outcomes = Vec::new();
@@ -62,6 +64,15 @@ pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<b
     println!("all parts: {} min", minutes(seconds(started.elapsed())));
     println!("{passed} passed, {} failed", outcomes.len() - passed);
     Ok(passed == outcomes.len() && total > 0)
+}
+
+/// The parts that are asked for, all if none is; with those behind the build, the build: what they run is to be of the
+/// sources as they are.
+fn chosen(parts: Vec<Part>, only: &[String]) -> Vec<Part> {
+    let is_named = |part: &Part| only.is_empty() || only.iter().any(|word| part.name.contains(word.as_str()));
+    let build = parts.iter().position(|part| part.name == BUILD);
+    let builds = build.is_some_and(|build| parts[build..].iter().any(is_named));
+    parts.into_iter().filter(|part| is_named(part) || (part.name == BUILD && builds)).collect()
 }
 
 fn summary(outcomes: &[Outcome], total: usize) -> String {
@@ -122,6 +133,21 @@ mod tests {
     #[test]
     fn a_gate_without_parts_does_not_pass() {
         assert!(!run(vec![part("one", true)], Length::Short, &["two".to_owned()]).expect("runs"));
+    }
+
+    #[test]
+    fn what_runs_programs_builds_them_first() {
+        let all = || {
+            ["tests", BUILD, "kills", "kazoo"].map(|name| part(name, true)).into_iter().collect::<Vec<_>>()
+        };
+        let names = |only: &str| {
+            let only: Vec<_> = only.split_whitespace().map(str::to_owned).collect();
+            chosen(all(), &only).iter().map(|part| part.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("tests"), ["tests"]);
+        assert_eq!(names("kills"), [BUILD, "kills"]);
+        assert_eq!(names("tests kazoo"), ["tests", BUILD, "kazoo"]);
+        assert_eq!(names("").len(), 4);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     differential,
-    gate::Part,
+    gate::{BUILD, Part},
     histories, install, judge, mutants, report,
     run::{self, Call},
     tidy,
@@ -41,7 +41,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         part("tests", "unit tests, scenarios, golden bytes", || {
             done(run::cargo(&["test", "--locked", "--workspace", "--release"]).call())
         }),
-        part("build", "the binaries that the parts behind run", || {
+        part(BUILD, "the binaries that the parts behind run", || {
             run::build_server()?;
             done(run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call())
         }),

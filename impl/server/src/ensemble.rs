@@ -64,6 +64,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let beside = if observers == 0 { String::new() } else { format!(" and {observers} observers") };
     println!("{} servers{beside} in {}", layout.members.len() - observers, layout.dir.display());
     println!("connect string: {}", layout.connect_string());
+    if let Some(port) = layout.members.first().and_then(|member| member.admin_port) {
+        println!("server 1 tells of itself: http://127.0.0.1:{port}/commands");
+    }
     let mut servers = start(&layout)?;
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut complete = false;

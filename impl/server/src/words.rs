@@ -73,6 +73,7 @@ impl Core {
             "wchs" => listing::watch_summary(&self.watchers()),
             "wchc" => listing::watches_by_session(&self.watchers()),
             "wchp" => listing::watches_by_path(&self.watchers()),
+            "hash" => listing::digests(self.tree.digest_log()),
             "crst" => {
                 self.shell.clients.reset_traffic();
                 "Connection stats reset.\n".to_owned()
@@ -87,8 +88,8 @@ impl Core {
 }
 
 /// The words of [`Core::word_of_server`].
-const SERVING: [&str; 12] =
-    ["srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "wchs", "wchc", "wchp", "crst", "srst"];
+const SERVING: [&str; 13] =
+    ["srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "wchs", "wchc", "wchp", "hash", "crst", "srst"];
 
 fn server(view: &View<'_>) -> String {
     let stats = view.stats;

@@ -47,6 +47,7 @@ impl Tree {
         let header = Header { zxid, session: txn.session, time: txn.time };
         let outcome = self.apply_body(header, &txn.body, &mut Firing { watches, notify });
         self.last = self.last.max(zxid);
+        self.log_digest(zxid);
         outcome
     }
 

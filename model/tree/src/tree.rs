@@ -2,7 +2,7 @@
 
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
 
@@ -24,6 +24,11 @@ pub(crate) const QUOTA: &str = "/zookeeper/quota";
 /// Where the ensemble's configuration is to be read.
 pub(crate) const CONFIG: &str = "/zookeeper/config";
 
+/// Of which transactions the digest is kept.
+const DIGEST_EVERY: u64 = 128;
+/// How many digests are kept.
+const DIGESTS_MAX: usize = 1024;
+
 /// Everything that transactions change.
 ///
 /// Two trees are equal if their contents are: last transaction, sessions, and every node with its data, access
@@ -42,6 +47,8 @@ pub struct Tree {
     pub(crate) quotas: BTreeSet<Box<str>>,
     pub(crate) last: Zxid,
     pub(crate) digest: i64,
+    /// The digest behind some of the last transactions.
+    pub(crate) digest_log: VecDeque<(Zxid, i64)>,
     /// The bytes of all paths and data.
     pub(crate) data_bytes: u64,
     pub(crate) walks: WalkTable,
@@ -68,6 +75,7 @@ impl Tree {
             quotas: BTreeSet::new(),
             last: Zxid::ZERO,
             digest: 0,
+            digest_log: VecDeque::new(),
             data_bytes: u64::try_from(root.data.map_or(0, <[u8]>::len)).unwrap_or_default(),
             walks: WalkTable::default(),
         };
@@ -197,6 +205,24 @@ impl Tree {
     /// The digest of all nodes by ZooKeeper's second formula, kept up to date with every change (rule T-17).
     pub fn digest(&self) -> i64 {
         self.digest
+    }
+
+    /// The digest behind every transaction whose number is a multiple of 128, the last 1024 of them, oldest first: for
+    /// operators to compare servers by. What was applied before this state was loaded is not there.
+    ///
+    /// Source: ZooKeeper `DataTree.logZxidDigest`.
+    pub fn digest_log(&self) -> impl Iterator<Item = (Zxid, i64)> {
+        self.digest_log.iter().copied()
+    }
+
+    /// Enters the digest behind a transaction, if it is one of those that are kept.
+    pub(crate) fn log_digest(&mut self, zxid: Zxid) {
+        if zxid.0.is_multiple_of(DIGEST_EVERY) {
+            if self.digest_log.len() == DIGESTS_MAX {
+                self.digest_log.pop_front();
+            }
+            self.digest_log.push_back((zxid, self.digest));
+        }
     }
 
     pub(crate) fn find(&self, path: &str) -> Option<NodeId> {

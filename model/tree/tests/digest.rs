@@ -57,3 +57,30 @@ fn every_transaction_moves_it_as_in_java() {
     let parent = tree.stat("/a").expect("is there");
     assert_eq!((parent.cversion, parent.num_children, parent.pzxid), (4, 0, 4_294_967_307));
 }
+
+#[test]
+fn the_digest_behind_every_128th_transaction_is_kept() {
+    let mut tree = Tree::new();
+    let mut expected = Vec::new();
+    for counter in 1..=128 * 1030 {
+        let zxid = Zxid::new(Epoch(1), counter);
+        let body = if counter.is_multiple_of(100) {
+            create(
+                CreateKind::Create { ephemeral: false },
+                &format!("/n{counter}"),
+                None,
+                vec![Acl::world(acl::ALL)],
+                -1,
+            )
+        } else {
+            TxnBody::Error { code: -101 }
+        };
+        let txn = Txn { session: SessionId(1), cxid: 1, time: 5, body, digest: None };
+        tree.apply(zxid, &txn, &mut Watches::default(), &mut |_, _| {});
+        if counter.is_multiple_of(128) {
+            expected.push((zxid, tree.digest()));
+        }
+    }
+    let kept: Vec<_> = tree.digest_log().collect();
+    assert_eq!(kept, expected[expected.len() - 1024..]);
+}

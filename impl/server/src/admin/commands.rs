@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::UNIX_EPOCH};
 use hyper::StatusCode;
 use protocol::Role;
 use serde_json::{Map, Value, json};
-use spec::{Machine, ServerId};
+use spec::{Machine, ServerId, Zxid};
 
 use crate::{
     config::{ServerAddress, join},
@@ -57,6 +57,11 @@ const COMMANDS: &[Command] = &[
         map(words::environment().into_iter().map(|(key, value)| (key, json!(value))))
     }),
     of_process(&["get_trace_mask", "gtmk"], |core, _| map([("tracemask", json!(core.shell.trace_mask))])),
+    of_server(&["hash"], |core, _| {
+        let digest =
+            |(zxid, digest): (Zxid, i64)| json!({"zxid": zxid.0, "digest_version": 2, "digest": digest});
+        map([("digests", json!(core.tree.digest_log().map(digest).collect::<Vec<_>>()))])
+    }),
     of_server(&["initial_configuration", "icfg"], |core, _| {
         map([("initial_configuration", json!(*core.shell.config.text))])
     }),

@@ -19,6 +19,7 @@ use crate::Config;
 const CLIENT_PORT: u16 = 2181;
 const QUORUM_PORT: u16 = 2888;
 const ELECTION_PORT: u16 = 3888;
+const ADMIN_PORT: u16 = 8080;
 
 /// One server of the ensemble.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +34,8 @@ pub struct Member {
     pub quorum_port: u16,
     /// Where votes are exchanged.
     pub election_port: u16,
+    /// Where its admin server listens; none in a folder of before there was one.
+    pub admin_port: Option<u16>,
     /// Whether it has no vote.
     pub observer: bool,
 }
@@ -52,8 +55,8 @@ impl Member {
         self.dir.join("data")
     }
 
-    fn ports(&self) -> [u16; 3] {
-        [self.client_port, self.quorum_port, self.election_port]
+    fn ports(&self) -> impl Iterator<Item = u16> {
+        [self.client_port, self.quorum_port, self.election_port].into_iter().chain(self.admin_port)
     }
 }
 
@@ -140,6 +143,7 @@ impl Layout {
                 client_port: next(base_port.unwrap_or(CLIENT_PORT).saturating_add(step))?,
                 quorum_port: next(QUORUM_PORT + step)?,
                 election_port: next(ELECTION_PORT + step)?,
+                admin_port: Some(next(ADMIN_PORT + step)?),
                 observer: number > voters,
             });
         }
@@ -174,10 +178,15 @@ impl Layout {
         let mut text = format!(
             "# Server {} of an ensemble on this machine.\n\
              dataDir={data}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
-             tickTime=2000\ninitLimit=10\nsyncLimit=5\nstandaloneEnabled=false\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=ruok,srvr,stat,envi,isro,mntr\n",
+             tickTime=2000\ninitLimit=10\nsyncLimit=5\nstandaloneEnabled=false\n4lw.commands.whitelist=*\n",
             member.id, member.client_port
         );
+        match member.admin_port {
+            Some(port) => {
+                let _ = writeln!(text, "admin.serverAddress=127.0.0.1\nadmin.serverPort={port}");
+            }
+            None => text.push_str("admin.enableServer=false\n"),
+        }
         for other in &self.members {
             let role = if other.observer { ":observer" } else { "" };
             let (id, quorum, election) = (other.id, other.quorum_port, other.election_port);
@@ -206,6 +215,7 @@ fn found(dir: &Path) -> anyhow::Result<Vec<Member>> {
             client_port: config.client_port,
             quorum_port: address.quorum_port,
             election_port: address.election_port,
+            admin_port: config.admin.as_ref().map(|admin| admin.port),
             observer: address.observer,
         });
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use spec::{Machine, SessionId};
+use spec::{Machine, SessionId, Zxid};
 use tree::Text;
 use wire::client::opcode;
 
@@ -166,6 +166,15 @@ pub(crate) fn by_session(watchers: &Watchers) -> BTreeMap<SessionId, Vec<&Text>>
         }
     }
     sessions
+}
+
+/// The answer to `hash`.
+pub(super) fn digests(log: impl Iterator<Item = (Zxid, i64)>) -> String {
+    let mut text = String::new();
+    for (zxid, digest) in log {
+        let _ = writeln!(text, "{:x}: {digest}", zxid.0);
+    }
+    text
 }
 
 /// The answer to `wchs`.

@@ -107,6 +107,12 @@ fn watches_are_told_by_path_and_by_session() {
 }
 
 #[test]
+fn digests_are_told_by_transaction() {
+    let log = [(Zxid::new(Epoch(1), 128), 7), (Zxid::new(Epoch(1), 256), -9)];
+    assert_eq!(listing::digests(log.into_iter()), "100000080: 7\n100000100: -9\n");
+}
+
+#[test]
 fn monitoring_is_keys_and_values_by_tabs() {
     let stats = stats();
     let text = monitor(&view(&stats, Mode::Leader));
