@@ -62,7 +62,7 @@ class Place:
         self.port, *between = apache.ports(3)
         data = os.path.join(folder, "data")
         os.makedirs(data, exist_ok=True)
-        lines = [f"dataDir={data}", f"clientPort={self.port}", "tickTime=3000", f"maxSessionTimeout={SESSION_MS}",
+        lines = [f"dataDir={data}", f"clientPort={self.port}", "tickTime=3000", "admin.enableServer=false", f"maxSessionTimeout={SESSION_MS}",
                  "maxClientCnxns=0", "4lw.commands.whitelist=*", "extendedTypesEnabled=true", *more]
         if logs:
             lines.append("dataLogDir=" + os.path.join(folder, "logs"))

@@ -56,7 +56,7 @@ class Ensemble:
             with open(os.path.join(self.data[me], "myid"), "w") as file:
                 file.write(f"{me}\n")
             # Apache's leaders would read their logs on disk too, which could make a DIFF of what is to be a SNAP.
-            lines = [f"dataDir={self.data[me]}", f"clientPort={self.client[me]}", "tickTime=1000", "initLimit=20",
+            lines = [f"dataDir={self.data[me]}", f"clientPort={self.client[me]}", "tickTime=1000", "admin.enableServer=false", "initLimit=20",
                      "syncLimit=10", f"commitLogCount={WINDOW}", "snapshotSizeFactor=-1", "maxClientCnxns=0"]
             lines += [f"server.{each}=127.0.0.1:{quorum[each]}:{election[each]}" for each in IDS]
             kind = Ours if me == OURS else Apache

@@ -46,7 +46,7 @@ class Ensemble:
             os.makedirs(data)
             with open(os.path.join(data, "myid"), "w") as file:
                 file.write(str(me))
-            lines = [f"dataDir={data}", f"clientPort={self.client[me]}", "tickTime=1000", "initLimit=10", "syncLimit=5",
+            lines = [f"dataDir={data}", f"clientPort={self.client[me]}", "tickTime=1000", "admin.enableServer=false", "initLimit=10", "syncLimit=5",
                      "commitLogCount=20", "snapshotSizeFactor=-1", "extendedTypesEnabled=true",
                      "znode.container.checkIntervalMs=500"]
             lines += [f"server.{other}=127.0.0.1:{quorum[other]}:{election[other]}"

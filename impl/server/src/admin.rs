@@ -48,6 +48,9 @@ type Answer = Response<Full<Bytes>>;
 /// Takes connections, and serves them.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
     let (offer, room) = (Rc::new(offer), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    if let Err(error) = net::set_options(&listener, offer.idle_max) {
+        debug!(%error, "the options of the admin server's sockets cannot be set");
+    }
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
@@ -76,9 +79,13 @@ async fn serve(core: Shared, stream: TcpStream, offer: Rc<Offer>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle_max)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answers);
-    if let Err(error) = connection.await {
-        debug!(%error, "a connection of the admin server broke");
+    // Also for those who ask and do not read: places are few.
+    match tokio::time::timeout(2 * idle_max, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "a connection of the admin server broke"),
+        Err(_) => debug!("a connection of the admin server took too long"),
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Config {
     pub metrics: Option<(Option<String>, u16)>,
     /// The file as it was read.
     pub text: Arc<String>,
-    /// Every key with a value, given or by default, and where that comes from.
+    /// Every key that is carried out and has a value, given or by default, and where that comes from.
     pub effective: BTreeMap<String, Taken>,
     /// What the file said that is worth a word in the log.
     pub warnings: Vec<Problem>,
@@ -193,9 +193,10 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let text = Arc::new(text);
         let file = |name: &str, text| problem::File { name: name.to_owned(), text };
+        let kinds: Vec<_> = flags.kinds().collect();
         let flags = flags.texts().map(|(name, text)| file(name, Arc::new(text.to_owned())));
         let sources = std::iter::once(file(name, Arc::clone(&text))).chain(flags).collect();
-        let mut reader = Reader::new(Sources::new(sources));
+        let mut reader = Reader::new(Sources::new(sources), &kinds);
         let config = Self::from_reader(&mut reader, read);
         match config {
             Some(mut config) if reader.errors.is_empty() => {
@@ -253,7 +254,7 @@ impl Config {
                 .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
         }
         let config = Self {
-            data_log_dir: reader.text("dataLogDir").map(PathBuf::from).or_else(|| data_dir.clone())?,
+            data_log_dir: log_dir(reader, data_dir.as_deref())?,
             recorder_dir: recorder_dir(reader, data_dir.as_deref()),
             recorder_bytes: reader.number("zabkeeper.recorderBytes", 64 << 20, 1 << 20, 1 << 40),
             data_dir: data_dir?,
@@ -408,6 +409,8 @@ fn session_timeouts(reader: &mut Reader, tick_ms: u32) -> (i32, i32) {
         _ => i32::try_from(tick_ms.saturating_mul(ticks)).unwrap_or(i32::MAX),
     };
     let (min, max) = (timeout("minSessionTimeout", 2), timeout("maxSessionTimeout", 20));
+    reader.comes_to("minSessionTimeout", min);
+    reader.comes_to("maxSessionTimeout", max);
     if min > max {
         let span = reader.span("minSessionTimeout").or(reader.span("maxSessionTimeout"));
         reader.error(span, format!("minSessionTimeout ({min} ms) is above maxSessionTimeout ({max} ms)"));
@@ -436,7 +439,9 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
 }
 
 fn skip_acl(reader: &mut Reader) -> bool {
-    let skips = reader.flag("skipACL", false);
+    // For ZooKeeper anything but this word leaves lists in force; who writes `true` may not know that.
+    reader.unsupported_choice("skipACL", &["yes", "no", "false"], "it is yes or no");
+    let skips = reader.text("skipACL").is_some_and(|word| word == "yes");
     if skips {
         reader.warn_at("skipACL", "skipACL is on: everybody may do everything, whatever lists say");
     }
@@ -449,7 +454,7 @@ fn digest(reader: &mut Reader) -> Digest {
     if !reader.flag("DigestAuthenticationProvider.enabled", true) {
         return Digest::Off;
     }
-    let Some(name) = reader.text(KEY) else { return Digest::default() };
+    let name = reader.text_or(KEY, "SHA1");
     Digest::from_name(&name).unwrap_or_else(|| {
         let message = format!("{KEY} is {name:?}, and must be SHA1, SHA-256 or SHA-512");
         reader.error(reader.span(KEY), message);
@@ -465,8 +470,14 @@ fn retain(reader: &mut Reader) -> usize {
     let given = reader.number("autopurge.snapRetainCount", 3, 0, usize::MAX);
     if given < 3 {
         reader.warn_at("autopurge.snapRetainCount", "at least 3 snapshots are kept");
+        reader.comes_to("autopurge.snapRetainCount", 3);
     }
     given.max(3)
+}
+
+/// The folder of transaction logs: that of the snapshots, if no other is given.
+fn log_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf> {
+    Some(PathBuf::from(reader.text_or("dataLogDir", &data_dir?.display().to_string())))
 }
 
 /// The folder of the recorder's ring: one beside `version-2`, which ZooKeeper passes over, if no other is given.
@@ -479,23 +490,44 @@ fn recorder_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf>
 }
 
 fn words(reader: &mut Reader) -> Words {
-    let Some(text) = reader.text("4lw.commands.whitelist") else {
-        return Words::Only(vec!["srvr".to_owned()]);
-    };
-    let words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+    let text = reader.text_or("4lw.commands.whitelist", "srvr");
+    let mut words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
+    // As in ZooKeeper, whose script asks for it.
+    if !words.iter().any(|word| word == "srvr") {
+        words.push("srvr".to_owned());
+    }
     if words.iter().any(|word| word == "*") { Words::All } else { Words::Only(words) }
+}
+
+/// A configuration's text without what gives access: passwords, and the digest of the super user's.
+pub(crate) fn masked(text: &str) -> String {
+    let is_secret = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        ["password", "passwd", "superdigest"].iter().any(|word| key.contains(word))
+    };
+    let mask = |line: &str| match line.split_once(['=', ':', ' ']) {
+        Some((key, _)) if is_secret(key) => format!("{key}=***\n"),
+        Some(_) | None => format!("{line}\n"),
+    };
+    text.lines().map(mask).collect()
+}
+
+/// A line about a key: what it is, a tab, and where that comes from. What gives access is masked.
+pub fn shown(key: &str, taken: &Taken) -> String {
+    let line = masked(&format!("{key}={}", taken.value));
+    format!("{}\t{}\n", line.trim_end(), taken.place)
 }
 
 /// An address to listen on, as it is given or by default; none for every address.
 fn listening(reader: &mut Reader, key: &str) -> Option<String> {
-    reader.text(key).filter(|host| host != "0.0.0.0")
+    Some(reader.text_or(key, "0.0.0.0")).filter(|host| host != "0.0.0.0")
 }
 
 fn admin(reader: &mut Reader) -> Option<Admin> {
     let admin = Admin {
         address: listening(reader, "admin.serverAddress"),
         port: reader.number("admin.serverPort", 8080, 0, u16::MAX),
-        commands: reader.text("admin.commandURL").unwrap_or_else(|| "/commands".to_owned()),
+        commands: reader.text_or("admin.commandURL", "/commands"),
         idle_max_ms: reader.number("admin.idleTimeout", 30_000, 1, u32::MAX),
     };
     if !admin.commands.starts_with('/') || admin.commands.ends_with('/') {

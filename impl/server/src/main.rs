@@ -7,7 +7,11 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use server::{Config, ExitCode, config::Flags, ensemble, logging};
+use server::{
+    Config, ExitCode,
+    config::{self, Flags},
+    ensemble, logging,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
@@ -199,7 +203,7 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
 fn show(properties: &Properties, path: &Path, effective: bool) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     for (key, taken) in config.effective.iter().filter(|(_, taken)| effective || taken.place != "default") {
-        println!("{key}={}\t{}", taken.value, taken.place);
+        print!("{}", config::shown(key, taken));
     }
     ExitCode::Finished
 }

@@ -156,16 +156,20 @@ impl Ports {
     }
 }
 
-/// The admin server's port. One that is taken ends a server that is alone, and is a warning in an ensemble, as in
-/// ZooKeeper: there several servers of one machine may come with the same default.
 async fn admin_port(config: &Config) -> Result<Option<BoundPort>, StartError> {
     let Some(admin) = &config.admin else { return Ok(None) };
-    match port("admin", admin.address.as_deref(), admin.port, HTTP_BACKLOG).await {
+    not_needed(config, port("admin", admin.address.as_deref(), admin.port, HTTP_BACKLOG).await)
+}
+
+/// The admin server's port, if it can be had. One that is taken ends a server that is alone, and is a warning in an
+/// ensemble, as in ZooKeeper: there several servers of one machine may come with the same default.
+fn not_needed<T>(config: &Config, port: Result<T, StartError>) -> Result<Option<T>, StartError> {
+    match port {
         Err(error) if !config.standalone() => {
             warn!(%error, "there is no admin server: admin.serverPort moves it, admin.enableServer=false turns it off");
             Ok(None)
         }
-        bound => bound.map(Some),
+        had => had.map(Some),
     }
 }
 
@@ -313,10 +317,12 @@ pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Res
     let client = listen("client", config.client_port, ports.client)?;
     spawn_local(serve::accept(Rc::clone(core), client, Rc::clone(config)));
     if let (Some(bound), Some(admin)) = (ports.admin, &config.admin) {
-        let listener = listen("admin", admin.port, bound)?;
-        let idle_max = Duration::from_millis(u64::from(admin.idle_max_ms));
-        let offer = Offer { commands: Some(admin.commands.clone()), idle_max };
-        spawn_local(admin::accept(Rc::clone(core), listener, offer));
+        // Of two servers that start at once both may have bound the port, and only one can listen.
+        if let Some(listener) = not_needed(config, listen("admin", admin.port, bound))? {
+            let idle_max = Duration::from_millis(u64::from(admin.idle_max_ms));
+            let offer = Offer { commands: Some(admin.commands.clone()), idle_max };
+            spawn_local(admin::accept(Rc::clone(core), listener, offer));
+        }
     }
     if let (Some(bound), Some((_, number))) = (ports.metrics, &config.metrics) {
         let listener = listen("metrics", *number, bound)?;

@@ -197,14 +197,16 @@ impl Core {
             };
             match client.phase {
                 Phase::Closing => return bytes.len(),
-                Phase::Fresh(_) => match words::length(rest).map(|length| rest.get(..length)) {
-                    Some(Some(word)) => {
-                        self.say_word(id, word);
-                        return bytes.len();
+                Phase::Fresh(_) => {
+                    match words::length(rest, &self.shell.config.words).map(|length| rest.get(..length)) {
+                        Some(Some(word)) => {
+                            self.say_word(id, word);
+                            return bytes.len();
+                        }
+                        Some(None) => return taken,
+                        None => {}
                     }
-                    Some(None) => return taken,
-                    None => {}
-                },
+                }
                 Phase::Open => {}
             }
             if client.waits(too_many) {

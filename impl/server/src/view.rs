@@ -127,7 +127,7 @@ impl Core {
                 data_bytes: self.tree.data_bytes() + 1,
                 ephemerals: number(self.tree.ephemeral_count()),
                 watches: number(self.peer.watches().len()),
-                sessions: number(self.tree.sessions().len()),
+                sessions: number(self.tree.session_count()),
             },
             quorum_size: number(shell.config.quorum.voters().count()),
             learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),

@@ -9,12 +9,13 @@ mod listing;
 use std::fmt::Write;
 
 use crate::{
+    config::Words,
     core::Core,
     metrics,
     view::{ClientView, Mode, View, version},
 };
 pub(crate) use conf::{backlog, data_sizes};
-pub(crate) use listing::{Watchers, by_session, operation};
+pub(crate) use listing::{WATCHES_LISTED_MAX, WatchCounts, by_session, operation};
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
 /// What asks for a trace mask to be set; eight bytes with the mask follow.
@@ -24,17 +25,21 @@ pub(crate) const TRACE_MASK: i64 = 306;
 
 /// How long the word is that stands at the front of a connection, with its argument; nothing if none stands there, and
 /// the first four bytes are a frame's length. Every word is letters, which as a length would be far above any limit.
-pub(crate) fn length(first: &[u8]) -> Option<usize> {
+/// An argument is waited for where the word is allowed.
+pub(crate) fn length(first: &[u8], allowed: &Words) -> Option<usize> {
     let word = first.first_chunk::<4>().filter(|word| word.iter().all(u8::is_ascii_lowercase))?;
-    Some(if word == SET_TRACE_MASK { 12 } else { 4 })
+    Some(if word == SET_TRACE_MASK && allowed.allow("stmk") { 12 } else { 4 })
 }
 
 impl Core {
-    /// The whole answer to a word.
+    /// The whole answer to a word; nothing to what is none.
     pub(crate) fn word(&mut self, word: &[u8]) -> String {
         let (word, argument) = word.split_at(word.len().min(4));
         let word = String::from_utf8_lossy(word);
         let mode = self.shell.mode();
+        if !SERVING.contains(&&*word) && !OF_PROCESS.contains(&&*word) {
+            return String::new();
+        }
         let answer = self.shell.config.words.allow(&word).then(|| match (&*word, mode) {
             ("ruok", _) => Some("imok".to_owned()),
             ("isro", Mode::NotServing) => Some("null".to_owned()),
@@ -42,7 +47,7 @@ impl Core {
             ("envi", _) => Some(environment_text()),
             ("gtmk", _) => Some(self.shell.trace_mask.to_string()),
             ("stmk", _) => Some(self.set_trace_mask(argument)),
-            (word, Mode::NotServing) => SERVING.contains(&word).then(|| NOT_SERVING.to_owned()),
+            (_, Mode::NotServing) => Some(NOT_SERVING.to_owned()),
             (word, _) => self.word_of_server(word),
         });
         answer
@@ -70,9 +75,9 @@ impl Core {
                 let (data, log) = data_sizes(&self.shell.config);
                 format!("datadir_size: {data}\nlogdir_size: {log}\n")
             }
-            "wchs" => listing::watch_summary(&self.watchers()),
-            "wchc" => listing::watches_by_session(&self.watchers()),
-            "wchp" => listing::watches_by_path(&self.watchers()),
+            "wchs" => self.watch_counts().to_string(),
+            "wchc" => self.listed_watchers(listing::watches_by_session),
+            "wchp" => self.listed_watchers(listing::watches_by_path),
             "hash" => listing::digests(self.tree.digest_log()),
             "crst" => {
                 self.shell.clients.reset_traffic();
@@ -87,6 +92,8 @@ impl Core {
     }
 }
 
+/// The words that any process answers.
+const OF_PROCESS: [&str; 5] = ["ruok", "isro", "envi", "gtmk", "stmk"];
 /// The words of [`Core::word_of_server`].
 const SERVING: [&str; 13] =
     ["srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "wchs", "wchc", "wchp", "hash", "crst", "srst"];

@@ -140,7 +140,6 @@ fn every_word_is_answered() {
         ("wchp", "/zookeeper\n\t0x"),
         ("crst", "Connection stats reset.\n"),
         ("srst", "Server stats reset.\n"),
-        ("nono", "nono is not executed because it is not in the whitelist.\n"),
     ];
     for (word, start) in expected {
         let answer = server.word(word).expect("it answers");
@@ -153,6 +152,7 @@ fn every_word_is_answered() {
     assert!(
         dump.contains(" UTC 20") && dump.contains("\nephemeral nodes dump:\nSessions with Ephemerals (0):\n")
     );
+    assert_eq!(server.word("nono").as_deref(), Some(""), "what is no word ends the connection");
     assert_eq!(server.word("hash").as_deref(), Some(""), "nothing is written yet");
     assert_eq!(server.word("stmk\0\0\0\0\0\0\0\x07").as_deref(), Some("7"));
     assert_eq!(server.word("gtmk").as_deref(), Some("7"));
@@ -246,4 +246,46 @@ fn a_server_that_is_alone_wants_its_admin_port() {
     let error = server::run(config, RealDisk::new(false), None, async {}).expect_err("the port is taken");
     assert_eq!(error.exit_code(), ExitCode::AdminPort);
     assert!(error.to_string().starts_with(&format!("cannot listen on admin port {port}")), "{error}");
+}
+
+#[test]
+fn a_word_outside_of_the_whitelist_says_so() {
+    let server = Server::start("4lw.commands.whitelist=ruok\n");
+    let refused = |word: &str| format!("{word} is not executed because it is not in the whitelist.\n");
+    for word in ["stat", "mntr", "stmk"] {
+        assert_eq!(server.word(word), Some(refused(word)));
+    }
+    assert_eq!(server.word("ruok").as_deref(), Some("imok"));
+}
+
+#[test]
+fn those_who_do_not_read_leave_room_for_others() {
+    let server = Server::start("admin.idleTimeout=200");
+    let deaf: Vec<_> = (0..70)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.admin).expect("it listens");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("it reads");
+            stream
+        })
+        .collect();
+    assert_eq!(server.http("GET", "/livez").0, 200);
+    drop(deaf);
+}
+
+#[test]
+fn a_server_of_an_ensemble_does_without_its_admin_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port();
+    let data = tempfile::tempdir().expect("a folder");
+    let text = format!(
+        "dataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={port}\n\
+         initLimit=5\nsyncLimit=5\nstandaloneEnabled=false\nserver.1=127.0.0.1:{}:{}\n",
+        data.path().display(),
+        free_port(),
+        free_port(),
+        free_port()
+    );
+    let config = Config::parse("zoo.cfg", text, |_| Ok("1".to_owned())).expect("valid");
+    let code = server::run(config, RealDisk::new(false), None, async {}).expect("it starts");
+    assert_eq!(code, ExitCode::Finished);
 }

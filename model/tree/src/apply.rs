@@ -17,6 +17,7 @@ use crate::{
     Acl, CreateKind, CreateTxn, Outcome, Owner, StatPersisted, Text, Tree, Txn, TxnBody,
     node::{Content, NodeId},
     path,
+    quota::Amount,
     tree::number,
     watches::{Notify, Watches},
 };
@@ -47,6 +48,7 @@ impl Tree {
         let header = Header { zxid, session: txn.session, time: txn.time };
         let outcome = self.apply_body(header, &txn.body, &mut Firing { watches, notify });
         self.last = self.last.max(zxid);
+        self.measure_new_quotas();
         self.log_digest(zxid);
         outcome
     }
@@ -258,6 +260,7 @@ impl Tree {
         self.acls.release(acl);
         self.disown(owner, id);
         self.own(Owner::from_number(content.stat.ephemeral_owner), id);
+        self.quota_gains(path, Amount::default());
     }
 
     fn fire_children_changed(&self, parent: NodeId, path: &Text, firing: &mut Firing<'_, '_>) {

@@ -121,7 +121,7 @@ impl TreeBuilder {
         }
         self.tree.last = last;
         self.tree.add_system_nodes();
-        self.tree.measure_all();
+        self.tree.begin_quotas();
         Ok(self.tree)
     }
 

@@ -3,7 +3,14 @@
 //! A quota on `/a` is two nodes, `/zookeeper/quota/a/zookeeper_limits` and `…/zookeeper_stats`, with figures as text.
 //! Clients write the limits; every server keeps the stats by itself, as part of no transaction and of no digest.
 
-use alloc::{borrow::ToOwned, boxed::Box, collections::BTreeMap, format, string::String};
+use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 use core::fmt::{self, Write};
 
 use spec::ErrorCode;
@@ -12,6 +19,9 @@ use crate::{Tree, node::NodeId, tree::QUOTA};
 
 const LIMITS: &str = "/zookeeper_limits";
 const STATS: &str = "/zookeeper_stats";
+
+/// The longest text with figures, in bytes.
+const FIGURES_BYTES_MAX: usize = 1024;
 
 const COUNT: &str = "count";
 const BYTES: &str = "bytes";
@@ -33,9 +43,11 @@ pub(crate) struct Amount {
 struct Figures(BTreeMap<String, i64>);
 
 impl Figures {
-    /// Reads `name=figure`, separated by commas or semicolons; what is no figure is left out.
+    /// Reads `name=figure`, separated by commas or semicolons; what is no figure is left out, and so is everything of
+    /// a text that is too long: it is read with every write.
     fn read(data: Option<&[u8]>) -> Self {
-        let text = String::from_utf8_lossy(data.unwrap_or_default());
+        let data = data.filter(|data| data.len() <= FIGURES_BYTES_MAX).unwrap_or_default();
+        let text = String::from_utf8_lossy(data);
         let figure = |pair: &str| {
             let mut parts = pair.split('=');
             let name = parts.next().filter(|name| !name.is_empty())?;
@@ -91,16 +103,22 @@ impl Tree {
         None
     }
 
-    /// A node has come: it may make a quota, and counts for one.
-    pub(crate) fn quota_gains(&mut self, path: &str, bytes: usize) {
+    /// A node has come, or was made anew: it may make a quota, and counts for one.
+    pub(crate) fn quota_gains(&mut self, path: &str, more: Amount) {
+        if !self.counts_for_quotas {
+            return;
+        }
         match subject(path) {
             Some((subject, true)) => {
                 self.quotas.insert(Box::from(subject));
             }
-            Some((subject, false)) => self.measure(subject),
+            // Counted at the end of the transaction: once, however often the node comes and goes in it.
+            Some((subject, false)) => {
+                self.unmeasured.insert(Box::from(subject));
+            }
             None => {}
         }
-        self.count_for_quota(path, Amount { count: 1, bytes: signed(bytes) });
+        self.count_for_quota(path, more);
     }
 
     /// A node has gone.
@@ -111,12 +129,11 @@ impl Tree {
         self.count_for_quota(path, Amount { count: -1, bytes: -signed(bytes) });
     }
 
-    /// A node has so many bytes more.
-    pub(crate) fn quota_grows(&mut self, path: &str, from: usize, to: usize) {
-        self.count_for_quota(path, Amount { count: 0, bytes: signed(to) - signed(from) });
-    }
-
-    fn count_for_quota(&mut self, path: &str, more: Amount) {
+    /// There is so much more at a path.
+    pub(crate) fn count_for_quota(&mut self, path: &str, more: Amount) {
+        if more == Amount::default() || !self.counts_for_quotas {
+            return;
+        }
         let Some(stats) = self.quota_of(path).map(|quota| format!("{QUOTA}{quota}{STATS}")) else { return };
         let Some(id) = self.store.find(&stats) else { return };
         let mut figures = Figures::read(self.store.node(id).data());
@@ -126,27 +143,57 @@ impl Tree {
         self.put_data(id, &stats, Some(format!("{figures}").as_bytes()));
     }
 
-    /// Counts anew what stands at and below the subject of a quota.
-    fn measure(&mut self, subject: &str) {
-        let stats = format!("{QUOTA}{subject}{STATS}");
-        let Some(id) = self.store.find(&stats) else { return };
-        let Amount { count, bytes } =
-            self.store.find(subject).map_or(Amount::default(), |top| self.amount(top));
-        self.put_data(id, &stats, Some(format!("{COUNT}={count},{BYTES}={bytes}").as_bytes()));
-    }
-
-    fn amount(&self, top: NodeId) -> Amount {
-        let bytes = |id: NodeId| signed(self.store.node(id).data_len());
-        let below = self.store.below(top);
-        let sum = below.iter().map(|id| bytes(*id)).sum::<i64>();
-        Amount { count: signed(below.len()) + 1, bytes: sum + bytes(top) }
-    }
-
-    /// Counts every quota anew, as a server does that has read a snapshot.
-    pub(crate) fn measure_all(&mut self) {
-        for subject in self.quotas.clone() {
-            self.measure(&subject);
+    /// Counts what stands at and below the subjects of the quotas whose stats a transaction has made.
+    pub(crate) fn measure_new_quotas(&mut self) {
+        if !self.unmeasured.is_empty() {
+            let subjects = core::mem::take(&mut self.unmeasured);
+            self.measure(subjects);
         }
+    }
+
+    /// Begins to count for quotas, all of which are counted anew, as a server does that has read a snapshot.
+    pub(crate) fn begin_quotas(&mut self) {
+        self.counts_for_quotas = true;
+        let Some(top) = self.store.find(QUOTA) else { return };
+        for id in self.store.below(top) {
+            if self.store.node(id).name() == LIMITS.as_bytes().get(1..).unwrap_or_default()
+                && let Some((subject, true)) = subject(&self.store.path(id))
+            {
+                self.quotas.insert(Box::from(subject));
+            }
+        }
+        self.measure(self.quotas.clone());
+    }
+
+    /// Counts anew what stands at and below these, every node once, however they stand above each other.
+    fn measure(&mut self, subjects: BTreeSet<Box<str>>) {
+        let mut known: BTreeMap<NodeId, Amount> = BTreeMap::new();
+        // Those below come behind those above in the order of paths.
+        for subject in subjects.into_iter().rev() {
+            let top = self.store.find(&subject);
+            let amount = top.map_or(Amount::default(), |top| self.amount(top, &known));
+            known.extend(top.map(|top| (top, amount)));
+            let stats = format!("{QUOTA}{subject}{STATS}");
+            if let Some(id) = self.store.find(&stats) {
+                let Amount { count, bytes } = amount;
+                self.put_data(id, &stats, Some(format!("{COUNT}={count},{BYTES}={bytes}").as_bytes()));
+            }
+        }
+    }
+
+    /// What stands at and below a node; of what is known already nothing is looked at again.
+    fn amount(&self, top: NodeId, known: &BTreeMap<NodeId, Amount>) -> Amount {
+        let (mut sum, mut open) = (Amount::default(), Vec::from([top]));
+        while let Some(at) = open.pop() {
+            if let Some(amount) = known.get(&at) {
+                sum = Amount { count: sum.count + amount.count, bytes: sum.bytes + amount.bytes };
+                continue;
+            }
+            sum.count += 1;
+            sum.bytes += signed(self.store.node(at).data_len());
+            open.extend(self.store.child_ids(at));
+        }
+        sum
     }
 
     /// Whether there is room for so much more at a path, by what is applied: what is under way does not count.

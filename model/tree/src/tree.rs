@@ -14,6 +14,7 @@ use crate::{
     digest,
     node::{Content, Node, NodeId, Store},
     path,
+    quota::{Amount, signed},
     walk::WalkTable,
 };
 
@@ -45,6 +46,10 @@ pub struct Tree {
     pub(crate) mortals: BTreeSet<NodeId>,
     /// The nodes that have a quota.
     pub(crate) quotas: BTreeSet<Box<str>>,
+    /// Those of them whose stats came with the transaction that is being applied.
+    pub(crate) unmeasured: BTreeSet<Box<str>>,
+    /// Not while the tree is being built: then all are counted at the end.
+    pub(crate) counts_for_quotas: bool,
     pub(crate) last: Zxid,
     pub(crate) digest: i64,
     /// The digest behind some of the last transactions.
@@ -61,6 +66,7 @@ impl Tree {
             Content { data: Some(b""), acl: crate::acl_table::AclKey::OPEN, stat: StatPersisted::default() };
         let mut tree = Self::with_root(root);
         tree.add_system_nodes();
+        tree.begin_quotas();
         tree
     }
 
@@ -73,6 +79,8 @@ impl Tree {
             ephemerals: BTreeMap::new(),
             mortals: BTreeSet::new(),
             quotas: BTreeSet::new(),
+            unmeasured: BTreeSet::new(),
+            counts_for_quotas: false,
             last: Zxid::ZERO,
             digest: 0,
             digest_log: VecDeque::new(),
@@ -141,6 +149,11 @@ impl Tree {
     /// How many of them are ephemerals.
     pub fn ephemeral_count(&self) -> usize {
         self.ephemerals.values().map(BTreeSet::len).sum()
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// The ephemerals of a session, in order.
@@ -245,7 +258,8 @@ impl Tree {
         self.own(Owner::from_number(content.stat.ephemeral_owner), id);
         self.data_bytes += bytes_of(path, content.data);
         self.redigest(id, path);
-        self.quota_gains(path, content.data.map_or(0, <[u8]>::len));
+        let bytes = signed(content.data.map_or(0, <[u8]>::len));
+        self.quota_gains(path, Amount { count: 1, bytes });
         id
     }
 
@@ -305,7 +319,8 @@ impl Tree {
     pub(crate) fn replace_data(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
         let before = self.store.node(id).data_len();
         self.put_data(id, path, data);
-        self.quota_grows(path, before, data.map_or(0, <[u8]>::len));
+        let bytes = signed(data.map_or(0, <[u8]>::len)) - signed(before);
+        self.count_for_quota(path, Amount { count: 0, bytes });
     }
 
     /// The same, which counts for no quota.

@@ -169,6 +169,15 @@ impl Watches {
         self.data.iter().map(|(path, watchers)| (path, watchers.keys().copied()))
     }
 
+    /// How many connections watch nodes, how many nodes they watch, and how many watches these are. As above.
+    pub fn of_data_counts(&self) -> (usize, usize, usize) {
+        // Those of nodes stand before those of children.
+        let watches_nodes =
+            |watcher: &&Watcher| watcher.watches.first().is_some_and(|(kind, _)| *kind == WatchKind::Data);
+        let connections = self.clients.values().filter(watches_nodes).count();
+        (connections, self.data.len(), self.data.values().map(BTreeMap::len).sum())
+    }
+
     /// How many connections have left a watch that has not fired.
     pub fn client_count(&self) -> usize {
         self.clients.len()

@@ -5,7 +5,7 @@ mod support;
 use bytes::Bytes;
 use spec::{ClientId, ErrorCode, Machine, Zxid, machine::Reader};
 use support::{Leader, ME, create, create_with, delete, only, open_acl, path, set, user};
-use tree::{Acl, Answer, CreateRequest, Outcome, Read, Settings, Tree, TreeBuilder, Write, acl};
+use tree::{Acl, Answer, CreateRequest, Outcome, Read, Settings, TreeBuilder, Write, acl};
 
 fn quota(at: &str) -> String {
     format!("/zookeeper/quota{at}")
@@ -90,23 +90,66 @@ fn an_ephemeral_counts_until_its_session_closes() {
 
 #[test]
 fn counting_moves_nothing_else() {
-    let mut leader = limited("count=9,bytes=9");
+    let (mut leader, mut plain) = (limited("count=9,bytes=9"), Leader::new());
+    // The same transactions but for the stats: these have another path, where nothing is counted.
+    let same = [
+        create("/a", 0),
+        create("/a/b", 0),
+        put(&quota("/a"), ""),
+        put(&quota("/a/zookeeper_limits"), "count=9,bytes=9"),
+        put(&quota("/a/nothing"), ""),
+    ];
+    write(&mut plain, &same);
     let at = quota("/a/zookeeper_stats");
-    let (before, digest) = (leader.tree.stat(&at).expect("it is there"), leader.tree.digest());
-    leader.write(&create("/a/c", 0));
-    leader.write(&delete("/a/c", -1));
+    let before = leader.tree.stat(&at).expect("it is there");
+    for change in [create("/a/c", 0), set("/a/c", -1), delete("/a/c", -1)] {
+        leader.write(&change);
+        plain.write(&change);
+    }
     let after = leader.tree.stat(&at).expect("it is there");
     assert_eq!((before.version, before.mzxid, before.mtime), (after.version, after.mzxid, after.mtime));
-    let parent = |tree: &Tree| tree.stat("/a").expect("it is there").pzxid;
-    assert_ne!(leader.tree.digest(), digest, "of /a, whose children changed, to {}", parent(&leader.tree));
+    assert_eq!(leader.tree.digest(), plain.tree.digest(), "what is counted is in no digest");
     assert!(leader.events.is_empty());
+}
+
+#[test]
+fn stats_that_are_made_again_are_counted_anew() {
+    let mut leader = limited("count=9,bytes=9");
+    // As where a log is read over a state that has its end already.
+    let again = leader.log.iter().find(|(_, txn)| format!("{txn:?}").contains("zookeeper_stats")).cloned();
+    let (zxid, txn) = again.expect("it was made once");
+    leader.tree.apply(zxid, &txn, &mut leader.watches, &mut |_, _| {});
+    assert_eq!(stats(&leader, "/a"), "count=2,bytes=2");
+}
+
+#[test]
+fn a_multi_that_makes_stats_many_times_counts_once() {
+    let mut leader = limited("count=9,bytes=9");
+    let at = quota("/a/zookeeper_stats");
+    let mut parts = vec![delete(&at, -1)];
+    for _ in 0..20 {
+        parts.extend([put(&at, "count=1,bytes=1"), delete(&at, -1)]);
+    }
+    parts.extend([put(&at, ""), create("/a/more", 0)]);
+    assert!(matches!(leader.write(&Write::Multi(parts)), Outcome::Multi(_)));
+    assert_eq!(stats(&leader, "/a"), "count=3,bytes=3");
+}
+
+#[test]
+fn figures_that_are_too_long_are_none() {
+    let mut leader = limited("count=9,bytes=9");
+    let long = format!("count=5,bytes=5=;{}=1", "x".repeat(2000));
+    let at = quota("/a/zookeeper_stats");
+    leader.write(&Write::SetData { path: path(&at), data: Some(Bytes::from(long)), version: -1 });
+    leader.write(&create("/a/c", 0));
+    assert_eq!(stats(&leader, "/a"), "count=0,bytes=0", "what is none is one less than nothing");
 }
 
 #[test]
 fn a_state_that_is_loaded_is_counted_anew() {
     let mut builder = TreeBuilder::new();
     builder.acl(1, &open_acl());
-    let nodes: [(&str, &str); 8] = [
+    let nodes: [(&str, &str); 11] = [
         ("", ""),
         ("/a", "12"),
         ("/a/b", "345"),
@@ -115,6 +158,9 @@ fn a_state_that_is_loaded_is_counted_anew() {
         ("/zookeeper/quota/a", ""),
         ("/zookeeper/quota/a/zookeeper_limits", "count=1,bytes=1"),
         ("/zookeeper/quota/a/zookeeper_stats", "count=77,bytes=77"),
+        ("/zookeeper/quota/a/b", ""),
+        ("/zookeeper/quota/a/b/zookeeper_limits", "count=1,bytes=1"),
+        ("/zookeeper/quota/a/b/zookeeper_stats", ""),
     ];
     for (at, data) in nodes {
         builder
@@ -123,7 +169,9 @@ fn a_state_that_is_loaded_is_counted_anew() {
     }
     let tree = builder.finish(Zxid::ZERO).expect("it has a root");
     let data = tree.data("/zookeeper/quota/a/zookeeper_stats").flatten();
-    assert_eq!(data, Some(&b"count=2,bytes=5"[..]));
+    assert_eq!(data, Some(&b"count=2,bytes=5"[..]), "with what has a quota of its own");
+    let data = tree.data("/zookeeper/quota/a/b/zookeeper_stats").flatten();
+    assert_eq!(data, Some(&b"count=1,bytes=3"[..]));
 }
 
 #[test]

@@ -9,13 +9,14 @@ use hyper::StatusCode;
 use protocol::Role;
 use serde_json::{Map, Value, json};
 use spec::{Machine, ServerId, Zxid};
+use tree::Text;
 
 use crate::{
-    config::{ServerAddress, join},
+    config::{ServerAddress, join, masked},
     core::Core,
     metrics,
     view::{ClientView, Mode, version},
-    words::{self, Watchers, by_session, data_sizes, operation},
+    words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
 };
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
@@ -63,7 +64,7 @@ const COMMANDS: &[Command] = &[
         map([("digests", json!(core.tree.digest_log().map(digest).collect::<Vec<_>>()))])
     }),
     of_server(&["initial_configuration", "icfg"], |core, _| {
-        map([("initial_configuration", json!(*core.shell.config.text))])
+        map([("initial_configuration", json!(masked(&core.shell.config.text)))])
     }),
     of_server(&["is_read_only", "isro"], |_, _| map([("read_only", json!(false))])),
     of_server(&["last_snapshot", "lsnp"], |core, _| last_snapshot(core)),
@@ -89,20 +90,9 @@ const COMMANDS: &[Command] = &[
         map(properties.map(|(key, value)| (key, json!(value))))
     }),
     of_server(&["voting_view"], |core, _| voting_view(core)),
-    of_server(&["watch_summary", "wchs"], |core, _| watch_summary(&core.watchers())),
-    of_server(&["watches", "wchc"], |core, _| {
-        let watchers = core.watchers();
-        let sessions = by_session(&watchers).into_iter().map(|(session, paths)| {
-            (session.0.to_string(), json!(paths.iter().map(ToString::to_string).collect::<Vec<_>>()))
-        });
-        map([("session_id_to_watched_paths", Value::Object(sessions.collect()))])
-    }),
-    of_server(&["watches_by_path", "wchp"], |core, _| {
-        let paths = core.watchers().into_iter().map(|(path, sessions)| {
-            (path.to_string(), json!(sessions.iter().map(|session| session.0).collect::<Vec<_>>()))
-        });
-        map([("path_to_session_ids", Value::Object(paths.collect()))])
-    }),
+    of_server(&["watch_summary", "wchs"], |core, _| watch_summary(core.watch_counts())),
+    of_server(&["watches", "wchc"], |core, _| watches_by_session(core)),
+    of_server(&["watches_by_path", "wchp"], |core, _| watches_by_path(core)),
     of_process(&["zabstate"], |core, _| zab_state(core)),
 ];
 
@@ -232,7 +222,7 @@ fn dump(core: &Core) -> Map<String, Value> {
     ])
 }
 
-/// The newest snapshot in the data folder: its zxid, and when it was written.
+/// The newest snapshot in the data folder: its zxid, and when it was written, in seconds since 1970.
 fn last_snapshot(core: &Core) -> Map<String, Value> {
     let folder = core.shell.config.data_dir.join("version-2");
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -243,8 +233,8 @@ fn last_snapshot(core: &Core) -> Map<String, Value> {
     });
     let newest = snapshots.max_by_key(|(zxid, _)| *zxid);
     let written = newest.as_ref().and_then(|(_, entry)| entry.metadata().ok()?.modified().ok());
-    let ms = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_millis());
-    let timestamp = ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(-1);
+    let seconds = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+    let timestamp = seconds.and_then(|seconds| i64::try_from(seconds).ok()).unwrap_or(-1);
     let zxid = newest.map_or(u64::MAX, |(zxid, _)| zxid);
     map([("zxid", json!(format!("{zxid:x}"))), ("timestamp", json!(timestamp))])
 }
@@ -372,13 +362,38 @@ fn voting_view(core: &Core) -> Map<String, Value> {
     map([("current_config", Value::Object(voters.map(row).collect()))])
 }
 
-fn watch_summary(watchers: &Watchers) -> Map<String, Value> {
-    let total: usize = watchers.values().map(std::collections::BTreeSet::len).sum();
+fn watch_summary(WatchCounts { connections, paths, total }: WatchCounts) -> Map<String, Value> {
     map([
-        ("num_connections", json!(by_session(watchers).len())),
-        ("num_paths", json!(watchers.len())),
+        ("num_connections", json!(connections)),
+        ("num_paths", json!(paths)),
         ("num_total_watches", json!(total)),
     ])
+}
+
+/// What is said instead of too many watches.
+fn too_many_watches(core: &Core) -> Option<Map<String, Value>> {
+    let total = core.watch_counts().total;
+    let error = format!("{total} watches are too many to be listed; watch_summary counts them");
+    (total > WATCHES_LISTED_MAX).then(|| map([("error", json!(error))]))
+}
+
+fn watches_by_session(core: &Core) -> Map<String, Value> {
+    too_many_watches(core).unwrap_or_else(|| {
+        let watchers = core.watchers();
+        let texts = |paths: Vec<&Text>| json!(paths.into_iter().map(Text::as_str).collect::<Vec<_>>());
+        let rows =
+            by_session(&watchers).into_iter().map(|(session, paths)| (session.0.to_string(), texts(paths)));
+        map([("session_id_to_watched_paths", Value::Object(rows.collect()))])
+    })
+}
+
+fn watches_by_path(core: &Core) -> Map<String, Value> {
+    too_many_watches(core).unwrap_or_else(|| {
+        let rows = core.watchers().into_iter().map(|(path, sessions)| {
+            (path.to_string(), json!(sessions.iter().map(|session| session.0).collect::<Vec<_>>()))
+        });
+        map([("path_to_session_ids", Value::Object(rows.collect()))])
+    })
 }
 
 fn zab_state(core: &Core) -> Map<String, Value> {

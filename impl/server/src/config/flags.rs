@@ -11,12 +11,23 @@ const VARIABLES: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];
 /// Flags, each text with the name of where it stands. Of two that set the same key the later one counts, and before
 /// both what stands in the file.
 #[derive(Clone, Debug, Default)]
-pub struct Flags(Vec<(String, String)>);
+pub struct Flags(Vec<(String, String, Kind)>);
+
+/// How flags stand in a text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// White space separates them.
+    Words,
+    /// Each has a line.
+    Lines,
+}
 
 impl Flags {
     /// Those of the environment.
     pub fn of_environment() -> Self {
-        let flags = VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        let flags = VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?, Kind::Words)));
         Self(flags.collect())
     }
 
@@ -25,13 +36,17 @@ impl Flags {
     pub fn and(mut self, properties: &[String]) -> Self {
         if !properties.is_empty() {
             let text: Vec<_> = properties.iter().map(|property| format!("-D{property}")).collect();
-            self.0.push(("the command line".to_owned(), text.join("\n")));
+            self.0.push(("the command line".to_owned(), text.join("\n"), Kind::Lines));
         }
         self
     }
 
     pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+        self.0.iter().map(|(name, text, _)| (name.as_str(), text.as_str()))
+    }
+
+    pub(super) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.0.iter().map(|(_, _, kind)| *kind)
     }
 }
 
@@ -40,24 +55,32 @@ impl Flags {
 pub(super) struct Found {
     /// The properties of ZooKeeper's that it sets, and Java's that mean something here.
     pub(super) properties: Vec<Entry>,
+    /// Where properties stand that are neither.
+    pub(super) foreign: Vec<Range<usize>>,
     /// Where flags stand that mean something to Java alone.
     pub(super) others: Vec<Range<usize>>,
 }
 
-/// Properties of ZooKeeper's that have no `zookeeper.` in front.
-const BARE: [&str; 4] =
-    ["jute.maxbuffer", "readonlymode.enabled", "znode.container.checkIntervalMs", "znode.container."];
+/// Properties that have no `zookeeper.` in front.
+const BARE: [&str; 5] =
+    ["jute.maxbuffer", "readonlymode.enabled", "fsync.warningthresholdms", "znode.container.", "zabkeeper."];
 
-/// Reads flags; white space separates them, and quotes around a value are taken off.
-pub(super) fn read(text: &str) -> Found {
+/// Reads flags; quotes around a value are taken off.
+pub(super) fn read(text: &str, kind: Kind) -> Found {
     let mut found = Found::default();
-    for (start, flag) in words(text) {
+    let start = |flag: &str| flag.as_ptr().addr() - text.as_ptr().addr();
+    let flags: Vec<&str> = match kind {
+        Kind::Words => text.split_ascii_whitespace().collect(),
+        Kind::Lines => text.lines().collect(),
+    };
+    for (start, flag) in flags.into_iter().map(|flag| (start(flag), flag)) {
         let span = start..start + flag.len();
         match flag.strip_prefix("-D") {
             None => found.others.push(span),
             Some(property) => {
                 let (key, value) = property.split_once('=').unwrap_or((property, ""));
                 if !key.starts_with("zookeeper.") && !BARE.iter().any(|bare| key.starts_with(bare)) {
+                    found.foreign.push(start + 2..start + 2 + key.len());
                     continue;
                 }
                 let value_start = span.end - value.len();
@@ -73,12 +96,6 @@ pub(super) fn read(text: &str) -> Found {
     found
 }
 
-/// The words of a text, each with its place.
-fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let start = |word: &str| word.as_ptr().addr() - text.as_ptr().addr();
-    text.split_ascii_whitespace().map(move |word| (start(word), word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,19 +103,20 @@ mod tests {
     #[test]
     fn properties_are_found_among_the_flags_of_java() {
         let text = "-Xmx1g -Dzookeeper.snapCount=10\n  -Djava.awt.headless=true -Djute.maxbuffer='4096' -XX:+UseG1GC";
-        let Found { properties, others } = read(text);
+        let Found { properties, foreign, others } = read(text, Kind::Words);
         let pairs: Vec<_> =
             properties.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
         assert_eq!(pairs, [("zookeeper.snapCount", "10"), ("jute.maxbuffer", "4096")]);
         assert_eq!(&text[properties[0].key_span.clone()], "zookeeper.snapCount");
         assert_eq!(&text[properties[0].value_span.clone()], "10");
+        assert_eq!(&text[foreign[0].clone()], "java.awt.headless");
         let others: Vec<_> = others.into_iter().map(|span| &text[span]).collect();
         assert_eq!(others, ["-Xmx1g", "-XX:+UseG1GC"]);
     }
 
     #[test]
     fn a_property_without_a_value_is_an_empty_one() {
-        let found = read("-Dzookeeper.skipACL");
+        let found = read("-Dzookeeper.skipACL", Kind::Words);
         assert_eq!(
             (found.properties[0].value.as_str(), found.properties[0].value_span.clone()),
             ("", 19..19)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Display, ops::Range, str::FromStr};
 
 use super::{
-    flags,
+    flags::{self, Kind},
     keys::{self, Fate},
     problem::{Problem, Sources},
     properties::{self, Entry},
@@ -31,7 +31,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Reads the entries, and judges each key by itself: unknown, ignored, refused, given twice.
-    pub(crate) fn new(sources: Sources) -> Self {
+    pub(crate) fn new(sources: Sources, kinds: &[Kind]) -> Self {
         let texts = sources.texts();
         let mut reader = Self {
             sources,
@@ -41,8 +41,8 @@ impl Reader {
             warnings: Vec::new(),
         };
         // The file comes first in the list of texts, and counts more than all others.
-        for (start, text) in texts.iter().skip(1) {
-            reader.add_flags(*start, text);
+        for ((start, text), kind) in texts.iter().skip(1).zip(kinds) {
+            reader.add_flags(*start, text, *kind);
         }
         for (start, text) in texts.iter().take(1) {
             for entry in properties::parse(text) {
@@ -52,8 +52,8 @@ impl Reader {
         reader
     }
 
-    fn add_flags(&mut self, start: usize, text: &str) {
-        let flags::Found { properties, others } = flags::read(text);
+    fn add_flags(&mut self, start: usize, text: &str, kind: Kind) {
+        let flags::Found { properties, foreign, others } = flags::read(text, kind);
         for entry in properties {
             let bare = entry.key.strip_prefix("zookeeper.").unwrap_or(&entry.key);
             let entry = Entry { key: bare.to_owned(), ..entry.moved(start) };
@@ -63,6 +63,13 @@ impl Reader {
             } else {
                 self.add(entry);
             }
+        }
+        // What scripts hand to Java is full of those; on the command line somebody meant something.
+        for span in foreign.into_iter().filter(|_| kind == Kind::Lines) {
+            let message =
+                format!("{} means nothing here; properties begin with zookeeper.", &text[span.clone()]);
+            let span = span.start + start..span.end + start;
+            self.warnings.push(Problem::new(&self.sources, Some(span), message));
         }
         if let Some(first) = others.first() {
             let message = "flags of Java are ignored: there is no heap to be set up here";
@@ -148,6 +155,22 @@ impl Reader {
         Some(entry.value.clone())
     }
 
+    /// As [`Self::text`], with what it is where nothing is given.
+    pub(crate) fn text_or(&mut self, key: &str, default: &str) -> String {
+        let given = self.text(key);
+        if given.is_none() {
+            self.default(key, default);
+        }
+        given.unwrap_or_else(|| default.to_owned())
+    }
+
+    /// Notes what a key comes to, whatever was given or is its default.
+    pub(crate) fn comes_to(&mut self, key: &str, value: impl Display) {
+        if let Some(taken) = self.taken.get_mut(key) {
+            taken.value = value.to_string();
+        }
+    }
+
     /// Notes what a key comes to, which was not given.
     fn default(&mut self, key: &str, value: impl Display) {
         self.taken.insert(key.to_owned(), Taken { value: value.to_string(), place: "default".to_owned() });
@@ -209,14 +232,17 @@ impl Reader {
     /// As [`Self::flag`]; on and off are said too.
     pub(crate) fn switch(&mut self, key: &str, default: bool) -> bool {
         match self.entries.get(key).map(|entry| entry.value.to_ascii_lowercase()) {
-            Some(value) if value == "on" => true,
-            Some(value) if value == "off" => false,
+            Some(value) if value == "on" || value == "off" => {
+                self.text(key);
+                value == "on"
+            }
             _ => self.flag(key, default),
         }
     }
 
     /// An error, for a key whose value is none of those that are possible.
     pub(crate) fn unsupported_choice(&mut self, key: &str, possible: &[&str], reason: &str) {
+        self.text(key);
         if let Some(entry) = self.entries.get(key)
             && !possible.contains(&entry.value.to_ascii_lowercase().as_str())
         {

@@ -200,7 +200,7 @@ fn values_are_taken_in_their_units() {
     assert_eq!(config.data_log_dir, Path::new("/l"));
     assert_eq!((config.session_timeout_min_ms, config.session_timeout_max_ms), (4000, 90_000));
     assert_eq!((config.snap_count, config.preallocate_bytes, config.frame_bytes_max), (10, 65_536, 2048));
-    assert!(config.words.allow("ruok") && !config.words.allow("srvr"));
+    assert!(config.words.allow("ruok") && config.words.allow("srvr") && !config.words.allow("mntr"));
     assert_eq!(config.client_address.as_deref(), Some("::1"));
     assert_eq!((config.purge_interval_hours, config.client_backlog), (1, 50));
     assert!(
@@ -259,8 +259,55 @@ fn settings_of_permission_are_taken() {
         (settings.digest, settings.super_digest.as_ref().map(tree::Text::as_str)),
         (tree::Digest::Sha256, Some("super:x="))
     );
+    let odd = parse("dataDir=/d\nclientPort=1\nskipACL=true", None).expect_err("neither yes nor no");
+    assert!(odd[0].contains("skipACL is \"true\": it is yes or no"), "{odd:?}");
     let wrong = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.digestAlg=MD5", None);
     assert!(wrong.is_err_and(|errors| errors[0].contains("must be SHA1, SHA-256 or SHA-512")));
     let off = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.enabled=false", None);
     assert_eq!(off.expect("valid").settings.digest, tree::Digest::Off);
+}
+
+#[test]
+fn what_gives_access_is_not_told() {
+    let text = "dataDir=/d\nssl.keyStore.password=secret\nDigestAuthenticationProvider.superDigest = super:x=\n# a note";
+    let told = super::masked(text);
+    assert_eq!(
+        told,
+        "dataDir=/d\nssl.keyStore.password=***\nDigestAuthenticationProvider.superDigest=***\n# a note\n"
+    );
+}
+
+#[test]
+fn values_are_shown_as_they_are_carried_out() {
+    let text = "dataDir=/d\nclientPort=1\ntickTime=1000\nautopurge.snapRetainCount=1\nzabkeeper.recorder=off\nelectionAlg=3";
+    let config = parse(text, None).expect("valid");
+    let shown = |key: &str| config.effective[key].value.clone();
+    assert_eq!(
+        (shown("minSessionTimeout"), shown("maxSessionTimeout")),
+        ("2000".to_owned(), "20000".to_owned())
+    );
+    assert_eq!(
+        (shown("autopurge.snapRetainCount"), shown("zabkeeper.recorder")),
+        ("3".to_owned(), "off".to_owned())
+    );
+    assert_eq!((shown("electionAlg"), shown("dataLogDir")), ("3".to_owned(), "/d".to_owned()));
+    assert_eq!(
+        (shown("4lw.commands.whitelist"), shown("admin.commandURL")),
+        ("srvr".to_owned(), "/commands".to_owned())
+    );
+}
+
+#[test]
+fn a_flag_of_the_command_line_is_one_however_it_looks() {
+    let flags = Flags::default().and(&[
+        "zookeeper.4lw.commands.whitelist=stat, mntr".to_owned(),
+        "snapCount=10".to_owned(),
+        "zabkeeper.recorder=off".to_owned(),
+    ]);
+    let text = "dataDir=/d\nclientPort=1".to_owned();
+    let config = Config::parse_with("zoo.cfg", text, &flags, |_| unreachable!("it is alone")).expect("valid");
+    assert!(config.words.allow("stat") && config.words.allow("mntr") && config.recorder_dir.is_none());
+    assert_eq!(config.snap_count, 100_000, "without zookeeper. in front it is nothing");
+    let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("snapCount means nothing here")), "{warnings:?}");
 }

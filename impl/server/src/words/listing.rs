@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
+    fmt::{self, Write},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,7 +17,44 @@ pub(crate) type Watchers = BTreeMap<Text, BTreeSet<SessionId>>;
 /// When sessions expire unless something is heard of them: the ticks from now, and for each their sessions.
 pub(crate) type Expiries = BTreeMap<u32, BTreeSet<SessionId>>;
 
+/// Beyond so many watches they are counted, and not listed: that takes the loop too long.
+pub(crate) const WATCHES_LISTED_MAX: usize = 100_000;
+
+/// How many watches of nodes there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct WatchCounts {
+    /// Connections that watch.
+    pub(crate) connections: usize,
+    /// Nodes that are watched.
+    pub(crate) paths: usize,
+    /// Watches in all.
+    pub(crate) total: usize,
+}
+
+impl fmt::Display for WatchCounts {
+    /// As `wchs` answers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, paths, total } = self;
+        write!(f, "{connections} connections watching {paths} paths\nTotal watches:{total}\n")
+    }
+}
+
 impl Core {
+    /// How many watches of nodes there are.
+    pub(crate) fn watch_counts(&self) -> WatchCounts {
+        let (connections, paths, total) = self.peer.watches().of_data_counts();
+        WatchCounts { connections, paths, total }
+    }
+
+    /// The watches as a word lists them, if they are not too many.
+    pub(super) fn listed_watchers(&self, list: impl Fn(&Watchers) -> String) -> String {
+        let total = self.watch_counts().total;
+        if total > WATCHES_LISTED_MAX {
+            return format!("{total} watches are too many to be listed; wchs counts them\n");
+        }
+        list(&self.watchers())
+    }
+
     /// The watches of nodes. Those of children are not told, as by ZooKeeper.
     pub(crate) fn watchers(&self) -> Watchers {
         let mut all = Watchers::new();
@@ -175,16 +212,6 @@ pub(super) fn digests(log: impl Iterator<Item = (Zxid, i64)>) -> String {
         let _ = writeln!(text, "{:x}: {digest}", zxid.0);
     }
     text
-}
-
-/// The answer to `wchs`.
-pub(super) fn watch_summary(watchers: &Watchers) -> String {
-    let total: usize = watchers.values().map(BTreeSet::len).sum();
-    format!(
-        "{} connections watching {} paths\nTotal watches:{total}\n",
-        by_session(watchers).len(),
-        watchers.len()
-    )
 }
 
 /// The answer to `wchc`.

@@ -8,6 +8,7 @@ use spec::{Epoch, ServerId, SessionId, Zxid};
 use super::{length, listing, monitor, server, stat};
 use crate::{
     client::Traffic,
+    config::Words,
     core::Part,
     metrics,
     stats::Stats,
@@ -100,8 +101,8 @@ fn watches_are_told_by_path_and_by_session() {
     let sessions = |ids: &[i64]| ids.iter().map(|id| SessionId(*id)).collect::<BTreeSet<_>>();
     let path = |text: &'static str| tree::Text::from_static(text);
     let watchers = [(path("/a"), sessions(&[1, 2])), (path("/b"), sessions(&[2]))].into_iter().collect();
-    let summary = "2 connections watching 2 paths\nTotal watches:3\n";
-    assert_eq!(listing::watch_summary(&watchers), summary);
+    let counts = listing::WatchCounts { connections: 2, paths: 2, total: 3 };
+    assert_eq!(counts.to_string(), "2 connections watching 2 paths\nTotal watches:3\n");
     assert_eq!(listing::watches_by_path(&watchers), "/a\n\t0x1\n\t0x2\n/b\n\t0x2\n\n");
     assert_eq!(listing::watches_by_session(&watchers), "0x1\n\t/a\n0x2\n\t/a\n\t/b\n\n");
 }
@@ -168,8 +169,9 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
 
 #[test]
 fn lengths_are_no_words() {
-    assert_eq!(length(b"srvr"), Some(4));
-    assert_eq!(length(b"stmk"), Some(12));
-    assert_eq!(length(b"srv"), None);
-    assert_eq!(length(&44_u32.to_be_bytes()), None);
+    assert_eq!(length(b"srvr", &Words::All), Some(4));
+    assert_eq!(length(b"stmk", &Words::All), Some(12));
+    assert_eq!(length(b"stmk", &Words::Only(vec!["srvr".to_owned()])), Some(4), "it is refused at once");
+    assert_eq!(length(b"srv", &Words::All), None);
+    assert_eq!(length(&44_u32.to_be_bytes(), &Words::All), None);
 }
