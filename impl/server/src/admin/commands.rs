@@ -407,7 +407,10 @@ fn zab_state(core: &Core) -> Map<String, Value> {
         ("is_leader", json!(core.shell.mode() == Mode::Leader)),
         ("quorum_address", json!(quorum_address(own))),
         ("election_address", json!(election_address(own))),
-        ("client_address", json!(client_address(own))),
+        (
+            "client_address",
+            json!(join(config.client_address.as_deref().unwrap_or("0.0.0.0"), config.client_port)),
+        ),
         ("voting", json!(!own.observer)),
         ("last_zxid", json!(format!("0x{:x}", last.0))),
         ("zab_epoch", json!(last.epoch().0)),
