@@ -3,7 +3,10 @@
 //! The recorded log says which transaction each write became, and when; the recorded frames say what each client was
 //! told. Our tree prepares the same writes at the same moments and answers the same reads.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::LazyLock,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use differential::{
@@ -15,8 +18,7 @@ use spec::{
     machine::{self, Author},
 };
 use tree::{
-    Digest, Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches,
-    Write,
+    Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches, Write,
 };
 use wire::{
     Decoder,
@@ -87,14 +89,7 @@ fn replay(version: &str) -> Result<()> {
 }
 
 /// Those of the recorded one.
-const SETTINGS: Settings = Settings {
-    ttl_nodes: true,
-    container_unused_max_ms: 0,
-    enforce_quota: false,
-    skip_acl: false,
-    digest: Digest::Sha1,
-    super_digest: None,
-};
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings { ttl_nodes: true, ..Settings::default() });
 
 /// A server of ours in the place of the recorded one.
 struct Twin<'a> {
@@ -233,7 +228,7 @@ impl Twin<'_> {
         let mut note = |_, event: &Event| events.push(event.clone());
         let Connection { session, identities, .. } = &self.connections[at];
         let reader =
-            machine::Reader { client: client(at), session: *session, identities, settings: &SETTINGS };
+            machine::Reader { client: client(at), session: *session, identities, settings: &*SETTINGS };
         let answer = self.tree.read(read, reader, &mut self.watches, &mut note);
         let mut out = Vec::new();
         let answer = answer.map_or_else(Answer::Error, Answer::Read);

@@ -505,17 +505,18 @@ pub(crate) fn masked(text: &str) -> String {
         let key = key.to_ascii_lowercase();
         ["password", "passwd", "superdigest"].iter().any(|word| key.contains(word))
     };
-    let mask = |line: &str| match line.split_once(['=', ':', ' ']) {
-        Some((key, _)) if is_secret(key) => format!("{key}=***\n"),
-        Some(_) | None => format!("{line}\n"),
-    };
-    text.lines().map(mask).collect()
+    let mut told = text.to_owned();
+    // From behind, so that places in front stay what they are.
+    for entry in properties::parse(text).iter().rev().filter(|entry| is_secret(&entry.key)) {
+        told.replace_range(entry.value_span.clone(), "***");
+    }
+    told
 }
 
 /// A line about a key: what it is, a tab, and where that comes from. What gives access is masked.
 pub fn shown(key: &str, taken: &Taken) -> String {
     let line = masked(&format!("{key}={}", taken.value));
-    format!("{}\t{}\n", line.trim_end(), taken.place)
+    format!("{line}\t{}\n", taken.place)
 }
 
 /// An address to listen on, as it is given or by default; none for every address.

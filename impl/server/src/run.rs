@@ -164,13 +164,9 @@ async fn admin_port(config: &Config) -> Result<Option<BoundPort>, StartError> {
 /// The admin server's port, if it can be had. One that is taken ends a server that is alone, and is a warning in an
 /// ensemble, as in ZooKeeper: there several servers of one machine may come with the same default.
 fn not_needed<T>(config: &Config, port: Result<T, StartError>) -> Result<Option<T>, StartError> {
-    match port {
-        Err(error) if !config.standalone() => {
-            warn!(%error, "there is no admin server: admin.serverPort moves it, admin.enableServer=false turns it off");
-            Ok(None)
-        }
-        had => had.map(Some),
-    }
+    let Err(error) = port else { return port.map(Some) };
+    warn!(%error, "there is no admin server: admin.serverPort moves it, admin.enableServer=false turns it off");
+    if config.standalone() { Err(error) } else { Ok(None) }
 }
 
 async fn port(

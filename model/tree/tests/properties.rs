@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use spec::{Machine, SessionId, Zxid};
@@ -12,18 +12,11 @@ use support::{
     only, open_acl, path, user,
 };
 use tree::{
-    Acl, CreateRequest, Digest, Identity, Outcome, Owner, Progress, Settings, Tree, TreeBuilder, Txn,
-    TxnBody, Walk, Watches, Write, acl,
+    Acl, CreateRequest, Identity, Outcome, Owner, Progress, Settings, Tree, TreeBuilder, Txn, TxnBody, Walk,
+    Watches, Write, acl,
 };
 
-const SETTINGS: Settings = Settings {
-    ttl_nodes: true,
-    container_unused_max_ms: 0,
-    enforce_quota: false,
-    skip_acl: false,
-    digest: Digest::Sha1,
-    super_digest: None,
-};
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings { ttl_nodes: true, ..Settings::default() });
 
 /// One thing that happens at the leader.
 #[derive(Clone, Debug)]
@@ -113,7 +106,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Runs the steps at a leader; `seen` is shown the leader behind each.
 fn run(steps: &[Step], mut seen: impl FnMut(&Leader)) -> (Leader, Vec<Outcome>) {
     let mut leader = Leader::new();
-    leader.settings = SETTINGS;
+    leader.settings = SETTINGS.clone();
     let mut outcomes = Vec::new();
     for step in steps {
         match step {

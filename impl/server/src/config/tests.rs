@@ -269,12 +269,17 @@ fn settings_of_permission_are_taken() {
 
 #[test]
 fn what_gives_access_is_not_told() {
-    let text = "dataDir=/d\nssl.keyStore.password=secret\nDigestAuthenticationProvider.superDigest = super:x=\n# a note";
+    let text = "dataDir=/d\n  ssl.keyStore.password: secret\n# a note\n\
+        DigestAuthenticationProvider.superDigest = super:\\\n   x=\nssl.trustStore.password\nclientPort=1";
     let told = super::masked(text);
-    assert_eq!(
-        told,
-        "dataDir=/d\nssl.keyStore.password=***\nDigestAuthenticationProvider.superDigest=***\n# a note\n"
-    );
+    let expected = "dataDir=/d\n  ssl.keyStore.password: ***\n# a note\n\
+        DigestAuthenticationProvider.superDigest = ***\nssl.trustStore.password***\nclientPort=1";
+    assert_eq!(told, expected);
+    let taken = super::Taken { value: "super:x=".to_owned(), place: "zoo.cfg:2".to_owned() };
+    let line = super::shown("DigestAuthenticationProvider.superDigest", &taken);
+    assert_eq!(line, "DigestAuthenticationProvider.superDigest=***\tzoo.cfg:2\n");
+    let plain = super::Taken { value: "1".to_owned(), place: "default".to_owned() };
+    assert_eq!(super::shown("clientPort", &plain), "clientPort=1\tdefault\n");
 }
 
 #[test]
