@@ -1,7 +1,7 @@
 //! The admin server: commands and health over HTTP, and metrics for Prometheus.
 //!
 //! Connections are served by the loop itself, so that an answer also shows that the loop goes round. They are few, each
-//! has a time to say what it wants, and nothing that is sent with a request is read.
+//! has a time for a request and its answer, and nothing that is sent with a request is read.
 
 mod commands;
 
@@ -16,7 +16,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -39,7 +39,7 @@ const CONNECTIONS_MAX: usize = 64;
 pub(crate) struct Offer {
     /// The path below which commands stand; without, nothing but metrics is answered.
     pub(crate) commands: Option<String>,
-    /// How long a connection may take for a request.
+    /// How long a connection may take, from its first byte to the last of its answer.
     pub(crate) idle_max: Duration,
 }
 
@@ -76,13 +76,9 @@ async fn serve(core: Shared, stream: TcpStream, offer: Rc<Offer>) {
         let answer = answer(&core, &offer, &request);
         async move { Ok::<_, Infallible>(answer) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle_max)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), answers);
-    // Also for those who ask and do not read: places are few.
-    match tokio::time::timeout(2 * idle_max, connection).await {
+    let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
+    // For those who do not ask, and for those who do not read: places are few.
+    match tokio::time::timeout(idle_max, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "a connection of the admin server broke"),
         Err(_) => debug!("a connection of the admin server took too long"),

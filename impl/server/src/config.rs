@@ -126,7 +126,7 @@ pub struct Admin {
     pub port: u16,
     /// The path below which its commands stand.
     pub commands: String,
-    /// How long a connection may take for a request.
+    /// How long a connection may take for a request and its answer.
     pub idle_max_ms: u32,
 }
 

@@ -37,7 +37,7 @@ use crate::{
 const COUNTER_MAX: u32 = u32::MAX - 1;
 /// Connections that may wait for a port of HTTP.
 const HTTP_BACKLOG: u32 = 64;
-/// How long a connection to the port of metrics may take for a request.
+/// How long a connection to the port of metrics may take for a request and its answer.
 const METRICS_IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long a server that stops waits for what is on its way out.
 const STOP_MAX: Duration = Duration::from_millis(500);
