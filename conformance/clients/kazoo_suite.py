@@ -56,7 +56,9 @@ def tests(cache):
 
 def suite(home, args, java, port, name):
     """The outcome of each test: passed, failed or skipped."""
-    report = os.path.join(tempfile.mkdtemp(), "report.xml")
+    report = os.path.join(args.cache, f"kazoo-suite-{name}.xml")
+    if os.path.exists(report):
+        os.remove(report)
     environment = dict(
         os.environ,
         PATH=java + os.pathsep + os.environ["PATH"] if java else os.environ["PATH"],
@@ -94,7 +96,8 @@ def main():
     with open(os.path.join(HERE, "skips.toml"), "rb") as file:
         reasons = tomllib.load(file).get("kazoo", {})
     home = tests(args.cache)
-    shims = tempfile.mkdtemp()
+    shims = os.path.join(args.cache, "kazoo-suite-shim")
+    os.makedirs(shims, exist_ok=True)
     shim = os.path.join(shims, "java")
     with open(shim, "w") as file:
         file.write(SHIM.format(binary=os.path.abspath(args.binary)))

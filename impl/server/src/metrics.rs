@@ -145,10 +145,11 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
 }
 
 /// Every summary.
-pub(crate) fn distributions<'a>(view: &View<'a>) -> [Distribution<'a>; 5] {
+pub(crate) fn distributions<'a>(view: &View<'a>) -> [Distribution<'a>; 6] {
     let stats = view.stats;
     let row = |name, measure, divisor, quantiles| Distribution { name, measure, divisor, quantiles };
     [
+        row("dbinittime", &stats.loading, 1, false),
         row("fsynctime", &stats.fsync, 1000, false),
         row("snapshottime", &stats.snapshot, 1, false),
         row("election_time", &stats.election, 1, false),

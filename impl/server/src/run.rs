@@ -289,7 +289,7 @@ pub(crate) fn recover<D: Disk>(
     {
         let core = &mut *core.borrow_mut();
         core.adorn_tree(false);
-        core.shell.stats.loading_ms = loading_ms;
+        core.shell.stats.loading.record(loading_ms);
         core.shell.stats.loaded_txns = loaded_txns;
     }
     Ok((core, disk_events, threads))

@@ -99,7 +99,7 @@ pub(crate) struct Stats {
     /// When this server began to look for a leader, while it does.
     pub(crate) looking_since: Option<Instant>,
     /// How long it took to read the data at the start, in milliseconds.
-    pub(crate) loading_ms: u64,
+    pub(crate) loading: Measure,
     /// Transactions of the log that were read then.
     pub(crate) loaded_txns: u64,
     /// How long a turn of the loop took, in microseconds.
@@ -144,7 +144,7 @@ impl Stats {
             snapshot: Measure::new(),
             election: Measure::new(),
             looking_since: None,
-            loading_ms: 0,
+            loading: Measure::new(),
             loaded_txns: 0,
             turns: Histogram::new_with_max(TURN_MAX, 2).expect("two digits up to a minute"),
         }

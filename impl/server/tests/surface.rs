@@ -213,7 +213,7 @@ fn health_and_metrics_have_paths_of_their_own() {
     let (status, head, body) = server.http("GET", "/metrics");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
-    assert!(body.contains("\nznode_count 5\n"), "{body}");
+    assert!(body.contains("\nznode_count 5\n") && body.contains("\ndbinittime_count 1\n"), "{body}");
     assert_eq!(server.http("GET", "/").0, 404);
     assert_eq!(server.http("DELETE", "/commands/ruok").0, 405);
     for (method, path) in [("GET", "/commands/snapshot"), ("POST", "/commands/restore")] {

@@ -473,6 +473,20 @@ mod tests {
     }
 
     #[test]
+    fn watches_of_nodes_are_counted_without_those_of_children() {
+        let mut watches = Watches::default();
+        let (a, b) = (Text::from("/a"), Text::from("/b"));
+        watches.leave(WatchKind::Data, &a, ClientId(1), &[]);
+        watches.leave(WatchKind::Data, &b, ClientId(1), &[]);
+        watches.add(WatchMode::Recursive, &a, ClientId(2), &[]);
+        watches.leave(WatchKind::Child, &b, ClientId(2), &[]);
+        watches.leave(WatchKind::Child, &a, ClientId(3), &[]);
+        assert_eq!(watches.of_data_counts(), (2, 2, 3));
+        let listed: Vec<_> = watches.of_data().map(|(path, clients)| (path, clients.count())).collect();
+        assert_eq!(listed, [(&a, 2), (&b, 1)]);
+    }
+
+    #[test]
     fn a_connection_takes_its_watches_along() {
         let mut watches = Watches::default();
         let path = Text::from("/a");
