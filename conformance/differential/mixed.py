@@ -14,6 +14,7 @@ runs these alone.
 """
 
 import argparse
+import concurrent.futures
 import itertools
 import json
 import os
@@ -33,6 +34,10 @@ from record import buf, create, flag, i32, i64, multi
 
 # Observers, ours and Apache's: voters that are ours, and which observers there are and whose.
 OBSERVED = [((), {4: Ours}), ((1, 2, 3), {4: Apache}), ((3,), {4: Apache, 5: Ours})]
+
+
+# Syncs or writes that a client sends at once.
+CROWD = 200
 
 
 class Ensemble:
@@ -135,6 +140,35 @@ def writes(ensemble, name):
     return clients
 
 
+def crowded(ensemble, name):
+    """Sessions of one server sync and write beside each other without waiting for answers, and every one is answered."""
+    for me, server in ensemble.servers.items():
+        if not server.process:
+            continue
+        root = f"/{name}-{me}"
+        first = ensemble.connect(me)
+        ask(first, 1, create(root))
+        first.close()
+        requests = [(9, buf(root)), (5, buf(root) + buf(b"data") + i32(-1))]
+        clients = [(ensemble.connect(me), *requests[place % 2]) for place in range(6)]
+
+        def answered(client, op, body):
+            for xid in range(1, CROWD + 1):
+                client.send("", i32(xid) + i32(op) + body)
+            for xid in range(1, CROWD + 1):
+                reply = client.receive("")
+                assert reply[:4] + reply[12:16] == i32(xid) + i32(0), f"request {xid} is answered by {reply[:16]}"
+            client.close()
+
+        with concurrent.futures.ThreadPoolExecutor(len(clients)) as threads:
+            waits = [threads.submit(answered, *client) for client in clients]
+            for wait in waits:
+                try:
+                    wait.result()
+                except (TimeoutError, EOFError):
+                    raise AssertionError(f"server {me} answers a crowd of syncs and writes no longer") from None
+
+
 def endings(ensemble, name):
     """Nodes that end by themselves do on every server, and others of their kind stay."""
     gone, stays = [], []
@@ -169,6 +203,7 @@ def scenario(ensemble):
     clients = writes(ensemble, "first")
     same_trees(ensemble, "after writes through each")
     endings(ensemble, "ends")
+    crowded(ensemble, "crowd")
 
     a = clients[1]
     moved = ensemble.connect(2, session=a.session, password=a.password)
@@ -213,6 +248,7 @@ def observed(ensemble):
     voters = sorted(modes.pop(me) for me in IDS)
     assert voters == ["follower", "follower", "leader"] and set(modes.values()) == {"observer"}, (voters, modes)
     clients = writes(ensemble, "first")
+    crowded(ensemble, "crowd")
     same_trees(ensemble, "after writes through each")
 
     # A session moves to an observer, and from there to a voter.

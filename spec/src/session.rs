@@ -96,7 +96,27 @@ pub const RULES: &[Rule] = &[
         source: "ZooKeeper `ContainerManager`, `PrepRequestProcessor`; stronger there, see spec/deviations.md",
         check: Check::Clients,
     },
+    Rule {
+        id: "S-16",
+        statement: "what a learner without our extensions has forwarded is answered in the order in which it forwarded, syncs and writes of all its clients in one",
+        source: "ZooKeeper `CommitProcessor`, which compares what comes with the oldest that it waits for alone",
+        check: Check::Clients,
+    },
 ];
+
+/// What a learner has forwarded, as it recognises the answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Forwarded {
+    /// A sync, answered by SYNC.
+    Sync,
+    /// Anything else, answered by the commit of its transaction.
+    Request {
+        /// The session that asked.
+        session: SessionId,
+        /// The client's number of the request.
+        xid: i32,
+    },
+}
 
 /// A transaction that answers a client's write, at its place.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -239,4 +259,11 @@ pub fn sweep_takes_what_is_due(may_end: bool, children: usize) -> Verdict {
 /// S-13, of one answer or event: whether the place that it names is committed.
 pub fn shown_is_committed(is_committed: bool) -> Verdict {
     Verdict::of(true, || is_committed)
+}
+
+/// S-16, of one answer to a learner: what it has forwarded that was not answered before, in order. A transaction that
+/// answers nothing of this comes from elsewhere.
+pub fn answered_in_turn(waiting: &[Forwarded], answered: Forwarded) -> Verdict {
+    let place = waiting.iter().position(|forwarded| *forwarded == answered);
+    Verdict::of(place.is_some() && waiting.len() > 1, || place == Some(0))
 }

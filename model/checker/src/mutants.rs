@@ -412,6 +412,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["leaders", "--set", "first=[\"sync\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "sync-overtaken",
+        flaw: "the sync of a learner without extensions passes the barrier, and commits overtake its answer (S-16)",
+        shown: By(&["plain"]),
+    },
+    Mutant {
         id: "vote-before-sync",
         flaw: "a vote is given before what recovery read is synced",
         shown: By(&["slow-crashes", HISTORIES]),

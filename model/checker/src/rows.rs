@@ -258,6 +258,8 @@ fn quick() -> Vec<Row> {
         of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
         restarting(session("restarts", [2, 0, 0], SEEN_RESTARTING)),
         observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
+        without_extensions(session("plain", [1, 0, 0], SEEN_WITHOUT_EXTENSIONS)),
+        observing(without_extensions(session("plain-observed", [1, 0, 0], SEEN_WITHOUT_EXTENSIONS))),
         sweeping("sweeps", [0, 0, 1], 1, SEEN_SWEEPING),
         sweeping("sweeps-again", [0, 0, 0], 2, SEEN_SWEEPING),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
@@ -401,6 +403,18 @@ fn observing(mut row: Row) -> Row {
     row
 }
 
+/// What is met there.
+const SEEN_WITHOUT_EXTENSIONS: &[&str] = &["write-behind-a-sync", "S-14", "S-16"];
+
+/// The second client, which syncs twice, at a server without extensions, to which the first one moves.
+fn without_extensions(mut row: Row) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        let (first, second) = (vec![Deed::Set, Deed::Close], vec![Deed::SyncTwice]);
+        *bounds = session::Bounds { first, second, dialect: session::Dialect::Apache, ..bounds.clone() };
+    }
+    row
+}
+
 /// What leaders meet that delete containers in which clients create nodes.
 const SEEN_SWEEPING: &[&str] = &["swept", "sweep-came-late", "S-15"];
 
@@ -526,6 +540,7 @@ fn standard() -> Vec<Row> {
         session("moves-expiry", [1, 1, 0], &[]),
         observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)),
         session("expiry-leaders", [0, 1, 1], &[]),
+        without_extensions(session("plain-leaders", [1, 0, 1], &["leader-changed", "S-16"])),
         // What a leader hears of sessions through its followers.
         with_pings(session("pings", [0, 1, 0], SEEN_EXPIRING), 1),
     ]
@@ -602,6 +617,7 @@ fn mutants() -> Vec<Row> {
         session("moves", [1, 0, 0], &[]),
         session("expiry", [0, 1, 0], &[]),
         restarting(session("restarts", [2, 0, 0], &[])),
+        without_extensions(session("plain", [1, 0, 0], &[])),
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),

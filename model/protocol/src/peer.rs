@@ -12,6 +12,7 @@ mod pipeline;
 mod service;
 mod sink;
 mod surface;
+mod turns;
 mod words;
 
 use serde::{Deserialize, Serialize};
@@ -178,22 +179,19 @@ impl<M: Machine> Peer<M> {
     /// Lets everything go on that an input has unblocked.
     fn advance(&mut self, machine: &mut M, out: &mut impl Effects<M>) {
         loop {
-            if let Service::Leading(reign) = &mut self.service {
-                let committed = self.zab.committed();
-                while let Some(waiter) = reign.barrier.release(committed) {
-                    match waiter {
-                        Waiter::Sync(Source::Client(client)) => {
-                            self.clients.sync_through(client, machine, out);
-                        }
-                        Waiter::Sync(Source::Learner(learner)) => out.send(learner, &Packet::Sync),
-                        Waiter::Refusal(Source::Client(client), _) => self.clients.refuse(client, out),
-                        Waiter::Refusal(Source::Learner(learner), session) => {
-                            out.send(learner, &Packet::Revalidated { session, valid: false });
-                        }
-                        Waiter::Claim(observer, session) => {
-                            let valid = reign.sessions.knows(session);
-                            out.send(observer, &Packet::Revalidated { session, valid });
-                        }
+            while let Service::Leading(reign) = &mut self.service
+                && let Some(waiter) = reign.barrier.release(self.zab.committed())
+            {
+                match waiter {
+                    Waiter::Sync(Source::Client(client)) => self.clients.sync_through(client, machine, out),
+                    Waiter::Sync(Source::Learner(learner)) => out.send(learner, &Packet::Sync),
+                    Waiter::Refusal(Source::Client(client), _) => self.clients.refuse(client, out),
+                    Waiter::Refusal(Source::Learner(learner), session) => {
+                        out.send(learner, &Packet::Revalidated { session, valid: false });
+                    }
+                    Waiter::Claim(observer, session) => {
+                        let valid = reign.sessions.knows(session);
+                        out.send(observer, &Packet::Revalidated { session, valid });
                     }
                 }
             }

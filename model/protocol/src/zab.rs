@@ -140,6 +140,11 @@ impl<T: Clone> Zab<T> {
         self.leader().into_iter().flat_map(Leader::joined)
     }
 
+    /// Whether this learner of this leader knows Zabkeeper's extensions.
+    pub fn is_extended(&self, learner: ServerId) -> bool {
+        self.leader().is_some_and(|leader| leader.is_extended(learner))
+    }
+
     /// Whether all connected learners of this leader know Zabkeeper's extensions.
     pub fn may_extend(&self) -> bool {
         self.leader().is_some_and(Leader::all_extended)

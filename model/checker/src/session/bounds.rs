@@ -6,6 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::script::{DEEDS, Deed};
 
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// That it knows our extensions.
+    #[default]
+    Ours,
+    /// Nothing of them, as Apache's servers.
+    Apache,
+}
+
 /// What bounds a search.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
@@ -30,6 +41,9 @@ pub struct Bounds {
     pub restarts: bool,
     /// The follower that lags has no vote: it is an observer.
     pub observed: bool,
+    /// What the follower that lags, or the observer, says of itself to its leader.
+    #[serde(default)]
+    pub dialect: Dialect,
     /// How many transactions a leader keeps for those that join; with none, they are sent its whole state.
     pub window: usize,
     /// Take steps that no client can see together with one that it can.
@@ -49,6 +63,7 @@ impl Default for Bounds {
             connections: 3,
             restarts: false,
             observed: false,
+            dialect: Dialect::Ours,
             window: 100,
             merged: true,
         }
@@ -79,6 +94,7 @@ impl fmt::Display for Bounds {
             connections,
             restarts,
             observed,
+            dialect,
             window,
             merged: _,
         } = self;
@@ -96,6 +112,9 @@ impl fmt::Display for Bounds {
         }
         if *observed {
             write!(f, ", the second at an observer")?;
+        }
+        if *dialect == Dialect::Apache {
+            write!(f, ", at a server without extensions")?;
         }
         if *window == 0 { write!(f, ", window 0") } else { Ok(()) }
     }

@@ -278,9 +278,18 @@ impl Client {
         self.home = Some(Connection { id, server, open: false, resuming: false, unread });
     }
 
+    /// What it asks next.
+    fn wish(&self) -> Option<ClientRequest<Tree>> {
+        self.deed?.requests(self.number).into_iter().nth(self.sent)
+    }
+
+    /// Whether that is a sync.
+    pub fn is_about_to_sync(&self) -> bool {
+        matches!(self.wish(), Some(ClientRequest::Sync(_)))
+    }
+
     fn send(&mut self, known: Zxid) {
-        let requests = self.deed.map(|deed| deed.requests(self.number)).unwrap_or_default();
-        let request = requests.into_iter().nth(self.sent).expect("it has wishes");
+        let request = self.wish().expect("it has wishes");
         self.sent += 1;
         let xid = i32::try_from(self.sent - self.numbered).expect("scripts are short");
         self.ask(xid, request, known);

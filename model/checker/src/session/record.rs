@@ -8,9 +8,9 @@ use spec::{
     ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
     machine::{Reader, SessionChange},
     session::{
-        Answered, Attempt, event_has_cause, expired_in_silence, multi_is_whole, nothing_was_missed,
-        read_shows_its_place, sessions_write_in_order, shown_is_committed, sweep_takes_what_is_due,
-        write_comes_behind, writes_happen_once,
+        Answered, Attempt, Forwarded, answered_in_turn, event_has_cause, expired_in_silence, multi_is_whole,
+        nothing_was_missed, read_shows_its_place, sessions_write_in_order, shown_is_committed,
+        sweep_takes_what_is_due, write_comes_behind, writes_happen_once,
     },
 };
 use tree::{CreateTxn, Outcome, Owner, Read, Settings, Tree, Txn, TxnBody, Watches};
@@ -35,6 +35,8 @@ pub struct Record {
     told: Zxid,
     /// Ticks of each leader since it has heard of a session, or since it leads.
     silence: BTreeMap<ServerId, BTreeMap<SessionId, u32>>,
+    /// What the server without extensions has forwarded, and has no answer to.
+    waiting: Vec<Forwarded>,
     /// No tick will pass any more.
     still: bool,
     /// Numbers of requests tell nothing of their order.
@@ -117,6 +119,14 @@ pub enum RecordChange {
     Expire(ServerId, Vec<SessionId>),
     /// A server begins to lead, or ends.
     Reign(ServerId),
+    /// The server without extensions has a new link with a leader.
+    Introduce,
+    /// It forwards this.
+    Forward(Forwarded),
+    /// It is answered by a SYNC.
+    Synced,
+    /// It reads that the transaction at this place is committed.
+    Committed(Zxid),
     /// No tick will pass any more.
     LastTick,
 }
@@ -209,12 +219,35 @@ impl Record {
             RecordChange::Reign(leader) => {
                 self.silence.remove(leader);
             }
+            RecordChange::Introduce => self.waiting.clear(),
+            RecordChange::Forward(forwarded) => self.waiting.push(*forwarded),
+            RecordChange::Synced => self.answer(Forwarded::Sync, &mut judged)?,
+            RecordChange::Committed(zxid) => {
+                let found = self.committed.iter().find(|(place, _)| place == zxid);
+                if let Some(origin) = found.map(|(_, txn)| Tree::origin(txn)) {
+                    let answered = Forwarded::Request { session: origin.session, xid: origin.xid };
+                    self.answer(answered, &mut judged)?;
+                }
+            }
             RecordChange::LastTick => {
                 self.silence.clear();
                 self.still = true;
             }
         }
         Ok(judged)
+    }
+
+    /// The server without extensions is told this.
+    fn answer(&mut self, answered: Forwarded, judged: &mut Judged) -> Result<(), Broken> {
+        let verdict = answered_in_turn(&self.waiting, answered);
+        if matches!(self.waiting[..], [Forwarded::Sync, Forwarded::Request { .. }, ..]) {
+            judged.met("write-behind-a-sync");
+        }
+        holds("S-16", verdict, judged, || format!("{answered:?}, where {:?} waits", self.waiting))?;
+        if self.waiting.first() == Some(&answered) {
+            self.waiting.remove(0);
+        }
+        Ok(())
     }
 
     fn commit(&mut self, start: &Tree, held: &Stretch<Txn>, judged: &mut Judged) -> Result<(), Broken> {

@@ -38,6 +38,8 @@ pub enum Deed {
     Shelter,
     /// Sets the node's data twice: the order of the two is what counts.
     SetTwice,
+    /// Syncs twice, the second time while the first may be under way.
+    SyncTwice,
 }
 
 /// The deeds of which each pair is searched.
@@ -67,7 +69,8 @@ impl Deed {
                     ClientRequest::Read(Read::GetChildren { path: own.into(), watch: false }),
                 ];
             }
-            Self::Sync => vec![ClientRequest::Sync(NODE.as_bytes().to_vec())],
+            Self::Sync => vec![sync()],
+            Self::SyncTwice => vec![sync(), sync()],
             Self::Close => {
                 let own = create(&format!("/n/o{client}"), EPHEMERAL, client);
                 return vec![write(own), ClientRequest::Close];
@@ -80,6 +83,10 @@ impl Deed {
 
 fn write(write: Write) -> ClientRequest<Tree> {
     ClientRequest::Write(write)
+}
+
+fn sync() -> ClientRequest<Tree> {
+    ClientRequest::Sync(NODE.as_bytes().to_vec())
 }
 
 fn data(client: u8) -> Bytes {

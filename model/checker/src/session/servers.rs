@@ -8,14 +8,14 @@ use std::collections::VecDeque;
 
 use protocol::{
     Message, Note, Notification, Timer,
-    peer::{Input, Packet},
+    peer::{Input, Op, Packet, Request},
 };
-use spec::{Machine as _, ServerId, SessionId};
+use spec::{Machine as _, ServerId, SessionId, Zxid, session::Forwarded};
 use tree::Tree;
-use world::{End, Happened, HostEvent, Keep, Link, LinkChange, Side, Wire};
+use world::{End, Happened, HostEvent, Keep, Link, LinkChange, NetChange, Side, Wire};
 
 use super::{
-    Change, Session, Yield,
+    Change, Dialect, SERVERS, Session, Yield,
     client::ClientChange,
     parts::{client, host, link, record},
     record::RecordChange,
@@ -67,7 +67,8 @@ impl Session {
             self.note(board, RecordChange::Expire(me, expired.clone()))?;
         }
         for wish in net {
-            let routed = self.places().route(slot, wish, |place| link(board.part(place)));
+            let wish = self.as_sent(board, me, wish)?;
+            let routed = self.places().route(slot, &wish, |place| link(board.part(place)));
             if let Some((place, change)) = routed.map_err(|why| Broken::new("world", why))? {
                 board.change(place, Change::Link(change))?;
             }
@@ -76,6 +77,46 @@ impl Session {
             self.tell(board, *client, said)?;
         }
         Ok(votes.iter().map(|(to, vote)| (me, *to, *vote)).collect())
+    }
+
+    /// What a server puts on a link. If it is the one without extensions, it says nothing of them, and the record keeps
+    /// in which order it forwards.
+    fn as_sent<B: Board<Self>>(
+        &self,
+        board: &mut B,
+        me: ServerId,
+        wish: &NetChange<Wire<Tree>>,
+    ) -> Result<NetChange<Wire<Tree>>, Broken> {
+        let mut sent = wish.clone();
+        let NetChange::Send(_, Wire::Packet(packet)) = &mut sent else { return Ok(sent) };
+        if !self.is_plain(me) {
+            return Ok(sent);
+        }
+        match packet {
+            Packet::Zab(Message::FollowerInfo { extended, .. } | Message::ObserverInfo { extended, .. }) => {
+                *extended = false;
+                self.note(board, RecordChange::Introduce)?;
+            }
+            Packet::Zab(Message::AckEpoch { floor, .. }) => *floor = Zxid::ZERO,
+            Packet::Request(Request { op: Op::Sync, .. }) => {
+                self.note(board, RecordChange::Forward(Forwarded::Sync))?;
+            }
+            Packet::Request(Request { session, xid, .. }) => {
+                let forwarded = Forwarded::Request { session: *session, xid: *xid };
+                self.note(board, RecordChange::Forward(forwarded))?;
+            }
+            Packet::Zab(_)
+            | Packet::Ping { .. }
+            | Packet::Sync
+            | Packet::Revalidate { .. }
+            | Packet::Revalidated { .. } => {}
+        }
+        Ok(sent)
+    }
+
+    /// Whether this server is the one that does not say that it knows our extensions.
+    pub(super) fn is_plain(&self, server: ServerId) -> bool {
+        self.bounds.dialect == Dialect::Apache && server == ServerId(SERVERS - 1)
     }
 
     /// One end of a connection reads a frame.
@@ -90,6 +131,15 @@ impl Session {
         let sessions = heard_of(frame);
         if at == Side::Leader && !sessions.is_empty() {
             self.note(board, RecordChange::Hear(self.servers[reader], sessions))?;
+        }
+        if at == Side::Learner && self.is_plain(self.servers[reader]) {
+            match frame {
+                Wire::Packet(Packet::Sync) => self.note(board, RecordChange::Synced)?,
+                Wire::Packet(Packet::Zab(Message::Commit { zxid } | Message::Inform { zxid, .. })) => {
+                    self.note(board, RecordChange::Committed(*zxid))?;
+                }
+                Wire::Packet(_) | Wire::Snapshot { .. } => {}
+            }
         }
         self.event(board, reader, HostEvent::Read(self.servers[sender], frame.clone()))
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use spec::{Machine, ServerId, Zxid};
 
 use super::{
-    Effects, Packet, Peer, Request,
+    Effects, Op, Packet, Peer, Request,
     barrier::{Source, Waiter},
     client::Submission,
     service::Service,
@@ -110,6 +110,10 @@ impl<M: Machine> Peer<M> {
                 }
                 asked_for
             }
+            Packet::Request(Request { op: Op::Sync, .. }) if !self.zab.is_extended(from) => {
+                self.flush(from, out);
+                true
+            }
             Packet::Request(Request { session, xid, identities, op }) => {
                 let submission = Submission { session, xid, op, time };
                 self.lead(machine, Source::Learner(from), submission, &identities, out);
@@ -155,6 +159,18 @@ impl<M: Machine> Peer<M> {
         }
     }
 
+    /// A sync of a learner without our extensions has reached the leader (rule C-16).
+    fn flush(&mut self, learner: ServerId, out: &mut impl Effects<M>) {
+        let Service::Leading(reign) = &mut self.service else { return };
+        match self.zab.last_proposed() {
+            // Counter 0 is no transaction: nothing has been proposed in this epoch.
+            Some(after) if after.counter() > 0 && after > self.zab.committed() => {
+                reign.turns.wait(learner, after);
+            }
+            Some(_) | None => out.send(learner, &Packet::Sync),
+        }
+    }
+
     /// PINGs every learner at once, on behalf of the syncs that wait.
     fn ping_round(&mut self, out: &mut impl Effects<M>) {
         if let Service::Leading(reign) = &mut self.service {
@@ -171,7 +187,7 @@ impl<M: Machine> Peer<M> {
     /// The link with this learner is gone, or new.
     pub(super) fn forget_link(&mut self, learner: ServerId) {
         if let Service::Leading(reign) = &mut self.service {
-            reign.barrier.forget(learner);
+            reign.forget(learner);
         }
     }
 

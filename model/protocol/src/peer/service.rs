@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use spec::{ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid, machine::Author};
 
-use super::{Op, barrier::Barrier};
+use super::{Op, barrier::Barrier, turns::Turns};
 use crate::session::Sessions;
 
 /// What clients get from this server now.
@@ -28,6 +28,7 @@ pub(super) struct Reign<M: Machine> {
     /// What the proposals that are not applied will change.
     pub(super) outstanding: M::Outstanding,
     pub(super) barrier: Barrier,
+    pub(super) turns: Turns,
     pub(super) sweep: Sweep<M::Write>,
 }
 
@@ -65,8 +66,15 @@ impl<M: Machine> Reign<M> {
             sessions: Sessions::new(tick_ms, machine.sessions()),
             outstanding: M::Outstanding::default(),
             barrier: Barrier::default(),
+            turns: Turns::default(),
             sweep: Sweep::default(),
         }
+    }
+
+    /// The link with this learner is gone, or new: nothing that came on it is answered there.
+    pub(super) fn forget(&mut self, learner: ServerId) {
+        self.barrier.forget(learner);
+        self.turns.forget(learner);
     }
 
     /// The transaction for a request that came by way of server `from`. A request that is refused becomes an error

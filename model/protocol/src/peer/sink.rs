@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use spec::{Epoch, Machine, ServerId, Zxid, machine::SessionChange};
 
 use super::{
-    Config, Effects,
+    Config, Effects, Packet,
     client::Clients,
     service::{Fellowship, Reign, Service},
 };
@@ -43,7 +43,7 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
 
     fn disconnect(&mut self, peer: ServerId) {
         if let Service::Leading(reign) = self.service {
-            reign.barrier.forget(peer);
+            reign.forget(peer);
         }
         self.out.disconnect(peer);
     }
@@ -95,6 +95,10 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
             self.machine.settle(&mut reign.outstanding, zxid);
             if origin.change == SessionChange::Close {
                 reign.sessions.remove(origin.session);
+            }
+            // The commit is sent, and the next one is not (rule C-16).
+            while let Some(learner) = reign.turns.next(zxid) {
+                self.out.send(learner, &Packet::Sync);
             }
         }
         self.clients.applied(self.machine, zxid, origin, &outcome, self.out);

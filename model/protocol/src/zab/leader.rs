@@ -110,6 +110,11 @@ impl Leader {
         self.learners.iter().filter(|(_, learner)| learner.durable().is_some()).map(|(id, _)| *id)
     }
 
+    /// Whether this learner knows Zabkeeper's extensions.
+    pub(super) fn is_extended(&self, learner: ServerId) -> bool {
+        self.learners.get(&learner).is_some_and(|learner| learner.extended)
+    }
+
     /// Whether every connected learner knows Zabkeeper's extensions; only then may one be used.
     pub(super) fn all_extended(&self) -> bool {
         self.learners.values().all(|learner| learner.extended)
