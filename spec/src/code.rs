@@ -61,6 +61,8 @@ codes! {
     NotReadOnly = -119,
     /// No such watch is registered.
     NoWatcher = -121,
+    /// The operator demands that connections prove an identity, and this one has not, or could not.
+    SessionClosedRequireAuth = -124,
     /// The quota of a subtree is used up.
     QuotaExceeded = -125,
 }

@@ -179,6 +179,12 @@ pub trait Machine {
         credential: &Self::Credential,
     ) -> Result<Vec<Self::Identity>, ErrorCode>;
 
+    /// Whether a connection with these identities may ask for anything but to prove another one.
+    ///
+    /// # Errors
+    /// The code that it is told before it is hung up on.
+    fn admit(settings: &Self::Settings, identities: &[Self::Identity]) -> Result<(), ErrorCode>;
+
     /// The timeout in milliseconds of a session in the session table.
     fn session_timeout(&self, session: SessionId) -> Option<i32>;
 

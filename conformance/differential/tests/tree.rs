@@ -219,6 +219,7 @@ impl Twin<'_> {
             ClientRequest::Sync(path) => {
                 self.says(at, header, self.tree.last_processed(), &Answer::Sync(path))
             }
+            ClientRequest::Exchange { .. } => bail!("a request of SASL was recorded"),
             ClientRequest::Refused { code, .. } => self.refuse(at, header, *code),
         }
     }

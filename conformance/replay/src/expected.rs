@@ -138,7 +138,8 @@ fn body(answer: &Answer<'_, Tree>) -> (i32, Response) {
     let body = match answer {
         Answer::Error(code) => return (code.number(), Response::Empty),
         Answer::Outcome(Outcome::Error { code }) => return (*code, Response::Empty),
-        Answer::Empty => Response::Empty,
+        // No model has a mechanism of several steps.
+        Answer::Empty | Answer::Exchange(_) => Response::Empty,
         Answer::Sync(path) => Response::Path(Text::from(String::from_utf8_lossy(path).into_owned())),
         Answer::Outcome(outcome) => match outcome {
             Outcome::Create { path } => Response::Path(path.clone()),

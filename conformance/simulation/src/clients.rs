@@ -145,6 +145,7 @@ impl End {
             | ClientRequest::Sync(_)
             | ClientRequest::Ping
             | ClientRequest::Close
+            | ClientRequest::Exchange { .. }
             | ClientRequest::Authenticate(_) => Ok(Some(Letter::Request(header.xid, request))),
         }
     }

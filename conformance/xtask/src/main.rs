@@ -110,6 +110,9 @@ enum Command {
         /// Whose state counts.
         #[arg(long, default_value = "quick")]
         budget: String,
+        /// Only the README, from what is recorded by now.
+        #[arg(long)]
+        readme: bool,
     },
 }
 
@@ -187,7 +190,8 @@ fn run(command: Command) -> Result<bool> {
             }
         }
         Command::Differential { arguments } => differential::by_hand(&from_here(&here, arguments)),
-        Command::Bless { budget } => {
+        Command::Bless { readme: true, .. } => report::write_readme().map(|()| true),
+        Command::Bless { budget, readme: false } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;
             report::record_models(&budget, &rows)?;

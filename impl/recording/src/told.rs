@@ -181,6 +181,7 @@ impl Told {
             Answer::Read(_) => 1,
             Answer::Sync(_) => 2,
             Answer::Empty => 3,
+            Answer::Exchange(_) => 5,
             Answer::Error(code) => 4 ^ u64::from(code.number().cast_unsigned()) << 8,
         };
         self.pair(25, client.0 ^ kind << 48, zxid.0 ^ u64::from(xid.cast_unsigned()) << 32);

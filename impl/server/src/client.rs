@@ -14,6 +14,7 @@ use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, task::AbortHandle};
 
 use crate::{
     core::Clock,
+    sasl::Exchange,
     stats::{Summary, micros},
     view::ClientView,
 };
@@ -61,6 +62,8 @@ pub(crate) struct Client {
     pub(crate) overfull: bool,
     /// Its session and the timeout of that, in milliseconds, once it has one.
     pub(crate) session: Option<(SessionId, i32)>,
+    /// How it authenticates with SASL, once it does.
+    pub(crate) exchange: Option<Exchange>,
     traffic: Traffic,
     pub(crate) writer: Rc<OwnedWriteHalf>,
     /// Something is unsent, and the connection stands in the list of those.
@@ -222,6 +225,7 @@ impl Clients {
             reads_waiting: 0,
             overfull: false,
             session: None,
+            exchange: None,
             traffic: Traffic::new(clock.wall),
             writer: Rc::new(writer),
             dirty: false,

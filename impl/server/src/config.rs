@@ -4,6 +4,7 @@
 //! a key that means nothing here is a warning, for a mistyped one would else be a silent default.
 
 mod address;
+mod auth;
 mod flags;
 mod keys;
 mod problem;
@@ -24,6 +25,7 @@ use protocol::Quorum;
 use spec::ServerId;
 use tree::{Digest, Settings, Text};
 
+use crate::sasl::Sasl;
 pub use address::ServerAddress;
 pub(crate) use address::join;
 pub use flags::Flags;
@@ -95,6 +97,8 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// What requests come to while this server leads.
     pub settings: Settings,
+    /// How clients may authenticate with SASL.
+    pub sasl: Sasl,
     /// How often a leader looks for containers and nodes whose time is over.
     pub sweep_interval_ms: u32,
     /// How many of them it deletes in a minute at most.
@@ -239,6 +243,7 @@ impl Config {
     }
 
     fn from_reader(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> Option<Self> {
+        let read = &read;
         let data_dir = reader.required("dataDir", "the folder for snapshots and myid").map(PathBuf::from);
         let tick_ms: u32 = reader.number("tickTime", 3000, 1, 60_000);
         let servers = servers(reader);
@@ -253,6 +258,8 @@ impl Config {
             reader
                 .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
         }
+        let mut settings = settings(reader, me?);
+        let sasl = auth::read(reader, &mut settings, read);
         let config = Self {
             data_log_dir: log_dir(reader, data_dir.as_deref())?,
             recorder_dir: recorder_dir(reader, data_dir.as_deref()),
@@ -283,7 +290,8 @@ impl Config {
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
-            settings: settings(reader, me?),
+            settings,
+            sasl,
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
             sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
             words: words(reader),
@@ -435,6 +443,8 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
         skip_acl: skip_acl(reader),
         digest: digest(reader),
         super_digest: reader.text("DigestAuthenticationProvider.superDigest").map(Text::from),
+        sasl: false,
+        demanded: Vec::new(),
     }
 }
 

@@ -19,6 +19,7 @@ mod net;
 mod out;
 mod recorder;
 pub mod run;
+pub mod sasl;
 mod seldom;
 mod serve;
 mod snapshots;

@@ -22,14 +22,14 @@ use tracing::{debug, warn};
 use tree::{Identity, Tree};
 use wire::{
     Decoder,
-    client::{ConnectRequest, decode_request, opcode},
+    client::{ConnectRequest, RequestHeader, decode_request, decode_token, opcode},
     record,
 };
 
 use crate::{
     Config,
     client::{Phase, Reading, Unanswered},
-    core::{Clock, Core, Shared},
+    core::{Clock, Core, Shared, Shell},
     net, words,
 };
 
@@ -148,7 +148,18 @@ fn only_asks(request: &ClientRequest<Tree>) -> bool {
         | ClientRequest::Write(_)
         | ClientRequest::Sync(_)
         | ClientRequest::Close
+        | ClientRequest::Exchange { .. }
         | ClientRequest::Refused { .. } => false,
+    }
+}
+
+impl Shell {
+    /// What the peer is to make of what a client says in SASL.
+    fn authenticate(&mut self, id: ClientId, token: &[u8]) -> ClientRequest<Tree> {
+        let Some(client) = self.clients.get(id) else {
+            return ClientRequest::Ping;
+        };
+        self.config.sasl.step(&mut client.exchange, token)
     }
 }
 
@@ -281,7 +292,14 @@ impl Core {
 
     fn request_frame(&mut self, id: ClientId, payload: &[u8], clock: Clock) -> Frame {
         let mut input = Decoder::new(payload, self.shell.config.frame_bytes_max);
-        let (header, request) = match decode_request::<Tree>(&mut input) {
+        let mut ahead = Decoder::new(payload, self.shell.config.frame_bytes_max);
+        let decoded = match RequestHeader::decode(&mut ahead) {
+            Ok(header) if header.operation == opcode::SASL => {
+                decode_token(&mut ahead).map(|token| (header, self.shell.authenticate(id, token)))
+            }
+            _ => decode_request::<Tree>(&mut input),
+        };
+        let (header, request) = match decoded {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };

@@ -38,7 +38,7 @@ impl Server {
              admin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\n4lw.commands.whitelist=*\n{more}",
             data.path().display()
         );
-        let config = Config::parse("zoo.cfg", text, |_| unreachable!("it is alone")).expect("valid");
+        let config = Config::parse("zoo.cfg", text, |path| std::fs::read_to_string(path)).expect("valid");
         let (stop, stopped) = oneshot::channel();
         let wait = async {
             let _ = stopped.await;
@@ -99,11 +99,10 @@ impl Drop for Server {
     }
 }
 
-/// Connects with a new session, and leaves a watch on `/zookeeper`.
+/// Connects with a new session.
 fn session(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.client).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    let frame = |body: &[u8]| [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat();
     // Version, last zxid, timeout, no session, a password of 16 zeros, not read-only.
     let mut hello = vec![0; 12];
     hello.extend(5000_i32.to_be_bytes());
@@ -113,20 +112,46 @@ fn session(server: &Server) -> TcpStream {
     stream.write_all(&frame(&hello)).expect("it reads");
     let mut answer = [0; 41];
     stream.read_exact(&mut answer).expect("it answers");
-    let mut request = [7_i32.to_be_bytes(), 4_i32.to_be_bytes(), 10_i32.to_be_bytes()].concat();
-    request.extend(b"/zookeeper\x01");
+    stream
+}
+
+/// Connects with a new session, and leaves a watch on `/zookeeper`.
+fn watcher(server: &Server) -> TcpStream {
+    let mut stream = session(server);
+    let (_, error, _) = call(&mut stream, 7, 4, &[&10_i32.to_be_bytes()[..], b"/zookeeper\x01"].concat());
+    assert_eq!(error, 0);
+    stream
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat()
+}
+
+/// Asks for something; returns the xid, the error and the body of the answer.
+fn call(stream: &mut TcpStream, xid: i32, operation: i32, body: &[u8]) -> (i32, i32, Vec<u8>) {
+    let request = [&xid.to_be_bytes()[..], &operation.to_be_bytes(), body].concat();
     stream.write_all(&frame(&request)).expect("it reads");
     let mut length = [0; 4];
     stream.read_exact(&mut length).expect("it answers");
     let mut reply = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("short")];
     stream.read_exact(&mut reply).expect("it answers");
-    stream
+    let int = |at: usize| i32::from_be_bytes(reply[at..at + 4].try_into().expect("four bytes"));
+    (int(0), int(12), reply[16..].to_vec())
+}
+
+/// A buffer as it stands in a record.
+fn buffer(bytes: &[u8]) -> Vec<u8> {
+    frame(bytes)
+}
+
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.read(&mut [0]).is_ok_and(|count| count == 0)
 }
 
 #[test]
 fn every_word_is_answered() {
     let server = Server::start("");
-    let _client = session(&server);
+    let _client = watcher(&server);
     let expected = [
         ("ruok", "imok"),
         ("isro", "rw"),
@@ -161,7 +186,7 @@ fn every_word_is_answered() {
 #[test]
 fn a_connection_is_told_with_its_last_operation() {
     let server = Server::start("");
-    let _client = session(&server);
+    let _client = watcher(&server);
     let line = server.word("cons").expect("it answers");
     for part in ["[1](queued=0,recved=2,sent=2,sid=0x", ",lop=GETD,est=1", ",to=5000,lcxid=0x7,lzxid=0x"] {
         assert!(line.contains(part), "{part} is not in {line}");
@@ -179,7 +204,7 @@ fn a_connection_is_told_with_its_last_operation() {
 #[test]
 fn every_command_of_the_page_is_answered() {
     let server = Server::start("");
-    let _client = session(&server);
+    let _client = watcher(&server);
     let (status, head, page) = server.http("GET", "/commands");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/html"), "{head}");
@@ -291,4 +316,50 @@ fn a_server_of_an_ensemble_does_without_its_admin_port() {
     let config = Config::parse("zoo.cfg", text, |_| Ok("1".to_owned())).expect("valid");
     let code = server::run(config, RealDisk::new(false), None, async {}).expect("it starts");
     assert_eq!(code, ExitCode::Finished);
+}
+
+const SASL: i32 = 102;
+
+#[test]
+fn a_client_of_sasl_is_challenged_and_refused_without_the_password() {
+    let server = Server::start("");
+    let mut client = session(&server);
+    assert_eq!(
+        call(&mut client, 1, SASL, &buffer(b"")),
+        (1, 0, vec![255; 4]),
+        "no users, nothing to talk about"
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let jaas = folder.path().join("jaas.conf");
+    let text = "Server { org.apache.zookeeper.server.auth.DigestLoginModule required user_bob=\"secret\"; };";
+    std::fs::write(&jaas, text).expect("it is written");
+    let server = Server::start(&format!("java.security.auth.login.config={}", jaas.display()));
+    let mut client = session(&server);
+    let (_, error, challenge) = call(&mut client, 1, SASL, &buffer(b""));
+    let challenge = String::from_utf8_lossy(&challenge[4..]).into_owned();
+    assert_eq!(error, 0);
+    assert!(challenge.starts_with("realm=\"zk-sasl-md5\",nonce=\""), "{challenge}");
+    let nonce = challenge.split('"').nth(3).expect("it has a nonce");
+    let answer = format!(
+        "username=\"bob\",realm=\"zk-sasl-md5\",nonce=\"{nonce}\",nc=00000001,cnonce=\"c\",\
+         digest-uri=\"zookeeper/zk-sasl-md5\",response={},qop=auth,charset=utf-8",
+        "0".repeat(32)
+    );
+    let (_, error, _) = call(&mut client, 2, SASL, &buffer(answer.as_bytes()));
+    assert_eq!(error, -115);
+    assert!(is_closed(&mut client));
+}
+
+#[test]
+fn who_has_not_proved_what_is_demanded_is_told_and_hung_up_on() {
+    let server = Server::start("enforce.auth.enabled=true\nenforce.auth.schemes=digest");
+    let read = [&buffer(b"/zookeeper")[..], b"\0"].concat();
+    let mut client = session(&server);
+    assert_eq!(call(&mut client, 1, 4, &read).1, -124);
+    assert!(is_closed(&mut client));
+    let mut client = session(&server);
+    let proof = [&0_i32.to_be_bytes()[..], &buffer(b"digest"), &buffer(b"ann:secret")].concat();
+    assert_eq!(call(&mut client, -4, 100, &proof).1, 0);
+    assert_eq!(call(&mut client, 1, 4, &read).1, 0);
 }

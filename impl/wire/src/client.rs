@@ -12,4 +12,4 @@ pub mod write;
 
 pub use connect::{ConnectRequest, ConnectResponse};
 pub use reply::{Reply, Response, put_event, put_reply};
-pub use request::{RequestHeader, decode_request, put_request};
+pub use request::{RequestHeader, decode_request, decode_token, put_request};

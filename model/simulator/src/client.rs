@@ -208,6 +208,7 @@ impl Client {
             ClientRequest::Sync(_)
             | ClientRequest::Ping
             | ClientRequest::Authenticate(_)
+            | ClientRequest::Exchange { .. }
             | ClientRequest::Refused { .. } => What::Sync,
         };
         Some(self.ask_next(request, what, known, now))

@@ -37,6 +37,21 @@ fn superuser() -> Identity {
     Identity { scheme: Text::from_static("super"), id: Text::default() }
 }
 
+/// Whether a connection with these identities may ask for anything.
+///
+/// Source: ZooKeeper `AuthenticationHelper`.
+///
+/// # Errors
+/// [`ErrorCode::SessionClosedRequireAuth`] if an identity is demanded that it does not have.
+pub fn admit(settings: &Settings, identities: &[Identity]) -> Result<(), ErrorCode> {
+    let has = |scheme: &Text| identities.iter().any(|identity| identity.scheme == *scheme);
+    if settings.demanded.is_empty() || settings.demanded.iter().any(has) {
+        Ok(())
+    } else {
+        Err(ErrorCode::SessionClosedRequireAuth)
+    }
+}
+
 /// `user:base64(hash("user:password"))`, if there is such a scheme.
 pub fn digest_id(digest: Digest, pair: &str) -> Option<String> {
     let hash = match digest {
@@ -82,7 +97,9 @@ pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Re
     let mut resolved = Vec::with_capacity(list.len());
     for entry in list.iter().filter(|entry| seen.insert(*entry)) {
         if entry.scheme == "auth" {
-            let authenticated = identities.iter().filter(|identity| identity.scheme == "digest");
+            let authenticated = identities
+                .iter()
+                .filter(|identity| identity.scheme == "digest" || settings.sasl && identity.scheme == "sasl");
             let before = resolved.len();
             resolved.extend(authenticated.map(|identity| Acl {
                 perms: entry.perms,
@@ -144,8 +161,17 @@ fn is_valid(settings: &Settings, entry: &Acl) -> bool {
         // Java's split drops empty parts at the end, and exactly two must be left.
         "digest" => entry.id.as_str().trim_end_matches(':').split(':').count() == 2,
         "ip" => Network::parse(entry.id.as_str()).is_some(),
+        "sasl" => settings.sasl && is_principal(entry.id.as_str()),
         _ => false,
     }
+}
+
+/// Whether this may be a user of scheme `sasl`: a name of Kerberos, `service/host@realm`, or one without a realm.
+///
+/// Source: ZooKeeper `KerberosName`.
+fn is_principal(id: &str) -> bool {
+    id.split_once('@')
+        .is_none_or(|(name, realm)| name.matches('/').count() <= 1 && !realm.contains(['/', '@']))
 }
 
 fn matches(entry: &Acl, identity: &Identity) -> bool {
@@ -157,6 +183,7 @@ fn matches(entry: &Acl, identity: &Identity) -> bool {
         "ip" => Network::parse(entry.id.as_str())
             .zip(address(identity.id.as_str()))
             .is_some_and(|(network, address)| network.contains(address)),
+        "sasl" => identity.id == "super" || entry.id == identity.id,
         _ => false,
     }
 }
@@ -297,6 +324,33 @@ mod tests {
             );
         }
         assert_eq!(resolve(&plain(), &[], &[]), Err(ErrorCode::InvalidAcl), "an empty list");
+    }
+
+    #[test]
+    fn users_of_sasl_are_known_where_it_is_offered() {
+        let offered = Settings { sasl: true, ..plain() };
+        for (id, good) in
+            [("bob", true), ("zk/host@REALM", true), ("a/b", true), ("a/b/c@R", false), ("a@b@c", false)]
+        {
+            assert_eq!(resolve(&offered, &[entry(ALL, "sasl", id)], &[]).is_ok(), good, "{id}");
+        }
+        let list = [entry(READ, "sasl", "bob")];
+        let may = |id: &str| permits(&list, READ, &[identity("sasl", id)]);
+        assert!(may("bob") && may("super") && !may("eve"));
+        assert!(!permits(&list, READ, &[identity("digest", "bob")]), "another scheme");
+        let stands = [entry(ALL, "auth", "")];
+        let bob = [identity("ip", "127.0.0.1"), identity("sasl", "bob")];
+        assert_eq!(resolve(&offered, &stands, &bob), Ok(vec![entry(ALL, "sasl", "bob")]));
+        assert_eq!(resolve(&plain(), &stands, &bob), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn who_has_not_proved_what_is_demanded_may_not_ask() {
+        let demands = Settings { demanded: vec![Text::from("sasl"), Text::from("digest")], ..plain() };
+        let (address, digest) = (identity("ip", "127.0.0.1"), identity("digest", "a:b"));
+        assert_eq!(admit(&plain(), slice::from_ref(&address)), Ok(()));
+        assert_eq!(admit(&demands, slice::from_ref(&address)), Err(ErrorCode::SessionClosedRequireAuth));
+        assert_eq!(admit(&demands, &[address, digest]), Ok(()));
     }
 
     #[test]

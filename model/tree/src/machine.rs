@@ -138,6 +138,10 @@ impl Machine for Tree {
         auth::authenticate(settings, credential)
     }
 
+    fn admit(settings: &Settings, identities: &[Identity]) -> Result<(), ErrorCode> {
+        auth::admit(settings, identities)
+    }
+
     fn session_timeout(&self, session: SessionId) -> Option<i32> {
         self.sessions.get(&session).copied()
     }

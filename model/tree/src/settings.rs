@@ -1,11 +1,14 @@
 //! What an operator may set about what requests come to.
 
+use alloc::vec::Vec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Owner, Text};
 
 /// What requests come to at a leader with these settings.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, not one state")]
 pub struct Settings {
     /// Whether nodes with a time to live may be created (`extendedTypesEnabled`).
     pub ttl_nodes: bool,
@@ -20,6 +23,11 @@ pub struct Settings {
     pub digest: Digest,
     /// Who proves this identity of scheme `digest` may do everything (`DigestAuthenticationProvider.superDigest`).
     pub super_digest: Option<Text>,
+    /// Whether lists may name users of scheme `sasl` (`authProvider.N` with `SASLAuthenticationProvider`).
+    pub sasl: bool,
+    /// A connection has to prove an identity of one of these schemes before it may ask for anything
+    /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`); none are demanded if this is empty.
+    pub demanded: Vec<Text>,
 }
 
 /// What passwords of scheme `digest` are hashed with.

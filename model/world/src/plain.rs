@@ -72,5 +72,6 @@ fn plain_request<M: Replica>(request: ClientRequest<Recorded<M>>) -> ClientReque
         ClientRequest::Sync(path) => ClientRequest::Sync(path),
         ClientRequest::Close => ClientRequest::Close,
         ClientRequest::Refused { code, close } => ClientRequest::Refused { code, close },
+        ClientRequest::Exchange { answer, proves } => ClientRequest::Exchange { answer, proves },
     }
 }

@@ -153,6 +153,10 @@ impl<M: Machine> Machine for Recorded<M> {
         M::authenticate(settings, credential)
     }
 
+    fn admit(settings: &Self::Settings, identities: &[Self::Identity]) -> Result<(), ErrorCode> {
+        M::admit(settings, identities)
+    }
+
     fn session_timeout(&self, session: SessionId) -> Option<i32> {
         self.machine.session_timeout(session)
     }

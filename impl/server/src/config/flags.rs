@@ -62,8 +62,14 @@ pub(super) struct Found {
 }
 
 /// Properties that have no `zookeeper.` in front.
-const BARE: [&str; 5] =
-    ["jute.maxbuffer", "readonlymode.enabled", "fsync.warningthresholdms", "znode.container.", "zabkeeper."];
+const BARE: [&str; 6] = [
+    "java.security.auth.login.config",
+    "jute.maxbuffer",
+    "readonlymode.enabled",
+    "fsync.warningthresholdms",
+    "znode.container.",
+    "zabkeeper.",
+];
 
 /// Reads flags; quotes around a value are taken off.
 pub(super) fn read(text: &str, kind: Kind) -> Found {

@@ -22,11 +22,13 @@ const USED: &[&str] = &[
     "DigestAuthenticationProvider.digestAlg",
     "DigestAuthenticationProvider.enabled",
     "DigestAuthenticationProvider.superDigest",
+    "SASLAuthenticationProvider.superPassword",
     "admin.commandURL",
     "admin.enableServer",
     "admin.idleTimeout",
     "admin.serverAddress",
     "admin.serverPort",
+    "allowSaslFailedClients",
     "autopurge.purgeInterval",
     "autopurge.snapRetainCount",
     "clientPort",
@@ -37,12 +39,15 @@ const USED: &[&str] = &[
     "dataDir",
     "dataLogDir",
     "electionAlg",
+    "enforce.auth.enabled",
+    "enforce.auth.schemes",
     "enforceQuota",
     "extendedTypesEnabled",
     "forceSync",
     "fsync.warningthresholdms",
     "globalOutstandingLimit",
     "initLimit",
+    "java.security.auth.login.config",
     "jute.maxbuffer",
     "maxClientCnxns",
     "maxCnxns",
@@ -54,10 +59,13 @@ const USED: &[&str] = &[
     "peerType",
     "preAllocSize",
     "quorumListenOnAllIPs",
+    "sasl.serverconfig",
+    "sessionRequireClientSASLAuth",
     "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
+    "superUser",
     "syncEnabled",
     "syncLimit",
     "tickTime",
@@ -69,7 +77,7 @@ const USED: &[&str] = &[
     "znode.container.maxPerMinute",
 ];
 
-const USED_FAMILIES: &[&str] = &["group.", "server.", "weight."];
+const USED_FAMILIES: &[&str] = &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 const REFUSED: &[(&str, &str)] = &[
     ("dynamicConfigFile", "the server list must stand in this file: move the lines of the dynamic file here"),
@@ -81,11 +89,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("quorum.auth.learnerRequireSasl", "SASL between servers is not offered yet"),
     ("quorum.auth.serverRequireSasl", "SASL between servers is not offered yet"),
     ("multiAddress.enabled", "several addresses for one server are not offered yet"),
-    ("sessionRequireClientSASLAuth", "SASL is not offered yet, and going on without would be unsafe"),
-    (
-        "enforce.auth.enabled",
-        "enforced authentication is not offered yet, and going on without would be unsafe",
-    ),
 ];
 
 const IGNORED: &[(&str, &str)] = &[
@@ -96,7 +99,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("admin.rateLimiterIntervalInMS", LATER),
     ("admin.restore.enabled", "restoring is not offered"),
     ("admin.snapshot.enabled", "snapshots over HTTP are not offered"),
-    ("allowSaslFailedClients", LATER),
     ("audit.enable", LATER),
     ("audit.impl.class", JVM),
     ("bitHashCacheSize", THREADS),
@@ -114,7 +116,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("electionPortBindRetry", "the start retries nothing: it says what holds the port, and ends"),
     ("emulate353TTLNodes", LATER),
     ("enableEagerACLCheck", LATER),
-    ("enforce.auth.schemes", LATER),
     ("fastleader.maxNotificationInterval", LATER),
     ("fastleader.minNotificationInterval", LATER),
     ("flushDelay", "a batch is flushed as soon as the disk is free"),
@@ -168,12 +169,10 @@ const IGNORED: &[(&str, &str)] = &[
     ("snapshot.trust.empty", LATER),
     ("snapshotSizeFactor", LATER),
     ("sslQuorumReloadCertFiles", TLS),
-    ("superUser", LATER),
     ("tcpKeepAlive", "keepalive is always on"),
     ("throttledOpWaitTime", LATER),
     ("txnLogSizeLimitInKb", "logs roll when they are full"),
     ("watchManagerName", JVM),
-    ("authProvider", LATER),
 ];
 
 const IGNORED_FAMILIES: &[(&str, &str)] = &[
@@ -186,9 +185,7 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("watcherClean", THREADS),
     ("connection_throttle_", LATER),
     ("ssl.", TLS),
-    ("zookeeper.superUser", LATER),
     ("X509AuthenticationProvider.", LATER),
-    ("authProvider.", LATER),
 ];
 
 /// What ZooKeeper takes from the file alone: `-D` does not set it.

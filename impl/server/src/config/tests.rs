@@ -268,6 +268,46 @@ fn settings_of_permission_are_taken() {
 }
 
 #[test]
+fn users_of_sasl_come_from_the_file_that_java_names() {
+    let jaas = "Server { org.apache.zookeeper.server.auth.DigestLoginModule required user_super=\"a\" user_bob=\"b\"; };";
+    let load = |text: &str, jaas: &str| {
+        let (text, jaas) = (format!("dataDir=/d\nclientPort=1\n{text}"), jaas.to_owned());
+        let flags = Flags::default().and(&["java.security.auth.login.config=/etc/jaas.conf".to_owned()]);
+        Config::parse_with("zoo.cfg", text, &flags, move |path| {
+            assert_eq!(path, Path::new("/etc/jaas.conf"));
+            Ok(jaas.clone())
+        })
+    };
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider\n";
+    let more = "SASLAuthenticationProvider.superPassword=c\nsuperUser=root\nsuperUser.1=bob\nsessionRequireClientSASLAuth=true";
+    let config = load(&format!("{provider}{more}"), jaas).expect("valid");
+    let users: Vec<_> =
+        config.sasl.users.iter().map(|(user, password)| (user.as_str(), password.as_str())).collect();
+    assert_eq!(users, [("bob", "b"), ("super", "c")]);
+    assert_eq!(config.sasl.superusers, ["root", "bob"]);
+    assert!(config.sasl.demanded && config.settings.sasl);
+    assert_eq!(config.settings.demanded, [tree::Text::from("sasl")]);
+
+    let problems = |text: &str, jaas: &str| match load(text, jaas).expect_err("wrong") {
+        ConfigError::Invalid { problems, .. } => {
+            problems.iter().map(super::Problem::summary).collect::<Vec<_>>()
+        }
+        error @ ConfigError::Unreadable { .. } => panic!("{error}"),
+    };
+    assert!(problems("", "Server {")[0].contains("/etc/jaas.conf, line 1: the file ends"));
+    assert!(
+        problems("sessionRequireClientSASLAuth=true", jaas)[0].contains("the scheme \"sasl\" is not offered")
+    );
+    assert!(problems("enforce.auth.enabled=true", jaas)[0].contains("needs the schemes to demand"));
+    let wrong = problems("enforce.auth.enabled=true\nenforce.auth.schemes=digest,x509", jaas);
+    assert!(wrong.len() == 1 && wrong[0].contains("the scheme \"x509\" is not offered"), "{wrong:?}");
+    let none = load(&format!("{provider}sessionRequireClientSASLAuth=true"), "Client { };").expect("valid");
+    let warnings: Vec<_> = none.warnings.iter().map(super::Problem::summary).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("has no section Server")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("nobody can authenticate")), "{warnings:?}");
+}
+
+#[test]
 fn what_gives_access_is_not_told() {
     let text = "dataDir=/d\n  ssl.keyStore.password: secret\n# a note\n\
         DigestAuthenticationProvider.superDigest = super:\\\n   x=\nssl.trustStore.password\nclientPort=1";

@@ -48,6 +48,8 @@ pub const MULTI_READ: i32 = 22;
 pub const AUTH: i32 = 100;
 /// setWatches.
 pub const SET_WATCHES: i32 = 101;
+/// sasl: a token of an authentication mechanism.
+pub const SASL: i32 = 102;
 /// getEphemerals.
 pub const GET_EPHEMERALS: i32 = 103;
 /// getAllChildrenNumber.

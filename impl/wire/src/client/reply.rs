@@ -32,6 +32,13 @@ where
             put_header(xid, zxid, 0, out);
             out.put_bytes(path);
         }
+        Answer::Exchange(token) => {
+            put_header(xid, zxid, 0, out);
+            match token {
+                Some(token) => out.put_bytes(token),
+                None => out.put_int(-1),
+            }
+        }
     });
 }
 

@@ -46,6 +46,14 @@ where
     Ok((header, request))
 }
 
+/// Reads what a client says in a mechanism of SASL: the body of [`opcode::SASL`]. A null token is an empty one.
+///
+/// # Errors
+/// A body that does not decode.
+pub fn decode_token<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], Error> {
+    Ok(input.buffer()?.unwrap_or_default())
+}
+
 fn body<M>(operation: i32, input: &mut Decoder<'_>) -> Result<ClientRequest<M>, Error>
 where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
@@ -74,7 +82,7 @@ fn credential(input: &mut Decoder<'_>) -> Result<Credential, Error> {
 /// Appends a client's request as a frame.
 ///
 /// # Errors
-/// [`Error::Invalid`] for [`ClientRequest::Refused`], which nobody sends; nothing is appended.
+/// [`Error::Invalid`] for [`ClientRequest::Refused`] and [`ClientRequest::Exchange`], which nobody sends; nothing is appended.
 pub fn put_request<M>(xid: i32, request: &ClientRequest<M>, out: &mut impl Buffer) -> Result<(), Error>
 where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
@@ -84,7 +92,10 @@ where
         out.put_int(xid);
         out.put_int(operation);
         match request {
-            ClientRequest::Ping | ClientRequest::Close | ClientRequest::Refused { .. } => {}
+            ClientRequest::Ping
+            | ClientRequest::Close
+            | ClientRequest::Refused { .. }
+            | ClientRequest::Exchange { .. } => {}
             ClientRequest::Authenticate(credential) => {
                 out.put_int(0);
                 out.put_bytes(credential.scheme.as_bytes());
@@ -101,7 +112,7 @@ where
 /// The number of a request's operation.
 ///
 /// # Errors
-/// [`Error::Invalid`] for [`ClientRequest::Refused`].
+/// [`Error::Invalid`] for [`ClientRequest::Refused`] and [`ClientRequest::Exchange`].
 pub fn operation<M>(request: &ClientRequest<M>) -> Result<i32, Error>
 where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
@@ -113,8 +124,8 @@ where
         ClientRequest::Sync(_) => opcode::SYNC,
         ClientRequest::Read(read) => read::operation(read),
         ClientRequest::Write(write) => write::operation(write),
-        ClientRequest::Refused { .. } => {
-            return Err(Error::Invalid { what: "a refused request is not sent" });
+        ClientRequest::Refused { .. } | ClientRequest::Exchange { .. } => {
+            return Err(Error::Invalid { what: "what a server makes of a request is not sent" });
         }
     })
 }

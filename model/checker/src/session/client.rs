@@ -302,7 +302,10 @@ impl Client {
             ClientRequest::Read(read) => What::Read(read.clone()),
             ClientRequest::Sync(_) => What::Sync,
             ClientRequest::Close => What::Close,
-            ClientRequest::Ping | ClientRequest::Authenticate(_) | ClientRequest::Refused { .. } => {
+            ClientRequest::Ping
+            | ClientRequest::Authenticate(_)
+            | ClientRequest::Exchange { .. }
+            | ClientRequest::Refused { .. } => {
                 unreachable!("no script asks that")
             }
         };

@@ -103,10 +103,11 @@ enum Held<W> {
 }
 
 /// An answer that depends on nothing but its turn.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Settled {
     Ping { xid: i32 },
     Authenticated { xid: i32 },
+    Exchanged { xid: i32, answer: Option<Vec<u8>> },
     AuthFailed { xid: i32, code: ErrorCode },
     Refused { xid: i32, code: ErrorCode, close: bool },
 }
@@ -229,7 +230,7 @@ impl<M: Machine> Clients<M> {
             return None;
         }
         entry.touched = true;
-        let pending = match request {
+        let pending = match admitted(&self.settings, &entry.identities, request) {
             ClientRequest::Read(read) if entry.is_idle() => {
                 let reader = entry.reader(client, &self.settings);
                 answer_read(machine, &mut self.watches, reader, xid, &read, out);
@@ -245,6 +246,11 @@ impl<M: Machine> Clients<M> {
                 let settled = entry.authenticate(&self.settings, xid, &credential);
                 M::identify(&self.settings, &mut self.watches, client, &entry.identities);
                 Pending::Settled(settled)
+            }
+            ClientRequest::Exchange { answer, proves } => {
+                entry.identify(proves);
+                M::identify(&self.settings, &mut self.watches, client, &entry.identities);
+                Pending::Settled(Settled::Exchanged { xid, answer })
             }
             ClientRequest::Refused { code, close } => {
                 entry.ending = close;
@@ -638,11 +644,7 @@ impl<M: Machine> Client<M> {
     fn authenticate(&mut self, settings: &M::Settings, xid: i32, credential: &M::Credential) -> Settled {
         match M::authenticate(settings, credential) {
             Ok(identities) => {
-                for identity in identities {
-                    if !self.identities.contains(&identity) {
-                        self.identities.push(identity);
-                    }
-                }
+                self.identify(identities);
                 Settled::Authenticated { xid }
             }
             Err(code) => {
@@ -651,19 +653,53 @@ impl<M: Machine> Client<M> {
             }
         }
     }
+
+    /// What is proved counts from now on.
+    fn identify(&mut self, identities: Vec<M::Identity>) {
+        for identity in identities {
+            if !self.identities.contains(&identity) {
+                self.identities.push(identity);
+            }
+        }
+    }
 }
 
 impl Settled {
     /// Gives the answer. Returns whether the connection ends with it.
-    fn answer<M: Machine>(self, client: ClientId, last: Zxid, out: &mut impl Effects<M>) -> bool {
+    fn answer<M: Machine>(&self, client: ClientId, last: Zxid, out: &mut impl Effects<M>) -> bool {
         match self {
-            Self::Ping { xid } => out.reply(client, xid, last, Answer::Empty),
+            Self::Ping { xid } => out.reply(client, *xid, last, Answer::Empty),
             // Answers of an authentication show no state.
-            Self::Authenticated { xid } => out.reply(client, xid, Zxid::ZERO, Answer::Empty),
-            Self::AuthFailed { xid, code } => out.reply(client, xid, Zxid::ZERO, Answer::Error(code)),
-            Self::Refused { xid, code, .. } => out.reply(client, xid, last, Answer::Error(code)),
+            Self::Authenticated { xid } => out.reply(client, *xid, Zxid::ZERO, Answer::Empty),
+            Self::Exchanged { xid, answer } => {
+                out.reply(client, *xid, Zxid::ZERO, Answer::Exchange(answer.as_deref()));
+            }
+            Self::AuthFailed { xid, code } => out.reply(client, *xid, Zxid::ZERO, Answer::Error(*code)),
+            Self::Refused { xid, code, .. } => out.reply(client, *xid, last, Answer::Error(*code)),
         }
         matches!(self, Self::AuthFailed { .. } | Self::Refused { close: true, .. })
+    }
+}
+
+/// The request, or its refusal where the operator demands an identity that the connection has not proved (rule C-17).
+fn admitted<M: Machine>(
+    settings: &M::Settings,
+    identities: &[M::Identity],
+    request: ClientRequest<M>,
+) -> ClientRequest<M> {
+    match request {
+        ClientRequest::Authenticate(_)
+        | ClientRequest::Exchange { .. }
+        | ClientRequest::Refused { close: true, .. } => request,
+        ClientRequest::Ping
+        | ClientRequest::Read(_)
+        | ClientRequest::Write(_)
+        | ClientRequest::Sync(_)
+        | ClientRequest::Close
+        | ClientRequest::Refused { close: false, .. } => match M::admit(settings, identities) {
+            Ok(()) => request,
+            Err(code) => ClientRequest::Refused { code, close: true },
+        },
     }
 }
 

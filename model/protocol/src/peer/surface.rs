@@ -116,6 +116,13 @@ pub enum ClientRequest<M: Machine> {
         /// Whether to hang up behind it.
         close: bool,
     },
+    /// A step of a mechanism that proves an identity in several. The shell has looked at what the client said.
+    Exchange {
+        /// What the client is told; none where there is no such mechanism.
+        answer: Option<Vec<u8>>,
+        /// What is proved by now, which counts as if it had been authenticated.
+        proves: Vec<M::Identity>,
+    },
 }
 
 /// What the peer is told after its start, which is `Peer::boot`. Wall-clock stamps are milliseconds since 1970.
@@ -212,6 +219,8 @@ pub enum Answer<'a, M: Machine + 'a> {
     Read(M::Answer<'a>),
     /// Of a sync: the path that was named.
     Sync(&'a [u8]),
+    /// Of a step of a mechanism that proves an identity.
+    Exchange(Option<&'a [u8]>),
     /// Of a ping, an authentication or a close: nothing but the header.
     Empty,
     /// It failed.

@@ -241,6 +241,11 @@ impl Machine for Register {
         credential.map(|identity| vec![identity]).ok_or(ErrorCode::AuthFailed)
     }
 
+    /// The identity 0 is what addresses have, and 255 one that nobody may have.
+    fn admit(_settings: &Self::Settings, identities: &[u8]) -> Result<(), ErrorCode> {
+        if identities.contains(&u8::MAX) { Err(ErrorCode::SessionClosedRequireAuth) } else { Ok(()) }
+    }
+
     fn session_timeout(&self, session: SessionId) -> Option<i32> {
         self.sessions.get(&session).copied()
     }

@@ -220,3 +220,32 @@ fn requests_before_the_session_is_there_wait_for_it() {
     assert!(matches!(said.first(), Some(Said::Accepted { .. })), "{said:?}");
     assert_eq!(answers(&said), [(1, "NoNode"), (2, "Done"), (3, "1")]);
 }
+
+/// Steps of a mechanism are answered in their turn, and what they prove counts at once.
+#[test]
+fn a_step_of_a_mechanism_is_answered_in_its_turn() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    net.request(client, 1, set(1, 1));
+    net.request(client, 2, ClientRequest::Exchange { answer: Some(vec![7]), proves: Vec::new() });
+    net.request(client, 3, ClientRequest::Exchange { answer: None, proves: vec![5] });
+    net.pump();
+    let expected = [(1, "Done"), (2, "exchange Some([7])"), (3, "exchange None")];
+    assert_eq!(answers(&net.take(client)), expected);
+}
+
+/// Where an operator demands an identity, a connection without it may do nothing but prove it.
+#[test]
+fn a_connection_that_may_not_ask_is_told_and_hung_up_on() {
+    for request in [get(1), set(1, 2), sync(), ClientRequest::Ping, ClientRequest::Close] {
+        let mut net = World::new(3);
+        let (client, _, _) = net.open(3);
+        // The register lets nobody ask who has proved this.
+        net.request(client, 1, ClientRequest::Exchange { answer: None, proves: vec![u8::MAX] });
+        net.request(client, 2, request);
+        net.pump();
+        let said = net.take(client);
+        assert_eq!(answers(&said), [(1, "exchange None"), (2, "SessionClosedRequireAuth")]);
+        assert_eq!(said.last(), Some(&Said::Closed));
+    }
+}

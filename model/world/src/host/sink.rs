@@ -197,6 +197,7 @@ impl<M: Replica, D: Storage<M>> Effects<M> for Sink<'_, '_, M, D> {
             Answer::Outcome(outcome) => format!("{outcome:?}"),
             Answer::Read(answer) => M::tell(answer),
             Answer::Sync(path) => String::from_utf8_lossy(path).into_owned(),
+            Answer::Exchange(token) => format!("{token:?}"),
             Answer::Empty => String::new(),
             Answer::Error(code) => format!("{code:?}"),
         };

@@ -122,6 +122,7 @@ impl<M: Subject> Effects<M> for Out<M> {
             Answer::Outcome(outcome) => format!("{outcome:?}"),
             Answer::Read(answer) => M::show(&answer),
             Answer::Sync(path) => format!("sync {}", String::from_utf8_lossy(path)),
+            Answer::Exchange(token) => format!("exchange {token:?}"),
             Answer::Empty => String::from("-"),
             Answer::Error(code) => format!("{code:?}"),
         };

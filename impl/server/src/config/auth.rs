@@ -1,0 +1,120 @@
+//! Who may connect, and who counts as whom: what operators set about SASL and demanded identities.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use tree::{Digest, Settings, Text};
+
+use super::reader::Reader;
+use crate::sasl::{self, Sasl};
+
+const JAAS: &str = "java.security.auth.login.config";
+const SUPER_PASSWORD: &str = "SASLAuthenticationProvider.superPassword";
+/// Where ZooKeeper's providers of authentication stand.
+const PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
+
+/// SASL as it is set up, and what the state has to know of it.
+pub(super) fn read(
+    reader: &mut Reader,
+    settings: &mut Settings,
+    read: impl Fn(&Path) -> io::Result<String>,
+) -> Sasl {
+    settings.sasl = providers(reader);
+    settings.demanded = demanded(reader, settings);
+    let users = users(reader, read);
+    let demanded = settings.demanded.iter().any(|scheme| *scheme == "sasl");
+    let mut superusers: Vec<_> = reader.text("superUser").into_iter().collect();
+    superusers.extend(reader.family("superUser.").into_iter().map(|entry| entry.value));
+    if users.is_empty() && demanded {
+        let key = if reader.has("sessionRequireClientSASLAuth") {
+            "sessionRequireClientSASLAuth"
+        } else {
+            "enforce.auth.schemes"
+        };
+        reader.warn_at(key, format!("nobody can authenticate with SASL: {JAAS} names no users"));
+    }
+    Sasl { users, superusers, keeps_failed: reader.flag("allowSaslFailedClients", false), demanded }
+}
+
+/// Whether lists may name users of SASL.
+fn providers(reader: &mut Reader) -> bool {
+    let mut sasl = false;
+    for entry in reader.family("authProvider.") {
+        match entry.value.strip_prefix(PROVIDERS).unwrap_or(&entry.value) {
+            "SASLAuthenticationProvider" => sasl = true,
+            "DigestAuthenticationProvider" | "IPAuthenticationProvider" => {}
+            other => {
+                let message = format!(
+                    "{} is ignored: there is no provider {other:?} here, only SASLAuthenticationProvider, \
+                     DigestAuthenticationProvider and IPAuthenticationProvider",
+                    entry.key
+                );
+                reader.warn_at(&entry.key, message);
+            }
+        }
+    }
+    sasl
+}
+
+/// The schemes of which a connection has to prove an identity.
+fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
+    let (key, schemes) = if reader.flag("sessionRequireClientSASLAuth", false) {
+        ("sessionRequireClientSASLAuth", "sasl".to_owned())
+    } else if reader.flag("enforce.auth.enabled", false) {
+        let schemes = reader.text("enforce.auth.schemes").unwrap_or_default();
+        if schemes.is_empty() {
+            let help = "add a line such as enforce.auth.schemes=digest";
+            let span = reader.span("enforce.auth.enabled");
+            reader.error_with_help(span, "enforce.auth.enabled needs the schemes to demand", help.to_owned());
+        }
+        ("enforce.auth.schemes", schemes)
+    } else {
+        return Vec::new();
+    };
+    let schemes: Vec<_> = schemes.split(',').map(str::trim).filter(|scheme| !scheme.is_empty()).collect();
+    for scheme in &schemes {
+        let is_there = match *scheme {
+            "ip" => true,
+            "digest" => settings.digest != Digest::Off,
+            "sasl" => settings.sasl,
+            _ => false,
+        };
+        if !is_there {
+            let help = "digest and ip are there by themselves, sasl with the line \
+                        authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
+            let span = reader.span(key);
+            reader.error_with_help(span, format!("the scheme {scheme:?} is not offered"), help.to_owned());
+        }
+    }
+    schemes.into_iter().map(Text::from).collect()
+}
+
+/// The users of the JAAS file's section.
+fn users(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> BTreeMap<String, String> {
+    let Some(path) = reader.text(JAAS) else { return BTreeMap::new() };
+    let section = reader.text_or("sasl.serverconfig", "Server");
+    let text = match read(Path::new(&path)) {
+        Ok(text) => text,
+        Err(error) => {
+            reader.error(reader.span(JAAS), format!("cannot read {path}: {error}"));
+            return BTreeMap::new();
+        }
+    };
+    let mut users = match sasl::users(&text, &section) {
+        Ok(Some(users)) => users,
+        Ok(None) => {
+            let message = format!("{path} has no section {section}: clients cannot authenticate with SASL");
+            reader.warn_at(JAAS, message);
+            return BTreeMap::new();
+        }
+        Err(problem) => {
+            reader.error(reader.span(JAAS), format!("{path}, {problem}"));
+            return BTreeMap::new();
+        }
+    };
+    if let Some(password) = reader.text(SUPER_PASSWORD)
+        && let Some(known) = users.get_mut("super")
+    {
+        *known = password;
+    }
+    users
+}

@@ -1,0 +1,184 @@
+//! JAAS files: sections of login modules with options. Of a section the users of ZooKeeper's `DigestLoginModule` count.
+
+use std::collections::BTreeMap;
+
+/// The module whose users are known.
+const MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
+/// What stands in front of a user's name.
+const USER: &str = "user_";
+
+/// The users of a section, with their passwords; none if the file has no such section.
+///
+/// # Errors
+/// What is wrong, and in which line.
+pub(crate) fn users(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
+    let mut tokens = Tokens { rest: text, line: 1 };
+    let mut found = None;
+    while let Some(name) = tokens.next()? {
+        let users = of_section(&mut tokens, &name, name == section)?;
+        if name == section {
+            found = Some(users);
+        }
+    }
+    Ok(found)
+}
+
+/// A section behind its name: `{ Module flag key=value …; … };`.
+fn of_section(tokens: &mut Tokens<'_>, name: &str, counts: bool) -> Result<BTreeMap<String, String>, String> {
+    let mut users = BTreeMap::new();
+    tokens.expect("{", &format!("behind the name {name}"))?;
+    loop {
+        let module = tokens.some("a login module, or }")?;
+        if module == "}" {
+            tokens.expect(";", &format!("behind the section {name}"))?;
+            return Ok(users);
+        }
+        if counts && module != MODULE {
+            return Err(tokens.wrong(&format!(
+                "the section {name} has the module {module}, and {MODULE} is the one there is here"
+            )));
+        }
+        let flag = tokens.some("required, requisite, sufficient or optional")?;
+        let flags = ["required", "requisite", "sufficient", "optional"];
+        if !flags.contains(&flag.to_ascii_lowercase().as_str()) {
+            return Err(tokens.wrong(&format!("{flag:?} stands where one of {} should", flags.join(", "))));
+        }
+        loop {
+            let key = tokens.some("an option, or ;")?;
+            if key == ";" {
+                break;
+            }
+            tokens.expect("=", &format!("behind the option {key}"))?;
+            let value = tokens.some("a value")?;
+            if let Some(user) = key.strip_prefix(USER) {
+                users.insert(user.to_owned(), value);
+            }
+        }
+    }
+}
+
+/// Words, texts in quotes, and single marks; comments are left out.
+struct Tokens<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+impl Tokens<'_> {
+    fn next(&mut self) -> Result<Option<String>, String> {
+        self.skip()?;
+        let Some(first) = self.rest.chars().next() else { return Ok(None) };
+        if first == '"' {
+            return self.quoted().map(Some);
+        }
+        let is_mark = |char: char| "{};=".contains(char);
+        let end = if is_mark(first) {
+            1
+        } else {
+            let ends = |char: char| char.is_whitespace() || is_mark(char) || char == '"';
+            self.rest.find(ends).unwrap_or(self.rest.len())
+        };
+        Ok(Some(self.take(end).to_owned()))
+    }
+
+    fn quoted(&mut self) -> Result<String, String> {
+        let mut value = String::new();
+        let mut chars = self.rest.char_indices().skip(1);
+        while let Some((place, char)) = chars.next() {
+            match char {
+                '"' => {
+                    self.take(place + 1);
+                    return Ok(value);
+                }
+                '\\' => value.extend(chars.next().map(|(_, char)| char)),
+                '\n' => break,
+                char => value.push(char),
+            }
+        }
+        Err(self.wrong("quotes are not closed"))
+    }
+
+    fn some(&mut self, what: &str) -> Result<String, String> {
+        match self.next()? {
+            Some(token) => Ok(token),
+            None => Err(self.wrong(&format!("the file ends where {what} should stand"))),
+        }
+    }
+
+    fn expect(&mut self, mark: &str, place: &str) -> Result<(), String> {
+        let found = self.some(mark)?;
+        if found == mark {
+            Ok(())
+        } else {
+            Err(self.wrong(&format!("{mark} should stand {place}, not {found:?}")))
+        }
+    }
+
+    /// White space and comments.
+    fn skip(&mut self) -> Result<(), String> {
+        loop {
+            let blank = self.rest.len() - self.rest.trim_start().len();
+            self.take(blank);
+            if self.rest.starts_with("//") || self.rest.starts_with('#') {
+                let end = self.rest.find('\n').unwrap_or(self.rest.len());
+                self.take(end);
+            } else if self.rest.starts_with("/*") {
+                let Some(end) = self.rest.find("*/") else {
+                    return Err(self.wrong("a comment is not closed"));
+                };
+                self.take(end + 2);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> &str {
+        let (taken, rest) = self.rest.split_at(bytes);
+        self.line += taken.matches('\n').count();
+        self.rest = rest;
+        taken
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("line {}: {what}", self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_users_of_a_section_are_found() {
+        let text = "/* users\n */ Server { // ours\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n\
+                    user_super=\"adm\\\"in\" user_bob=\"bob secret\"\n user_a.b='x';\n};\n\
+                    # another\nClient {\n com.sun.Krb5LoginModule required useKeyTab=true; };";
+        let found = users(text, "Server").expect("it is well formed").expect("it has the section");
+        let pairs: Vec<_> = found.iter().map(|(user, password)| (user.as_str(), password.as_str())).collect();
+        assert_eq!(pairs, [("a.b", "'x'"), ("bob", "bob secret"), ("super", "adm\"in")]);
+        assert_eq!(users(text, "QuorumServer"), Ok(None));
+        assert_eq!(users("", "Server"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let module = "Server {\n org.apache.zookeeper.server.auth.DigestLoginModule";
+        let wrong = [
+            (
+                "Server {\n com.sun.Krb5LoginModule required; };".to_owned(),
+                "line 2: the section Server has the module",
+            ),
+            ("Server\n\n(".to_owned(), "line 3: { should stand behind the name Server"),
+            (format!("{module} maybe;}};"), "line 2: \"maybe\" stands where one of required"),
+            (format!("{module} required\nuser_a;"), "line 3: = should stand behind the option user_a"),
+            (format!("{module} required\nuser_a=\"x\n\";"), "line 3: quotes are not closed"),
+            (format!("{module} required;"), "line 2: the file ends where a login module"),
+            (format!("{module} required;}}"), "the file ends where ; should stand"),
+            ("/* x".to_owned(), "a comment is not closed"),
+        ];
+        for (text, why) in wrong {
+            let error = users(&text, "Server").expect_err(&text);
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
