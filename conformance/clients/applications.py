@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -89,21 +90,59 @@ class Story:
         return time.time()
 
 
-def descendants(pid):
-    """Every process that comes from this one, children before theirs."""
-    parents = {}
+def processes():
+    """The state and the parent of each process."""
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat") as file:
                     # The name may hold spaces and brackets: what follows its last bracket does not.
-                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
-            except OSError:
+                    state, parent = file.read().rpartition(")")[2].split()[:2]
+            except (OSError, ValueError):
                 continue
+            found[int(name)] = (state, int(parent))
+    return found
+
+
+def descendants(pid):
+    """Every process that comes from this one, parents before their children."""
+    all_of_them = processes()
     found = [pid]
     for parent in found:
-        found += [child for child, of in parents.items() if of == parent]
+        found += [child for child, (_, of) in all_of_them.items() if of == parent]
     return found[1:]
+
+
+class Reaper:
+    """Buries processes that came to us because their parent went, as init would: to PostgreSQL and Patroni, a process
+    that is dead and not buried is one that runs."""
+
+    # Children that are waited for by who started them.
+    ours = set()
+
+    def __init__(self, ensemble):
+        self.ensemble = ensemble
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def work(self):
+        before = set()
+        while not self.over.wait(0.1):
+            ours = self.ours | {server.process.pid for server in self.ensemble.servers.values() if server.process}
+            dead = {pid for pid, (state, parent) in processes().items() if state == "Z" and parent == os.getpid()}
+            # Those of one round are left to the next: one that was started just now is not among `ours` yet.
+            for pid in (dead & before) - ours:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    continue
+            before = dead
+
+    def stop(self):
+        self.over.set()
+        self.thread.join(5)
 
 
 def kill_tree(pid):
@@ -137,8 +176,10 @@ def stop_all():
 def spawn(command, log, **how):
     """Starts a process that does not outlive this one, its output at the end of a file."""
     with open(log, "ab") as out:
-        return subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
-                                stdout=how.pop("stdout", out), stderr=out, **how)
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
+                                   stdout=how.pop("stdout", out), stderr=out, **how)
+    Reaper.ours.add(process.pid)
+    return process
 
 
 def one_run(application, drive, kind, args, settings):
@@ -155,25 +196,32 @@ def one_run(application, drive, kind, args, settings):
 
     signal.signal(signal.SIGALRM, late)
     signal.alarm(args.limit)
-    failed = None
+    failed = reaper = None
     try:
         ensemble = Ensemble(kind, args.apache, folder, settings)
+        reaper = Reaper(ensemble)
         ensemble.start()
         story.tell(f"three servers serve, {ensemble.leader()} leads")
         drive(ensemble, folder, story, told, args)
+        ended = [me for me, server in ensemble.servers.items() if server.process.poll() is not None]
+        if ended:
+            raise Failure(f"servers {ended} ended by themselves")
     # Whatever it was that went wrong: the other ensemble still has its run, and nothing stays behind.
     except Exception as error:
         failed = f"{type(error).__name__}: {error}"
     finally:
         signal.alarm(0)
+        if reaper:
+            reaper.stop()
         stop_all()
     if failed:
         story.tell(f"failed: {failed}")
+    if failed or args.keep:
         print(f"logs of every process: {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)
-    return {"servers": servers, "ok": not failed, "failed": failed, "logs": folder if failed else None, **told,
-            "seconds": round(time.time() - story.began, 1), "events": story.events}
+    return {"servers": servers, "ok": not failed, "failed": failed, "logs": folder if failed or args.keep else None,
+            **told, "seconds": round(time.time() - story.began, 1), "events": story.events}
 
 
 def main(application, doc, drive, summary, settings=(), options=lambda parser: None):
@@ -182,6 +230,7 @@ def main(application, doc, drive, summary, settings=(), options=lambda parser: N
     parser.add_argument("--binary", help="the server program of ours; without it no run on ours")
     parser.add_argument("--apache", metavar="CLASSPATH", help="jars of Apache ZooKeeper; without them no run on Apache's")
     parser.add_argument("--limit", type=int, default=RUN_MAX, help="seconds that a run may take")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of a run that passes too")
     parser.add_argument("--json", metavar="FILE", help="where to write all that was seen")
     options(parser)
     args = parser.parse_args()

@@ -6,8 +6,9 @@
 One client writes numbers to whoever is primary, one row at a time, with synchronous_mode on. The leader of the
 ensemble is killed and brought back, several times; then the primary node is, Patroni and PostgreSQL at once. The standby
 must be promoted, never may two nodes be primary at the same time (Patroni's REST API and pg_is_in_recovery() of both are
-asked every 100 ms), and every row that was acknowledged must be there. At last the dead node comes back and must become
-a standby with the same rows.
+asked every 100 ms), and every row that was acknowledged must be there. The dead node comes back and must become a
+standby with the same rows. Then the new primary is killed, and the leader of the ensemble with it, before the dead
+node's session has ended: the new leader has to end it. The first node must be promoted, and the other come back.
 
 Needs Debian's `patroni`, `python3-kazoo`, `python3-psycopg2` and `postgresql`, and thus Debian's python3; runs as root,
 the nodes as `postgres`. Runs on Apache's servers (--apache), on ours (--binary), or on both in this order. Ends with 0
@@ -45,6 +46,8 @@ TTL, ROUND, RETRY = 20, 2, 5
 LOOK, ROW = 0.1, 0.01
 # Seconds: how long a server stays down, and how long all is left alone behind its return.
 DOWN, CALM = 5, 5
+# Seconds: between the second kill of a primary and that of the leader.
+BETWEEN = 2
 PATIENCE = 90
 
 CONFIG = """scope: application
@@ -214,9 +217,21 @@ class Looks:
 
     def overlap(self):
         """The longest time for which both nodes were primary for sure, whichever way each said so; less than nothing is
-        the shortest time for which none was."""
+        the shortest time between the reigns of two. None if there was but one primary."""
         one, two = ([reign for way in ("REST", "SQL") for reign in self.reigns(name, way)] for name in NODES)
         return max((min(a[1], b[1]) - max(a[0], b[0]) for a in one for b in two), default=None)
+
+
+def check_overlap():
+    """The judge of reigns, judged itself: it sees a reign within another, a single look included, and no more."""
+    looks = object.__new__(Looks)
+    for other, expected in (([(4, 5, True), (6, 7, True)], 1), ([(4, 5, True), (6, 7, False)], 0),
+                            ([(1, 2, False), (14, 15, True), (16, 17, True)], -7), ([(4, 5, False)], None)):
+        looks.seen = {(name, way): [] for name in NODES for way in ("REST", "SQL")}
+        looks.seen["one", "REST"] = [(0, 1, True), (2, 3, True), (8, 9, True), (10, 11, False)]
+        looks.seen["two", "SQL"] = other
+        found = looks.overlap()
+        assert found == expected, f"looks of {other} overlap for {found}, not {expected}"
 
 
 class Writer:
@@ -288,80 +303,100 @@ def drive(ensemble, folder, story, told, args):
     looks, writer = Looks(nodes), Writer(nodes)
     try:
         kills(ensemble, story, told, args, nodes, first, writer)
-        failover(story, told, first, second, writer)
+        told["failovers"] = []
+        failover(ensemble, story, told, first, second, writer)
+        failover(ensemble, story, told, second, first, writer)
     finally:
         writer.stop()
         looks.stop()
     overlap = looks.overlap()
     told["looks"] = sum(len(seen) for seen in looks.seen.values())
+    if overlap is None:
+        raise Failure("only one node was ever seen as the primary, though the other was promoted")
     told["overlap"] = max(0, round(overlap, 2))
-    told["none_primary"] = max(0, round(-overlap, 2))
-    if overlap > 0:
+    told["between_primaries"] = max(0, round(-overlap, 2))
+    if overlap >= 0:
         raise Failure(f"two nodes were primary at once, for {overlap:.2f} s")
-    story.tell(f"{told['looks']} looks, never two primaries at once")
+    story.tell(f"{told['looks']} looks, never two primaries at once: {told['between_primaries']} s between them")
 
 
 def kills(ensemble, story, told, args, nodes, first, writer):
     """The leader of the ensemble dies and comes back, while PostgreSQL is to go on as if nothing were."""
-    told["leader_kills"], gaps, kept = args.kills, [], True
+    told["leader_kills"], told["gaps"] = args.kills, []
     for _ in range(args.kills):
         before, began = len(writer.acknowledged), time.time()
         dead = ensemble.kill_leader(story)
         time.sleep(DOWN)
         ensemble.bring_back(dead, story)
         time.sleep(CALM)
-        gaps.append(writer.gap(began - 1))
+        gap = writer.gap(began - 1)
+        told["gaps"].append(gap)
         now = until("a primary behind the kill", PATIENCE, lambda: primary(nodes))
-        kept = kept and now is first
-        if len(writer.acknowledged) == before:
-            raise Failure("no row was acknowledged from the kill of the leader on")
-        story.tell(f"node {now.name} is primary, {len(writer.acknowledged) - before} rows later; longest gap {gaps[-1]} s")
+        rows = len(writer.acknowledged) - before
+        story.tell(f"node {now.name} is primary, {rows} rows later; longest gap {gap} s")
         if now is not first:
             raise Failure(f"the primary moved from {first.name} to {now.name}, though every node was well")
-    told["primary_kept"], told["gaps"] = kept, gaps
+        if not rows:
+            raise Failure("no row was acknowledged from the kill of the leader on")
 
 
-def failover(story, told, first, second, writer):
-    until("a synchronous standby before the kill of the primary", PATIENCE, lambda: synchronous(first))
-    first.kill()
-    killed = story.tell(f"node {first.name}, the primary, is killed with its Patroni")
+def failover(ensemble, story, told, old, new, writer):
+    """The primary node dies; for the second time, the leader of the ensemble does too, before the dead node's session
+    has ended. The standby is promoted, and the dead node comes back as one."""
+    seen = {}
+    until("a synchronous standby before the kill of the primary", PATIENCE, lambda: synchronous(old))
+    old.kill()
+    killed = story.tell(f"node {old.name}, the primary, is killed with its Patroni")
+    dead = None
+    if told["failovers"]:
+        time.sleep(BETWEEN)
+        dead = ensemble.kill_leader(story)
     before = len(writer.acknowledged)
-    until("the standby as the primary", PATIENCE, lambda: Looks.rest(second))
-    told["takeover"] = round(time.time() - killed, 2)
-    story.tell(f"node {second.name} is primary {told['takeover']} s after that")
+    until("the standby as the primary", PATIENCE, lambda: Looks.rest(new))
+    seen["takeover"] = round(time.time() - killed, 2)
+    story.tell(f"node {new.name} is primary {seen['takeover']} s after the kill")
     # One row may have been acknowledged before the kill and counted behind it.
     until("rows at the new primary", PATIENCE, lambda: len(writer.acknowledged) > before + 100)
-    told["failover_gap"] = writer.gap(killed - 1)
-    story.tell(f"rows are acknowledged again, {told['failover_gap']} s after the last")
-
-    first.start()
+    seen["gap"] = writer.gap(killed - 1)
+    story.tell(f"rows are acknowledged again, {seen['gap']} s after the last")
+    if dead:
+        ensemble.bring_back(dead, story)
+    old.start()
     began = time.time()
-    until("the dead node as the synchronous standby", PATIENCE, lambda: synchronous(second))
-    told["rejoined"] = round(time.time() - began, 2)
-    story.tell(f"node {first.name} is back as the synchronous standby, in {told['rejoined']} s")
+    until("the dead node as the synchronous standby", PATIENCE, lambda: synchronous(new))
+    seen["rejoined"] = round(time.time() - began, 2)
+    story.tell(f"node {old.name} is back as the synchronous standby, in {seen['rejoined']} s")
+    told["failovers"].append(seen)
     time.sleep(CALM)
-    writer.stop()
-    acknowledged = {number for _, number in writer.acknowledged}
-    for node in (second, first):
-        def lost():
-            rows = node.query("select number from rows")
-            return None if rows is None else acknowledged - {number for number, in rows}
+    all_there(story, told, (new, old), writer)
+
+
+def all_there(story, told, nodes, writer):
+    """Every row that was acknowledged until now is at each node."""
+    acknowledged = {number for _, number in list(writer.acknowledged)}
+    for node in nodes:
         # The standby has flushed every row, but may show it a little later.
         end = time.time() + 10
-        while (missing := lost()) or missing is None:
+        while True:
+            rows = node.query("select number from rows")
+            missing = acknowledged - {number for number, in rows or []}
+            if rows and not missing:
+                break
             if time.time() > end:
-                raise Failure(f"node {node.name} does not answer" if missing is None else
-                              f"{len(missing)} acknowledged rows are not at {node.name}: {sorted(missing)[:10]}")
+                raise Failure(f"{len(missing)} of {len(acknowledged)} acknowledged rows are not at {node.name}: "
+                              f"{sorted(missing)[:10]}" if rows is not None else f"node {node.name} does not answer")
             time.sleep(0.1)
     told["acknowledged"], told["warned"], told["errors"] = len(acknowledged), writer.warned, writer.errors
     story.tell(f"all of {len(acknowledged)} acknowledged rows are at both nodes")
 
 
 def summary(run):
+    takeovers, gaps, rejoined = ([seen[what] for seen in run["failovers"]] for what in ("takeover", "gap", "rejoined"))
     return (f"{run['acknowledged']} acknowledged rows, all there; never two primaries in {run['looks']} looks; "
             f"{run['leader_kills']} kills of the leader, longest gaps between rows {run['gaps']} s, the primary stayed; "
-            f"the standby was primary {run['takeover']} s after the kill of the primary (sessions end after {TTL} s), "
-            f"rows after {run['failover_gap']} s; the dead node was back in {run['rejoined']} s")
+            f"the standby was primary {takeovers} s after kills of the primary, the second one beside a kill of the "
+            f"leader (sessions end after {TTL} s), longest gaps between rows {gaps} s; dead nodes were back in "
+            f"{rejoined} s")
 
 
 def options(parser):
@@ -369,4 +404,5 @@ def options(parser):
 
 
 if __name__ == "__main__":
+    check_overlap()
     sys.exit(applications.main("patroni", __doc__, drive, summary, options=options))
