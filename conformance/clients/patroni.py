@@ -49,6 +49,8 @@ DOWN, CALM = 5, 5
 # Seconds: between the second kill of a primary and that of the leader.
 BETWEEN = 2
 PATIENCE = 90
+# Rows that are acknowledged before the first kill.
+FIRST_ROWS = 100
 
 CONFIG = """scope: application
 name: {name}
@@ -123,10 +125,10 @@ class Node:
         kill_tree(postmaster)
         self.process.wait(30)
 
-    def ask(self):
+    def ask(self, what="patroni"):
         """What Patroni says of its node, whatever the status; None if there is no answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/patroni", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/{what}", timeout=2) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             try:
@@ -287,7 +289,10 @@ def primary(nodes):
 
 
 def synchronous(node):
-    return node.query("select application_name from pg_stat_replication where sync_state in ('sync', 'quorum')")
+    """Whether the primary has a synchronous standby by its own word and by what Patroni keeps in ZooKeeper, which comes
+    later: a standby that is not named there is not promoted."""
+    named = any(member.get("role") == "sync_standby" for member in (node.ask("cluster") or {}).get("members", []))
+    return named and node.query("select 1 from pg_stat_replication where sync_state in ('sync', 'quorum')")
 
 
 def drive(ensemble, folder, story, told, args):
@@ -302,6 +307,7 @@ def drive(ensemble, folder, story, told, args):
         raise Failure("the primary makes no table")
     looks, writer = Looks(nodes), Writer(nodes)
     try:
+        until("the first rows", PATIENCE, lambda: len(writer.acknowledged) >= FIRST_ROWS)
         kills(ensemble, story, told, args, nodes, first, writer)
         told["failovers"] = []
         failover(ensemble, story, told, first, second, writer)
