@@ -21,6 +21,10 @@ const PYSPARK: &str = "4.3.0";
 const APACHE_JARS: &[&str] =
     &["zookeeper", "slf4j-api", "log4j-", "metrics-core", "snappy-java", "netty-", "audience-annotations"];
 
+/// The Curator among those jars, and what it needs of them besides.
+const CURATOR: &str = "5.9.0";
+const CURATOR_JARS: &[&str] = &["curator-", "guava-", "failureaccess-"];
+
 /// How long one installation may take.
 const PATIENCE: Duration = Duration::from_mins(8);
 
@@ -105,9 +109,14 @@ pub(crate) fn newest() -> Result<String> {
 
 /// The folder with the jars of Apache ZooKeeper and what they need.
 fn newest_apache() -> Result<PathBuf> {
-    let home = Path::new(CACHE).join(format!("zookeeper-{APACHE}"));
+    pysparks(&format!("zookeeper-{APACHE}"), APACHE_JARS, &format!("zookeeper-{APACHE}.jar"))
+}
+
+/// A folder of the cache with those of pyspark's jars whose names begin so, `proof` among them.
+fn pysparks(folder: &str, jars: &[&str], proof: &str) -> Result<PathBuf> {
+    let home = Path::new(CACHE).join(folder);
     if !home.exists() {
-        let fresh = Path::new(CACHE).join(format!("zookeeper-{APACHE}.new"));
+        let fresh = Path::new(CACHE).join(format!("{folder}.new"));
         if fresh.exists() {
             fs::remove_dir_all(&fresh)?;
         }
@@ -121,17 +130,61 @@ fn newest_apache() -> Result<PathBuf> {
             .call()?;
         let archive = format!("{folder}/pyspark-{PYSPARK}.tar.gz");
         let unpack = ["-xzf", &archive, "-C", folder, "--strip-components=3", "--wildcards"];
-        let jars = APACHE_JARS.iter().map(|name| format!("*/deps/jars/{name}*.jar"));
+        let jars = jars.iter().map(|name| format!("*/deps/jars/{name}*.jar"));
         Call::new("tar", &unpack).args(jars).call()?;
         fs::remove_file(archive)?;
-        ensure!(
-            fresh.join(format!("zookeeper-{APACHE}.jar")).exists(),
-            "pyspark {PYSPARK} does not hold ZooKeeper {APACHE}"
-        );
+        ensure!(fresh.join(proof).exists(), "pyspark {PYSPARK} does not hold {proof}");
         // In place only once it is whole.
         fs::rename(&fresh, &home)?;
     }
     Ok(home.canonicalize()?)
+}
+
+/// Where downloads are kept.
+pub(crate) fn cache() -> Result<String> {
+    fs::create_dir_all(CACHE)?;
+    let cache = Path::new(CACHE).canonicalize()?;
+    Ok(cache.to_str().context("the cache folder has no plain name")?.to_owned())
+}
+
+/// Java's compiler.
+pub(crate) fn javac() -> Result<()> {
+    debian(&[("default-jdk-headless", "/usr/bin/javac")])
+}
+
+/// Two versions of Curator, the one in pyspark's jars and Debian's: `VERSION=CLASSPATH`.
+pub(crate) fn curators() -> Result<[String; 2]> {
+    let newest =
+        pysparks(&format!("curator-{CURATOR}"), CURATOR_JARS, &format!("curator-recipes-{CURATOR}.jar"))?;
+    let newest = newest.to_str().context("the cache folder has no plain name")?;
+    let jars = [
+        ("libcurator-client-java", "/usr/share/java/curator-client.jar"),
+        ("libcurator-framework-java", "/usr/share/java/curator-framework.jar"),
+        ("libcurator-recipes-java", "/usr/share/java/curator-recipes.jar"),
+        ("libguava-java", "/usr/share/java/guava.jar"),
+    ];
+    debian(&jars)?;
+    let version = Call::new("dpkg-query", &["-W", "-f", "${Version}", jars[0].0]).output()?;
+    let version = version.split('-').next().unwrap_or_default();
+    let classpath = jars.map(|(_, jar)| jar).join(":");
+    Ok([format!("{CURATOR}={newest}/*"), format!("{version}={classpath}")])
+}
+
+/// The C client, with threads and without, and a compiler.
+pub(crate) fn c_client() -> Result<()> {
+    let single = format!("/usr/lib/{}-linux-gnu/libzookeeper_st.so.2", std::env::consts::ARCH);
+    debian(&[
+        ("gcc", "/usr/bin/gcc"),
+        ("libc6-dev", "/usr/include/stdio.h"),
+        ("libzookeeper-mt-dev", "/usr/include/zookeeper/zookeeper.h"),
+        ("libzookeeper-st2", &single),
+    ])
+}
+
+/// Node and its package manager.
+pub(crate) fn node() -> Result<()> {
+    let there = |program| Call::new(program, &["--version"]).succeeds();
+    if there("node") && there("npm") { Ok(()) } else { apt(&["nodejs", "npm"]) }
 }
 
 /// Debian's packages, unless the files that they bring are there.

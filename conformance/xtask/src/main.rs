@@ -11,6 +11,7 @@ mod mutants;
 mod parts;
 mod report;
 mod run;
+mod stock;
 mod tidy;
 
 use std::process::ExitCode;

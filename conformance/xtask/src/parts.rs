@@ -10,7 +10,7 @@ use crate::{
     gate::{BUILD, Part},
     histories, install, judge, mutants, report,
     run::{self, Call},
-    tidy,
+    stock, tidy,
 };
 
 /// Files that Debian's packages bring.
@@ -79,7 +79,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
 }
 
 fn full_parts() -> Vec<Part> {
-    vec![
+    let mut parts = vec![
         part("deny", "licences and advisories of what we use", deny),
         part("standard", "every model within its standard budget", || {
             let rows = zabcheck(&["check", "--budget", "standard", "--json"])?;
@@ -115,7 +115,6 @@ fn full_parts() -> Vec<Part> {
         ),
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("kazoo-suite", "kazoo's own tests, against Apache ZooKeeper and against ours", kazoo_suite),
-        part("zkcli", "a fixed list of commands of zkCli.sh", || zkcli("zabkeeper")),
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
         part(
             "hardships",
@@ -164,11 +163,12 @@ fn full_parts() -> Vec<Part> {
         part("apache", "Apache ZooKeeper passes the same kills and cases: they ask for nothing more", || {
             install::debian(ZOOKEEPER)?;
             kazoo("java")?;
-            zkcli("java")?;
             histories::part(&["--against", "java", "--seconds", "180"])?;
             kills("java", 5, 2)
         }),
-    ]
+    ];
+    parts.extend(stock::parts());
+    parts
 }
 
 /// What the recordings of a trial came to.
@@ -430,11 +430,6 @@ fn kazoo_suite() -> Result<String> {
         "{} tests pass on Apache ZooKeeper {version}, {} of them here, {} of the others with a reason",
         told["apache"], told["ours"], told["explained"]
     ))
-}
-
-fn zkcli(against: &str) -> Result<String> {
-    install::debian(ZOOKEEPER)?;
-    done(clients("zkcli_cases.py", against)?.call())
 }
 
 /// A stock client's script, to be run against three servers.
