@@ -222,7 +222,7 @@ public final class ClientCases extends Shown {
             see("NODEEXISTS /a context null null", at("/a"), X, OPEN, CreateMode.PERSISTENT, CALLBACK, CONTEXT);
         });
         about("ZooKeeper.create(String,byte[],List,CreateMode,Create2Callback,Object,long)", () -> {
-            see("OK /t context /t " + NEW, at("/t"), X, OPEN, CreateMode.PERSISTENT_WITH_TTL, CALLBACK, CONTEXT, 500L);
+            see("OK /t context /t " + NEW, at("/t"), X, OPEN, CreateMode.PERSISTENT_WITH_TTL, CALLBACK, CONTEXT, 3_000L);
             see("NODEEXISTS /t context null null", at("/t"), X, OPEN, CreateMode.PERSISTENT_WITH_TTL, CALLBACK, CONTEXT, 500_000L);
             await("what has lived its time is gone", () -> zk.exists(at("/t"), false) == null);
         });

@@ -467,9 +467,16 @@ public final class CuratorCases extends Cases {
                     .forInitialized(ready::countDown).build());
             cache.start();
             equal(ready.await(PATIENCE, TimeUnit.SECONDS), true);
-            change();
-            await("all is seen", () -> seen.contains("deleted " + path + "/c") && cache.get(path + "/a/b").isPresent()
-                    && new String(cache.get(path + "/a").get().getData()).equals("3"));
+            // What is made and gone at once a cache need not see: each step waits for its turn.
+            two.create().forPath(path + "/a", bytes("1"));
+            await("a node is seen", () -> seen.contains("created " + path + "/a"));
+            two.setData().forPath(path + "/a", bytes("3"));
+            await("its change is seen", () -> seen.contains("changed " + path + "/a 3"));
+            two.create().forPath(path + "/a/b", bytes("2"));
+            two.create().forPath(path + "/c", bytes("4"));
+            await("more nodes are seen", () -> seen.contains("created " + path + "/a/b") && seen.contains("created " + path + "/c"));
+            two.delete().forPath(path + "/c");
+            await("the end of one is seen", () -> seen.contains("deleted " + path + "/c") && !cache.get(path + "/c").isPresent());
             for (String each : seen) {
                 note(each.replace(path, ""));
             }
@@ -589,12 +596,12 @@ public final class CuratorCases extends Cases {
             equal(there(actual), false);
         });
         on("PersistentTtlNode", () -> {
-            PersistentTtlNode node = new PersistentTtlNode(one, path, 2_000, bytes("a"));
+            PersistentTtlNode node = new PersistentTtlNode(one, path, 4_000, bytes("a"));
             node.start();
             equal(node.waitForInitialCreate(PATIENCE, TimeUnit.SECONDS), true);
             two.create().forPath(path + "/child");
             two.delete().forPath(path + "/child");
-            Thread.sleep(3_000);
+            Thread.sleep(6_000);
             equal(data(two, path), "a");
             node.close();
             await("without its client it lives its time", () -> !there(path));
