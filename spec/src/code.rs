@@ -61,6 +61,8 @@ codes! {
     NotReadOnly = -119,
     /// No such watch is registered.
     NoWatcher = -121,
+    /// The list of servers is not to be changed by a request.
+    ReconfigDisabled = -123,
     /// The operator demands that connections prove an identity, and this one has not, or could not.
     SessionClosedRequireAuth = -124,
     /// The quota of a subtree is used up.

@@ -65,6 +65,8 @@ where
         opcode::AUTH => ClientRequest::Authenticate(credential(input)?),
         _ if read::is_read(operation) => ClientRequest::Read(read::decode(operation, input)?),
         _ if write::is_write(operation) => ClientRequest::Write(write::decode(operation, input)?),
+        // As by ZooKeeper where `reconfigEnabled` is not set.
+        opcode::RECONFIG => ClientRequest::Refused { code: ErrorCode::ReconfigDisabled, close: false },
         _ => ClientRequest::Refused { code: ErrorCode::Unimplemented, close: true },
     })
 }
@@ -128,4 +130,26 @@ where
             return Err(Error::Invalid { what: "what a server makes of a request is not sent" });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tree::Tree;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_refused() {
+        let table = [
+            (opcode::RECONFIG, ErrorCode::ReconfigDisabled, false),
+            (opcode::CHECK, ErrorCode::Unimplemented, true),
+            (99, ErrorCode::Unimplemented, true),
+        ];
+        for (operation, code, close) in table {
+            let bytes = [7_i32.to_be_bytes(), operation.to_be_bytes()].concat();
+            let (header, request) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
+            assert_eq!(header, RequestHeader { xid: 7, operation });
+            assert_eq!(request, ClientRequest::Refused { code, close }, "operation {operation}");
+        }
+    }
 }

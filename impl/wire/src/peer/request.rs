@@ -56,7 +56,30 @@ where
             Ok(write) => Op::Write(write),
             Err(_) => Op::Refused(ErrorCode::MarshallingError),
         },
+        opcode::RECONFIG => Op::Refused(ErrorCode::ReconfigDisabled),
         _ => Op::Refused(ErrorCode::Unimplemented),
     };
     Ok(Request { session, xid, identities, op })
+}
+
+#[cfg(test)]
+mod tests {
+    use tree::Tree;
+
+    use super::*;
+
+    #[test]
+    fn what_another_makers_learner_forwards_and_we_do_not_offer_is_refused() {
+        let table = [
+            (opcode::RECONFIG, ErrorCode::ReconfigDisabled),
+            (opcode::CHECK_WATCHES, ErrorCode::Unimplemented),
+        ];
+        for (operation, code) in table {
+            let bytes = [&5_i64.to_be_bytes()[..], &7_i32.to_be_bytes(), &operation.to_be_bytes()].concat();
+            let request =
+                decode::<Tree>(&mut Decoder::new(&bytes, 64), Vec::new()).expect("it says who asks");
+            assert_eq!((request.session, request.xid), (SessionId(5), 7));
+            assert_eq!(request.op, Op::Refused(code), "operation {operation}");
+        }
+    }
 }
