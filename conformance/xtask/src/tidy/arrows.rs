@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["spec", "protocol", "tree"]),
     ("storage", &["spec", "protocol", "tree", "wire"]),
     ("recording", &["spec", "protocol", "tree"]),
+    ("client", &["spec", "protocol", "tree", "wire"]),
     ("server", &["spec", "protocol", "tree", "wire", "storage", "recording"]),
 ];
 

@@ -1,0 +1,336 @@
+//! The thread that keeps the session: it connects, reads, pings, and goes on at another server.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Shutdown, TcpStream, ToSocketAddrs},
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+use protocol::peer::ClientRequest;
+use tree::{Text, Tree};
+use wire::{
+    Decoder,
+    client::{ConnectRequest, ConnectResponse, Reply, opcode, put_request},
+    record::{STREAM_FIELD_BYTES_MAX, frame},
+};
+
+use crate::{
+    Failure,
+    client::{Inner, Pending, Shared, malformed},
+    state::{Connection, EventType, Notice},
+    watches::Kind,
+};
+
+/// The pause behind a round in which no server would have us; it grows up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The least time that one server is given to answer.
+const ANSWER_MIN: Duration = Duration::from_millis(500);
+/// How much is read at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+/// The numbers of what has no answer.
+const OK: i32 = 0;
+const NO_NODE: i32 = -101;
+const SESSION_EXPIRED: i32 = -112;
+const AUTH_FAILED: i32 = -115;
+
+/// Why a server was not the one.
+enum Refusal {
+    /// Nobody listens there.
+    Nobody(String),
+    /// Somebody does, and does not serve.
+    NotServed(String),
+    /// The session is over, for every server.
+    Expired,
+}
+
+/// Keeps the session until it is over.
+pub(crate) fn run(shared: &Shared) {
+    let mut pause = PAUSE.0;
+    loop {
+        match round(shared) {
+            Round::Lost => pause = PAUSE.0,
+            Round::Over => return,
+            Round::InVain => {
+                let inner = shared.lock();
+                let waited =
+                    shared.changed.wait_timeout_while(inner, pause, |inner| !inner.connection.is_over());
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+enum Round {
+    /// There was a connection, and it is lost.
+    Lost,
+    /// No server would have us.
+    InVain,
+    /// There will be no other round.
+    Over,
+}
+
+/// Tries every server once, in a random order, and serves the first that takes the session.
+fn round(shared: &Shared) -> Round {
+    let (mut nobody, mut trouble) = (true, Vec::new());
+    for (host, port) in shared.options.servers.shuffled() {
+        if shared.lock().connection.is_over() {
+            return Round::Over;
+        }
+        match attach(shared, &host, port) {
+            Ok(stream) => return serve(shared, stream, &host, port),
+            Err(Refusal::Nobody(why)) => trouble.push(format!("{host}:{port}: {why}")),
+            Err(Refusal::NotServed(why)) => {
+                nobody = false;
+                trouble.push(format!("{host}:{port}: {why}"));
+            }
+            Err(Refusal::Expired) => {
+                over(shared, Connection::Expired, &Failure::SessionExpired);
+                return Round::Over;
+            }
+        }
+    }
+    let mut inner = shared.lock();
+    inner.nobody_listens = nobody;
+    inner.trouble = trouble.join("; ");
+    shared.changed.notify_all();
+    Round::InVain
+}
+
+/// Connects to one server and shakes hands.
+fn attach(shared: &Shared, host: &str, port: u16) -> Result<TcpStream, Refusal> {
+    let patience = (shared.options.timeout / shared.options.servers.count()).max(ANSWER_MIN);
+    let stream = dial(host, port, patience)?;
+    let not_served = |error: std::io::Error| Refusal::NotServed(error.to_string());
+    stream.set_nodelay(true).map_err(not_served)?;
+    stream.set_read_timeout(Some(patience)).map_err(not_served)?;
+    stream.set_write_timeout(Some(patience)).map_err(not_served)?;
+    let hello = {
+        let inner = shared.lock();
+        ConnectRequest {
+            protocol_version: 0,
+            last_seen: inner.last_seen,
+            timeout_ms: i32::try_from(shared.options.timeout.as_millis()).unwrap_or(i32::MAX),
+            session: inner.session,
+            password: inner.password,
+            read_only: Some(shared.options.read_only),
+        }
+    };
+    let mut bytes = Vec::new();
+    hello.encode(&mut bytes);
+    (&stream).write_all(&bytes).map_err(not_served)?;
+    let answer = handshake(&stream)?;
+    let mut inner = shared.lock();
+    let Ok(granted @ 1..) = u64::try_from(answer.timeout_ms) else { return Err(Refusal::Expired) };
+    if inner.connection.is_over() {
+        // It was closed meanwhile: nobody will use this.
+        return Err(Refusal::NotServed("closed".to_owned()));
+    }
+    let granted = Duration::from_millis(granted);
+    stream.set_read_timeout(Some((granted / 6).max(Duration::from_millis(5)))).map_err(not_served)?;
+    stream.set_write_timeout(Some(granted)).map_err(not_served)?;
+    let mut writer = stream.try_clone().map_err(not_served)?;
+    writer.write_all(&resumption(&inner)).map_err(not_served)?;
+    (inner.session, inner.password, inner.granted) = (answer.session, answer.password, granted);
+    inner.stream = Some(writer);
+    inner.connection = match answer.read_only {
+        Some(true) => Connection::ConnectedReadOnly,
+        Some(false) | None => Connection::Connected,
+    };
+    let now = inner.connection;
+    drop(inner);
+    // Told before anybody can act on it, so that it stands before what comes of that.
+    shared.tell(Notice::Connection(now));
+    shared.changed.notify_all();
+    Ok(stream)
+}
+
+fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, Refusal> {
+    let nobody = |error: std::io::Error| Refusal::Nobody(error.to_string());
+    let mut refusal = Refusal::Nobody("the name has no address".to_owned());
+    for address in (host, port).to_socket_addrs().map_err(nobody)? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refusal = nobody(error),
+        }
+    }
+    Err(refusal)
+}
+
+/// What a server is told first that knows the session and not its connection: credentials, then watches.
+fn resumption(inner: &Inner) -> Vec<u8> {
+    let mut out = Vec::new();
+    let credentials = inner.credentials.iter().cloned();
+    let credentials = credentials.map(|one| (opcode::XID_AUTH, ClientRequest::<Tree>::Authenticate(one)));
+    let watches = inner.watches.again(inner.last_seen).into_iter();
+    let watches = watches.map(|read| (opcode::XID_SET_WATCHES, ClientRequest::Read(read)));
+    for (xid, request) in credentials.chain(watches) {
+        put_request(xid, &request, &mut out).expect("these have a place on the wire");
+    }
+    out
+}
+
+/// Reads the first frame, byte by byte of its length, so that nothing behind it is lost.
+fn handshake(mut stream: &TcpStream) -> Result<ConnectResponse, Refusal> {
+    let ended = |error: std::io::Error| {
+        let kind = error.kind();
+        Refusal::NotServed(if kind == ErrorKind::UnexpectedEof {
+            "it hung up; it may have no quorum, or lag behind this client".to_owned()
+        } else if matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            "no answer in time".to_owned()
+        } else {
+            error.to_string()
+        })
+    };
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).map_err(ended)?;
+    let stranger = || Refusal::NotServed("what answers there is no ZooKeeper server".to_owned());
+    let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length <= 1024);
+    let mut payload = vec![0; length.ok_or_else(stranger)?];
+    stream.read_exact(&mut payload).map_err(ended)?;
+    ConnectResponse::decode(&payload).map_err(|_| stranger())
+}
+
+/// Reads until the connection ends, or the session.
+fn serve(shared: &Shared, mut stream: TcpStream, host: &str, port: u16) -> Round {
+    let granted = shared.lock().granted;
+    let (mut heard, mut pinged) = (Instant::now(), Instant::now());
+    let mut buffer = Vec::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let why = loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break "the server hung up".to_owned(),
+            Ok(count) => {
+                heard = Instant::now();
+                buffer.extend_from_slice(&chunk[..count]);
+                if let Err(error) = take(shared, &mut buffer) {
+                    break format!("the server's bytes cannot be read: {error}");
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
+            Err(error) => break error.to_string(),
+        }
+        if shared.lock().connection.is_over() {
+            return Round::Over;
+        }
+        if heard.elapsed() * 3 > granted * 2 {
+            break format!("nothing was heard for {} ms", heard.elapsed().as_millis());
+        }
+        if pinged.elapsed() * 3 >= granted {
+            pinged = Instant::now();
+            let mut ping = Vec::new();
+            put_request(opcode::XID_PING, &ClientRequest::<Tree>::Ping, &mut ping)
+                .expect("a ping has a place on the wire");
+            let mut inner = shared.lock();
+            if let Some(Err(error)) = inner.stream.as_mut().map(|stream| stream.write_all(&ping)) {
+                break error.to_string();
+            }
+        }
+    };
+    lost(shared, &stream, format!("{host}:{port}: {why}"))
+}
+
+fn lost(shared: &Shared, stream: &TcpStream, why: String) -> Round {
+    // An end that is gone already needs no shutdown.
+    let _ = stream.shutdown(Shutdown::Both);
+    let mut inner = shared.lock();
+    inner.stream = None;
+    if inner.closing || inner.connection.is_over() {
+        inner.fail_all(&Failure::Closed);
+        return Round::Over;
+    }
+    (inner.connection, inner.since) = (Connection::Connecting, Instant::now());
+    inner.trouble.clone_from(&why);
+    inner.fail_all(&Failure::ConnectionLoss(why));
+    drop(inner);
+    shared.tell(Notice::Connection(Connection::Connecting));
+    Round::Lost
+}
+
+fn over(shared: &Shared, connection: Connection, failure: &Failure) {
+    let mut inner = shared.lock();
+    if inner.connection.is_over() {
+        return;
+    }
+    inner.end(connection, failure);
+    drop(inner);
+    shared.changed.notify_all();
+    shared.tell(Notice::Connection(connection));
+}
+
+/// Takes every whole frame off the buffer.
+fn take(shared: &Shared, buffer: &mut Vec<u8>) -> Result<(), wire::Error> {
+    let mut used = 0;
+    while let Some(payload) = frame(&buffer[used..], STREAM_FIELD_BYTES_MAX)? {
+        let reply = Reply::decode(Decoder::stream(payload))?;
+        used += 4 + payload.len();
+        match reply.xid {
+            opcode::XID_NOTIFICATION => notify(shared, &reply)?,
+            opcode::XID_PING => {}
+            opcode::XID_SET_WATCHES => heard_of(&mut shared.lock(), &reply),
+            _ => answer(shared, &reply),
+        }
+    }
+    buffer.drain(..used);
+    Ok(())
+}
+
+fn heard_of(inner: &mut Inner, reply: &Reply<'_>) {
+    inner.last_seen = inner.last_seen.max(reply.zxid);
+}
+
+fn notify(shared: &Shared, reply: &Reply<'_>) -> Result<(), wire::Error> {
+    let Some((number, path)) = reply.event()? else { return Ok(()) };
+    let Some(kind) = EventType::from_number(number) else {
+        return Err(wire::Error::Unknown { what: "type of an event", found: i64::from(number) });
+    };
+    // Its zxid is that of what fired it, which its server has applied.
+    let mut inner = shared.lock();
+    heard_of(&mut inner, reply);
+    inner.watches.fired(kind, &path);
+    drop(inner);
+    let path = shared.options.servers.inward(path.as_str());
+    shared.tell(Notice::Event { kind, path, zxid: Some(reply.zxid) });
+    Ok(())
+}
+
+fn answer(shared: &Shared, reply: &Reply<'_>) {
+    let mut inner = shared.lock();
+    if reply.xid != opcode::XID_AUTH {
+        heard_of(&mut inner, reply);
+    }
+    if reply.error == AUTH_FAILED && reply.xid == opcode::XID_AUTH {
+        drop(inner);
+        return over(shared, Connection::AuthFailed, &Failure::Server(AUTH_FAILED));
+    }
+    let place = inner.pending.iter().position(|pending| pending.xid == reply.xid);
+    // Nobody waits for it: whoever asked was interrupted, or it is the answer to a credential shown again.
+    let Some(pending) = place.and_then(|place| inner.pending.remove(place)) else { return };
+    leave(&mut inner, &pending, reply.error);
+    let outcome = match reply.error {
+        OK => reply.response(pending.operation).map_err(|error| malformed(&error)),
+        SESSION_EXPIRED => Err(Failure::SessionExpired),
+        number => Err(Failure::Server(number)),
+    };
+    drop(inner);
+    // Whoever no longer waits is not told.
+    let _ = pending.answer.send(outcome);
+}
+
+/// Notes the watch that an answered request has left.
+fn leave(inner: &mut Inner, pending: &Pending, error: i32) {
+    let Some(leaves) = &pending.leaves else { return };
+    let kind: Option<Kind> = match error {
+        OK => Some(leaves.found),
+        NO_NODE => leaves.missing,
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        inner.watches.add(kind, Text::clone(&leaves.path));
+    }
+}
