@@ -10,7 +10,6 @@ mod keys;
 mod problem;
 mod properties;
 mod reader;
-mod suggest;
 mod voters;
 
 use std::{

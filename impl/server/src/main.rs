@@ -75,6 +75,13 @@ enum Command {
         #[arg(long)]
         base_port: Option<u16>,
     },
+    /// Asks a server: ls, get, set, create, watch and all other commands of zkCli.sh.
+    #[command(override_help = cli::HELP, disable_help_flag = true)]
+    Cli {
+        /// Options, and a command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -139,6 +146,8 @@ fn main() {
             let size = ensemble::Size { voters: servers, observers };
             run_ensemble(&ensemble::Options { size, dir, base_port })
         }
+        // It has exit codes of its own.
+        Command::Cli { arguments } => process::exit(i32::from(cli::run(&arguments))),
     };
     process::exit(i32::from(code as u8));
 }

@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &["spec", "protocol", "tree", "wire"]),
     ("recording", &["spec", "protocol", "tree"]),
     ("client", &["spec", "protocol", "tree", "wire"]),
-    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording"]),
+    ("cli", &["spec", "tree", "client"]),
+    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli"]),
 ];
 
 /// What the pure crates may use of others' directly; their tests may use what they like.

@@ -7,7 +7,6 @@ use super::{
     keys::{self, Fate},
     problem::{Problem, Sources},
     properties::{self, Entry},
-    suggest,
 };
 
 /// A value, and where it comes from.
@@ -117,7 +116,7 @@ impl Reader {
                     span,
                     format!("{key} is no key of ZooKeeper's, and is ignored"),
                 );
-                let problem = match suggest::closest(key, keys::names()) {
+                let problem = match cli::closest(key, keys::names()) {
                     Some(known) => problem.help(format!("did you mean {known}?")),
                     None => problem,
                 };

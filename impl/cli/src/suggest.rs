@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 
 /// The known word closest to a mistyped one, if any is close: at most a third of its letters away.
-pub(crate) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).max(1);
     known
         .into_iter()

@@ -1,0 +1,125 @@
+//! The command line of `zabkeeper cli` itself.
+
+use std::time::Duration;
+
+use client::Servers;
+
+use crate::{parse::Problem, session::Wish};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Invocation {
+    /// The help.
+    Help,
+    /// To run commands.
+    Run {
+        wish: Wish,
+        json: bool,
+        /// The one command; none for those that are asked for, or read.
+        words: Vec<String>,
+    },
+}
+
+/// Reads it. Options have one dash or two, and a value behind a blank or an equals sign; the first word that is no
+/// option begins the command.
+pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
+    let problem = |message: String| Problem {
+        message,
+        advice: Some(
+            "`zabkeeper cli --help` lists the options; they stand in front of the command".to_owned(),
+        ),
+    };
+    let (mut servers, mut timeout) = ("localhost:2181".to_owned(), "30000".to_owned());
+    let (mut json, mut read_only) = (false, false);
+    let mut rest = arguments.iter();
+    let mut words = Vec::new();
+    while let Some(word) = rest.next() {
+        let Some(option) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
+            words.push(word.clone());
+            words.extend(rest.by_ref().cloned());
+            break;
+        };
+        let (name, inline) =
+            option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
+        let mut value = || {
+            let value = inline.map(ToOwned::to_owned).or_else(|| rest.next().cloned());
+            value.ok_or_else(|| problem(format!("Error: no argument found for option {word}")))
+        };
+        match name {
+            "server" => servers = value()?,
+            "timeout" => timeout = value()?,
+            "json" => json = true,
+            "r" => read_only = true,
+            // A connection is always waited for.
+            "waitforconnection" => {}
+            "client-configuration" => {
+                value()?;
+                return Err(problem(
+                    "-client-configuration is for TLS, which this client does not speak yet".to_owned(),
+                ));
+            }
+            "h" | "help" => return Ok(Invocation::Help),
+            _ => return Err(problem(format!("{word} is no option"))),
+        }
+    }
+    let servers = Servers::parse(&servers).map_err(|error| problem(error.to_string()))?;
+    let milliseconds =
+        timeout.parse().ok().filter(|milliseconds| (1..=i32::MAX.unsigned_abs()).contains(milliseconds));
+    let Some(milliseconds) = milliseconds else {
+        return Err(problem(format!(
+            "a timeout is a number of milliseconds from 1 to {}, and not {timeout:?}",
+            i32::MAX
+        )));
+    };
+    let wish = Wish { servers, timeout: Duration::from_millis(u64::from(milliseconds)), read_only };
+    Ok(Invocation::Run { wish, json, words })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, Problem> {
+        parse(&line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_end_where_the_command_begins() {
+        let rows = [
+            ("", "localhost:2181", 30_000, false, ""),
+            ("ls /", "localhost:2181", 30_000, false, "ls /"),
+            ("-server a:1/x ls -s /", "a:1/x", 30_000, false, "ls -s /"),
+            ("--server=a:1,b:2 --json --timeout 50 get --json", "a:1,b:2", 50, true, "get --json"),
+            ("-timeout 8000 -waitforconnection stat /", "localhost:2181", 8000, false, "stat /"),
+        ];
+        for (line, servers, timeout, with_json, command) in rows {
+            match parsed(line).expect(line) {
+                Invocation::Run { wish, json, words } => {
+                    assert_eq!(wish.servers.to_string(), servers, "{line}");
+                    assert_eq!(wish.timeout, Duration::from_millis(timeout), "{line}");
+                    assert_eq!((json, words.join(" ").as_str()), (with_json, command), "{line}");
+                }
+                Invocation::Help => panic!("{line} is no call for help"),
+            }
+        }
+        for line in ["--help", "-h", "--json -help ls"] {
+            assert!(matches!(parsed(line), Ok(Invocation::Help)), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_option_is_told() {
+        let rows = [
+            ("-server", "no argument found for option -server"),
+            ("--colour ls", "--colour is no option"),
+            ("-timeout x ls", "a timeout is a number"),
+            ("-timeout 0 ls", "a timeout is a number"),
+            ("-server : ls", "no server in"),
+            ("-client-configuration tls.cfg ls", "TLS"),
+        ];
+        for (line, message) in rows {
+            let problem = parsed(line).expect_err(line);
+            assert!(problem.message.contains(message), "{line}: {problem:?}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `zabkeeper cli`: a command line for ZooKeeper, with the verbs, flags and outputs of zkCli.sh.
+//!
+//! Words become a `Command` (`line`, `flags`, `parse`), commands ask a server (`execute`) and yield what is to
+//! be `Shown`, which becomes text as zkCli.sh writes it (`text`, `words`) or JSON (`json`). All of that is
+//! pure but the asking. `shell` holds the session and the past of a row of commands, `interactive` a person's line.
+
+mod acl;
+mod command;
+mod complete;
+mod execute;
+mod flags;
+mod interactive;
+mod invocation;
+mod json;
+mod line;
+mod parse;
+mod path;
+mod quota;
+mod screen;
+mod session;
+mod shell;
+mod shown;
+mod suggest;
+mod text;
+mod verbs;
+mod words;
+
+use std::{
+    io::{BufRead, IsTerminal},
+    sync::Arc,
+};
+
+use invocation::Invocation;
+use screen::Screen;
+use session::{OnInterrupt, Session, Wish};
+use shell::{DONE, FAILED, Next, Shell, USAGE};
+use shown::Shown;
+
+pub use suggest::closest;
+pub use verbs::HELP;
+
+/// Runs what these arguments say, and returns the exit code: 0 if all is well, 1 if a server said no or was not
+/// reached, 2 if a command cannot be read.
+pub fn run(arguments: &[String]) -> u8 {
+    let (wish, json, words) = match invocation::parse(arguments) {
+        Ok(Invocation::Help) => {
+            Screen::new(false).show(&Shown::Text(HELP.to_owned()));
+            return DONE;
+        }
+        Ok(Invocation::Run { wish, json, words }) => (wish, json, words),
+        Err(problem) => {
+            Screen::new(false).problem(&problem);
+            return USAGE;
+        }
+    };
+    let screen = Arc::new(Screen::new(json));
+    let session = Arc::new(Session::new(Arc::clone(&screen)));
+    let mut shell = Shell::new(screen, Arc::clone(&session), wish.clone());
+    let code = if !words.is_empty() {
+        once(&mut shell, &wish, &words)
+    } else if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        session.take_signals(OnInterrupt::Stop);
+        interactive::run(&mut shell)
+    } else {
+        lines(&mut shell, &wish)
+    };
+    while session.is_dying() {
+        // The thread that took the signal ends the process.
+        std::thread::park();
+    }
+    // What closing tells is no news to whoever ends.
+    shell.screen.print_watches(false);
+    session.end();
+    code
+}
+
+/// One command, which is read before a server is asked for a session.
+fn once(shell: &mut Shell, wish: &Wish, words: &[String]) -> u8 {
+    let asked = match parse::command(words) {
+        Ok(asked) => asked,
+        Err(problem) => {
+            shell.screen.problem(&problem);
+            return USAGE;
+        }
+    };
+    if asked.command.asks_a_server() {
+        // Whoever asks one thing wants the answer to that alone.
+        shell.screen.print_watches(false);
+        shell.session.take_signals(OnInterrupt::End);
+        shell.session.start(wish);
+    }
+    shell.run(asked);
+    shell.code
+}
+
+/// The lines of standard input, one after the other.
+fn lines(shell: &mut Shell, wish: &Wish) -> u8 {
+    shell.session.take_signals(OnInterrupt::End);
+    shell.session.start(wish);
+    for line in std::io::stdin().lock().lines() {
+        match line {
+            Ok(line) => {
+                if shell.line(&line) == Next::Ends {
+                    break;
+                }
+            }
+            Err(error) => {
+                shell.screen.aside(&format!("standard input cannot be read: {error}"));
+                return FAILED;
+            }
+        }
+    }
+    shell.code
+}

@@ -1,0 +1,138 @@
+//! The session that commands use, and signals that reach it.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use client::{Client, Connection, Options, Servers};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::screen::Screen;
+
+/// How a session is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) servers: Servers,
+    pub(crate) timeout: Duration,
+    pub(crate) read_only: bool,
+}
+
+/// The session of now, if there is one.
+#[derive(Debug)]
+pub(crate) struct Session {
+    screen: Arc<Screen>,
+    client: Mutex<Option<Arc<Client>>>,
+    interrupted: AtomicBool,
+    /// A signal ends the process, with a code of its own.
+    dying: AtomicBool,
+}
+
+/// What Ctrl-C does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OnInterrupt {
+    /// It closes the session and ends the process.
+    End,
+    /// It ends what is under way.
+    Stop,
+}
+
+impl Session {
+    pub(crate) fn new(screen: Arc<Screen>) -> Self {
+        Self {
+            screen,
+            client: Mutex::new(None),
+            interrupted: AtomicBool::new(false),
+            dying: AtomicBool::new(false),
+        }
+    }
+
+    /// Closes the session of before, and starts one.
+    pub(crate) fn start(&self, wish: &Wish) {
+        self.end();
+        self.screen.greet();
+        let Wish { servers, timeout, read_only } = wish.clone();
+        let screen = Arc::clone(&self.screen);
+        let client =
+            Client::start(Options { servers, timeout, read_only }, move |notice| screen.notice(notice));
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
+    }
+
+    /// The client, also one whose session is over.
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it stands to its servers.
+    pub(crate) fn connection(&self) -> Connection {
+        self.client().map_or(Connection::Closed, |client| client.connection())
+    }
+
+    /// Closes the session, if there is one.
+    pub(crate) fn end(&self) {
+        if let Some(client) = self.client() {
+            client.close();
+        }
+    }
+
+    /// Whether Ctrl-C came since [`Self::begin`].
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether a signal is ending the process: what fails by that is no news.
+    pub(crate) fn is_dying(&self) -> bool {
+        self.dying.load(Ordering::Relaxed)
+    }
+
+    /// A command begins.
+    pub(crate) fn begin(&self) {
+        self.interrupted.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes signals on a thread of its own: what must be closed is closed, whatever the main thread waits for.
+    pub(crate) fn take_signals(self: &Arc<Self>, on_interrupt: OnInterrupt) {
+        let session = Arc::clone(self);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(session.signals(on_interrupt)),
+                Err(error) => session.screen.aside(&format!("signals end this at once: {error}")),
+            }
+        });
+    }
+
+    async fn signals(&self, on_interrupt: OnInterrupt) {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return self
+                .screen
+                .aside("signals cannot be taken; they end this at once, and the session with its timeout");
+        };
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => match on_interrupt {
+                    OnInterrupt::End => self.die(130),
+                    OnInterrupt::Stop => {
+                        self.interrupted.store(true, Ordering::Relaxed);
+                        if let Some(client) = self.client() {
+                            client.interrupt();
+                        }
+                    }
+                },
+                _ = terminate.recv() => self.die(143),
+            }
+        }
+    }
+
+    fn die(&self, code: i32) {
+        self.dying.store(true, Ordering::Relaxed);
+        self.screen.print_watches(false);
+        self.end();
+        std::process::exit(code);
+    }
+}

@@ -1,0 +1,175 @@
+//! Failures in the words of zkCli.sh, and what to do about them.
+
+use client::Failure;
+use serde_json::{Value, json};
+use spec::ErrorCode;
+
+use crate::command::Command;
+
+/// Errors with a sentence of their own in ZooKeeper's command line; the node stands behind it.
+const SENTENCES: &[(ErrorCode, &str)] = &[
+    (ErrorCode::NoNode, "Node does not exist: "),
+    (ErrorCode::NoChildrenForEphemerals, "Ephemerals cannot have children: "),
+    (ErrorCode::NodeExists, "Node already exists: "),
+    (ErrorCode::NotEmpty, "Node not empty: "),
+    (ErrorCode::NotReadOnly, "Not a read-only call: "),
+    (ErrorCode::InvalidAcl, "Acl is not valid : "),
+    (ErrorCode::NoAuth, "Insufficient permission : "),
+    (ErrorCode::BadArguments, "Arguments are not valid : "),
+    (ErrorCode::BadVersion, "version No is not valid : "),
+    (ErrorCode::QuotaExceeded, "Quota has exceeded : "),
+];
+
+/// What to do about errors, where that is the same for all commands.
+const ADVICE: &[(ErrorCode, &str)] = &[
+    (ErrorCode::NoAuth, "`addauth digest user:password` proves who you are; `getAcl` shows who may"),
+    (
+        ErrorCode::InvalidAcl,
+        "auth:: stands for whom addauth has proved; digest takes user:hash, ip an address",
+    ),
+    (ErrorCode::AuthFailed, "the credential was refused, which ends the session"),
+    (ErrorCode::NoWatcher, "this session has left no such watch there"),
+    (ErrorCode::Unimplemented, "this server does not offer it"),
+];
+
+/// A failure, and the node that it is about; empty if it is about none.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    pub(crate) path: String,
+}
+
+impl Failed {
+    /// The sentence of ZooKeeper's command line.
+    ///
+    /// Source: ZooKeeper `CliWrapperException`, `KeeperException.getMessage`.
+    pub(crate) fn message(&self) -> String {
+        let path = &self.path;
+        let other = || {
+            let about = if path.is_empty() { String::new() } else { format!(" for {path}") };
+            format!("KeeperErrorCode = {}{about}", self.failure.name())
+        };
+        if let Failure::Server(number) = self.failure {
+            match number {
+                -13 => {
+                    return "No quorum of new config is connected and up-to-date with the leader of last \
+                            commmitted config - try invoking reconfiguration after new servers are connected and \
+                            synced"
+                        .to_owned();
+                }
+                -14 => {
+                    return "Another reconfiguration is in progress -- concurrent reconfigs not supported (yet)"
+                        .to_owned();
+                }
+                _ => {}
+            }
+        }
+        let sentence = SENTENCES.iter().find(|(code, _)| self.failure.code() == Some(*code));
+        sentence.map_or_else(other, |(_, sentence)| format!("{sentence}{path}"))
+    }
+
+    /// What is behind it, or can be done about it, where that is not plain.
+    pub(crate) fn advice(&self, command: &Command) -> Option<String> {
+        let path = &self.path;
+        match &self.failure {
+            Failure::Unreachable(why) => {
+                return Some(format!(
+                    "{why}; -server HOST:PORT, or `connect` at a prompt, names other servers"
+                ));
+            }
+            Failure::ConnectionLoss(why) => {
+                let doubt = "; whether it was done is not known, look before doing it again";
+                return Some(format!("{why}{}", if command.changes_nodes() { doubt } else { "" }));
+            }
+            Failure::Malformed(why) => return Some(why.clone()),
+            Failure::SessionExpired => {
+                return Some("its ephemerals are gone; `connect` starts another session".to_owned());
+            }
+            Failure::Server(_) | Failure::Closed | Failure::Interrupted => {}
+        }
+        let code = self.failure.code()?;
+        let creates = matches!(command, Command::Create { .. });
+        if code == ErrorCode::NoNode && creates {
+            let parent = path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty());
+            return Some(format!("its parent {} is missing; create that first", parent.unwrap_or("/")));
+        }
+        if code == ErrorCode::NotEmpty {
+            return Some(format!("`deleteall {path}` deletes it with all below"));
+        }
+        if code == ErrorCode::BadVersion {
+            return Some(format!("`stat {path}` shows the version now"));
+        }
+        let advice = ADVICE.iter().find(|(of, _)| *of == code).map(|(_, advice)| *advice);
+        Some(match advice? {
+            _ if code == ErrorCode::Unimplemented && matches!(command, Command::Reconfig { .. }) => {
+                "this server does not offer reconfiguration; change server.N in every zoo.cfg and restart the servers \
+                 one by one"
+            }
+            _ if code == ErrorCode::Unimplemented && creates => {
+                "this server does not offer such nodes; a time to live needs extendedTypesEnabled=true"
+            }
+            advice => advice,
+        }
+        .to_owned())
+    }
+
+    /// The same for programs.
+    pub(crate) fn value(&self, command: &Command) -> Value {
+        json!({
+            "error": self.failure.name(),
+            "path": self.path,
+            "message": self.message(),
+            "advice": self.advice(command),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(failure: Failure) -> Failed {
+        Failed { failure, path: "/a/b".to_owned() }
+    }
+
+    fn server(code: ErrorCode) -> Failed {
+        failed(Failure::Server(code.number()))
+    }
+
+    #[test]
+    fn failures_have_zookeepers_words() {
+        let rows = [
+            (ErrorCode::NoNode, "Node does not exist: /a/b"),
+            (ErrorCode::NodeExists, "Node already exists: /a/b"),
+            (ErrorCode::NotEmpty, "Node not empty: /a/b"),
+            (ErrorCode::BadVersion, "version No is not valid : /a/b"),
+            (ErrorCode::NoAuth, "Insufficient permission : /a/b"),
+            (ErrorCode::InvalidAcl, "Acl is not valid : /a/b"),
+            (ErrorCode::NoChildrenForEphemerals, "Ephemerals cannot have children: /a/b"),
+            (ErrorCode::NoWatcher, "KeeperErrorCode = No such watcher for /a/b"),
+            (ErrorCode::Unimplemented, "KeeperErrorCode = Unimplemented for /a/b"),
+        ];
+        for (code, words) in rows {
+            assert_eq!(server(code).message(), words);
+        }
+        assert_eq!(
+            failed(Failure::Server(-123)).message(),
+            "KeeperErrorCode = Reconfig is disabled for /a/b"
+        );
+        let lost = failed(Failure::ConnectionLoss("x: gone".to_owned()));
+        assert_eq!(lost.message(), "KeeperErrorCode = ConnectionLoss for /a/b");
+    }
+
+    #[test]
+    fn a_next_step_is_named_where_there_is_one() {
+        let plain = client::Created { ephemeral: false, sequential: false, container: false, ttl_ms: None };
+        let create = Command::Create { path: "/a/b".to_owned(), data: None, acl: vec![], how: plain };
+        let delete = Command::Delete { path: "/a/b".to_owned(), version: -1 };
+        let advice = |failed: Failed, command| failed.advice(command).unwrap_or_default();
+        assert!(advice(server(ErrorCode::NoNode), &create).contains("parent /a is missing"));
+        assert_eq!(server(ErrorCode::NoNode).advice(&delete), None);
+        assert!(advice(server(ErrorCode::NotEmpty), &delete).contains("deleteall /a/b"));
+        let lost = failed(Failure::ConnectionLoss("x: gone".to_owned()));
+        assert!(advice(lost, &delete).contains("x: gone"));
+    }
+}
