@@ -7,8 +7,8 @@ use crate::Error;
 
 /// Data longer than this is left out of a write: its length is recorded, and the log holds the rest.
 pub const DATA_MAX: usize = 32;
-/// The longest data that is believed: more than a server takes from a client.
-const LENGTH_MAX: usize = 256 << 20;
+/// The longest data that is believed to have been left out of one record: more than a server takes from a client.
+pub(crate) const LEFT_OUT_MAX: usize = 256 << 20;
 
 /// Appends a number, seven bits a byte, the low ones first.
 #[inline]
@@ -117,6 +117,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) rest: &'a [u8],
     /// Of which record.
     pub(crate) kind: u8,
+    /// How many bytes of data may still have been left out of it. All parts of a multi share them: each needs only a few
+    /// bytes to say that many are missing, which are zeros here and take their room.
+    pub(crate) left_out: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -164,8 +167,10 @@ impl<'a> Reader<'a> {
         if length <= DATA_MAX as u64 {
             return Ok(Some(Bytes::copy_from_slice(self.bytes(length)?)));
         }
-        let length = usize::try_from(length).ok().filter(|length| *length <= LENGTH_MAX);
-        Ok(Some(vec![0; length.ok_or(self.short())?].into()))
+        let left = usize::try_from(length).ok().and_then(|length| self.left_out.checked_sub(length));
+        let length = self.left_out - left.ok_or(self.short())?;
+        self.left_out -= length;
+        Ok(Some(vec![0; length].into()))
     }
 
     /// As many as are told of; each has a byte at least.
@@ -235,7 +240,7 @@ mod tests {
     fn again(write: &Write) -> Write {
         let mut out = Vec::new();
         put_write(&mut out, write);
-        let mut reader = Reader { rest: &out, kind: 0 };
+        let mut reader = Reader { rest: &out, kind: 0, left_out: LEFT_OUT_MAX };
         let read = reader.write().expect("it reads");
         assert!(reader.rest.is_empty());
         read
@@ -266,6 +271,26 @@ mod tests {
         }
         let zeros = Some(Bytes::from(vec![0; DATA_MAX + 1]));
         assert_eq!(again(&set(data(DATA_MAX + 1))), set(zeros));
+    }
+
+    #[test]
+    fn the_parts_of_a_multi_cannot_claim_more_than_one_write_could() {
+        let path = Text::from("/a");
+        let part = || {
+            let mut out = Vec::new();
+            put_versioned(&mut out, 3, &path, -1);
+            put(&mut out, LEFT_OUT_MAX as u64 / 2 + 1);
+            out
+        };
+        let read = |parts: u64| {
+            let mut out = vec![6];
+            put(&mut out, parts);
+            out.extend((0..parts).flat_map(|_| part()));
+            Reader { rest: &out, kind: 0, left_out: LEFT_OUT_MAX }.write().map(drop)
+        };
+        assert!(read(2).is_ok());
+        // Ten bytes each would else have grown to 128 MiB.
+        assert!(matches!(read(3), Err(Error::Short(0))));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tree::{Identity, Settings, Tree, Txn};
 
 use crate::{
     Error, Told,
-    codec::{Reader, unzigzag},
+    codec::{LEFT_OUT_MAX, Reader, unzigzag},
 };
 
 /// A state by its last transaction and its digests; its content is on the server's disk.
@@ -200,7 +200,11 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// Those of this chunk.
     pub fn new(chunk: &'a [u8]) -> Self {
-        Self { reader: Reader { rest: chunk, kind: 0 }, before: Before::default(), run: (0, 0, 0) }
+        Self {
+            reader: Reader { rest: chunk, kind: 0, left_out: LEFT_OUT_MAX },
+            before: Before::default(),
+            run: (0, 0, 0),
+        }
     }
 
     fn step(&mut self, place: impl Fn(&mut Before) -> &mut u64) -> Result<u64, Error> {
@@ -317,6 +321,7 @@ impl Iterator for Records<'_> {
             self.of_run(whose, number)
         } else {
             self.reader.kind = self.reader.byte().ok()?;
+            self.reader.left_out = LEFT_OUT_MAX;
             self.read()
         };
         if record.is_err() {
