@@ -1,7 +1,8 @@
 //! Connections of clients: what the loop knows of each, and the limits on them.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
+    hash::BuildHasher,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
@@ -11,6 +12,7 @@ use bytes::BytesMut;
 use rustc_hash::FxHashMap;
 use spec::{ClientId, SessionId, Zxid};
 use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, task::AbortHandle};
+use tree::Credential;
 
 use crate::{
     core::Clock,
@@ -26,6 +28,12 @@ pub(crate) const UNSENT_MAX: usize = 64 << 20;
 /// Reads that may wait behind a client's own writes. All are answered at once when the write is through: they are to
 /// fit into what a client may leave unsent, also where each asks for as much as a node can hold.
 const READS_WAITING_MAX: usize = 32;
+/// How many credentials a connection may offer. Each new one is looked for among all before, and all are copied for its
+/// watches: a hundred thousand stop everybody for minutes.
+const PROOFS_MAX: usize = 1000;
+/// How many bytes they may have together: with what becomes of them, they have a place beside a write in a packet to the
+/// leader, also where each byte that is not UTF-8 becomes three.
+const PROOF_BYTES_MAX: usize = 256 << 10;
 /// How long a connection may stay without a session.
 const FRESH_MAX: Duration = Duration::from_secs(10);
 
@@ -60,6 +68,8 @@ pub(crate) struct Client {
     reads_waiting: usize,
     /// More was to be said than a client may leave unsent: it is to be dropped.
     pub(crate) overfull: bool,
+    /// What it has offered to prove who it is.
+    pub(crate) proofs: Proofs,
     /// Its session and the timeout of that, in milliseconds, once it has one.
     pub(crate) session: Option<(SessionId, i32)>,
     /// How it authenticates with SASL, once it does.
@@ -76,6 +86,26 @@ pub(crate) struct Client {
     reader: Option<AbortHandle>,
     /// The recorder's generation at the last request that was recorded.
     recorded: u32,
+}
+
+/// The credentials that a connection has offered, as numbers: one that comes again counts once. Who chooses credentials
+/// does not know the key that they are hashed with.
+#[derive(Debug, Default)]
+pub(crate) struct Proofs {
+    numbers: HashSet<u64>,
+    bytes: usize,
+}
+
+impl Proofs {
+    /// Whether this one may be offered too.
+    pub(crate) fn admit(&mut self, credential: &Credential) -> bool {
+        let number = self.numbers.hasher().hash_one(credential);
+        if self.numbers.contains(&number) {
+            return true;
+        }
+        self.bytes += credential.scheme.as_bytes().len() + credential.bytes.len();
+        self.bytes <= PROOF_BYTES_MAX && self.numbers.len() < PROOFS_MAX && self.numbers.insert(number)
+    }
 }
 
 /// A request under way.
@@ -224,6 +254,7 @@ impl Clients {
             unanswered: VecDeque::new(),
             reads_waiting: 0,
             overfull: false,
+            proofs: Proofs::default(),
             session: None,
             exchange: None,
             traffic: Traffic::new(clock.wall),
@@ -371,5 +402,50 @@ impl Clients {
         let mut ids: Vec<_> = self.table.keys().copied().map(ClientId).collect();
         ids.sort_unstable();
         ids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_offers_so_many_credentials_and_the_same_as_often_as_it_likes() {
+        let mut proofs = Proofs::default();
+        let credential = |number: usize| Credential {
+            scheme: "digest".into(),
+            bytes: format!("user{number}:password").into_bytes().into(),
+        };
+        for number in (0..PROOFS_MAX).chain(0..PROOFS_MAX) {
+            assert!(proofs.admit(&credential(number)), "credential {number}");
+        }
+        assert!(!proofs.admit(&credential(PROOFS_MAX)));
+        assert!(proofs.admit(&credential(0)), "an old one is refused");
+    }
+
+    #[test]
+    fn the_credentials_of_a_connection_have_a_place_in_a_packet_to_the_leader() {
+        // What is the longest when an identity is made of it: no byte is UTF-8, and there are as many as there may be.
+        let each = PROOF_BYTES_MAX / PROOFS_MAX - "digest".len();
+        let (mut proofs, mut bytes) = (Proofs::default(), 0);
+        let settings = tree::Settings { digest: tree::Digest::Sha512, ..tree::Settings::default() };
+        for number in 0..2 * PROOFS_MAX {
+            let mut user = number.to_string().into_bytes();
+            user.resize(each - 2, 0xff);
+            let credential =
+                Credential { scheme: "digest".into(), bytes: [&user[..], b":p"].concat().into() };
+            if !proofs.admit(&credential) {
+                break;
+            }
+            for identity in
+                <tree::Tree as spec::Machine>::authenticate(&settings, &credential).expect("proved")
+            {
+                bytes += 8 + identity.scheme.as_bytes().len() + identity.id.as_bytes().len();
+            }
+        }
+        let beside = wire::peer::PACKET_BYTES_MAX - wire::record::STREAM_FIELD_BYTES_MAX;
+        assert!((beside / 2..beside).contains(&bytes), "{bytes} bytes of identities");
+        let long = Credential { scheme: "digest".into(), bytes: vec![b'u'; PROOF_BYTES_MAX].into() };
+        assert!(!Proofs::default().admit(&long), "one that is too long is taken");
     }
 }

@@ -40,6 +40,11 @@ const FIRST_BYTES_MAX: usize = 64 << 10;
 /// How long sent bytes may go unacknowledged by a client.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
+/// Why a connection ends that goes on and on about who it is.
+const TOO_MANY_PROOFS: wire::Error = wire::Error::Invalid {
+    what: "a connection offers more than 1000 credentials, or 256 KiB of them; it is to prove what it needs",
+};
+
 /// Where every connection's bytes are read to: nothing of them is kept there beyond the turn.
 type Scratch = Rc<RefCell<Vec<u8>>>;
 
@@ -306,6 +311,11 @@ impl Core {
         let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
+            if let ClientRequest::Authenticate(credential) = &request
+                && !client.proofs.admit(credential)
+            {
+                return Frame::Wrong(TOO_MANY_PROOFS);
+            }
             heard = client.is_heard(generation);
             client.asked(Unanswered {
                 came: clock.now,
