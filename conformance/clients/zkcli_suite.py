@@ -83,7 +83,6 @@ CASES = {
          "get {p}/a", "getAcl {p}/a", "addauth digest super:secret", "getAcl {p}/a", "get {p}/a"],
         ["'digest,'ann:.*", "y"],
     ),
-    "addauth: an unknown scheme": (["get /zookeeper/quota", "addauth nonsense x"], []),
     "whoami": (["whoami", "addauth digest ann:secret", "whoami"], ["ip: 127.0.0.1", "digest: ann"]),
     "getAllChildrenNumber": (["create {p}/a", "create {p}/a/b", "create {p}/a/b/c", "getAllChildrenNumber {p}", "getAllChildrenNumber {p}/a/b/c", "getAllChildrenNumber {p}/x"], ["3"]),
     "getEphemerals": (["create -e {p}/b x", "getEphemerals", "create -e {p}/a x", "create {p}/c x", "getEphemerals {p}/a", "getEphemerals /nowhere"], ["[{p}/b]", "[{p}/a]"]),
