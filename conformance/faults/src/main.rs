@@ -96,8 +96,8 @@ enum What {
         #[arg(long)]
         harms: bool,
     },
-    /// Stopped servers, clients that do not read, full disks and pipes, wrong names and clocks, noise: each a case with
-    /// its figures.
+    /// Stopped servers, clients that do not read or mean harm, full disks and pipes, wrong names and clocks, noise: each a
+    /// case with its figures.
     Hardships {
         /// Which cases; all if none is named.
         cases: Vec<String>,

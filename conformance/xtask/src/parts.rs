@@ -118,7 +118,7 @@ fn full_parts() -> Vec<Part> {
         part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
         part(
             "hardships",
-            "stopped servers, deaf clients, full disks and pipes, wrong names and clocks, noise",
+            "stopped servers, deaf and hostile clients, full disks and pipes, wrong names and clocks, noise",
             hardships,
         ),
         part("histories", "clients under each nemesis for ten minutes, judged", || {
@@ -381,12 +381,14 @@ fn hardships() -> Result<String> {
     };
     Ok(format!(
         "{} cases; a follower stopped for 10 s under load costs the leader {}, a client that does not read {}, one \
-         that does not read its events {}; noise costs {} at most",
+         that does not read its events {}; noise costs {} at most; a watch {}, an idle connection {}",
         cases.len(),
         figure("stopped-follower", "more at most while it was stopped")?,
         figure("deaf-reader", "memory more at most, read late included")?,
         figure("deaf-watcher", "memory more at most")?,
-        figure("noise", "client port: memory more")?
+        figure("noise", "client port: memory more")?,
+        figure("million-watches", "bytes a watch, with a path of 18")?,
+        figure("idle-crowd", "bytes a connection")?
     ))
 }
 

@@ -7,7 +7,9 @@
 mod clients;
 mod crowd;
 mod disk;
+mod hostile;
 mod machine;
+mod many;
 mod namespace;
 mod noise;
 mod observer;
@@ -103,6 +105,41 @@ const CASES: &[Case] = &[
         name: "noise",
         what: "random bytes and huge lengths on every port: no panic, no large allocation, a word in the log",
         run: noise::noise,
+    },
+    Case {
+        name: "cut-frames",
+        what: "handshakes and requests that end behind any of their bytes: nothing of them is carried out",
+        run: hostile::cut,
+    },
+    Case {
+        name: "slow-bytes",
+        what: "a byte a second, and halves of frames: connections without a session and dead sessions are closed",
+        run: hostile::slow,
+    },
+    Case {
+        name: "wrong-requests",
+        what: "requests too early, too large, too deep, null, numbered in no order: each is refused as it should be",
+        run: hostile::wrong,
+    },
+    Case {
+        name: "many-identities",
+        what: "a client proves one identity after the other: it is closed, and others do not notice",
+        run: hostile::identities,
+    },
+    Case {
+        name: "million-watches",
+        what: "a client sets a million watches and vanishes: bytes for each are told, and all go",
+        run: many::watches,
+    },
+    Case {
+        name: "idle-crowd",
+        what: "ten thousand connections have sessions and do nothing: bytes for each are told, and all are kept",
+        run: many::idle,
+    },
+    Case {
+        name: "silent-peers",
+        what: "hundreds of connections say half a greeting between servers: all are closed, the leader stays",
+        run: many::silent_peers,
     },
 ];
 
