@@ -3,6 +3,7 @@
 mod bench;
 mod differential;
 mod flawed;
+mod fuzz;
 mod gate;
 mod histories;
 mod install;
@@ -106,6 +107,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Give everything that reads bytes what nobody meant, under libFuzzer: `fuzz [--target NAME] [--seconds S] [--seed N]`.
+    ///
+    /// Ends with 0 if nothing is found, with 1 if something is; then the input is kept, and the command is told that gives
+    /// it to its target again. `--record` enters the run in conformance/fuzz/results.md.
+    Fuzz(fuzz::Options),
     /// Accept changed snapshots and state counts, and bring the README's figures up to date.
     Bless {
         /// Whose state counts.
@@ -191,6 +197,7 @@ fn run(command: Command) -> Result<bool> {
             }
         }
         Command::Differential { arguments } => differential::by_hand(&from_here(&here, arguments)),
+        Command::Fuzz(options) => fuzz::by_hand(&options, &here),
         Command::Bless { readme: true, .. } => report::write_readme().map(|()| true),
         Command::Bless { budget, readme: false } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;

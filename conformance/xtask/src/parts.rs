@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    differential,
+    differential, fuzz,
     gate::{BUILD, Part},
     histories, install, judge, mutants, report,
     run::{self, Call},
@@ -45,6 +45,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             run::build_server()?;
             done(run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call())
         }),
+        part("fuzz", "bytes that nobody meant, for everything that reads bytes", fuzz::part),
         part("quick", "every model within its quick budget", check_quick),
         part("oracles", "what one model comes to, the next one allows", check_joins),
         part("simulate", "whole ensembles through faults and back, a few hundred seeds", || simulate(300)),

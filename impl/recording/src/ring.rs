@@ -156,14 +156,20 @@ pub fn read(dir: &Path) -> Result<Vec<Chunk>, Error> {
     for (_, path, _) in list(dir)? {
         let mut bytes = Vec::new();
         File::open(path)?.read_to_end(&mut bytes)?;
-        let Some(mut rest) = bytes.strip_prefix(MAGIC.as_slice()) else { continue };
-        let mut first = true;
-        while let Some((chunk, behind)) = take(rest, first) {
-            chunks.push(chunk);
-            (rest, first) = (behind, false);
-        }
+        chunks.extend(self::chunks(&bytes));
     }
     Ok(chunks)
+}
+
+/// The chunks of a file with this content, as far as it reads.
+pub fn chunks(file: &[u8]) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    let mut rest = file.strip_prefix(MAGIC.as_slice()).unwrap_or_default();
+    while let Some((chunk, behind)) = take(rest, chunks.is_empty()) {
+        chunks.push(chunk);
+        rest = behind;
+    }
+    chunks
 }
 
 fn take(bytes: &[u8], first: bool) -> Option<(Chunk, &[u8])> {
