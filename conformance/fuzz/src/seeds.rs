@@ -177,6 +177,20 @@ pub(crate) fn config() -> Seeds {
     Ok(texts.map(<[u8]>::to_vec).to_vec())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]
+pub(crate) fn sasl() -> Seeds {
+    let answer = "\0username=\"bob\",realm=\"zk-sasl-md5\",nonce=\"00\",nc=00000001,cnonce=\"c\\\"\",\
+        digest-uri=\"zookeeper/zk-sasl-md5\",response=d388dad90d4bbd760a152321f2143af7,qop=auth,charset=utf-8,authzid=\"x\"";
+    Ok(vec![answer.as_bytes().to_vec(), b"\0\0username=bob".to_vec()])
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]
+pub(crate) fn jaas() -> Seeds {
+    let text = "/* users */ Server { // of ours\n org.apache.zookeeper.server.auth.DigestLoginModule required\n\
+        user_super=\"a\\\"b\" user_bob=bob;\n};\n# more\nClient { x.Y optional a=b; };";
+    Ok(vec![text.as_bytes().to_vec()])
+}
+
 /// A file of a ring, which begins so, behind a byte that is even; and its records behind one that is odd.
 pub(crate) fn recording() -> Seeds {
     let mut encoder = Encoder::default();

@@ -14,8 +14,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use spec::ErrorCode;
 use tree::{Identity, Text, Tree};
 
-pub(crate) use self::digest_md5::Exchange;
-pub(crate) use self::jaas::users;
+pub use self::{digest_md5::Exchange, jaas::users};
 
 /// What an operator has set up.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -33,7 +32,7 @@ pub struct Sasl {
 impl Sasl {
     /// What a client says, and what the peer is to make of it. `exchange` is the one under way on its connection, which
     /// begins with this where there is none.
-    pub(crate) fn step(&self, exchange: &mut Option<Exchange>, token: &[u8]) -> ClientRequest<Tree> {
+    pub fn step(&self, exchange: &mut Option<Exchange>, token: &[u8]) -> ClientRequest<Tree> {
         if self.users.is_empty() {
             // As a server of ZooKeeper's says it: there is nothing to talk about.
             return ClientRequest::Exchange { answer: None, proves: Vec::new() };

@@ -5,6 +5,7 @@ mod config;
 mod election;
 mod peer;
 mod recording;
+mod sasl;
 mod storage;
 mod tree;
 
@@ -77,6 +78,13 @@ pub const TARGETS: &[Target] = &[
         run: config::parse,
         seeds: seeds::config,
     },
+    Target {
+        name: "sasl",
+        what: "tokens of SASL on one connection; nobody is believed who does not know the password",
+        run: sasl::tokens,
+        seeds: seeds::sasl,
+    },
+    Target { name: "jaas", what: "a JAAS file; twice the same", run: sasl::users, seeds: seeds::jaas },
     Target {
         name: "log",
         what: "a file of the log; a start that succeeds succeeds again and finds the same",

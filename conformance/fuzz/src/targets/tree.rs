@@ -85,7 +85,10 @@ impl Pair {
             ClientRequest::Close => self.commit(|pair, author, zxid| {
                 pair.leader.prepare_close_session(&mut pair.outstanding, author, zxid)
             }),
-            ClientRequest::Ping | ClientRequest::Sync(_) | ClientRequest::Refused { .. } => {}
+            ClientRequest::Ping
+            | ClientRequest::Sync(_)
+            | ClientRequest::Exchange { .. }
+            | ClientRequest::Refused { .. } => {}
         }
     }
 

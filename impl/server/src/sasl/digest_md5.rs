@@ -14,7 +14,7 @@ const ANSWER_BYTES_MAX: usize = 4096;
 
 /// A conversation under way.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub struct Exchange {
     nonce: String,
     /// Whether it has come to its end, good or bad.
     over: bool,

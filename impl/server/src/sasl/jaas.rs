@@ -11,7 +11,7 @@ const USER: &str = "user_";
 ///
 /// # Errors
 /// What is wrong, and in which line.
-pub(crate) fn users(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
+pub fn users(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
     let mut tokens = Tokens { rest: text, line: 1 };
     let mut found = None;
     while let Some(name) = tokens.next()? {
