@@ -38,7 +38,7 @@ pub(crate) fn value(shown: &Shown) -> Option<Value> {
         }
         Shown::Quota { path, figures, used } => {
             let figures: Map<_, _> =
-                figures.all().map(|(name, figure)| (name.to_owned(), json!(figure))).collect();
+                figures.iter().map(|(name, figure)| (name.to_owned(), json!(figure))).collect();
             json!({"path": path, if *used { "used" } else { "limits" }: figures})
         }
         Shown::Committed { data, stat } => with(data_value(data.as_ref(), Form::Plain), stat.as_ref()),

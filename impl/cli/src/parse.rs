@@ -10,7 +10,7 @@ use crate::{
     command::{Asked, Command, Form, Secret},
     flags::{self, Sorted},
     path,
-    quota::{self, Limits},
+    quota::Limits,
     suggest,
     verbs::{self, VERBS, Verb},
 };
@@ -312,8 +312,8 @@ impl Reader<'_> {
 
     fn set_quota(&self) -> Result<Command, Problem> {
         let path = self.path()?;
-        if path.starts_with(quota::ROOT) {
-            return Err(Problem::plain(format!("cannot set a quota under the path: {}", quota::ROOT)));
+        if path.starts_with(tree::quota::QUOTA) {
+            return Err(Problem::plain(format!("cannot set a quota under the path: {}", tree::quota::QUOTA)));
         }
         let flag =
             self.chosen()?.ok_or_else(|| self.problem("Missing required option: one of -n, -b, -N, -B"))?;

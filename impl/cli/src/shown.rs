@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use tree::{Acl, Identity, Stat};
 
-use crate::{command::Form, quota::Figures};
+use tree::quota::Figures;
+
+use crate::command::Form;
 
 /// One thing to show.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -152,7 +152,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::quota::Figures;
+    use crate::quota;
 
     fn out(shown: Shown) -> String {
         lines(&shown, &TimeZone::UTC).out
@@ -211,7 +211,7 @@ mod tests {
             (Shown::Ephemerals(names()), "[a, b]\n"),
             (Shown::Identities(vec![tree::Identity::ip("127.0.0.1")]), "Auth scheme: User\nip: 127.0.0.1\n"),
             (
-                Shown::Quota { path: "/a".to_owned(), figures: Figures::nothing_used(), used: true },
+                Shown::Quota { path: "/a".to_owned(), figures: quota::nothing_used(), used: true },
                 "Output stat for /a count=0,bytes=0\n",
             ),
             (Shown::Committed { data: None, stat: None }, "Committed new configuration:\n\n"),

@@ -123,6 +123,7 @@ fn watcher(server: &Server) -> TcpStream {
     stream
 }
 
+/// Bytes behind their length, as a frame and as a buffer in a record.
 fn frame(body: &[u8]) -> Vec<u8> {
     [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat()
 }
@@ -137,11 +138,6 @@ fn call(stream: &mut TcpStream, xid: i32, operation: i32, body: &[u8]) -> (i32, 
     stream.read_exact(&mut reply).expect("it answers");
     let int = |at: usize| i32::from_be_bytes(reply[at..at + 4].try_into().expect("four bytes"));
     (int(0), int(12), reply[16..].to_vec())
-}
-
-/// A buffer as it stands in a record.
-fn buffer(bytes: &[u8]) -> Vec<u8> {
-    frame(bytes)
 }
 
 fn is_closed(stream: &mut TcpStream) -> bool {
@@ -325,7 +321,7 @@ fn a_client_of_sasl_is_challenged_and_refused_without_the_password() {
     let server = Server::start("");
     let mut client = session(&server);
     assert_eq!(
-        call(&mut client, 1, SASL, &buffer(b"")),
+        call(&mut client, 1, SASL, &frame(b"")),
         (1, 0, vec![255; 4]),
         "no users, nothing to talk about"
     );
@@ -336,7 +332,7 @@ fn a_client_of_sasl_is_challenged_and_refused_without_the_password() {
     std::fs::write(&jaas, text).expect("it is written");
     let server = Server::start(&format!("java.security.auth.login.config={}", jaas.display()));
     let mut client = session(&server);
-    let (_, error, challenge) = call(&mut client, 1, SASL, &buffer(b""));
+    let (_, error, challenge) = call(&mut client, 1, SASL, &frame(b""));
     let challenge = String::from_utf8_lossy(&challenge[4..]).into_owned();
     assert_eq!(error, 0);
     assert!(challenge.starts_with("realm=\"zk-sasl-md5\",nonce=\""), "{challenge}");
@@ -346,7 +342,7 @@ fn a_client_of_sasl_is_challenged_and_refused_without_the_password() {
          digest-uri=\"zookeeper/zk-sasl-md5\",response={},qop=auth,charset=utf-8",
         "0".repeat(32)
     );
-    let (_, error, _) = call(&mut client, 2, SASL, &buffer(answer.as_bytes()));
+    let (_, error, _) = call(&mut client, 2, SASL, &frame(answer.as_bytes()));
     assert_eq!(error, -115);
     assert!(is_closed(&mut client));
 }
@@ -354,12 +350,12 @@ fn a_client_of_sasl_is_challenged_and_refused_without_the_password() {
 #[test]
 fn who_has_not_proved_what_is_demanded_is_told_and_hung_up_on() {
     let server = Server::start("enforce.auth.enabled=true\nenforce.auth.schemes=digest");
-    let read = [&buffer(b"/zookeeper")[..], b"\0"].concat();
+    let read = [&frame(b"/zookeeper")[..], b"\0"].concat();
     let mut client = session(&server);
     assert_eq!(call(&mut client, 1, 4, &read).1, -124);
     assert!(is_closed(&mut client));
     let mut client = session(&server);
-    let proof = [&0_i32.to_be_bytes()[..], &buffer(b"digest"), &buffer(b"ann:secret")].concat();
+    let proof = [&0_i32.to_be_bytes()[..], &frame(b"digest"), &frame(b"ann:secret")].concat();
     assert_eq!(call(&mut client, -4, 100, &proof).1, 0);
     assert_eq!(call(&mut client, 1, 4, &read).1, 0);
 }

@@ -21,7 +21,7 @@ mod node;
 mod outstanding;
 pub mod path;
 mod prepare;
-mod quota;
+pub mod quota;
 mod read;
 pub mod request;
 mod settings;

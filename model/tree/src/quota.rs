@@ -3,30 +3,26 @@
 //! A quota on `/a` is two nodes, `/zookeeper/quota/a/zookeeper_limits` and `…/zookeeper_stats`, with figures as text.
 //! Clients write the limits; every server keeps the stats by itself, as part of no transaction and of no digest.
 
+mod figures;
+
 use alloc::{
-    borrow::ToOwned,
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
     format,
-    string::String,
     vec::Vec,
 };
-use core::fmt::{self, Write};
 
 use spec::ErrorCode;
 
-use crate::{Tree, node::NodeId, tree::QUOTA};
+pub use self::figures::{BYTES, BYTES_HARD, COUNT, COUNT_HARD, Figures};
+pub use crate::tree::QUOTA;
 
-const LIMITS: &str = "/zookeeper_limits";
-const STATS: &str = "/zookeeper_stats";
+use crate::{Tree, node::NodeId};
 
-/// The longest text with figures, in bytes.
-const FIGURES_BYTES_MAX: usize = 1024;
-
-const COUNT: &str = "count";
-const BYTES: &str = "bytes";
-const COUNT_HARD: &str = "countHardLimit";
-const BYTES_HARD: &str = "byteHardLimit";
+/// The end of the path of the node with the limits.
+pub const LIMITS: &str = "/zookeeper_limits";
+/// The end of the path of the node with what is used.
+pub const STATS: &str = "/zookeeper_stats";
 
 /// How much is to be, or is, below a node, that node included.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -34,48 +30,6 @@ pub(crate) struct Amount {
     pub(crate) count: i64,
     /// Of data alone.
     pub(crate) bytes: i64,
-}
-
-/// The figures in a node of a quota.
-///
-/// Source: ZooKeeper `StatsTrack`.
-#[derive(Debug, Default)]
-struct Figures(BTreeMap<String, i64>);
-
-impl Figures {
-    /// Reads `name=figure`, separated by commas or semicolons; what is no figure is left out, and so is everything of
-    /// a text that is too long: it is read with every write.
-    fn read(data: Option<&[u8]>) -> Self {
-        let data = data.filter(|data| data.len() <= FIGURES_BYTES_MAX).unwrap_or_default();
-        let text = String::from_utf8_lossy(data);
-        let figure = |pair: &str| {
-            let mut parts = pair.split('=');
-            let name = parts.next().filter(|name| !name.is_empty())?;
-            Some((name.to_owned(), parts.next()?.parse().ok()?))
-        };
-        Self(text.split([',', ';']).filter_map(figure).collect())
-    }
-
-    /// The figure of this name; none is said where there is none, or a negative one.
-    fn limit(&self, name: &str) -> Option<i64> {
-        self.0.get(name).copied().filter(|figure| *figure >= 0)
-    }
-
-    fn get(&self, name: &str) -> i64 {
-        self.0.get(name).copied().unwrap_or(-1)
-    }
-}
-
-impl fmt::Display for Figures {
-    /// Count and bytes first, and all others behind a mark that old readers stop at.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{COUNT}={},{BYTES}={}", self.get(COUNT), self.get(BYTES))?;
-        let mut others = self.0.iter().filter(|(name, _)| *name != COUNT && *name != BYTES).peekable();
-        if others.peek().is_some() {
-            f.write_char('=')?;
-        }
-        others.try_for_each(|(name, figure)| write!(f, ";{name}={figure}"))
-    }
 }
 
 /// The node that the quota with this node belongs to, if it is one of a quota, and whether it has the limits.
@@ -138,8 +92,8 @@ impl Tree {
         let Some(id) = self.store.find(&stats) else { return };
         let mut figures = Figures::read(self.store.node(id).data());
         let (count, bytes) = (figures.get(COUNT), figures.get(BYTES));
-        figures.0.insert(COUNT.to_owned(), count.saturating_add(more.count));
-        figures.0.insert(BYTES.to_owned(), bytes.saturating_add(more.bytes));
+        figures.set(COUNT, count.saturating_add(more.count));
+        figures.set(BYTES, bytes.saturating_add(more.bytes));
         self.put_data(id, &stats, Some(format!("{figures}").as_bytes()));
     }
 
@@ -226,28 +180,7 @@ pub(crate) fn signed(length: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::*;
-
-    #[test]
-    fn figures_are_read_and_written_as_zookeeper_does() {
-        let rows = [
-            ("", "count=-1,bytes=-1"),
-            ("count=4,bytes=5", "count=4,bytes=5"),
-            ("bytes=5", "count=-1,bytes=5"),
-            (
-                "count=4,bytes=5=;countHardLimit=10;byteHardLimit=9",
-                "count=4,bytes=5=;byteHardLimit=9;countHardLimit=10",
-            ),
-            ("byteHardLimit=9", "count=-1,bytes=-1=;byteHardLimit=9"),
-            ("count=many,=3,bytes", "count=-1,bytes=-1"),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(Figures::read(Some(text.as_bytes())).to_string(), expected, "{text}");
-        }
-        assert_eq!(Figures::read(None).to_string(), "count=-1,bytes=-1");
-    }
 
     #[test]
     fn nodes_of_quotas_are_told_by_their_paths() {

@@ -21,7 +21,7 @@ use crate::{
 /// The node below which a server keeps its own.
 pub(crate) const SYSTEM: &str = "/zookeeper";
 /// Where quotas are set.
-pub(crate) const QUOTA: &str = "/zookeeper/quota";
+pub const QUOTA: &str = "/zookeeper/quota";
 /// Where the ensemble's configuration is to be read.
 pub(crate) const CONFIG: &str = "/zookeeper/config";
 
