@@ -156,6 +156,12 @@ pub fn closed_keep_nothing(kept: &BTreeSet<SessionId>, closed: &BTreeSet<Session
     Verdict::of(!closed.is_empty(), || kept.is_disjoint(closed))
 }
 
+/// C-17, of one answer where an identity is demanded: whether its connection had proved one when it asked, and whether it
+/// was refused for want of one.
+pub fn only_who_proved_may_ask(proved: bool, refused: bool) -> Verdict {
+    Verdict::of(true, || proved != refused)
+}
+
 /// S-5, of the committed writes in their order.
 pub fn sessions_write_in_order(committed: &[Answered]) -> Verdict {
     let mut last = BTreeMap::new();

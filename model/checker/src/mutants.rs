@@ -412,6 +412,16 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["leaders", "--set", "first=[\"sync\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "reads-for-everybody",
+        flaw: "who has not proved what is demanded may read (C-17)",
+        shown: By(&["demanded"]),
+    },
+    Mutant {
+        id: "proof-forgotten",
+        flaw: "what a mechanism of several steps proves does not count (C-18)",
+        shown: By(&["demanded"]),
+    },
+    Mutant {
         id: "sync-overtaken",
         flaw: "the sync of a learner without extensions passes the barrier, and commits overtake its answer (S-16)",
         shown: By(&["plain"]),

@@ -260,6 +260,7 @@ fn quick() -> Vec<Row> {
         observing(restarting(session("restarts-observed", [2, 0, 0], SEEN_RESTARTING))),
         without_extensions(session("plain", [1, 0, 0], SEEN_WITHOUT_EXTENSIONS)),
         observing(without_extensions(session("plain-observed", [1, 0, 0], SEEN_WITHOUT_EXTENSIONS))),
+        demanding(session("demanded", [1, 0, 0], SEEN_DEMANDING)),
         sweeping("sweeps", [0, 0, 1], 1, SEEN_SWEEPING),
         sweeping("sweeps-again", [0, 0, 0], 2, SEEN_SWEEPING),
         // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
@@ -399,6 +400,18 @@ fn of_first(mut row: Row, deeds: &[Deed]) -> Row {
 fn observing(mut row: Row) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
         bounds.observed = true;
+    }
+    row
+}
+
+/// What clients meet of whom an identity is demanded.
+const SEEN_DEMANDING: &[&str] = &["unproved-refused", "moved", "C-17", "C-18"];
+
+/// Clients that prove who they are, and one that does not, where that is demanded.
+fn demanding(mut row: Row) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        let (first, second) = (vec![Deed::Prove], vec![Deed::Prove, Deed::Set, Deed::Close, Deed::Sync]);
+        *bounds = session::Bounds { first, second, ..bounds.clone() };
     }
     row
 }
@@ -618,6 +631,7 @@ fn mutants() -> Vec<Row> {
         session("expiry", [0, 1, 0], &[]),
         restarting(session("restarts", [2, 0, 0], &[])),
         without_extensions(session("plain", [1, 0, 0], &[])),
+        demanding(session("demanded", [1, 0, 0], &[])),
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),

@@ -116,9 +116,9 @@ impl Session {
             parts.push(Part::Host(Box::new(host)));
         }
         parts.extend((parts.len()..self.places().end()).map(|_| Part::Link(Link::default())));
-        parts.extend(
-            (1..=CLIENTS).map(|number| Part::Client(Box::new(Client::new(number, self.bounds.restarts)))),
-        );
+        parts.extend((1..=CLIENTS).map(|number| {
+            Part::Client(Box::new(Client::new(number, self.bounds.restarts, self.bounds.demands())))
+        }));
         parts.push(Part::Record(Box::new(Record::new(self.bounds.restarts))));
         parts.push(Part::Budget(Budget::default()));
         let mut state = Plain { changes: Some(Vec::new()), ..Plain::of(parts) };
@@ -147,6 +147,8 @@ impl Session {
     fn config(&self, me: ServerId) -> Config<Settings> {
         let id = i64::try_from(me.0).expect("servers have small numbers");
         let timeout_ms = i32::try_from(TICK_MS * TIMEOUT_TICKS).expect("a short time");
+        let demands = self.bounds.demands();
+        let demanded = if demands { vec![tree::Text::from_static(script::SCHEME)] } else { Vec::new() };
         Config {
             zab: zab::Config {
                 me,
@@ -159,7 +161,7 @@ impl Session {
             session_timeout_min_ms: timeout_ms,
             session_timeout_max_ms: timeout_ms,
             first_session: SessionId(id << 56),
-            settings: Settings::default(),
+            settings: Settings { sasl: demands, demanded, ..Settings::default() },
             sweep_max: if self.bounds.sweeps > 0 { script::CONTAINERS.len() } else { 0 },
         }
     }

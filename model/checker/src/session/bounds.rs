@@ -71,6 +71,11 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// Whether servers demand an identity: where somebody proves one.
+    pub fn demands(&self) -> bool {
+        [&self.first, &self.second].iter().any(|deeds| deeds.contains(&Deed::Prove))
+    }
+
     /// The same bounds for each script by itself.
     pub fn scripts(&self) -> Vec<Self> {
         let pairs =
@@ -115,6 +120,9 @@ impl fmt::Display for Bounds {
         }
         if *dialect == Dialect::Apache {
             write!(f, ", at a server without extensions")?;
+        }
+        if self.demands() {
+            write!(f, ", an identity demanded")?;
         }
         if *window == 0 { write!(f, ", window 0") } else { Ok(()) }
     }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::peer::ClientRequest;
 use serde::{Deserialize, Serialize, Serializer};
 use spec::{
-    ClientId, ServerId, SessionId, Zxid,
-    session::{Attempt, session_sees_forward, sync_shows_acknowledged},
+    ClientId, ErrorCode, ServerId, SessionId, Zxid,
+    rule::Verdict,
+    session::{Attempt, only_who_proved_may_ask, session_sees_forward, sync_shows_acknowledged},
 };
 use tree::{Event, EventKind, Read, Tree};
 use world::Said;
@@ -17,7 +18,7 @@ use world::Said;
 use super::{
     record::Question,
     rules::{Judged, broken, holds},
-    script::{Deed, NODE},
+    script::{Deed, NODE, TOKEN},
 };
 use crate::engine::Broken;
 
@@ -61,6 +62,8 @@ pub struct Connection {
     pub server: ServerId,
     /// Whether the session is granted.
     open: bool,
+    /// Whether an identity is demanded that it has not proved.
+    unproved: bool,
     /// Whether the watches of an earlier connection are being left anew.
     resuming: bool,
     /// What the server has not read.
@@ -72,6 +75,8 @@ pub struct Connection {
 struct Asked {
     xid: i32,
     what: What,
+    /// Whether its connection had not proved what is demanded.
+    unproved: bool,
     /// The last write that anybody was told of when it was sent.
     known: Zxid,
 }
@@ -83,6 +88,7 @@ enum What {
     Sync,
     Close,
     Watches,
+    Proof,
 }
 
 /// One client.
@@ -99,6 +105,8 @@ pub struct Client {
     sent: usize,
     /// Whether it numbers requests anew on each connection.
     restarts: bool,
+    /// Whether servers demand an identity of each connection.
+    demanded: bool,
     /// How many it had sent when its connection was made, if it does.
     numbered: usize,
     /// The writes that it has sent and waits for no more, if it does.
@@ -166,9 +174,10 @@ impl Connection {
 }
 
 impl Client {
-    /// A client that has no session, and may number its requests anew on each connection.
-    pub fn new(number: u8, restarts: bool) -> Self {
-        Self { number, restarts, ..Self::default() }
+    /// A client that has no session, and may number its requests anew on each connection, of servers that may demand an
+    /// identity.
+    pub fn new(number: u8, restarts: bool, demanded: bool) -> Self {
+        Self { number, restarts, demanded, ..Self::default() }
     }
 
     /// Whose connection this is.
@@ -275,7 +284,8 @@ impl Client {
         let id = ClientId(u64::from(self.number) * CONNECTIONS_MAX + u64::from(self.connections));
         let letter = Letter::Connect { session: self.session, password: self.password, seen: self.seen };
         let unread = VecDeque::from([letter]);
-        self.home = Some(Connection { id, server, open: false, resuming: false, unread });
+        let unproved = self.demanded;
+        self.home = Some(Connection { id, server, open: false, unproved, resuming: false, unread });
     }
 
     /// What it asks next.
@@ -302,15 +312,14 @@ impl Client {
             ClientRequest::Read(read) => What::Read(read.clone()),
             ClientRequest::Sync(_) => What::Sync,
             ClientRequest::Close => What::Close,
-            ClientRequest::Ping
-            | ClientRequest::Authenticate(_)
-            | ClientRequest::Exchange { .. }
-            | ClientRequest::Refused { .. } => {
+            ClientRequest::Exchange { .. } => What::Proof,
+            ClientRequest::Ping | ClientRequest::Authenticate(_) | ClientRequest::Refused { .. } => {
                 unreachable!("no script asks that")
             }
         };
-        self.asked.push_back(Asked { xid, what, known });
         let home = self.home.as_mut().expect("it has a connection");
+        home.unproved &= what != What::Proof;
+        self.asked.push_back(Asked { xid, what, unproved: home.unproved, known });
         home.unread.push_back(Letter::Request(xid, request));
     }
 
@@ -443,7 +452,22 @@ impl Client {
             ));
         };
         self.show(zxid, zxid, heard)?;
+        let refused = answer == format!("{:?}", ErrorCode::SessionClosedRequireAuth);
+        if self.demanded {
+            let verdict = only_who_proved_may_ask(!asked.unproved, refused);
+            holds("C-17", verdict, &mut heard.judged, || {
+                format!("client {} is told {answer} of {:?}", self.number, asked.what)
+            })?;
+        }
+        if refused {
+            heard.judged.met("unproved-refused");
+            return Ok(());
+        }
         match asked.what {
+            What::Proof => {
+                let verdict = Verdict::of(true, || answer == format!("{:?}", Some(TOKEN)));
+                holds("C-18", verdict, &mut heard.judged, || format!("a proof is answered by {answer}"))?;
+            }
             What::Write => {
                 self.ask_record(xid, zxid, asked.known, answer, heard);
                 self.wrote = self.wrote.max(zxid);

@@ -3,12 +3,17 @@
 use bytes::Bytes;
 use protocol::peer::ClientRequest;
 use serde::{Deserialize, Serialize};
-use tree::{Acl, CreateRequest, Read, Text, Tree, Write, acl::ALL};
+use tree::{Acl, CreateRequest, Identity, Read, Text, Tree, Write, acl::ALL};
 
 /// The node that everything is about.
 pub(super) const NODE: &str = "/n";
 /// The one below it that ephemerals and multis both want.
 const WANTED: &str = "/n/e";
+
+/// The scheme of what is proved.
+pub(super) const SCHEME: &str = "sasl";
+/// What is told to somebody who has proved who it is.
+pub(super) const TOKEN: &[u8] = b"proved";
 
 /// The containers, if there are any.
 pub(super) const CONTAINERS: [&str; 2] = ["/b", "/c"];
@@ -40,6 +45,8 @@ pub enum Deed {
     SetTwice,
     /// Syncs twice, the second time while the first may be under way.
     SyncTwice,
+    /// Proves an identity, which is demanded of everybody then, and sets the node's data.
+    Prove,
 }
 
 /// The deeds of which each pair is searched.
@@ -71,6 +78,7 @@ impl Deed {
             }
             Self::Sync => vec![sync()],
             Self::SyncTwice => vec![sync(), sync()],
+            Self::Prove => vec![proof(client), write(set(client))],
             Self::Close => {
                 let own = create(&format!("/n/o{client}"), EPHEMERAL, client);
                 return vec![write(own), ClientRequest::Close];
@@ -83,6 +91,13 @@ impl Deed {
 
 fn write(write: Write) -> ClientRequest<Tree> {
     ClientRequest::Write(write)
+}
+
+/// The last step of a mechanism, as a server's shell hands it on.
+fn proof(client: u8) -> ClientRequest<Tree> {
+    let id = Text::from(format!("user{client}"));
+    let proves = vec![Identity { scheme: Text::from_static(SCHEME), id }];
+    ClientRequest::Exchange { answer: Some(TOKEN.to_vec()), proves }
 }
 
 fn sync() -> ClientRequest<Tree> {
