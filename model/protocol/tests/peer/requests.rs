@@ -1,9 +1,9 @@
 //! Scenarios of requests: the order of answers, events, commits, sync.
-use crate::net::{Said, answers};
-use crate::register::{Read, Write};
+use crate::net::{Choice, Said, Wire, answers};
+use crate::register::{Read, Register, Write};
 use crate::{World, get, set, sync, watch};
-use protocol::Timer;
-use protocol::peer::ClientRequest;
+use protocol::peer::{ClientRequest, Input, Packet};
+use protocol::{Message, Timer};
 use spec::{ErrorCode, ServerId, SessionId, Zxid};
 
 #[test]
@@ -247,5 +247,60 @@ fn a_connection_that_may_not_ask_is_told_and_hung_up_on() {
         let said = net.take(client);
         assert_eq!(answers(&said), [(1, "exchange None"), (2, "SessionClosedRequireAuth")]);
         assert_eq!(said.last(), Some(&Said::Closed));
+    }
+}
+
+/// A server without our extensions matches what it is told with the oldest of its requests alone, so its SYNC has its
+/// place among the commits, also where one step decides several: a voter that joins has acknowledged them before (rule
+/// C-16).
+#[test]
+fn the_sync_of_a_plain_server_comes_between_the_commits_of_one_step() {
+    let mut net = World::down(3, 0, 100, u32::MAX - 1);
+    let (plain, quick, leader) = (ServerId(1), ServerId(2), ServerId(3));
+    net.plain.insert(plain);
+    for id in 1..=3 {
+        net.start(id);
+    }
+    net.pump();
+    let (elsewhere, _, _) = net.open(3);
+    let (syncs, _, _) = net.open(1);
+    let (writes, _, _) = net.open(1);
+    net.crash(2);
+    net.hold(1, 3);
+    let last = net.node(3).peer.zab().committed();
+    net.request(elsewhere, 1, set(1, 1));
+    net.request(syncs, 1, sync());
+    net.request(writes, 1, set(2, 2));
+    net.deliver_choice(Choice::Link(plain, leader));
+    net.deliver_choice(Choice::Link(plain, leader));
+    net.pump();
+
+    net.step(leader, Input::Accepted(quick));
+    let epoch = last.epoch();
+    let ack = |counter| Message::Ack { zxid: Zxid::new(epoch, counter) };
+    let joining = [
+        Message::FollowerInfo { accepted: epoch, extended: true },
+        Message::AckEpoch { current: Some(epoch), last, floor: Zxid::ZERO },
+        ack(last.counter() + 1),
+        ack(last.counter() + 2),
+        ack(0),
+    ];
+    for message in joining {
+        net.step(leader, Input::Packet { from: quick, packet: Packet::Zab(message), time: 0 });
+    }
+    let told: Vec<_> = net.links[&(leader, plain)].iter().map(kind).collect();
+    assert_eq!(told, ["proposal", "proposal", "commit", "sync", "commit"]);
+    net.release(1, 3);
+    net.pump();
+    assert_eq!(answers(&net.take(syncs)), [(1, "sync /")]);
+    assert_eq!(answers(&net.take(writes)), [(1, "Done")]);
+}
+
+fn kind(wire: &Wire<Register>) -> &'static str {
+    match wire {
+        Wire::Packet(Packet::Zab(Message::Proposal { .. })) => "proposal",
+        Wire::Packet(Packet::Zab(Message::Commit { .. })) => "commit",
+        Wire::Packet(Packet::Sync) => "sync",
+        Wire::Packet(_) | Wire::Snapshot(..) => "something else",
     }
 }

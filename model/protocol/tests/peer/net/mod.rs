@@ -6,10 +6,11 @@ pub(crate) mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use out::{Disk, Effect, Out, Wire};
+pub(crate) use out::Wire;
+use out::{Disk, Effect, Out};
 use protocol::{
-    Note, Notification, Peer, Quorum, Recovered, Role, Ticket, Timer,
-    peer::{ClientRequest, Config, Input},
+    Message, Note, Notification, Peer, Quorum, Recovered, Role, Ticket, Timer,
+    peer::{ClientRequest, Config, Input, Packet},
     zab,
 };
 use spec::{ClientId, Epoch, Machine, ServerId, SessionId, Zxid};
@@ -91,6 +92,8 @@ pub(crate) struct Net<M: Machine> {
     broken: VecDeque<(ServerId, ServerId)>,
     /// Election messages under way: from whom, to whom.
     pub(crate) mesh: BTreeMap<(ServerId, ServerId), Notification>,
+    /// Servers that do not say that they know our extensions, as Apache's do not.
+    pub(crate) plain: BTreeSet<ServerId>,
     /// Pairs between which nothing gets through, and nobody knows.
     held: BTreeSet<(ServerId, ServerId)>,
     said: BTreeMap<ClientId, Vec<Said>>,
@@ -137,6 +140,7 @@ impl<M: Subject> Net<M> {
             dials: BTreeSet::new(),
             broken: VecDeque::new(),
             mesh: BTreeMap::new(),
+            plain: BTreeSet::new(),
             held: BTreeSet::new(),
             said: BTreeMap::new(),
             homes: BTreeMap::new(),
@@ -411,7 +415,14 @@ impl<M: Subject> Net<M> {
     /// Delivers the next packet from one to the other.
     fn deliver(&mut self, from: ServerId, to: ServerId) {
         match self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
-            Some(Wire::Packet(packet)) => self.step(to, Input::Packet { from, packet, time: 0 }),
+            Some(Wire::Packet(mut packet)) => {
+                if self.plain.contains(&from)
+                    && let Packet::Zab(Message::FollowerInfo { extended, .. }) = &mut packet
+                {
+                    *extended = false;
+                }
+                self.step(to, Input::Packet { from, packet, time: 0 });
+            }
             Some(Wire::Snapshot(zxid, machine)) => {
                 self.node_mut(to).machine = machine;
                 self.step(to, Input::Snapshot { from, zxid });
