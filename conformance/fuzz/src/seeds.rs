@@ -179,7 +179,7 @@ pub(crate) fn config() -> Seeds {
 
 #[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]
 pub(crate) fn sasl() -> Seeds {
-    let answer = "\0username=\"bob\",realm=\"zk-sasl-md5\",nonce=\"00\",nc=00000001,cnonce=\"c\\\"\",\
+    let answer = "\0username=\"bob\",realm=\"zk-sasl-md5\",nonce=\"NONCE\",nc=00000001,cnonce=\"c\\\"\",\
         digest-uri=\"zookeeper/zk-sasl-md5\",response=d388dad90d4bbd760a152321f2143af7,qop=auth,charset=utf-8,authzid=\"x\"";
     Ok(vec![answer.as_bytes().to_vec(), b"\0\0username=bob".to_vec()])
 }
