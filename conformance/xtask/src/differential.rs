@@ -24,20 +24,33 @@ const MUTANTS: &[&str] = &[
     "super-is-nobody",
 ];
 
-/// Compares with these arguments; true if both say the same. With `--mutants`, whether each flaw is seen.
+/// Which Apache ZooKeeper is asked too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Beside {
+    /// The newest one, which ours does the same as.
+    Newest,
+    /// Debian's, which is older: what it does otherwise is known.
+    Older,
+}
+
+/// Compares with these arguments; true if both say the same. With `--mutants`, whether each flaw is seen; with `--older`,
+/// Debian's Apache ZooKeeper is asked.
 pub(crate) fn by_hand(arguments: &[String]) -> Result<bool> {
     if arguments == ["--mutants"] {
         return mutants();
     }
+    let (older, arguments): (Vec<&String>, Vec<&String>) =
+        arguments.iter().partition(|argument| *argument == "--older");
+    let beside = if older.is_empty() { Beside::Newest } else { Beside::Older };
     run::build_server()?;
-    script(&parts::server()?)?.args(arguments).within(PATIENCE).verdict()
+    script(&parts::server()?, beside)?.args(arguments).within(PATIENCE).verdict()
 }
 
 /// Compares so many scripts of so many requests, alone and with three servers; what was compared, in a line.
-pub(crate) fn part(seeds: u32, steps: u32) -> Result<String> {
+pub(crate) fn part(beside: Beside, seeds: u32, steps: u32) -> Result<String> {
     let json = run::release()?.join("same-script.json");
     let (seeds, steps) = (seeds.to_string(), steps.to_string());
-    script(&parts::server()?)?
+    script(&parts::server()?, beside)?
         .args(["--seeds", &seeds, "--steps", &steps, "--json"])
         .args([&json])
         .within(PATIENCE)
@@ -58,16 +71,23 @@ fn mutants() -> Result<bool> {
     let mut all = true;
     for id in MUTANTS {
         let binary = flawed::server(&format!("conformance/differential/mutants/{id}.patch"), &scratch)?;
-        let same = script(&binary)?.args(["--servers", "1", "--seeds", "10"]).within(PATIENCE).verdict()?;
+        let same = script(&binary, Beside::Newest)?
+            .args(["--servers", "1", "--seeds", "10"])
+            .within(PATIENCE)
+            .verdict()?;
         println!("{id}: {}", if same { "NOT SEEN" } else { "seen" });
         all &= !same;
     }
     Ok(all)
 }
 
-fn script(server: &str) -> Result<Call> {
+fn script(server: &str, beside: Beside) -> Result<Call> {
     let script = run::root()?.join("conformance/differential/same_script.py");
     let script = script.to_str().context("the project's folder has no plain name")?;
-    let [_, newest] = install::apaches()?;
-    Ok(Call::new("python3", &[script, "--apache", &newest, "--binary", server]))
+    let [older, newest] = install::apaches()?;
+    let apache = match beside {
+        Beside::Newest => newest,
+        Beside::Older => older,
+    };
+    Ok(Call::new("python3", &[script, "--apache", &apache, "--binary", server]))
 }

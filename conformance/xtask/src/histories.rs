@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    install,
+    install, parts,
     run::{self, Call},
 };
 
@@ -52,9 +52,7 @@ fn call(arguments: &[String], more: &[String]) -> Result<i32> {
     let program = program.to_str().context("the target folder has no plain name")?.to_owned();
     // What is said on the command line wins: a later option would be one too many.
     let given = arguments.iter().any(|word| word == "--binary");
-    let server = run::dist()?.join("zabkeeper").into_os_string();
-    let ours = [OsString::from("--binary"), server];
-    let ours = if given { &[][..] } else { &ours[..] };
+    let ours = if given { Vec::new() } else { vec![OsString::from("--binary"), parts::server()?.into()] };
     Call::new(&program, &[]).args(ours).args(more).args(arguments).within(PATIENCE).code()
 }
 

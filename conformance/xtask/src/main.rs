@@ -100,7 +100,8 @@ enum Command {
     /// [--steps N] [--servers 1,3]`.
     ///
     /// A difference is made shorter and printed, to be run again with `--script FILE`. `--mutants` puts servers with a known
-    /// flaw in the place of ours, each of which must be seen; `--help` tells of the other options.
+    /// flaw in the place of ours, each of which must be seen; `--older` asks Debian's 3.8 instead of 3.9; `--help` tells of
+    /// the other options.
     #[command(disable_help_flag = true)]
     Differential {
         /// Options of the comparison.
