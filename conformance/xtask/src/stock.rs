@@ -65,6 +65,12 @@ const CLIENTS: &[Client] = &[
             Ok(vec!["--cache".to_owned(), install::cache()?])
         },
     },
+    Client {
+        part: "rust-client",
+        what: "the tests of the Rust crate zookeeper-client, on Apache ZooKeeper and on ours",
+        script: "rust_suite.py",
+        install: || Ok(vec!["--cache".to_owned(), install::cache()?]),
+    },
 ];
 
 /// A part of the gate for each.

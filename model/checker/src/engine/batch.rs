@@ -74,6 +74,7 @@ impl Batch {
         for index in indices {
             self.states.extend_from_slice(states.get(index));
         }
+        tables.memo.make_room();
         let ranges = self.ask(tables);
         self.learn(tables, &ranges);
         for (state, range) in ranges.into_iter().enumerate() {

@@ -13,6 +13,10 @@ const SLOT_BITS: u32 = 5;
 const END: u32 = 1 << 31;
 /// Parts fit into the bits that a slot leaves of a change.
 const PART_BITS: u32 = u32::BITS - SLOT_BITS;
+/// How many questions are kept, and how many words of ends: what one more batch of states asks and comes to fits beside
+/// them.
+const QUESTIONS_KEPT: usize = (END >> SLOT_BITS) as usize - (1 << 22);
+const WORDS_KEPT: usize = END as usize - (1 << 26);
 /// In the place of the number of changes: the transition fails.
 const FAILURE: u32 = u8::MAX as u32;
 
@@ -201,6 +205,17 @@ impl Memo {
         }
     }
 
+    /// Forgets everything, if there is hardly room for more: it is only computed again.
+    pub(crate) fn make_room(&mut self) {
+        self.forget_beyond(QUESTIONS_KEPT, WORDS_KEPT);
+    }
+
+    fn forget_beyond(&mut self, questions: usize, words: usize) {
+        if self.questions > questions || self.ends.len() > words {
+            *self = Self::default();
+        }
+    }
+
     /// What stands at an end, and the witnesses met. The transition is enabled, and it is remembered.
     pub(crate) fn end(&self, place: Place) -> (Remembered<'_>, u64) {
         let at = (place.0 & !END) as usize;
@@ -334,6 +349,24 @@ mod tests {
         memo.record(3, &[(0, 7), (2, 1)], (&[7, 8, 1], &[7, 8, 2]), Some((Some(&broken), 0)));
         assert_eq!(recall(&memo, 3, [7, 8, 1]), Some((Err(broken), 0)));
         assert_eq!(recall(&memo, 3, [7, 8, 9]), Some((Ok([7, 4, 9]), 0b10)), "as before");
+    }
+
+    #[test]
+    fn what_is_forgotten_can_be_learnt_again() {
+        let mut memo = Memo::default();
+        let learn = |memo: &mut Memo, part| {
+            memo.record(0, &[(1, part)], (&[1, part, 3], &[2, part, 3]), Some((None, 1)));
+        };
+        learn(&mut memo, 5);
+        memo.forget_beyond(1, 9);
+        assert!(recall(&memo, 0, [1, 5, 3]).is_some(), "there is room");
+        memo.forget_beyond(0, 9);
+        assert_eq!(memo.place(0, &[1, 5, 3]), Place::UNKNOWN);
+        learn(&mut memo, 6);
+        memo.forget_beyond(1, 1);
+        assert_eq!(memo.place(0, &[1, 6, 3]), Place::UNKNOWN, "words take room as well");
+        learn(&mut memo, 7);
+        assert_eq!(recall(&memo, 0, [1, 7, 3]), Some((Ok([2, 7, 3]), 1)));
     }
 
     #[test]
