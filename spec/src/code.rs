@@ -67,4 +67,6 @@ codes! {
     SessionClosedRequireAuth = -124,
     /// The quota of a subtree is used up.
     QuotaExceeded = -125,
+    /// The request waited too long behind others, and was not carried out.
+    Throttled = -127,
 }

@@ -34,8 +34,6 @@ const PROOFS_MAX: usize = 1000;
 /// How many bytes they may have together: with what becomes of them, they have a place beside a write in a packet to the
 /// leader, also where each byte that is not UTF-8 becomes three.
 const PROOF_BYTES_MAX: usize = 256 << 10;
-/// How long a connection may stay without a session.
-const FRESH_MAX: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +44,17 @@ pub(crate) enum Phase {
     Open,
     /// What is unsent goes out; then it is closed.
     Closing,
+}
+
+/// Where a connection stands among those who wait because too many requests are under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Turn {
+    /// It does not wait.
+    None,
+    /// It stands in the list.
+    Waits,
+    /// It is its turn.
+    Now,
 }
 
 /// One connection.
@@ -62,6 +71,10 @@ pub(crate) struct Client {
     pub(crate) partial: BytesMut,
     /// Whether whole frames may stand there.
     pub(crate) stalled: bool,
+    /// Since when they wait because too many requests are under way.
+    pub(crate) throttled: Option<Instant>,
+    /// Where it stands among those who wait so.
+    turn: Turn,
     /// The requests that are not answered, oldest first. Answers come in the order of requests.
     unanswered: VecDeque<Unanswered>,
     /// How many of them read.
@@ -119,6 +132,8 @@ pub(crate) struct Unanswered {
     pub(crate) operation: i32,
     /// The client's number of it.
     pub(crate) xid: i32,
+    /// Its bytes, if it is a large one.
+    pub(crate) large: u32,
 }
 
 /// What came and went on a connection, for `cons`.
@@ -159,7 +174,24 @@ impl Traffic {
     }
 }
 
+impl Unanswered {
+    fn large_bytes(&self) -> usize {
+        usize::try_from(self.large).unwrap_or(usize::MAX)
+    }
+}
+
 impl Client {
+    /// Nothing that it asks waits any more because too many requests are under way.
+    pub(crate) fn goes_on(&mut self) {
+        (self.throttled, self.turn) = (None, Turn::None);
+    }
+
+    /// Whether what it asks waits for longer than its session may be silent.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        let (Some(since), Some((_, timeout_ms))) = (self.throttled, self.session) else { return false };
+        now.saturating_duration_since(since).as_millis() > u128::from(timeout_ms.unsigned_abs())
+    }
+
     /// Whether requests are to wait: while its answers are not taken, while too many of its reads wait for a write,
     /// and while it and all others together have too many under way.
     pub(crate) fn waits(&self, too_many: bool) -> bool {
@@ -183,7 +215,7 @@ impl Client {
     }
 
     /// Notes that the oldest request is answered, with this zxid, and returns it with the microseconds that it took.
-    pub(crate) fn answered(&mut self, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
+    fn answered(&mut self, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
         let traffic = &mut self.traffic;
         traffic.sent += 1;
         let request = self.unanswered.pop_front()?;
@@ -223,6 +255,10 @@ pub(crate) struct Clients {
     per_address: FxHashMap<IpAddr, u32>,
     pub(crate) dirty: Vec<ClientId>,
     paused: Vec<ClientId>,
+    /// Those who wait because too many requests are under way, in the order in which they have come to it.
+    throttled: VecDeque<ClientId>,
+    /// Bytes of large requests that are under way.
+    pub(crate) large_bytes: usize,
     next: u64,
 }
 
@@ -251,6 +287,8 @@ impl Clients {
             out: BytesMut::new(),
             partial: BytesMut::new(),
             stalled: false,
+            throttled: None,
+            turn: Turn::None,
             unanswered: VecDeque::new(),
             reads_waiting: 0,
             overfull: false,
@@ -314,6 +352,9 @@ impl Clients {
     /// Forgets a connection and closes its socket. Whether there was one.
     pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
         let client = self.table.remove(&id.0)?;
+        if self.large_bytes > 0 {
+            self.large_bytes -= client.unanswered.iter().map(Unanswered::large_bytes).sum::<usize>();
+        }
         let ip = client.address.ip();
         match self.per_address.get_mut(&ip) {
             Some(count) if *count > 1 => *count -= 1,
@@ -340,6 +381,9 @@ impl Clients {
             }
             return Reading::Wait(Rc::clone(&client.resume));
         }
+        if client.turn == Turn::Waits {
+            return Reading::Wait(Rc::clone(&client.resume));
+        }
         Reading::On
     }
 
@@ -357,9 +401,51 @@ impl Clients {
         !self.paused.is_empty()
     }
 
+    /// Whether requests of a connection wait for others to be answered, of which there may be no more: those who wait go
+    /// first. It stands in the list then; whether it has just come there.
+    pub(crate) fn hold(&mut self, id: ClientId, full: bool, now: Instant) -> Option<bool> {
+        let others = !self.throttled.is_empty();
+        let client = self.table.get_mut(&id.0)?;
+        if !full && (!others || client.turn == Turn::Now) {
+            return None;
+        }
+        let first = client.throttled.is_none();
+        client.throttled.get_or_insert(now);
+        client.stalled = true;
+        match std::mem::replace(&mut client.turn, Turn::Waits) {
+            Turn::Waits => {}
+            Turn::None => self.throttled.push_back(id),
+            Turn::Now => self.throttled.push_front(id),
+        }
+        Some(first)
+    }
+
+    /// Lets so many of those go on who wait so.
+    pub(crate) fn grant(&mut self, mut room: usize) {
+        while room > 0 {
+            let Some(id) = self.throttled.pop_front() else { return };
+            if let Some(client) = self.get(id) {
+                client.turn = Turn::Now;
+                client.resume.notify_one();
+                room -= 1;
+            }
+        }
+    }
+
+    /// Whether anybody waits so.
+    pub(crate) fn any_throttled(&self) -> bool {
+        !self.throttled.is_empty()
+    }
+
+    /// Those of the connections that wait so whose requests do so for longer than their session may be silent.
+    pub(crate) fn late(&self, now: Instant) -> Vec<ClientId> {
+        let late = |id: &&ClientId| self.table.get(&id.0).is_some_and(|client| client.is_late(now));
+        self.throttled.iter().filter(late).copied().collect()
+    }
+
     /// Connections that have said nothing for too long.
-    pub(crate) fn silent(&self, now: Instant) -> Vec<ClientId> {
-        let silent = |client: &Client| matches!(client.phase, Phase::Fresh(since) if now - since > FRESH_MAX);
+    pub(crate) fn silent(&self, now: Instant, max: Duration) -> Vec<ClientId> {
+        let silent = |client: &Client| matches!(client.phase, Phase::Fresh(since) if now - since > max);
         self.sorted().into_iter().filter(|id| self.table.get(&id.0).is_some_and(silent)).collect()
     }
 
@@ -379,6 +465,13 @@ impl Clients {
             })
         };
         self.sorted().into_iter().filter_map(view).collect()
+    }
+
+    /// Notes that the oldest request of a connection is answered, as [`Client::answered`].
+    pub(crate) fn answered(&mut self, id: ClientId, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
+        let (request, took) = self.get(id)?.answered(zxid, now)?;
+        self.large_bytes -= request.large_bytes();
+        Some((request, took))
     }
 
     /// A connection was told of an event.

@@ -10,6 +10,7 @@ mod keys;
 mod problem;
 mod properties;
 mod reader;
+mod throttles;
 mod voters;
 
 use std::{
@@ -32,6 +33,8 @@ use problem::Sources;
 pub use problem::{ConfigError, Problem};
 use reader::Reader;
 pub use reader::Taken;
+pub(crate) use throttles::MILLION;
+pub use throttles::{Stale, Throttles, Tokens};
 
 /// The greatest id of a server where nodes may have a time to live: the next one, in the high byte of an owner, marks
 /// these.
@@ -92,6 +95,10 @@ pub struct Config {
     pub slow_sync_ms: u32,
     /// Requests that may be under way, over all clients.
     pub global_outstanding_limit: u32,
+    /// What holds clients and learners back.
+    pub throttles: Throttles,
+    /// The first and the longest wait of an election that nobody answers.
+    pub resend_ms: (u32, u32),
     /// The longest frame that a client may send.
     pub frame_bytes_max: usize,
     /// What requests come to while this server leads.
@@ -131,6 +138,10 @@ pub struct Admin {
     pub commands: String,
     /// How long a connection may take for a request and its answer.
     pub idle_max_ms: u32,
+    /// Whether the whole state is given to those who may see all of it.
+    pub snapshots: bool,
+    /// How long it takes until it is given again.
+    pub snapshots_every_ms: u32,
 }
 
 /// The four-letter words that a server answers.
@@ -288,6 +299,8 @@ impl Config {
             force_sync: reader.flag("forceSync", true),
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
+            throttles: Throttles::read(reader, tick_ms.saturating_mul(init_limit)),
+            resend_ms: resend(reader),
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
             settings,
             sasl,
@@ -471,6 +484,21 @@ fn digest(reader: &mut Reader) -> Digest {
     })
 }
 
+/// How long an election waits for words that do not come: the first time, and at most.
+fn resend(reader: &mut Reader) -> (u32, u32) {
+    let first = reader.number("fastleader.minNotificationInterval", 200, 1, 600_000);
+    let longest = reader.number("fastleader.maxNotificationInterval", 60_000, 1, 600_000);
+    if first > longest {
+        let message =
+            format!("the first wait of an election ({first} ms) is above the longest ({longest} ms)");
+        let span = reader
+            .span("fastleader.minNotificationInterval")
+            .or(reader.span("fastleader.maxNotificationInterval"));
+        reader.error(span, message);
+    }
+    (first, longest)
+}
+
 fn backlog(reader: &mut Reader) -> u32 {
     u32::try_from(reader.number::<i32>("clientPortListenBacklog", -1, -1, 65_535)).unwrap_or(4096)
 }
@@ -522,10 +550,23 @@ pub(crate) fn masked(text: &str) -> String {
     told
 }
 
-/// A line about a key: what it is, a tab, and where that comes from. What gives access is masked.
+/// A line about a key: what it is, a tab, and where that comes from; behind another tab why it has no effect, if it has
+/// none. What gives access is masked.
 pub fn shown(key: &str, taken: &Taken) -> String {
     let line = masked(&format!("{key}={}", taken.value));
-    format!("{line}\t{}\n", taken.place)
+    let ignored = taken.ignored.map_or_else(String::new, |reason| format!("\tignored: {reason}"));
+    format!("{line}\t{}{ignored}\n", taken.place)
+}
+
+/// Each property that was given, by the name that it has in Java; keys that count only in the file are none.
+pub(crate) fn properties_given(
+    effective: &BTreeMap<String, Taken>,
+) -> impl Iterator<Item = (String, &Taken)> {
+    let given = effective.iter().filter(|(key, taken)| taken.place != "default" && !keys::is_of_file(key));
+    given.map(|(key, taken)| {
+        let bare = flags::is_bare(key);
+        (if bare { key.clone() } else { format!("zookeeper.{key}") }, taken)
+    })
 }
 
 /// An address to listen on, as it is given or by default; none for every address.
@@ -539,6 +580,8 @@ fn admin(reader: &mut Reader) -> Option<Admin> {
         port: reader.number("admin.serverPort", 8080, 0, u16::MAX),
         commands: reader.text_or("admin.commandURL", "/commands"),
         idle_max_ms: reader.number("admin.idleTimeout", 30_000, 1, u32::MAX),
+        snapshots: reader.flag("admin.snapshot.enabled", false),
+        snapshots_every_ms: reader.number("admin.rateLimiterIntervalInMS", 300_000, 0, u32::MAX),
     };
     if !admin.commands.starts_with('/') || admin.commands.ends_with('/') {
         let message =

@@ -36,6 +36,7 @@ use crate::{
     snapshots::Snapshots,
     stats::Stats,
     store::Store,
+    throttle::Bucket,
     timer::{Durations, Timers},
     view::Mode,
 };
@@ -81,6 +82,8 @@ pub(crate) struct Shell {
     pub(crate) batching: Batching,
     pub(crate) linger: Linger,
     pub(crate) snapshots: Snapshots,
+    /// What connections take tokens from.
+    pub(crate) bucket: Bucket,
     pub(crate) stats: Stats,
     pub(crate) recorder: Option<Box<Recorder>>,
     pub(crate) seldom: SeldomLines,
@@ -151,6 +154,7 @@ impl Shell {
             batching: Batching::default(),
             linger: Linger::default(),
             snapshots,
+            bucket: Bucket::new(config.throttles.connections, Instant::now(), wall().cast_unsigned()),
             stats: Stats::new(),
             recorder: Recorder::start(&config),
             seldom: SeldomLines::default(),
@@ -341,6 +345,8 @@ impl Core {
         if self.shell.clients.any_paused() && !self.shell.too_many_requests(&self.peer) {
             self.shell.clients.resume();
         }
+        self.grant_throttled();
+        self.tell_applied();
         if std::mem::take(&mut self.shell.in_turn) {
             let now = Instant::now();
             self.end_recorded_turn(now);
@@ -353,6 +359,14 @@ impl Core {
         if (unsent && !waits) || !self.shell.clients.dirty.is_empty() {
             self.shell.touch();
         }
+    }
+
+    /// Notes what was applied in this turn.
+    fn tell_applied(&mut self) {
+        let shell = &mut self.shell;
+        let role = shell.part.role.filter(|_| !shell.config.standalone());
+        let last = spec::Machine::last_processed(&self.tree);
+        shell.stats.pipeline.applied(last, shell.clock.wall, role);
     }
 
     /// Marks the turn in the recording.
@@ -446,8 +460,7 @@ impl Shell {
     pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) {
         self.stats.packets_sent += 1;
         let now = self.clock.now;
-        if let Some((request, took)) = self.clients.get(client).and_then(|client| client.answered(zxid, now))
-        {
+        if let Some((request, took)) = self.clients.answered(client, zxid, now) {
             self.stats.latency.record(took);
             let kind =
                 if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };

@@ -14,7 +14,9 @@ use wire::client::{ConnectResponse, put_event, put_reply};
 
 use crate::{
     core::{Part, Shell},
+    link::Sync,
     run::ExitCode,
+    view::Mode,
 };
 
 impl Effects<Tree> for Shell {
@@ -36,12 +38,16 @@ impl Effects<Tree> for Shell {
 
     fn stream_snapshot(&mut self, to: ServerId, last: Zxid, machine: &mut Tree) {
         self.tell(|told| told.stream(to, None, last));
-        self.begin_send(to, last, machine);
+        if self.may_sync(to, Sync::Snapshot) {
+            self.begin_send(to, last, machine);
+        }
     }
 
     fn stream_log(&mut self, to: ServerId, after: Zxid, through: Zxid) {
         self.tell(|told| told.stream(to, Some(after), through));
-        if let Some(stream) = self.links.begin_stream(to) {
+        if self.may_sync(to, Sync::Log)
+            && let Some(stream) = self.links.begin_stream(to, Sync::Log)
+        {
             let pieces = self.store.stream_log(after, through);
             self.pump_log(stream, pieces);
         }
@@ -66,7 +72,12 @@ impl Effects<Tree> for Shell {
         self.tell(|told| told.append(ticket, zxid));
         let bytes = self.store.append(ticket, zxid, txn);
         self.snapshots.logged(bytes);
-        self.stats.proposal(bytes);
+        if self.part.serving {
+            self.stats.pipeline.logged(zxid, txn.time);
+        }
+        if self.mode() == Mode::Leader {
+            self.stats.proposal(bytes);
+        }
     }
 
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
@@ -140,6 +151,7 @@ impl Effects<Tree> for Shell {
         if role.is_some() {
             self.stats.found();
         }
+        self.stats.pipeline.plays(role, serving);
         self.part = Part { role, epoch, serving, since: Instant::now() };
     }
 

@@ -56,7 +56,16 @@ enum Part {
     /// Packets.
     Packets(BytesMut),
     /// A stream that is being filled.
-    Stream { number: u64, bytes: BytesMut, room: Rc<Notify>, ended: bool },
+    Stream { number: u64, sync: Sync, bytes: BytesMut, room: Rc<Notify>, ended: bool },
+}
+
+/// What a learner is sent to be brought up to date.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sync {
+    /// The whole state.
+    Snapshot,
+    /// A part of the log.
+    Log,
 }
 
 /// The connection with one server.
@@ -323,13 +332,21 @@ impl Links {
     }
 
     /// Takes a place behind everything that is queued for this server.
-    pub(crate) fn begin_stream(&mut self, to: ServerId) -> Option<Stream> {
+    pub(crate) fn begin_stream(&mut self, to: ServerId, sync: Sync) -> Option<Stream> {
         let number = self.number();
         let link = self.table.get_mut(&to).filter(|link| link.writer.is_some())?;
         let room = Rc::new(Notify::new());
         let bytes = BytesMut::new();
-        link.parts.push_back(Part::Stream { number, bytes, room: Rc::clone(&room), ended: false });
+        link.parts.push_back(Part::Stream { number, sync, bytes, room: Rc::clone(&room), ended: false });
         Some(Stream { to, incarnation: link.incarnation, number, room })
+    }
+
+    /// How many learners are being sent this.
+    fn syncs(&self, sync: Sync) -> usize {
+        let goes = |link: &Link| {
+            link.parts.iter().any(|part| matches!(part, Part::Stream { sync: own, .. } if *own == sync))
+        };
+        self.table.values().filter(|link| goes(link)).count()
     }
 
     fn stream_bytes(&mut self, stream: &Stream) -> Option<(&mut BytesMut, &mut bool)> {
@@ -460,6 +477,28 @@ impl Shell {
                 }
             }
         }
+    }
+}
+
+impl Shell {
+    /// Whether a learner may be brought up to date now. An observer waits if this server does so for as many as it may,
+    /// and its link is dropped: it comes back. Voters never wait, but count.
+    pub(crate) fn may_sync(&mut self, to: ServerId, sync: Sync) -> bool {
+        let throttles = &self.config.throttles;
+        let pipeline = &mut self.stats.pipeline;
+        let (max, at_once) = match sync {
+            Sync::Snapshot => (throttles.snap_syncs_max, &mut pipeline.snaps_at_once),
+            Sync::Log => (throttles.diff_syncs_max, &mut pipeline.diffs_at_once),
+        };
+        let under_way = self.links.syncs(sync);
+        let may = under_way < max || self.config.quorum.is_voter(to);
+        if may {
+            at_once.record(u64::try_from(under_way + 1).unwrap_or(u64::MAX));
+        } else if self.links.table.remove(&to).is_some() {
+            tracing::info!(peer = %to, ?sync, under_way, "an observer has to wait until others are up to date");
+            self.later.push_back(Later::LinkGone(to));
+        }
+        may
     }
 }
 

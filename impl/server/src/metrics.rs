@@ -5,6 +5,7 @@
 use std::fmt::{Display, Formatter, Result, Write};
 
 use crate::{
+    config::MILLION,
     stats::{Measure, Summary},
     view::{Learners, Mode, View},
 };
@@ -95,6 +96,7 @@ pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
     {
         gauge(name, Value::Whole(value));
     }
+    gauge("connection_drop_probability", Value::Decimal(scaled_million(view.drop_chance)));
     if let Some(open) = open_files() {
         gauge("open_file_descriptor_count", whole(open));
     }
@@ -108,6 +110,8 @@ pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
         gauge("learners", count(links));
         gauge("synced_followers", count(synced_followers));
         gauge("synced_observers", count(synced_observers));
+        // Who is neither in the list of voters nor an observer is turned away.
+        gauge("synced_non_voting_followers", Value::Whole(0));
     }
     if view.mode == Mode::Leader {
         let uptime = view.part.since.elapsed().as_millis();
@@ -125,6 +129,7 @@ pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
 
 fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
     let stats = view.stats;
+    let (pipeline, throttled) = (&stats.pipeline, &stats.throttled);
     let rows = [
         ("bytes_received_count", stats.bytes_received),
         ("response_bytes", stats.response_bytes),
@@ -138,24 +143,65 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
         ("diff_count", stats.diffs),
         ("snap_count", stats.snaps),
         ("proposal_count", stats.proposals),
+        ("commit_count", pipeline.commits),
+        ("learner_proposal_received_count", pipeline.proposals_received),
+        ("learner_commit_received_count", pipeline.commits_received),
+        ("revalidate_count", pipeline.revalidations),
+        ("connection_revalidate_count", stats.renewals),
+        ("request_throttle_wait_count", throttled.waits),
+        ("throttled_ops", throttled.operations),
+        ("stale_requests", throttled.stale),
+        ("stale_requests_dropped", throttled.stale_dropped),
+        ("large_requests_rejected", throttled.large),
+        ("snapshot_rate_limited_count", stats.snapshots_limited),
+        ("snapshot_error_count", stats.snapshots_failed),
         ("log_lines_dropped", view.log_lines_dropped),
-        ("startup_txns_loaded", stats.loaded_txns),
     ];
     metrics.extend(rows.map(|(name, value)| Metric { name, kind: Kind::Counter, value: whole(value) }));
 }
 
 /// Every summary.
-pub(crate) fn distributions<'a>(view: &View<'a>) -> [Distribution<'a>; 6] {
+pub(crate) fn distributions<'a>(view: &View<'a>) -> Vec<Distribution<'a>> {
     let stats = view.stats;
+    let (pipeline, throttled) = (&stats.pipeline, &stats.throttled);
     let row = |name, measure, divisor, quantiles| Distribution { name, measure, divisor, quantiles };
-    [
+    let mut rows = vec![
         row("dbinittime", &stats.loading, 1, false),
         row("fsynctime", &stats.fsync, 1000, false),
         row("snapshottime", &stats.snapshot, 1, false),
         row("election_time", &stats.election, 1, false),
         row("readlatency", &stats.read_latency, 1000, true),
         row("updatelatency", &stats.update_latency, 1000, true),
-    ]
+        row("startup_txns_loaded", &stats.loaded_txns, 1, false),
+        row("propagation_latency", &pipeline.propagation, 1, true),
+        row("proposal_latency", &pipeline.proposal, 1, true),
+        row("quorum_ack_latency", &pipeline.quorum_ack, 1, true),
+        row("commit_propagation_latency", &pipeline.commit_propagation, 1, true),
+        row("follower_sync_time", &pipeline.follower_sync, 1, false),
+        row("observer_sync_time", &pipeline.observer_sync, 1, false),
+        row("unavailable_time", &pipeline.unavailable, 1, false),
+        row("leader_unavailable_time", &pipeline.leader_unavailable, 1, false),
+        row("sync_process_time", &pipeline.batch, 1000, false),
+        row("sync_processor_queue_flush_time_ms", &pipeline.flush, 1000, true),
+        row("sync_processor_batch_size", &pipeline.batch_size, 1, false),
+        row("inflight_snap_count", &pipeline.snaps_at_once, 1, false),
+        row("inflight_diff_count", &pipeline.diffs_at_once, 1, false),
+    ];
+    // Of throttles that are off nothing is known.
+    if view.throttles.connections.max > 0 {
+        rows.push(row("connection_token_deficit", &throttled.deficit, 1, false));
+    }
+    if view.throttles.requests_max > 0 {
+        rows.push(row("request_throttle_queue_time_ms", &throttled.waited, 1000, true));
+    }
+    rows
+}
+
+/// A number of millionths as a decimal number, as Java prints it: no zeros at the end but one.
+fn scaled_million(value: u32) -> String {
+    let text = format!("{}.{:06}", value / MILLION, value % MILLION);
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
 }
 
 impl Distribution<'_> {

@@ -92,6 +92,15 @@ pub(crate) fn is_crowded(socket: &impl AsFd, kept: u64) -> bool {
     number + kept.min(limit / 4) >= limit
 }
 
+/// Whether the other end of a connection sends nothing more, whatever of it is still to be read.
+pub(crate) fn is_hung_up(socket: &impl AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(socket, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) && fds[0].revents().intersects(ends)
+}
+
 /// Whether there was no file descriptor for a connection.
 pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     // ENFILE and EMFILE.
@@ -124,6 +133,12 @@ pub(crate) async fn dial(host: &str, port: u16, wait_max: Duration) -> io::Resul
 /// An address as a client's identity shows it: IPv4 as such, also when it came through an IPv6 socket.
 pub(crate) fn plain_ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
+}
+
+/// A number below this one, another each time; 0 if there is none.
+pub(crate) fn random_below(max: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(max).checked_rem(max).unwrap_or(0)
 }
 
 /// Growing waits between dials: a sixteenth of the time since the first one failed, so that a server that is about to

@@ -290,7 +290,7 @@ pub(crate) fn recover<D: Disk>(
         let core = &mut *core.borrow_mut();
         core.adorn_tree(false);
         core.shell.stats.loading.record(loading_ms);
-        core.shell.stats.loaded_txns = loaded_txns;
+        core.shell.stats.loaded_txns.record(loaded_txns);
     }
     Ok((core, disk_events, threads))
 }
@@ -408,20 +408,23 @@ async fn take_disk_events(core: Shared, mut events: mpsc::UnboundedReceiver<Disk
     }
 }
 
-/// Once a second: silent connections. As often as configured: purging.
+/// Once a second, or as often as silent connections end soon: those, and what waited too long. As often as configured:
+/// purging.
 async fn sweep(core: Shared) {
-    let (hours, retain) = {
-        let core = core.borrow();
-        (core.shell.config.purge_interval_hours, core.shell.config.purge_retain)
+    let (hours, retain, silence_max_ms) = {
+        let config = &core.borrow().shell.config;
+        (config.purge_interval_hours, config.purge_retain, config.throttles.sessionless_max_ms)
     };
     let every = Duration::from_secs(u64::from(hours) * 3600);
     let mut purged: Option<Instant> = None;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut tick =
+        tokio::time::interval(Duration::from_millis(u64::from(silence_max_ms / 2).clamp(20, 1000)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let mut core = core.borrow_mut();
         core.drop_silent();
+        core.drop_late();
         core.flush_recorder();
         if hours > 0 && purged.is_none_or(|last| last.elapsed() >= every) {
             purged = Some(Instant::now());
@@ -433,9 +436,10 @@ async fn sweep(core: Shared) {
 impl Core {
     pub(crate) fn on_disk(&mut self, event: DiskEvent) {
         match event {
-            DiskEvent::Done { tickets, synced_in } => {
-                if let Some(took) = synced_in {
-                    self.shell.synced(took);
+            DiskEvent::Done { tickets, flushed } => {
+                if let Some(flushed) = flushed {
+                    self.shell.stats.pipeline.flushed(tickets.len(), flushed);
+                    self.shell.synced(flushed.sync);
                 }
                 for ticket in tickets {
                     self.step(Input::Done(ticket));

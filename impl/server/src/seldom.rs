@@ -31,6 +31,8 @@ pub(crate) struct SeldomLines {
     pub(crate) files: Seldom,
     /// What clients send is wrong.
     pub(crate) clients: Seldom,
+    /// Too many connections come at once.
+    pub(crate) throttled: Seldom,
     /// Whoever dials the quorum port is no learner.
     pub(crate) learners: Seldom,
     /// Whoever dials the election port is no voter.

@@ -30,7 +30,9 @@ use crate::{
     Config,
     client::{Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
-    net, words,
+    net,
+    throttle::TOO_LARGE,
+    words,
 };
 
 /// Bytes that one turn takes from one connection at most.
@@ -172,7 +174,7 @@ impl Core {
     /// Steps what was left of an earlier read when the connection was paused. Whether there was anything.
     fn client_rest(&mut self, id: ClientId) -> bool {
         let stalled = self.shell.clients.get(id).is_some_and(|client| std::mem::take(&mut client.stalled));
-        if stalled {
+        if stalled && !self.drops_stale(id) {
             self.client_bytes(id, &[]);
         }
         stalled
@@ -208,6 +210,7 @@ impl Core {
         loop {
             let rest = &bytes[taken..];
             let too_many = self.shell.too_many_requests(&self.peer);
+            let too_large = self.shell.is_too_large(rest);
             let Some(client) = self.shell.clients.get(id) else {
                 return bytes.len();
             };
@@ -232,13 +235,24 @@ impl Core {
             let fresh = client.phase != Phase::Open;
             let max = if fresh { max.min(FIRST_BYTES_MAX) } else { max };
             let payload = match record::frame(rest, max) {
-                Ok(None) => return taken,
+                Ok(_) if too_large && !fresh => {
+                    self.shell.stats.throttled.large += 1;
+                    self.client_wrong(id, &TOO_LARGE);
+                    return bytes.len();
+                }
+                Ok(None) => {
+                    client.goes_on();
+                    return taken;
+                }
                 Ok(Some(payload)) => payload,
                 Err(error) => {
                     self.client_wrong(id, &error);
                     return bytes.len();
                 }
             };
+            if !fresh && self.holds(id, clock.now) {
+                return taken;
+            }
             taken += 4 + payload.len();
             let outcome = if fresh {
                 self.connect_frame(id, payload, clock)
@@ -274,12 +288,22 @@ impl Core {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
+        if !self.shell.admits(request.session, clock.now) {
+            self.shell.drop_client(id);
+            return Frame::Taken;
+        }
         let Some(client) = self.shell.clients.get(id) else {
             return Frame::Taken;
         };
         client.phase = Phase::Open;
         client.read_only = request.read_only;
-        client.asked(Unanswered { came: clock.now, reads: false, operation: opcode::CREATE_SESSION, xid: 0 });
+        client.asked(Unanswered {
+            came: clock.now,
+            reads: false,
+            operation: opcode::CREATE_SESSION,
+            xid: 0,
+            large: 0,
+        });
         let identities = vec![Identity::ip(&client.address.ip().to_string())];
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
@@ -305,9 +329,10 @@ impl Core {
             _ => decode_request::<Tree>(&mut input),
         };
         let (header, request) = match decoded {
-            Ok(request) => request,
+            Ok((header, request)) => (header, self.shell.waited(id, request, clock.now)),
             Err(error) => return Frame::Wrong(error),
         };
+        let large = self.shell.large_bytes(payload.len());
         let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
@@ -322,6 +347,7 @@ impl Core {
                 reads: matches!(request, ClientRequest::Read(_)),
                 operation: header.operation,
                 xid: header.xid,
+                large,
             });
         }
         self.shell.stats.packets_received += 1;
@@ -358,7 +384,8 @@ impl Core {
 
     /// Drops connections that have said nothing for too long.
     pub(crate) fn drop_silent(&mut self) {
-        for id in self.shell.clients.silent(Instant::now()) {
+        let max = Duration::from_millis(u64::from(self.shell.config.throttles.sessionless_max_ms));
+        for id in self.shell.clients.silent(Instant::now(), max) {
             self.shell.stats.sessionless_expired += 1;
             self.shell.drop_client(id);
         }

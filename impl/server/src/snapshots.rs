@@ -8,7 +8,10 @@ use std::{cell::RefCell, rc::Weak, time::Instant};
 use bytes::BytesMut;
 use protocol::Ticket;
 use spec::{Machine, ServerId, Zxid};
-use tokio::{sync::mpsc, task::yield_now};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::yield_now,
+};
 use tracing::{debug, info};
 use tree::{Progress, Tree, Walk};
 use wire::snapshot::{put_acl, put_count, put_end, put_node, put_session, put_signature};
@@ -16,7 +19,7 @@ use wire::snapshot::{put_acl, put_count, put_end, put_node, put_session, put_sig
 use crate::{
     Config,
     core::{Core, Later, Shell},
-    link::{Room, Stream},
+    link::{Room, Stream, Sync},
     store::{SnapshotChunk, SnapshotJob},
 };
 
@@ -44,6 +47,10 @@ pub(crate) struct Snapshots {
     /// The size of the last snapshot.
     size: u64,
     dice: u64,
+    /// Who waits for a save, and for which.
+    awaited: Option<(u64, oneshot::Sender<Option<u64>>)>,
+    /// When the admin server has begun to give one out.
+    pub(crate) given: Option<Instant>,
 }
 
 impl Snapshots {
@@ -62,6 +69,8 @@ impl Snapshots {
             bytes: 0,
             size,
             dice: seed | 1,
+            awaited: None,
+            given: None,
         };
         snapshots.draw();
         snapshots
@@ -113,6 +122,22 @@ impl Snapshots {
         if let Some(size) = size {
             self.size = size;
         }
+        if let Some((_, waits)) = self.awaited.take_if(|(awaited, _)| *awaited == number) {
+            // Who has waited may be gone.
+            let _ = waits.send(size);
+        }
+    }
+
+    /// Whether one is under way, or waited for.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.current_save.is_some() || self.awaited.is_some()
+    }
+
+    /// Tells the size of the save that was begun last when it is on disk, or that it came to nothing.
+    pub(crate) fn awaited(&mut self) -> oneshot::Receiver<Option<u64>> {
+        let (sender, receiver) = oneshot::channel();
+        self.awaited = Some((self.last_save, sender));
+        receiver
     }
 }
 
@@ -133,7 +158,7 @@ impl Shell {
 
     /// Begins to send the state, as it is now, to a learner, behind what is queued for it.
     pub(crate) fn begin_send(&mut self, to: ServerId, last: Zxid, tree: &mut Tree) {
-        if let Some(stream) = self.links.begin_stream(to) {
+        if let Some(stream) = self.links.begin_stream(to, Sync::Snapshot) {
             let walk = Walk::start(tree);
             assert_eq!(walk.last_processed(), last, "R-7: the state sent is not the one that was meant");
             tokio::task::spawn_local(send(

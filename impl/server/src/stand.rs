@@ -120,9 +120,9 @@ impl Stand {
     fn take_events(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             match event {
-                DiskEvent::Done { tickets, synced_in } => {
+                DiskEvent::Done { tickets, flushed } => {
                     for ticket in tickets {
-                        let done = DiskEvent::Done { tickets: vec![ticket], synced_in };
+                        let done = DiskEvent::Done { tickets: vec![ticket], flushed };
                         self.held.push((Report::Done(ticket), done));
                     }
                 }

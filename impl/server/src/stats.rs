@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::pipeline::Pipeline;
+
 /// Least, greatest, number and sum of some measure.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Summary {
@@ -39,7 +41,7 @@ pub(crate) struct Measure {
 }
 
 impl Measure {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             summary: Summary::default(),
             histogram: Histogram::new_with_max(MEASURE_MAX, 2).expect("two digits up to an hour"),
@@ -57,6 +59,32 @@ impl Measure {
     }
 }
 
+/// What the throttles of clients did.
+#[derive(Debug)]
+pub(crate) struct Throttled {
+    /// How often a connection had to wait since too many requests were under way.
+    pub(crate) waits: u64,
+    /// How long requests waited for that, in microseconds; nothing of those that none had to wait for.
+    pub(crate) waited: Measure,
+    /// Requests that were answered with THROTTLEDOP.
+    pub(crate) operations: u64,
+    /// Requests that were of no use any more.
+    pub(crate) stale: u64,
+    /// Those of them that were dropped.
+    pub(crate) stale_dropped: u64,
+    /// Requests that were too large beside others.
+    pub(crate) large: u64,
+    /// Tokens that were missing behind each connection that was admitted.
+    pub(crate) deficit: Measure,
+}
+
+impl Throttled {
+    fn new() -> Self {
+        let (waited, deficit) = (Measure::new(), Measure::new());
+        Self { waits: 0, waited, operations: 0, stale: 0, stale_dropped: 0, large: 0, deficit }
+    }
+}
+
 /// The counters of a server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -70,6 +98,14 @@ pub(crate) struct Stats {
     pub(crate) connections_dropped: u64,
     pub(crate) connection_requests: u64,
     pub(crate) sessionless_expired: u64,
+    /// Connections that went on with a session they had.
+    pub(crate) renewals: u64,
+    /// Whole states that the admin server did not give out again so soon.
+    pub(crate) snapshots_limited: u64,
+    /// Whole states that it could not give out.
+    pub(crate) snapshots_failed: u64,
+    /// What the throttles did.
+    pub(crate) throttled: Throttled,
     pub(crate) sessions_expired: u64,
     pub(crate) looking: u64,
     pub(crate) diffs: u64,
@@ -101,7 +137,9 @@ pub(crate) struct Stats {
     /// How long it took to read the data at the start, in milliseconds.
     pub(crate) loading: Measure,
     /// Transactions of the log that were read then.
-    pub(crate) loaded_txns: u64,
+    pub(crate) loaded_txns: Measure,
+    /// How long transactions take on their way.
+    pub(crate) pipeline: Pipeline,
     /// How long a turn of the loop took, in microseconds.
     pub(crate) turns: Histogram<u64>,
 }
@@ -126,6 +164,10 @@ impl Stats {
             connections_dropped: 0,
             connection_requests: 0,
             sessionless_expired: 0,
+            renewals: 0,
+            snapshots_limited: 0,
+            snapshots_failed: 0,
+            throttled: Throttled::new(),
             sessions_expired: 0,
             looking: 0,
             diffs: 0,
@@ -145,7 +187,8 @@ impl Stats {
             election: Measure::new(),
             looking_since: None,
             loading: Measure::new(),
-            loaded_txns: 0,
+            loaded_txns: Measure::new(),
+            pipeline: Pipeline::new(),
             turns: Histogram::new_with_max(TURN_MAX, 2).expect("two digits up to a minute"),
         }
     }
@@ -167,6 +210,7 @@ impl Stats {
     /// This server looks for a leader.
     pub(crate) fn looks(&mut self) {
         self.looking += 1;
+        self.pipeline.looks();
         self.looking_since.get_or_insert_with(Instant::now);
     }
 

@@ -24,8 +24,8 @@ pub(crate) enum DiskEvent {
     Done {
         /// In the order in which they were asked for.
         tickets: Vec<Ticket>,
-        /// How long the sync took, if it was one of the log.
-        synced_in: Option<Duration>,
+        /// How long the log took, if it was a batch of it.
+        flushed: Option<Flushed>,
     },
     /// The log ends elsewhere than a truncation was to leave it.
     TruncateFailed {
@@ -64,6 +64,15 @@ pub(crate) enum DiskEvent {
         /// Whether it was a snapshot.
         snapshot: bool,
     },
+}
+
+/// How long a batch of the log took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flushed {
+    /// To be synced.
+    pub(crate) sync: Duration,
+    /// To be written and synced.
+    pub(crate) whole: Duration,
 }
 
 /// An order to the thread of the log.

@@ -18,15 +18,14 @@ pub(crate) struct Durations {
     tick: Duration,
     init: Duration,
     sync: Duration,
+    /// The first wait of a silent election.
+    resend_first: Duration,
+    /// The longest.
     resend_max: Duration,
     sweep: Duration,
     sweep_next: Duration,
 }
 
-/// The first wait of a silent election.
-const RESEND_FIRST: Duration = Duration::from_millis(200);
-/// The longest.
-const RESEND_MAX: Duration = Duration::from_mins(1);
 /// The longest of an observer, which Apache's servers do not tell when they have elected a leader.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How long an election with a quorum waits for a better vote.
@@ -35,11 +34,14 @@ const FINALIZE: Duration = Duration::from_millis(200);
 impl Durations {
     pub(crate) fn new(config: &Config) -> Self {
         let tick = Duration::from_millis(u64::from(config.tick_ms));
-        let resend_max = if config.quorum.is_voter(config.me) { RESEND_MAX } else { ASK_AGAIN_MAX };
+        let (first, longest) = config.resend_ms;
+        let longest = Duration::from_millis(u64::from(longest));
+        let resend_max = if config.quorum.is_voter(config.me) { longest } else { longest.min(ASK_AGAIN_MAX) };
         Self {
             tick,
             init: tick * config.init_limit,
             sync: tick * config.sync_limit,
+            resend_first: Duration::from_millis(u64::from(first)),
             resend_max,
             sweep: Duration::from_millis(u64::from(config.sweep_interval_ms)),
             sweep_next: Duration::from_mins(1) / config.sweeps_per_minute,
@@ -61,7 +63,13 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new(durations: Durations) -> Self {
-        Self { durations, deadlines: BTreeMap::new(), resend: RESEND_FIRST, firing: None, wakes: None }
+        Self {
+            durations,
+            deadlines: BTreeMap::new(),
+            resend: durations.resend_first,
+            firing: None,
+            wakes: None,
+        }
     }
 
     /// Starts a timer anew. True if the sleeping task must look again, since it would sleep too long.
@@ -120,7 +128,7 @@ impl Timers {
             Timer::Resend => {
                 self.resend = match self.firing {
                     Some(Timer::Resend) => (self.resend * 2).min(self.durations.resend_max),
-                    _ => RESEND_FIRST,
+                    _ => self.durations.resend_first,
                 };
                 self.resend
             }
@@ -135,7 +143,7 @@ mod tests {
     use protocol::Timer;
     use spec::ServerId;
 
-    use super::{Durations, RESEND_MAX, Timers};
+    use super::{Durations, Timers};
 
     fn timers() -> Timers {
         let tick = Duration::from_secs(2);
@@ -143,7 +151,8 @@ mod tests {
             tick,
             init: tick * 10,
             sync: tick * 5,
-            resend_max: RESEND_MAX,
+            resend_first: Duration::from_millis(200),
+            resend_max: Duration::from_mins(1),
             sweep: tick * 20,
             sweep_next: tick / 100,
         })

@@ -7,6 +7,7 @@ use spec::{Machine, ServerId, SessionId, Zxid};
 
 use crate::{
     client::Traffic,
+    config::Throttles,
     core::{Core, Part},
     logging::LogPipe,
     stats::Stats,
@@ -41,6 +42,9 @@ pub(crate) struct View<'a> {
     pub(crate) learners: Option<Learners>,
     /// Of an observer: whom it learns from.
     pub(crate) observed: Option<ServerId>,
+    /// The chance that a connection is turned away, in millionths.
+    pub(crate) drop_chance: u32,
+    pub(crate) throttles: &'a Throttles,
     pub(crate) log_lines_dropped: u64,
 }
 
@@ -132,6 +136,8 @@ impl Core {
             quorum_size: number(shell.config.quorum.voters().count()),
             learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
             observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
+            drop_chance: shell.bucket.chance(),
+            throttles: &shell.config.throttles,
             log_lines_dropped: shell.log_lines.as_ref().map_or(0, LogPipe::dropped),
         }
     }

@@ -71,6 +71,11 @@ const BARE: [&str; 6] = [
     "zabkeeper.",
 ];
 
+/// Whether a property has no `zookeeper.` in front.
+pub(super) fn is_bare(key: &str) -> bool {
+    BARE.iter().any(|bare| key.starts_with(bare))
+}
+
 /// Reads flags; quotes around a value are taken off.
 pub(super) fn read(text: &str, kind: Kind) -> Found {
     let mut found = Found::default();
@@ -85,7 +90,7 @@ pub(super) fn read(text: &str, kind: Kind) -> Found {
             None => found.others.push(span),
             Some(property) => {
                 let (key, value) = property.split_once('=').unwrap_or((property, ""));
-                if !key.starts_with("zookeeper.") && !BARE.iter().any(|bare| key.starts_with(bare)) {
+                if !key.starts_with("zookeeper.") && !is_bare(key) {
                     found.foreign.push(start + 2..start + 2 + key.len());
                     continue;
                 }

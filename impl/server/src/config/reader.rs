@@ -16,6 +16,8 @@ pub struct Taken {
     pub value: String,
     /// A file with its line, the name of the flags, or `default`.
     pub place: String,
+    /// Why it has no effect, if it has none.
+    pub ignored: Option<&'static str>,
 }
 
 /// The entries of a configuration by key, and every problem found so far.
@@ -104,6 +106,9 @@ impl Reader {
             Some(Fate::Ignored(reason)) => {
                 let message = format!("{key} is ignored: {reason}");
                 self.warnings.push(Problem::new(&self.sources, span, message));
+                let place = self.sources.place(&entry.key_span);
+                let taken = Taken { value: entry.value.clone(), place, ignored: Some(reason) };
+                self.taken.insert(key.clone(), taken);
             }
             Some(Fate::Refused(_)) if matches!(entry.value.as_str(), "false" | "no" | "0") => {}
             Some(Fate::Refused(reason)) => {
@@ -150,7 +155,7 @@ impl Reader {
     pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         let entry = self.entries.get(key).filter(|entry| !entry.value.is_empty())?;
         let place = self.sources.place(&entry.key_span);
-        self.taken.insert(key.to_owned(), Taken { value: entry.value.clone(), place });
+        self.taken.insert(key.to_owned(), Taken { value: entry.value.clone(), place, ignored: None });
         Some(entry.value.clone())
     }
 
@@ -172,7 +177,8 @@ impl Reader {
 
     /// Notes what a key comes to, which was not given.
     fn default(&mut self, key: &str, value: impl Display) {
-        self.taken.insert(key.to_owned(), Taken { value: value.to_string(), place: "default".to_owned() });
+        let taken = Taken { value: value.to_string(), place: "default".to_owned(), ignored: None };
+        self.taken.insert(key.to_owned(), taken);
     }
 
     pub(crate) fn required(&mut self, key: &str, what: &str) -> Option<String> {

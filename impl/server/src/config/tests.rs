@@ -315,10 +315,10 @@ fn what_gives_access_is_not_told() {
     let expected = "dataDir=/d\n  ssl.keyStore.password: ***\n# a note\n\
         DigestAuthenticationProvider.superDigest = ***\nssl.trustStore.password***\nclientPort=1";
     assert_eq!(told, expected);
-    let taken = super::Taken { value: "super:x=".to_owned(), place: "zoo.cfg:2".to_owned() };
+    let taken = super::Taken { value: "super:x=".to_owned(), place: "zoo.cfg:2".to_owned(), ignored: None };
     let line = super::shown("DigestAuthenticationProvider.superDigest", &taken);
     assert_eq!(line, "DigestAuthenticationProvider.superDigest=***\tzoo.cfg:2\n");
-    let plain = super::Taken { value: "1".to_owned(), place: "default".to_owned() };
+    let plain = super::Taken { value: "1".to_owned(), place: "default".to_owned(), ignored: None };
     assert_eq!(super::shown("clientPort", &plain), "clientPort=1\tdefault\n");
 }
 
@@ -355,4 +355,69 @@ fn a_flag_of_the_command_line_is_one_however_it_looks() {
     assert_eq!(config.snap_count, 100_000, "without zookeeper. in front it is nothing");
     let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
     assert!(warnings.iter().any(|warning| warning.contains("snapCount means nothing here")), "{warnings:?}");
+}
+
+#[test]
+fn throttles_are_taken_from_the_file_and_from_flags() {
+    let text = "dataDir=/d\nclientPort=1\nrequest_throttle_max_requests=7\nzookeeper.throttled_op_wait_time=20\n\
+        largeRequestThreshold=1000\nconnection_throttle_tokens=10\nconnection_throttle_weight_enabled=true\n\
+        connection_throttle_drop_increase=0.25\nleaderServes=no\nfastleader.maxNotificationInterval=5000";
+    let flags = Flags::default().and(&[
+        "zookeeper.request_throttle_drop_stale=false".to_owned(),
+        "zookeeper.nio.sessionlessCnxnTimeout=500".to_owned(),
+        "zookeeper.connection_throttle_freeze_time=30".to_owned(),
+        "zookeeper.request_throttle_max_requests=8".to_owned(),
+    ]);
+    let config = Config::parse_with("zoo.cfg", text.to_owned(), &flags, |_| unreachable!("it is alone"));
+    let config = config.expect("valid");
+    let throttles = &config.throttles;
+    assert_eq!((throttles.requests_max, throttles.wait_max_ms), (7, 20));
+    assert_eq!(throttles.stale, super::Stale { dropped: false, when_closed: true, when_late: false });
+    assert_eq!((throttles.large_over, throttles.large_bytes_max), (Some(1000), 100 << 20));
+    assert_eq!((throttles.sessionless_max_ms, throttles.leader_serves), (500, false));
+    let tokens = throttles.connections;
+    assert_eq!((tokens.max, tokens.fill, tokens.of_new, tokens.of_renewed), (30, 3, 3, 2));
+    assert_eq!((tokens.freeze_ms, tokens.increase, tokens.decrease), (Some(30), 250_000, 2000));
+    assert_eq!(config.resend_ms, (200, 5000));
+
+    let plain = parse("dataDir=/d\nclientPort=1", None).expect("valid").throttles;
+    assert_eq!((plain.requests_max, plain.large_over, plain.connections.max), (0, None, 0));
+    assert_eq!((plain.sessionless_max_ms, plain.leader_serves), (10_000, true));
+}
+
+#[test]
+fn throttles_that_cannot_be_say_so() {
+    let rows = [
+        ("largeRequestThreshold=-2", "must be a number from -1 to"),
+        ("largeRequestMaxBytes=0", "must be a number from 1 to"),
+        ("connection_throttle_drop_increase=2", "must be a decimal number from 0 to 1 such as 0.02"),
+        ("request_throttle_drop_stale=maybe", "must be true or false"),
+        ("leader.maxConcurrentSnapSyncs=0", "must be a number from 1 to"),
+        ("fastleader.minNotificationInterval=70000", "is above the longest (60000 ms)"),
+    ];
+    for (line, expected) in rows {
+        let problems = parse(&format!("dataDir=/d\nclientPort=1\n{line}"), None).expect_err(line);
+        assert!(problems.len() == 1 && problems[0].contains(expected), "{line}: {problems:?}");
+    }
+    let rows = [
+        ("throttled_op_wait_time=5", "nothing waits that could wait too long"),
+        ("observer.reconnectDelayMs=20000", "half of that is waited"),
+    ];
+    for (line, expected) in rows {
+        let config = parse(&format!("dataDir=/d\nclientPort=1\n{line}"), None).expect(line);
+        let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+        assert!(warnings.iter().any(|warning| warning.contains(expected)), "{line}: {warnings:?}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_shown_with_its_reason() {
+    let config = parse("dataDir=/d\nclientPort=1\nflushDelay=5", None).expect("valid");
+    let line = super::shown("flushDelay", &config.effective["flushDelay"]);
+    assert!(line.starts_with("flushDelay=5\tzoo.cfg:3\tignored: a batch is flushed as soon as"), "{line}");
+    assert!(config.warnings[0].summary().contains("flushDelay is ignored: a batch is flushed"));
+    let text = "zookeeper.snapCount=9\njute.maxbuffer=4096\ndataDir=/d\nclientPort=1";
+    let config = parse(text, None).expect("valid");
+    let given: Vec<_> = super::properties_given(&config.effective).map(|(key, _)| key).collect();
+    assert_eq!(given, ["jute.maxbuffer", "zookeeper.snapCount"]);
 }

@@ -53,6 +53,11 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
     };
     let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
     let mut told = false;
+    if incarnation > 1 && !config.quorum.is_voter(config.me) {
+        // It has lost a leader, and so have all observers of that one: they are not to come back at once.
+        let wait = net::random_below(u64::from(config.throttles.reconnect_delay_max_ms));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     loop {
         let Some(core) = me.upgrade() else { return };
         let wait = core.borrow_mut().shell.links.wait_before(to, Instant::now());
@@ -232,6 +237,8 @@ fn packets(
             match decode::<Tree>(&QuorumPacket::decode(&mut rest)?)? {
                 Received::Packet(packet) | Received::Introduction { packet, .. } => {
                     tell_sync(peer, &packet);
+                    let serves = core.shell.part.serving;
+                    core.shell.stats.pipeline.received(&packet, serves, time);
                     core.step(Input::Packet { from: peer, packet, time });
                 }
                 Received::Snap { last } => {

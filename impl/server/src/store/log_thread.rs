@@ -10,7 +10,7 @@ use protocol::Ticket;
 use storage::{Batch, Disk, Error, FilledSpare, Log, Store};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{DiskEvent, LogJob, linger::Linger};
+use super::{DiskEvent, Flushed, LogJob, linger::Linger};
 
 /// How long nothing must be ordered before the log's mark is written.
 const IDLE: Duration = Duration::from_millis(50);
@@ -70,9 +70,10 @@ fn carry_out<D: Disk>(
             },
         };
         idle = false;
-        linger.begin(&job, Instant::now());
+        let begun = Instant::now();
+        linger.begin(&job, begun);
         let event = match job {
-            LogJob::Append { batch, tickets } => append(log, batch, tickets, queue, &mut ahead),
+            LogJob::Append { batch, tickets } => append(log, (batch, tickets), queue, &mut ahead, begun),
             LogJob::Truncate { ticket, last } => log.truncate(last).map(|found| {
                 if found == last { done(ticket) } else { DiskEvent::TruncateFailed { wanted: last, found } }
             }),
@@ -110,16 +111,16 @@ fn ready_next<D: Disk>(log: &mut Log<D>, filler: &mut Option<Filler<D>>) -> Resu
 }
 
 fn done(ticket: Ticket) -> DiskEvent {
-    DiskEvent::Done { tickets: vec![ticket], synced_in: None }
+    DiskEvent::Done { tickets: vec![ticket], flushed: None }
 }
 
 /// Appends a batch with all that wait behind it, as far as they make one batch, and syncs once.
 fn append<D: Disk>(
     log: &mut Log<D>,
-    mut batch: Batch,
-    mut tickets: Vec<Ticket>,
+    (mut batch, mut tickets): (Batch, Vec<Ticket>),
     queue: &Receiver<LogJob>,
     ahead: &mut Option<LogJob>,
+    begun: Instant,
 ) -> Result<DiskEvent, Error> {
     while let Ok(job) = queue.try_recv() {
         match job {
@@ -140,5 +141,7 @@ fn append<D: Disk>(
     log.append_batch(&batch)?;
     let started = Instant::now();
     log.sync()?;
-    Ok(DiskEvent::Done { tickets, synced_in: Some(started.elapsed()) })
+    let ended = Instant::now();
+    let flushed = Flushed { sync: ended - started, whole: ended - begun };
+    Ok(DiskEvent::Done { tickets, flushed: Some(flushed) })
 }

@@ -27,7 +27,7 @@ pub(super) fn run<D: Disk>(
     events: &UnboundedSender<DiskEvent>,
     log: &Sender<LogJob>,
 ) {
-    let done = |ticket| DiskEvent::Done { tickets: vec![ticket], synced_in: None };
+    let done = |ticket| DiskEvent::Done { tickets: vec![ticket], flushed: None };
     let failed = |error| DiskEvent::Failed { error, snapshot: false };
     while let Ok(job) = queue.recv() {
         let event = match job {

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -7,8 +8,9 @@ use spec::{Epoch, ServerId, SessionId, Zxid};
 
 use super::{length, listing, monitor, server, stat};
 use crate::{
+    Config,
     client::Traffic,
-    config::Words,
+    config::{Throttles, Words},
     core::Part,
     metrics,
     stats::Stats,
@@ -27,6 +29,11 @@ fn stats() -> Stats {
     stats
 }
 
+static THROTTLES: LazyLock<Throttles> = LazyLock::new(|| {
+    let text = "dataDir=/d\nclientPort=1".to_owned();
+    Config::parse("zoo.cfg", text, |_| unreachable!("it is alone")).expect("valid").throttles
+});
+
 fn view(stats: &Stats, mode: Mode) -> View<'_> {
     View {
         stats,
@@ -43,6 +50,8 @@ fn view(stats: &Stats, mode: Mode) -> View<'_> {
             synced_observers: 1,
         }),
         observed: (mode == Mode::Observer).then_some(ServerId(2)),
+        drop_chance: 0,
+        throttles: &THROTTLES,
         log_lines_dropped: 0,
     }
 }
@@ -154,10 +163,15 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
         "\nreadlatency_count 2\nreadlatency_sum 3.000\n",
         "\nfsynctime_count 0\nfsynctime_sum 0.000\n",
         "\nsynced_followers 2\n",
+        "# TYPE connection_drop_probability gauge\nconnection_drop_probability 0.0\n",
+        "# TYPE propagation_latency summary\npropagation_latency{quantile=\"0.5\"} 0\n",
+        "\npropagation_latency{quantile=\"0.99\"} 0\n",
+        "\nsync_process_time_count 0\nsync_process_time_sum 0.000\n",
     ];
     for row in rows {
         assert!(text.contains(row), "{row:?} is not in\n{text}");
     }
+    assert!(!text.contains("connection_token_deficit"), "of a throttle that is off nothing is known");
     let is_sample = |line: &str| line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
     assert!(text.lines().all(|line| line.starts_with("# TYPE ") || is_sample(line)), "{text}");
     let mut names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();

@@ -1,0 +1,213 @@
+//! How long transactions take on their way: from the leader's clock to this server's log, to a quorum, into the state.
+//!
+//! A transaction carries the time at which its leader prepared it. It is noted when it goes to the log, and told of in the
+//! turn in which it is applied, against the clock that was read when that turn began: so nothing here costs a look at a
+//! clock. Between servers whose clocks differ the figures do too, as ZooKeeper's; one that would be negative is left out.
+//!
+//! Source: ZooKeeper `ServerMetrics`, and where each of these is counted.
+
+use std::{collections::VecDeque, time::Instant};
+
+use protocol::{Message, Role, peer::Packet};
+use spec::Zxid;
+use tree::{Tree, Txn};
+
+use crate::{
+    stats::{Measure, micros},
+    store::Flushed,
+};
+
+/// What is known of transactions and of learners on their way.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    /// Transactions that go to the log and are not applied, with their leader's time, oldest first.
+    open: VecDeque<(Zxid, i64)>,
+    /// When a leader let this server in that it is not yet level with.
+    let_in: Option<Instant>,
+    /// Since when no clients are served.
+    idle_since: Option<Instant>,
+    /// Transactions that this server has committed as a leader.
+    pub(crate) commits: u64,
+    /// Proposals that came from a leader behind the synchronisation.
+    pub(crate) proposals_received: u64,
+    /// Commits that did.
+    pub(crate) commits_received: u64,
+    /// Sessions that learners asked this leader for.
+    pub(crate) revalidations: u64,
+    /// From the leader's time to the state, in milliseconds; the same for the next three.
+    pub(crate) propagation: Measure,
+    /// To a follower.
+    pub(crate) proposal: Measure,
+    /// To the acknowledgement of a quorum, at a leader.
+    pub(crate) quorum_ack: Measure,
+    /// To the commit, at a learner.
+    pub(crate) commit_propagation: Measure,
+    /// From being let in to being level with the leader, in milliseconds.
+    pub(crate) follower_sync: Measure,
+    /// The same of an observer.
+    pub(crate) observer_sync: Measure,
+    /// How long no clients were served, in milliseconds.
+    pub(crate) unavailable: Measure,
+    /// The same where this server leads behind it.
+    pub(crate) leader_unavailable: Measure,
+    /// How long a batch took to be written and synced, in microseconds.
+    pub(crate) batch: Measure,
+    /// How long its sync took.
+    pub(crate) flush: Measure,
+    /// Transactions of a batch.
+    pub(crate) batch_size: Measure,
+    /// Learners that were sent a whole state at once, whenever one more was.
+    pub(crate) snaps_at_once: Measure,
+    /// Learners that were sent a part of the log at once, whenever one more was.
+    pub(crate) diffs_at_once: Measure,
+}
+
+impl Pipeline {
+    pub(crate) fn new() -> Self {
+        let measure = Measure::new;
+        Self {
+            open: VecDeque::new(),
+            let_in: None,
+            idle_since: None,
+            commits: 0,
+            proposals_received: 0,
+            commits_received: 0,
+            revalidations: 0,
+            propagation: measure(),
+            proposal: measure(),
+            quorum_ack: measure(),
+            commit_propagation: measure(),
+            follower_sync: measure(),
+            observer_sync: measure(),
+            unavailable: measure(),
+            leader_unavailable: measure(),
+            batch: measure(),
+            flush: measure(),
+            batch_size: measure(),
+            snaps_at_once: measure(),
+            diffs_at_once: measure(),
+        }
+    }
+
+    /// A transaction goes to the log of a server that serves.
+    pub(crate) fn logged(&mut self, zxid: Zxid, time: i64) {
+        self.open.push_back((zxid, time));
+    }
+
+    /// The state has come this far, in a turn that began then. `role` is that of a server of an ensemble.
+    pub(crate) fn applied(&mut self, through: Zxid, now: i64, role: Option<Role>) {
+        while let Some((_, time)) = self.open.pop_front_if(|(zxid, _)| *zxid <= through) {
+            let leads = role == Some(Role::Leading);
+            self.commits += u64::from(leads);
+            let Ok(took) = u64::try_from(now - time) else { continue };
+            self.propagation.record(took);
+            if leads {
+                self.quorum_ack.record(took);
+            } else if role.is_some() {
+                self.commit_propagation.record(took);
+            }
+        }
+    }
+
+    /// A packet has come from another server, to one that is level with its leader or leads if `serves`.
+    pub(crate) fn received(&mut self, packet: &Packet<Tree>, serves: bool, now: i64) {
+        if let Packet::Zab(message) = packet {
+            self.message(message, serves, now);
+        } else if let Packet::Revalidate { .. } = packet {
+            self.revalidations += 1;
+        }
+    }
+
+    fn message(&mut self, message: &Message<Txn>, serves: bool, now: i64) {
+        if let Message::LeaderInfo { .. } = message {
+            self.let_in = Some(Instant::now());
+        } else if let (Message::Proposal { txn, .. }, true) = (message, serves) {
+            self.proposals_received += 1;
+            if let Ok(took) = u64::try_from(now - txn.time) {
+                self.proposal.record(took);
+            }
+        } else if let (Message::Commit { .. } | Message::Inform { .. }, true) = (message, serves) {
+            self.commits_received += 1;
+        }
+    }
+
+    /// This server looks for a leader.
+    pub(crate) fn looks(&mut self) {
+        self.idle_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Its part has changed.
+    pub(crate) fn plays(&mut self, role: Option<Role>, serving: bool) {
+        // What is open now is applied by another leader's word, or never.
+        self.open.clear();
+        if !serving {
+            return;
+        }
+        let ms = |since: Instant| micros(since.elapsed()) / 1000;
+        if let Some(took) = self.let_in.take().map(ms) {
+            match role {
+                Some(Role::Following(_)) => self.follower_sync.record(took),
+                Some(Role::Observing(_)) => self.observer_sync.record(took),
+                Some(Role::Leading) | None => {}
+            }
+        }
+        if let Some(took) = self.idle_since.take().map(ms) {
+            self.unavailable.record(took);
+            if role == Some(Role::Leading) {
+                self.leader_unavailable.record(took);
+            }
+        }
+    }
+
+    /// A batch of so many transactions is durable.
+    pub(crate) fn flushed(&mut self, txns: usize, flushed: Flushed) {
+        self.batch.record(micros(flushed.whole));
+        self.flush.record(micros(flushed.sync));
+        self.batch_size.record(u64::try_from(txns).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::{Epoch, ServerId};
+
+    use super::*;
+
+    fn zxid(counter: u32) -> Zxid {
+        Zxid::new(Epoch(1), counter)
+    }
+
+    #[test]
+    fn a_transaction_is_told_of_when_it_is_applied() {
+        let mut pipeline = Pipeline::new();
+        for (counter, time) in [(1, 100), (2, 105), (3, 130)] {
+            pipeline.logged(zxid(counter), time);
+        }
+        pipeline.applied(zxid(2), 120, Some(Role::Leading));
+        let summary = |measure: &Measure| (measure.summary.count, measure.summary.sum);
+        assert_eq!((pipeline.commits, summary(&pipeline.quorum_ack)), (2, (2, 35)));
+        assert_eq!(
+            (summary(&pipeline.propagation), summary(&pipeline.commit_propagation)),
+            ((2, 35), (0, 0))
+        );
+        pipeline.applied(zxid(9), 129, Some(Role::Following(ServerId(3))));
+        assert_eq!(summary(&pipeline.commit_propagation), (0, 0), "the leader's clock is ahead");
+        pipeline.logged(zxid(4), 140);
+        pipeline.plays(None, false);
+        pipeline.applied(zxid(9), 150, Some(Role::Leading));
+        assert_eq!(pipeline.commits, 2, "it was of another time");
+    }
+
+    #[test]
+    fn what_comes_while_a_server_catches_up_does_not_count() {
+        let mut pipeline = Pipeline::new();
+        let commit = Packet::Zab(Message::Commit { zxid: zxid(1) });
+        pipeline.received(&Packet::Zab(Message::LeaderInfo { epoch: Epoch(1), extended: false }), false, 0);
+        pipeline.received(&commit, false, 0);
+        pipeline.plays(Some(Role::Following(ServerId(3))), true);
+        pipeline.received(&commit, true, 0);
+        assert_eq!((pipeline.commits_received, pipeline.follower_sync.summary.count), (1, 1));
+        pipeline.plays(Some(Role::Following(ServerId(3))), true);
+        assert_eq!(pipeline.follower_sync.summary.count, 1, "it was let in once");
+    }
+}

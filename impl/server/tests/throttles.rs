@@ -1,0 +1,192 @@
+//! What holds clients back: each throttle at work, and the same without it.
+
+mod alone;
+
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use alone::{Client, PATIENCE, Server, create, wait_until};
+
+/// THROTTLEDOP.
+const THROTTLED: i32 = -127;
+
+#[test]
+fn a_burst_of_connections_is_cut() {
+    let tokens = "connection_throttle_tokens=3\nconnection_throttle_fill_time=600000\n";
+    let server = Server::start(tokens);
+    let admitted: Vec<_> = (0..6).filter_map(|_| Client::connect(&server)).collect();
+    assert_eq!(admitted.len(), 3);
+    assert_eq!(
+        (server.metric("connection_rejected"), server.metric("connection_request_count")),
+        (Some(3), Some(3))
+    );
+    assert_eq!(server.metric("max_connection_token_deficit"), Some(3));
+    assert_eq!(server.told("connection_drop_probability").as_deref(), Some("0.0"));
+
+    let weighs = Server::start(&format!("{tokens}connection_throttle_weight_enabled=true\n"));
+    let admitted = (0..6).filter_map(|_| Client::connect(&weighs)).count();
+    assert_eq!(admitted, 3, "three times as many tokens, of which a new session takes three");
+
+    let open = Server::start("");
+    let admitted: Vec<_> = (0..6).filter_map(|_| Client::connect(&open)).collect();
+    assert_eq!((admitted.len(), open.metric("connection_rejected")), (6, Some(0)));
+    assert_eq!(open.metric("cnt_connection_token_deficit"), None, "there is no bucket");
+}
+
+#[test]
+fn a_chance_turns_connections_away_that_there_are_tokens_for() {
+    let server = Server::start(
+        "connection_throttle_tokens=1\nconnection_throttle_fill_time=1\nconnection_throttle_fill_count=0\n\
+         connection_throttle_freeze_time=0\nconnection_throttle_drop_increase=1\n",
+    );
+    assert!(Client::connect(&server).is_some());
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(Client::connect(&server).is_none());
+    assert_eq!(server.told("connection_drop_probability").as_deref(), Some("1.0"));
+}
+
+/// Asks for so many nodes at once. How many answers were good, and how many THROTTLEDOP; all come in their order.
+fn burst(server: &Server, count: i32) -> (i32, i32) {
+    let mut client = Client::connect(server).expect("it may");
+    let all: Vec<_> = (1..=count).flat_map(|number| create(number, &format!("/n{number}"), b"")).collect();
+    client.send(&all);
+    let (mut made, mut throttled) = (Vec::new(), Vec::new());
+    for number in 1..=count {
+        match client.answer().expect("it answers") {
+            (xid, 0) if xid == number => made.push(number),
+            (xid, THROTTLED) if xid == number => throttled.push(number),
+            other => panic!("{other:?} for {number}"),
+        }
+    }
+    for number in made.iter().take(1).chain(made.last()) {
+        assert!(client.exists(&format!("/n{number}")), "{number} was made");
+    }
+    for number in throttled.iter().take(1).chain(throttled.last()) {
+        assert!(!client.exists(&format!("/n{number}")), "{number} was refused, and carried out");
+    }
+    let length = |numbers: &[i32]| i32::try_from(numbers.len()).expect("few");
+    (length(&made), length(&throttled))
+}
+
+#[test]
+fn what_waited_too_long_is_refused_in_its_turn() {
+    let one_at_a_time = "request_throttle_max_requests=1\n";
+    let server = Server::start(&format!("{one_at_a_time}throttled_op_wait_time=1\n"));
+    let (made, throttled) = burst(&server, 1500);
+    assert!(made > 0 && throttled > 0, "{made} were made, {throttled} refused");
+    assert_eq!(server.metric("throttled_ops"), u64::try_from(throttled).ok());
+    assert!(server.metric("request_throttle_wait_count") > Some(0));
+    assert!(server.metric("max_request_throttle_queue_time_ms") >= Some(1));
+
+    let patient = Server::start(one_at_a_time);
+    assert_eq!(burst(&patient, 1500), (1500, 0));
+    assert!(patient.metric("request_throttle_wait_count") > Some(0), "they waited");
+
+    let open = Server::start("throttled_op_wait_time=1\n");
+    assert_eq!(burst(&open, 1500), (1500, 0));
+    assert_eq!(open.metric("request_throttle_wait_count"), Some(0));
+}
+
+#[test]
+fn those_who_wait_have_their_turn() {
+    let server = Server::start("request_throttle_max_requests=2\n");
+    std::thread::scope(|scope| {
+        let client = |name: usize| {
+            let mut client = Client::connect(&server).expect("it may");
+            let all: Vec<_> =
+                (1..=200).flat_map(|xid| create(xid, &format!("/c{name}-{xid}"), b"")).collect();
+            client.send(&all);
+            (1..=200).all(|xid| client.answer() == Some((xid, 0)))
+        };
+        let clients: Vec<_> = (0..20).map(|name| scope.spawn(move || client(name))).collect();
+        for client in clients {
+            assert!(client.join().expect("no panic"), "an answer is wrong, or missing");
+        }
+    });
+    assert_eq!(server.metric("outstanding_requests"), Some(0));
+}
+
+/// A client hangs up whose request waits behind many of another's. Whether that was dropped; nothing if it did not wait.
+fn hang_up_while_waiting(server: &Server, round: i32) -> Option<bool> {
+    let (mut busy, mut gone) = (Client::connect(server)?, Client::connect(server)?);
+    let path = |name: &str| format!("/{name}{round}");
+    let all: Vec<_> = (1..=1200).flat_map(|xid| create(xid, &path(&format!("b{xid}-")), b"")).collect();
+    let waits = server.metric("request_throttle_wait_count")?;
+    busy.send(&all);
+    gone.send(&create(1, &path("gone"), b""));
+    drop(gone);
+    for _ in 1..=1200 {
+        busy.answer().expect("it answers");
+    }
+    // The session closes behind the request, if that was carried out; the counters tell in any case.
+    std::thread::sleep(Duration::from_millis(50));
+    let waited = server.metric("request_throttle_wait_count")? >= waits + 2;
+    waited.then(|| !busy.exists(&path("gone")))
+}
+
+#[test]
+fn what_nobody_waits_for_is_dropped() {
+    let throttle = "request_throttle_max_requests=1\n";
+    let drops = |more: &str| {
+        let server = Server::start(&format!("{throttle}{more}"));
+        let dropped =
+            (0..20).find_map(|round| hang_up_while_waiting(&server, round)).expect("it waits at last");
+        let counts = (server.metric("stale_requests"), server.metric("stale_requests_dropped"));
+        (dropped, counts)
+    };
+    assert_eq!(drops(""), (true, (Some(0), Some(1))));
+    assert_eq!(drops("request_throttle_drop_stale=false\n"), (false, (Some(1), Some(0))));
+    assert_eq!(drops("request_stale_connection_check=false\n"), (false, (Some(0), Some(0))));
+}
+
+#[test]
+fn a_connection_that_never_speaks_is_closed_in_time() {
+    let server = Server::start("nio.sessionlessCnxnTimeout=300\n");
+    let expired = server.metric("sessionless_connections_expired");
+    let mut session = Client::connect(&server).expect("it may");
+    let mut silent = TcpStream::connect(server.client).expect("it listens");
+    let connected = Instant::now();
+    assert!(Client::is_closed_within(&mut silent, PATIENCE));
+    assert!(connected.elapsed() >= Duration::from_millis(300), "after {:?}", connected.elapsed());
+    assert_eq!((expired, server.metric("sessionless_connections_expired")), (Some(0), Some(1)));
+    assert!(session.exists("/zookeeper"), "who has a session stays");
+
+    let patient = Server::start("");
+    let mut silent = TcpStream::connect(patient.client).expect("it listens");
+    assert!(!Client::is_closed_within(&mut silent, Duration::from_millis(1500)), "ten seconds are allowed");
+}
+
+#[test]
+fn large_requests_share_a_bound() {
+    let bytes = [7; 6000];
+    let server = Server::start("largeRequestThreshold=1000\nlargeRequestMaxBytes=5000\n");
+    let mut client = Client::connect(&server).expect("it may");
+    client.send(&create(1, "/one", &bytes[..4000]));
+    assert_eq!(client.answer(), Some((1, 0)));
+    client.send(&create(2, "/large", &bytes));
+    assert_eq!(client.answer(), None, "it is hung up on");
+    assert_eq!(server.metric("large_requests_rejected"), Some(1));
+
+    let mut client = Client::connect(&server).expect("it may");
+    let three =
+        [create(1, "/a", &bytes[..2000]), create(2, "/b", &bytes[..2000]), create(3, "/c", &bytes[..2000])];
+    client.send(&three.concat());
+    while client.answer().is_some() {}
+    wait_until("the third is refused", || server.metric("large_requests_rejected") == Some(2));
+    let mut client = Client::connect(&server).expect("it may");
+    client.send(&create(1, "/d", &bytes[..4000]));
+    assert_eq!(client.answer(), Some((1, 0)), "what was under way is so no more");
+    for small in 2..30 {
+        client.send(&create(small, &format!("/small{small}"), &bytes[..500]));
+    }
+    for small in 2..30 {
+        assert_eq!(client.answer(), Some((small, 0)), "small ones do not count");
+    }
+
+    let open = Server::start("largeRequestMaxBytes=5000\n");
+    let mut client = Client::connect(&open).expect("it may");
+    client.send(&create(1, "/large", &bytes));
+    assert_eq!(client.answer(), Some((1, 0)), "nothing is large");
+}
