@@ -1,14 +1,23 @@
 //! The admin server: commands and health over HTTP, and metrics for Prometheus.
 //!
 //! Connections are served by the loop itself, so that an answer also shows that the loop goes round. They are few, each
-//! has a time for a request and its answer, and nothing that is sent with a request is read.
+//! has a time for a request and its answer, and what is sent with a request is read only where a command takes it.
 
 mod commands;
+mod whole;
 
-use std::{convert::Infallible, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -24,6 +33,7 @@ use tokio::{
 };
 use tracing::debug;
 
+use self::whole::FileBody;
 use crate::{
     core::Shared,
     metrics,
@@ -39,11 +49,25 @@ const CONNECTIONS_MAX: usize = 64;
 pub(crate) struct Offer {
     /// The path below which commands stand; without, nothing but metrics is answered.
     pub(crate) commands: Option<String>,
-    /// How long a connection may take, from its first byte to the last of its answer.
+    /// How long a connection may take, from its first byte to the last of its answer; for a long answer, from one piece of
+    /// it to the next.
     pub(crate) idle_max: Duration,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, FileBody>>;
+
+/// The most that is read of what is sent with a request.
+const BODY_BYTES_MAX: usize = 4 << 10;
+
+/// When something last went on in an answer that takes long.
+#[derive(Clone, Debug)]
+struct Progress(Rc<Cell<Instant>>);
+
+impl Progress {
+    fn goes_on(&self) {
+        self.0.set(Instant::now());
+    }
+}
 
 /// Takes connections, and serves them.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
@@ -55,10 +79,10 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, FILES_BESIDE_CLIENTS / 2) => {}
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 let (core, offer) = (Rc::clone(&core), Rc::clone(&offer));
                 spawn_local(async move {
-                    serve(core, stream, offer).await;
+                    serve(core, stream, address, offer).await;
                     drop(place);
                 });
             }
@@ -70,27 +94,109 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
     }
 }
 
-async fn serve(core: Shared, stream: TcpStream, offer: Rc<Offer>) {
+async fn serve(core: Shared, stream: TcpStream, address: SocketAddr, offer: Rc<Offer>) {
     let idle_max = offer.idle_max;
-    let answers = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&core, &offer, &request);
-        async move { Ok::<_, Infallible>(answer) }
+    let progress = Progress(Rc::new(Cell::new(Instant::now())));
+    let from = net::plain_ip(address);
+    let (seen, progress) = (progress.clone(), &progress);
+    let answers = service_fn(|request: Request<Incoming>| {
+        let (core, offer) = (Rc::clone(&core), Rc::clone(&offer));
+        async move { Ok::<_, Infallible>(answer(core, &offer, request, from, progress).await) }
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
+    let mut connection = pin!(connection);
     // For those who do not ask, and for those who do not read: places are few.
-    match tokio::time::timeout(idle_max, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a connection of the admin server broke"),
-        Err(_) => debug!("a connection of the admin server took too long"),
+    loop {
+        let until = seen.0.get() + idle_max;
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    debug!(%error, "a connection of the admin server broke");
+                }
+                return;
+            }
+            () = tokio::time::sleep_until(until.into()) => {
+                if seen.0.get() + idle_max <= Instant::now() {
+                    return debug!("a connection of the admin server took too long");
+                }
+            }
+        }
     }
 }
 
-fn answer(core: &Shared, offer: &Offer, request: &Request<Incoming>) -> Answer {
+async fn answer(
+    core: Shared,
+    offer: &Offer,
+    request: Request<Incoming>,
+    from: IpAddr,
+    progress: &Progress,
+) -> Answer {
+    let path = request.uri().path();
+    let below = offer.commands.as_deref().and_then(|prefix| path.strip_prefix(prefix)).unwrap_or_default();
+    let name = below.strip_prefix('/').and_then(|name| commands::guarded(name, request.method()));
+    match name {
+        None => plainly(&core, offer, &request),
+        Some(name) => match guarded(core, name, request, from, progress).await {
+            Ok(answer) => answer,
+            Err((status, error)) => json((status, serde_json::json!({"command": name, "error": error}))),
+        },
+    }
+}
+
+/// The answer to a command that not everybody may give.
+async fn guarded(
+    core: Shared,
+    name: &'static str,
+    request: Request<Incoming>,
+    from: IpAddr,
+    progress: &Progress,
+) -> Result<Answer, whole::Refusal> {
+    if core.borrow().shell.mode() == Mode::NotServing {
+        return Err((StatusCode::OK, commands::NOT_SERVING));
+    }
+    whole::authorize(&core.borrow(), request.headers(), from)?;
+    match name {
+        "snapshot" => {
+            core.borrow_mut().may_give()?;
+            let streams = commands::streams(request.uri().query().unwrap_or_default());
+            Ok(snapshot(&core, streams, progress).await)
+        }
+        "shed_connections" => {
+            let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            Ok(json(commands::shed(&mut core.borrow_mut(), &body)))
+        }
+        _ => Err(commands::NO_RESTORE),
+    }
+}
+
+/// The whole state, or a word on where it stands.
+async fn snapshot(core: &Shared, streams: bool, progress: &Progress) -> Answer {
+    let mut value = serde_json::json!({"command": "snapshot", "error": null});
+    let Some(whole) = whole::write(core, progress).await else {
+        value["error"] = "the snapshot came to nothing; the server's log says why".into();
+        return json((StatusCode::INTERNAL_SERVER_ERROR, value));
+    };
+    let heads = [("last_zxid", format!("0x{:x}", whole.last.0)), ("snapshot_size", whole.size.to_string())];
+    let mut answer = if streams {
+        let mut answer = Response::new(Either::Right(whole.body(progress.clone())));
+        let kind = HeaderValue::from_static("application/octet-stream");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        answer
+    } else {
+        json((StatusCode::OK, value))
+    };
+    for (name, value) in heads {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+fn plainly(core: &Shared, offer: &Offer, request: &Request<Incoming>) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
     let of_commands = offer.commands.as_deref().and_then(|prefix| path.strip_prefix(prefix));
-    if method == Method::POST && of_commands.is_some_and(commands::takes_post) {
-        return json(commands::refused(of_commands.unwrap_or_default()));
-    }
     if method != Method::GET && method != Method::HEAD {
         let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -132,7 +238,7 @@ fn ready(core: &Shared) -> Answer {
 }
 
 fn plain(status: StatusCode, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(text))));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer

@@ -5,21 +5,21 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::Path, time::UNIX_EPOCH};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use protocol::Role;
 use serde_json::{Map, Value, json};
 use spec::{Machine, ServerId, Zxid};
 use tree::Text;
 
 use crate::{
-    config::{ServerAddress, join, masked},
+    config::{ServerAddress, join, masked, properties_given},
     core::Core,
     metrics,
     view::{ClientView, Mode, version},
     words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
 };
 
-const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+pub(super) const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
 /// A command: its names, the first of which it is listed under, and whether only a server that serves has an answer.
 struct Command {
@@ -84,11 +84,7 @@ const COMMANDS: &[Command] = &[
         answer.extend(connections(core, true));
         answer
     }),
-    of_process(&["system_properties", "sysp"], |_, _| {
-        let known = words::environment().into_iter();
-        let properties = known.filter(|(key, value)| !key.starts_with("zookeeper") && value != "<NA>");
-        map(properties.map(|(key, value)| (key, json!(value))))
-    }),
+    of_process(&["system_properties", "sysp"], |core, _| system_properties(core)),
     of_server(&["voting_view"], |core, _| voting_view(core)),
     of_server(&["watch_summary", "wchs"], |core, _| watch_summary(core.watch_counts())),
     of_server(&["watches", "wchc"], |core, _| watches_by_session(core)),
@@ -96,23 +92,50 @@ const COMMANDS: &[Command] = &[
     of_process(&["zabstate"], |core, _| zab_state(core)),
 ];
 
-/// What would change this server's data from outside of the order of transactions, or hand all of it out. None of it is
-/// offered; ZooKeeper answers so where it is turned off.
-const REFUSED: [&str; 4] = ["snapshot", "snap", "restore", "rest"];
+/// Why no state is put in the place of a server's: it would change it from outside of the order of transactions, behind
+/// the backs of the others. ZooKeeper answers with this status where it is turned off.
+pub(super) const NO_RESTORE: (StatusCode, &str) = (
+    StatusCode::SERVICE_UNAVAILABLE,
+    "restore is not offered: stop every server, put the snapshot into each data folder, remove the logs, and start them",
+);
 
-/// Whether this, below the path of commands, is a command that is posted.
-pub(super) fn takes_post(below: &str) -> bool {
-    matches!(below, "/restore" | "/rest")
+/// The whole name of a command that not everybody may give, if this is one, asked for in this way.
+pub(super) fn guarded(name: &str, method: &Method) -> Option<&'static str> {
+    let posted = method == Method::POST;
+    match name {
+        "snapshot" | "snap" if !posted => Some("snapshot"),
+        "restore" | "rest" if posted => Some("restore"),
+        "shed_connections" | "shed" if posted => Some("shed_connections"),
+        _ => None,
+    }
 }
 
-/// The answer to a command that is not offered.
-pub(super) fn refused(below: &str) -> (StatusCode, Value) {
-    let name = match below.trim_start_matches('/') {
-        "rest" | "restore" => "restore",
-        _ => "snapshot",
+/// Whether the state that is asked for is to be sent, and not only to be written.
+pub(super) fn streams(query: &str) -> bool {
+    arguments(query).get("streaming").is_none_or(|word| word.eq_ignore_ascii_case("true"))
+}
+
+/// Drops about so many of a hundred connections as the body says: their clients go to other servers.
+pub(super) fn shed(core: &mut Core, body: &[u8]) -> (StatusCode, Value) {
+    const NAME: &str = "shed_connections";
+    let wrong = |error: &str| (StatusCode::BAD_REQUEST, json!({"command": NAME, "error": error}));
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return wrong("the request is to have a JSON object such as {\"percentage\": 50}");
     };
-    let error = format!("{name} is not offered: stop the server and copy its data folder");
-    (StatusCode::SERVICE_UNAVAILABLE, json!({"command": name, "error": error}))
+    let Some(percentage) = body["percentage"].as_u64().filter(|percentage| *percentage <= 100) else {
+        return wrong("percentage is missing, or no whole number from 0 to 100");
+    };
+    let mut clients = core.shell.clients.sorted();
+    clients.retain(|_| crate::net::random_below(100) < percentage);
+    for client in &clients {
+        core.shell.drop_client(*client);
+    }
+    core.settle();
+    let shed = clients.len();
+    tracing::info!(shed, percentage, "connections were shed");
+    let answer =
+        json!({"command": NAME, "error": null, "connections_shed": shed, "percentage_requested": percentage});
+    (StatusCode::OK, answer)
 }
 
 /// The page with a link to each command.
@@ -126,9 +149,6 @@ pub(super) fn links(prefix: &str) -> String {
 
 /// Runs a command by any of its names, with the arguments of the address.
 pub(super) fn run(core: &mut Core, name: &str, query: &str) -> (StatusCode, Value) {
-    if REFUSED.contains(&name) {
-        return refused(name);
-    }
     let Some(command) = COMMANDS.iter().find(|command| command.names.contains(&name)) else {
         return (StatusCode::OK, json!({"command": name, "error": format!("Unknown command: {name}")}));
     };
@@ -346,6 +366,20 @@ fn client_address(server: &ServerAddress) -> String {
         .client
         .as_ref()
         .map_or(String::new(), |(host, port)| join(host.as_deref().unwrap_or("0.0.0.0"), *port))
+}
+
+/// What is known of this server's surroundings, and every property that was given, under the names that Java has for
+/// them.
+fn system_properties(core: &Core) -> Map<String, Value> {
+    let known = words::environment().into_iter();
+    let known = known.filter(|(key, value)| !key.starts_with("zookeeper") && value != "<NA>");
+    let mut answer = map(known.map(|(key, value)| (key, json!(value))));
+    for (key, taken) in properties_given(&core.shell.config.effective) {
+        let told = masked(&format!("{key}={}", taken.value));
+        let value = told.split_once('=').map_or("", |(_, value)| value);
+        answer.insert(key, json!(value));
+    }
+    answer
 }
 
 fn voting_view(core: &Core) -> Map<String, Value> {
