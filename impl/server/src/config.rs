@@ -294,7 +294,7 @@ impl Config {
             purge_interval_hours: reader.number("autopurge.purgeInterval", 0, 0, 24 * 365),
             snap_count: reader.number("snapCount", 100_000, 2, u32::MAX),
             snap_size_bytes: reader.number::<u64>("snapSizeLimitInKb", 4_194_304, 2, 1 << 40) * 1024,
-            preallocate_bytes: reader.number::<u64>("preAllocSize", 65_536, 4, 1 << 21) * 1024,
+            preallocate_bytes: segment(reader),
             commit_log_count: reader.number("commitLogCount", 500, 1, 10_000_000),
             force_sync: reader.flag("forceSync", true),
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
@@ -497,6 +497,14 @@ fn resend(reader: &mut Reader) -> (u32, u32) {
         reader.error(span, message);
     }
     (first, longest)
+}
+
+/// The size of a segment of the log: what is laid out at once is filled, unless less is allowed.
+fn segment(reader: &mut Reader) -> u64 {
+    let laid_out: u64 = reader.number("preAllocSize", 65_536, 4, 1 << 21);
+    let most: i64 = reader.number("txnLogSizeLimitInKb", -1, -1, 1 << 31);
+    let most = u64::try_from(most).unwrap_or(u64::MAX).max(4);
+    laid_out.min(most) * 1024
 }
 
 fn backlog(reader: &mut Reader) -> u32 {

@@ -263,11 +263,10 @@ impl Shell {
 
     /// Drops a connection at once. The peer is told behind the step.
     pub(crate) fn drop_client(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.remove(id) {
-            self.stats.connections_dropped += 1;
-            if client.phase == Phase::Open {
-                self.later.push_back(Later::ClientGone(id));
-            }
+        if let Some(client) = self.clients.remove(id)
+            && client.phase == Phase::Open
+        {
+            self.later.push_back(Later::ClientGone(id));
         }
     }
 
@@ -366,6 +365,7 @@ impl Core {
         let shell = &mut self.shell;
         let role = shell.part.role.filter(|_| !shell.config.standalone());
         let last = spec::Machine::last_processed(&self.tree);
+        shell.stats.fired.settle();
         shell.stats.pipeline.applied(last, shell.clock.wall, role);
     }
 

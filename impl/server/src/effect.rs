@@ -72,9 +72,7 @@ impl Effects<Tree> for Shell {
         self.tell(|told| told.append(ticket, zxid));
         let bytes = self.store.append(ticket, zxid, txn);
         self.snapshots.logged(bytes);
-        if self.part.serving {
-            self.stats.pipeline.logged(zxid, txn.time);
-        }
+        self.stats.pipeline.logged(zxid, txn.time, self.part.serving);
         if self.mode() == Mode::Leader {
             self.stats.proposal(bytes);
         }
@@ -196,6 +194,7 @@ impl Effects<Tree> for Shell {
             put_event(zxid, event, out);
             self.stats.watch_bytes += u64::try_from(out.len() - before).unwrap_or(0);
             self.stats.packets_sent += 1;
+            self.stats.fired.tells(zxid, event);
             self.clients.told(client);
         }
     }
@@ -228,7 +227,6 @@ impl Shell {
                 self.stats.looks();
                 self.links.reset_backoff();
             }
-            Note::Synchronising { how: SyncKind::Snap, .. } => self.stats.snaps += 1,
             Note::Synchronising { how: SyncKind::Diff | SyncKind::DiffFromLog | SyncKind::Trunc, .. } => {
                 self.stats.diffs += 1;
             }
@@ -238,7 +236,6 @@ impl Shell {
             | Note::Dropped { .. }
             | Note::Outranked { .. }
             | Note::CameBack { .. }
-            | Note::InVain { .. }
             | Note::Established { .. }
             | Note::CounterUsedUp { .. }
             | Note::VoteIgnored { .. }
@@ -246,7 +243,12 @@ impl Shell {
             | Note::UnknownClient { .. }
             | Note::OfAnotherConnection { .. }
             | Note::SessionIdTaken { .. }
-            | Note::IdleTimer(_) => {}
+            | Note::IdleTimer(_)
+            // Counted where it begins, which it may have to wait for.
+            | Note::Synchronising { how: SyncKind::Snap, .. } => {}
+            Note::InVain { .. } => {
+                self.stats.vain_reigns += u64::from(self.part.role == Some(Role::Leading));
+            }
             Note::SessionExpired { .. } => self.stats.sessions_expired += 1,
         }
     }

@@ -494,6 +494,7 @@ impl Shell {
         let may = under_way < max || self.config.quorum.is_voter(to);
         if may {
             at_once.record(u64::try_from(under_way + 1).unwrap_or(u64::MAX));
+            self.stats.snaps += u64::from(sync == Sync::Snapshot);
         } else if self.links.table.remove(&to).is_some() {
             tracing::info!(peer = %to, ?sync, under_way, "an observer has to wait until others are up to date");
             self.later.push_back(Later::LinkGone(to));

@@ -45,9 +45,11 @@ pub(crate) struct Metric {
 }
 
 /// One summary.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Distribution<'a> {
     pub(crate) name: &'static str,
+    /// What it is of, where there are several of this name.
+    key: Option<String>,
     measure: &'a Measure,
     /// What it is measured in, over what it is told in.
     divisor: u64,
@@ -140,6 +142,10 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
         ("sessionless_connections_expired", stats.sessionless_expired),
         ("stale_sessions_expired", stats.sessions_expired),
         ("looking_count", stats.looking),
+        ("quit_leading_due_to_disloyal_voter", stats.vain_reigns),
+        // Such an error ends the server: who answers has had none.
+        ("unrecoverable_error_count", 0),
+        ("sync_processor_request_queued", pipeline.queued),
         ("diff_count", stats.diffs),
         ("snap_count", stats.snaps),
         ("proposal_count", stats.proposals),
@@ -164,7 +170,8 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
 pub(crate) fn distributions<'a>(view: &View<'a>) -> Vec<Distribution<'a>> {
     let stats = view.stats;
     let (pipeline, throttled) = (&stats.pipeline, &stats.throttled);
-    let row = |name, measure, divisor, quantiles| Distribution { name, measure, divisor, quantiles };
+    let row =
+        |name, measure, divisor, quantiles| Distribution { name, key: None, measure, divisor, quantiles };
     let mut rows = vec![
         row("dbinittime", &stats.loading, 1, false),
         row("fsynctime", &stats.fsync, 1000, false),
@@ -184,9 +191,17 @@ pub(crate) fn distributions<'a>(view: &View<'a>) -> Vec<Distribution<'a>> {
         row("sync_process_time", &pipeline.batch, 1000, false),
         row("sync_processor_queue_flush_time_ms", &pipeline.flush, 1000, true),
         row("sync_processor_batch_size", &pipeline.batch_size, 1, false),
+        row("node_created_watch_count", &stats.fired.created, 1, false),
+        row("node_deleted_watch_count", &stats.fired.deleted, 1, false),
+        row("node_changed_watch_count", &stats.fired.changed, 1, false),
+        row("node_children_watch_count", &stats.fired.children, 1, false),
         row("inflight_snap_count", &pipeline.snaps_at_once, 1, false),
         row("inflight_diff_count", &pipeline.diffs_at_once, 1, false),
     ];
+    rows.extend(pipeline.acks.iter().map(|(server, measure)| Distribution {
+        key: Some(server.to_string()),
+        ..row("ack_latency", measure, 1, true)
+    }));
     // Of throttles that are off nothing is known.
     if view.throttles.connections.max > 0 {
         rows.push(row("connection_token_deficit", &throttled.deficit, 1, false));
@@ -207,7 +222,8 @@ fn scaled_million(value: u32) -> String {
 impl Distribution<'_> {
     /// What Java makes of a summary: a row for each of its figures.
     pub(crate) fn rows(&self) -> Vec<(String, Value)> {
-        let (summary, name) = (&self.measure.summary, self.name);
+        let summary = &self.measure.summary;
+        let name = self.key.as_ref().map_or(self.name.to_owned(), |key| format!("{key}_{}", self.name));
         let mut rows = vec![
             (format!("avg_{name}"), Value::Decimal(summary.average(self.divisor))),
             (format!("min_{name}"), whole(summary.min / self.divisor)),
@@ -243,15 +259,21 @@ pub(crate) fn exposition(view: &View<'_>) -> String {
         };
         let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
     }
-    for Distribution { name, measure, divisor, quantiles } in distributions(view) {
-        let _ = writeln!(text, "# TYPE {name} summary");
+    let mut last = "";
+    for Distribution { name, key, measure, divisor, quantiles } in distributions(view) {
+        if std::mem::replace(&mut last, name) != name {
+            let _ = writeln!(text, "# TYPE {name} summary");
+        }
+        let key = key.map(|key| format!("key=\"{key}\""));
+        let labels = key.as_ref().map_or_else(String::new, |key| format!("{{{key}}}"));
+        let first = key.map_or_else(String::new, |key| format!("{key},"));
         let told: &[f64] = if quantiles { &[0.5, 0.9, 0.99] } else { &[0.5] };
         for quantile in told {
             let value = scaled(measure.quantile(*quantile), divisor);
-            let _ = writeln!(text, "{name}{{quantile=\"{quantile}\"}} {value}");
+            let _ = writeln!(text, "{name}{{{first}quantile=\"{quantile}\"}} {value}");
         }
         let Summary { count, sum, .. } = measure.summary;
-        let _ = write!(text, "{name}_count {count}\n{name}_sum {}\n", scaled(sum, divisor));
+        let _ = write!(text, "{name}_count{labels} {count}\n{name}_sum{labels} {}\n", scaled(sum, divisor));
     }
     let _ = writeln!(text, "# TYPE turn_time_us gauge");
     for (word, value) in turns(view) {

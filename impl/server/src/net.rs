@@ -173,7 +173,32 @@ mod tests {
 
     use socket2::SockRef;
 
-    use super::{Backoff, BoundPort, set_options};
+    use super::{Backoff, BoundPort, is_hung_up, random_below, set_options};
+
+    #[test]
+    fn lots_are_below_their_bound_and_differ() {
+        let drawn: std::collections::BTreeSet<_> = (0..1000).map(|_| random_below(300)).collect();
+        assert!(drawn.len() > 200 && drawn.iter().all(|lot| *lot < 300), "{drawn:?}");
+        assert_eq!((random_below(1), random_below(0)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_has_hung_up_is_known_before_all_is_read() {
+        let port = BoundPort::bind(Some("127.0.0.1"), 0, 8).await.expect("a free port");
+        let listener = port.listen().expect("nobody has it");
+        let address = listener.local_addr().expect("it is bound");
+        let dialled = tokio::net::TcpStream::connect(address);
+        let (client, accepted) = tokio::join!(dialled, listener.accept());
+        let (client, (stream, _)) = (client.expect("it listens"), accepted.expect("somebody dialled"));
+        client.try_write(b"last words").expect("there is room");
+        assert!(!is_hung_up(&stream));
+        drop(client);
+        let started = Instant::now();
+        while !is_hung_up(&stream) {
+            assert!(started.elapsed() < Duration::from_secs(10), "it is not noticed");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
 
     #[tokio::test]
     async fn connections_have_the_options_of_the_port_that_they_came_to() {

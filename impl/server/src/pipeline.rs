@@ -6,10 +6,13 @@
 //!
 //! Source: ZooKeeper `ServerMetrics`, and where each of these is counted.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use protocol::{Message, Role, peer::Packet};
-use spec::Zxid;
+use spec::{ServerId, Zxid};
 use tree::{Tree, Txn};
 
 use crate::{
@@ -26,6 +29,8 @@ pub(crate) struct Pipeline {
     let_in: Option<Instant>,
     /// Since when no clients are served.
     idle_since: Option<Instant>,
+    /// Transactions that went to the log.
+    pub(crate) queued: u64,
     /// Transactions that this server has committed as a leader.
     pub(crate) commits: u64,
     /// Proposals that came from a leader behind the synchronisation.
@@ -40,6 +45,8 @@ pub(crate) struct Pipeline {
     pub(crate) proposal: Measure,
     /// To the acknowledgement of a quorum, at a leader.
     pub(crate) quorum_ack: Measure,
+    /// To the acknowledgement of each follower, at a leader, for the transactions that one names.
+    pub(crate) acks: BTreeMap<ServerId, Measure>,
     /// To the commit, at a learner.
     pub(crate) commit_propagation: Measure,
     /// From being let in to being level with the leader, in milliseconds.
@@ -69,6 +76,7 @@ impl Pipeline {
             open: VecDeque::new(),
             let_in: None,
             idle_since: None,
+            queued: 0,
             commits: 0,
             proposals_received: 0,
             commits_received: 0,
@@ -76,6 +84,7 @@ impl Pipeline {
             propagation: measure(),
             proposal: measure(),
             quorum_ack: measure(),
+            acks: BTreeMap::new(),
             commit_propagation: measure(),
             follower_sync: measure(),
             observer_sync: measure(),
@@ -89,9 +98,12 @@ impl Pipeline {
         }
     }
 
-    /// A transaction goes to the log of a server that serves.
-    pub(crate) fn logged(&mut self, zxid: Zxid, time: i64) {
-        self.open.push_back((zxid, time));
+    /// A transaction goes to the log, of a server that serves or that is brought up to date.
+    pub(crate) fn logged(&mut self, zxid: Zxid, time: i64, serves: bool) {
+        self.queued += 1;
+        if serves {
+            self.open.push_back((zxid, time));
+        }
     }
 
     /// The state has come this far, in a turn that began then. `role` is that of a server of an ensemble.
@@ -110,11 +122,21 @@ impl Pipeline {
     }
 
     /// A packet has come from another server, to one that is level with its leader or leads if `serves`.
-    pub(crate) fn received(&mut self, packet: &Packet<Tree>, serves: bool, now: i64) {
-        if let Packet::Zab(message) = packet {
+    pub(crate) fn received(&mut self, from: ServerId, packet: &Packet<Tree>, serves: bool, now: i64) {
+        if let Packet::Zab(Message::Ack { zxid }) = packet {
+            self.acknowledged(from, *zxid, now);
+        } else if let Packet::Zab(message) = packet {
             self.message(message, serves, now);
         } else if let Packet::Revalidate { .. } = packet {
             self.revalidations += 1;
+        }
+    }
+
+    /// What is applied already counts no more.
+    fn acknowledged(&mut self, by: ServerId, zxid: Zxid, now: i64) {
+        let Ok(place) = self.open.binary_search_by_key(&zxid, |(zxid, _)| *zxid) else { return };
+        if let Ok(took) = u64::try_from(now - self.open[place].1) {
+            self.acks.entry(by).or_insert_with(Measure::new).record(took);
         }
     }
 
@@ -169,9 +191,11 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use spec::{Epoch, ServerId};
+    use spec::Epoch;
 
     use super::*;
+
+    const LEADER: ServerId = ServerId(3);
 
     fn zxid(counter: u32) -> Zxid {
         Zxid::new(Epoch(1), counter)
@@ -181,18 +205,22 @@ mod tests {
     fn a_transaction_is_told_of_when_it_is_applied() {
         let mut pipeline = Pipeline::new();
         for (counter, time) in [(1, 100), (2, 105), (3, 130)] {
-            pipeline.logged(zxid(counter), time);
+            pipeline.logged(zxid(counter), time, true);
+        }
+        for (zxid, now) in [(zxid(2), 110), (zxid(3), 131), (zxid(4), 140)] {
+            pipeline.received(ServerId(7), &Packet::Zab(Message::Ack { zxid }), true, now);
         }
         pipeline.applied(zxid(2), 120, Some(Role::Leading));
+        pipeline.received(ServerId(8), &Packet::Zab(Message::Ack { zxid: zxid(2) }), true, 125);
         let summary = |measure: &Measure| (measure.summary.count, measure.summary.sum);
         assert_eq!((pipeline.commits, summary(&pipeline.quorum_ack)), (2, (2, 35)));
         assert_eq!(
             (summary(&pipeline.propagation), summary(&pipeline.commit_propagation)),
             ((2, 35), (0, 0))
         );
-        pipeline.applied(zxid(9), 129, Some(Role::Following(ServerId(3))));
+        pipeline.applied(zxid(9), 129, Some(Role::Following(LEADER)));
         assert_eq!(summary(&pipeline.commit_propagation), (0, 0), "the leader's clock is ahead");
-        pipeline.logged(zxid(4), 140);
+        pipeline.logged(zxid(4), 140, true);
         pipeline.plays(None, false);
         pipeline.applied(zxid(9), 150, Some(Role::Leading));
         assert_eq!(pipeline.commits, 2, "it was of another time");
@@ -202,12 +230,13 @@ mod tests {
     fn what_comes_while_a_server_catches_up_does_not_count() {
         let mut pipeline = Pipeline::new();
         let commit = Packet::Zab(Message::Commit { zxid: zxid(1) });
-        pipeline.received(&Packet::Zab(Message::LeaderInfo { epoch: Epoch(1), extended: false }), false, 0);
-        pipeline.received(&commit, false, 0);
-        pipeline.plays(Some(Role::Following(ServerId(3))), true);
-        pipeline.received(&commit, true, 0);
+        let let_in = Packet::Zab(Message::LeaderInfo { epoch: Epoch(1), extended: false });
+        pipeline.received(LEADER, &let_in, false, 0);
+        pipeline.received(LEADER, &commit, false, 0);
+        pipeline.plays(Some(Role::Following(LEADER)), true);
+        pipeline.received(LEADER, &commit, true, 0);
         assert_eq!((pipeline.commits_received, pipeline.follower_sync.summary.count), (1, 1));
-        pipeline.plays(Some(Role::Following(ServerId(3))), true);
+        pipeline.plays(Some(Role::Following(LEADER)), true);
         assert_eq!(pipeline.follower_sync.summary.count, 1, "it was let in once");
     }
 }

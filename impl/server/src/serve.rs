@@ -375,8 +375,11 @@ impl Core {
     }
 
     fn client_gone(&mut self, id: ClientId, error: Option<io::Error>) {
-        if let (Some(client), Some(error)) = (self.shell.clients.get(id), error) {
-            debug!(address = %client.address, %error, "a connection broke");
+        if let Some(client) = self.shell.clients.get(id) {
+            self.shell.stats.connections_dropped += 1;
+            if let Some(error) = error {
+                debug!(address = %client.address, %error, "a connection broke");
+            }
         }
         self.shell.drop_client(id);
         self.settle();

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use spec::Zxid;
+use tree::{Event, EventKind};
+
 use crate::pipeline::Pipeline;
 
 /// Least, greatest, number and sum of some measure.
@@ -85,6 +88,47 @@ impl Throttled {
     }
 }
 
+/// How many watches an event fires, by its kind.
+#[derive(Debug)]
+pub(crate) struct Fired {
+    /// The event that is being told of, and how many were told.
+    last: Option<(Zxid, Event, u64)>,
+    pub(crate) created: Measure,
+    pub(crate) deleted: Measure,
+    pub(crate) changed: Measure,
+    pub(crate) children: Measure,
+}
+
+impl Fired {
+    fn new() -> Self {
+        let measure = Measure::new;
+        Self { last: None, created: measure(), deleted: measure(), changed: measure(), children: measure() }
+    }
+
+    /// A client is told of an event. Those who watch the same are told one after the other.
+    pub(crate) fn tells(&mut self, zxid: Zxid, event: &Event) {
+        match &mut self.last {
+            Some((last, told, count)) if *last == zxid && told == event => *count += 1,
+            Some(_) | None => {
+                self.settle();
+                self.last = Some((zxid, event.clone(), 1));
+            }
+        }
+    }
+
+    /// All are told of the last one.
+    pub(crate) fn settle(&mut self) {
+        let Some((_, event, count)) = self.last.take() else { return };
+        let measure = match event.kind {
+            EventKind::NodeCreated => &mut self.created,
+            EventKind::NodeDeleted => &mut self.deleted,
+            EventKind::NodeDataChanged => &mut self.changed,
+            EventKind::NodeChildrenChanged => &mut self.children,
+        };
+        measure.record(count);
+    }
+}
+
 /// The counters of a server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -108,6 +152,8 @@ pub(crate) struct Stats {
     pub(crate) throttled: Throttled,
     pub(crate) sessions_expired: u64,
     pub(crate) looking: u64,
+    /// How often this server gave up to lead since voters looked elsewhere.
+    pub(crate) vain_reigns: u64,
     pub(crate) diffs: u64,
     pub(crate) snaps: u64,
     pub(crate) proposals: u64,
@@ -124,6 +170,8 @@ pub(crate) struct Stats {
     pub(crate) response_size_last: Option<u64>,
     /// Bytes of events.
     pub(crate) watch_bytes: u64,
+    /// How many watches fire.
+    pub(crate) fired: Fired,
     /// How long the disk took to sync a batch, in microseconds.
     pub(crate) fsync: Measure,
     /// Syncs that took longer than the configuration has for long.
@@ -170,6 +218,7 @@ impl Stats {
             throttled: Throttled::new(),
             sessions_expired: 0,
             looking: 0,
+            vain_reigns: 0,
             diffs: 0,
             snaps: 0,
             proposals: 0,
@@ -181,6 +230,7 @@ impl Stats {
             response_sizes: Summary::default(),
             response_size_last: None,
             watch_bytes: 0,
+            fired: Fired::new(),
             fsync: Measure::new(),
             slow_syncs: 0,
             snapshot: Measure::new(),
@@ -244,7 +294,24 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Summary;
+    use spec::Zxid;
+    use tree::{Event, EventKind};
+
+    use super::{Fired, Summary};
+
+    #[test]
+    fn watches_are_counted_by_event() {
+        let mut fired = Fired::new();
+        let event = |path: &'static str| Event { kind: EventKind::NodeDeleted, path: path.into() };
+        for (zxid, path) in [(1, "/a"), (1, "/a"), (1, "/b"), (2, "/b"), (2, "/b"), (2, "/b")] {
+            fired.tells(Zxid(zxid), &event(path));
+        }
+        fired.settle();
+        fired.settle();
+        let summary = fired.deleted.summary;
+        assert_eq!((summary.count, summary.sum, summary.min, summary.max), (3, 6, 1, 3));
+        assert_eq!(fired.created.summary.count, 0);
+    }
 
     #[test]
     fn averages_look_like_javas() {

@@ -98,6 +98,7 @@ const USED: &[&str] = &[
     "syncLimit",
     "throttled_op_wait_time",
     "tickTime",
+    "txnLogSizeLimitInKb",
     "zabkeeper.recorder",
     "zabkeeper.recorderBytes",
     "zabkeeper.recorderDir",
@@ -159,7 +160,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("log.dir", JVM),
     ("log.file", JVM),
     ("root.logger", JVM),
-    ("leader.ackLoggingFrequency", THREADS),
+    ("leader.ackLoggingFrequency", "every acknowledgement counts"),
     (
         "leaderConnectDelayDuringRetryMs",
         "a server dials its leader again after 5 ms, and less often the longer that fails",
@@ -208,7 +209,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("sslQuorumReloadCertFiles", TLS),
     ("clientTcpKeepAlive", "keepalive is always on"),
     ("tcpKeepAlive", "keepalive is always on"),
-    ("txnLogSizeLimitInKb", "logs roll when they are full"),
     ("watchManagerName", JVM),
 ];
 

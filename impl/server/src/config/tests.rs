@@ -379,6 +379,10 @@ fn throttles_are_taken_from_the_file_and_from_flags() {
     assert_eq!((tokens.max, tokens.fill, tokens.of_new, tokens.of_renewed), (30, 3, 3, 2));
     assert_eq!((tokens.freeze_ms, tokens.increase, tokens.decrease), (Some(30), 250_000, 2000));
     assert_eq!(config.resend_ms, (200, 5000));
+    let segment = |lines: &str| parse(&format!("dataDir=/d\nclientPort=1\n{lines}"), None).expect(lines);
+    assert_eq!(segment("txnLogSizeLimitInKb=1000").preallocate_bytes, 1_024_000);
+    assert_eq!(segment("txnLogSizeLimitInKb=1000\npreAllocSize=64").preallocate_bytes, 65_536);
+    assert_eq!(segment("").preallocate_bytes, 64 << 20);
 
     let plain = parse("dataDir=/d\nclientPort=1", None).expect("valid").throttles;
     assert_eq!((plain.requests_max, plain.large_over, plain.connections.max), (0, None, 0));

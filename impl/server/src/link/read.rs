@@ -238,7 +238,7 @@ fn packets(
                 Received::Packet(packet) | Received::Introduction { packet, .. } => {
                     tell_sync(peer, &packet);
                     let serves = core.shell.part.serving;
-                    core.shell.stats.pipeline.received(&packet, serves, time);
+                    core.shell.stats.pipeline.received(peer, &packet, serves, time);
                     core.step(Input::Packet { from: peer, packet, time });
                 }
                 Received::Snap { last } => {

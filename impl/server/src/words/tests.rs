@@ -26,6 +26,9 @@ fn stats() -> Stats {
         stats.read_latency.record(took);
     }
     stats.proposal(48);
+    let ack = wire_ack(Zxid::new(Epoch(1), 1));
+    stats.pipeline.logged(Zxid::new(Epoch(1), 1), 100, true);
+    stats.pipeline.received(ServerId(2), &ack, true, 107);
     stats
 }
 
@@ -33,6 +36,10 @@ static THROTTLES: LazyLock<Throttles> = LazyLock::new(|| {
     let text = "dataDir=/d\nclientPort=1".to_owned();
     Config::parse("zoo.cfg", text, |_| unreachable!("it is alone")).expect("valid").throttles
 });
+
+fn wire_ack(zxid: Zxid) -> protocol::peer::Packet<tree::Tree> {
+    protocol::peer::Packet::Zab(protocol::Message::Ack { zxid })
+}
 
 fn view(stats: &Stats, mode: Mode) -> View<'_> {
     View {
@@ -139,6 +146,8 @@ fn monitoring_is_keys_and_values_by_tabs() {
         "zk_avg_readlatency\t1.5",
         "zk_p99_readlatency\t2",
         "zk_cnt_updatelatency\t0",
+        "zk_avg_2_ack_latency\t7.0",
+        "zk_p99_2_ack_latency\t7",
     ];
     for row in rows {
         assert!(text.lines().any(|line| line == row), "{row} is not in\n{text}");
@@ -163,6 +172,8 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
         "\nreadlatency_count 2\nreadlatency_sum 3.000\n",
         "\nfsynctime_count 0\nfsynctime_sum 0.000\n",
         "\nsynced_followers 2\n",
+        "# TYPE ack_latency summary\nack_latency{key=\"2\",quantile=\"0.5\"} 7\n",
+        "\nack_latency_count{key=\"2\"} 1\nack_latency_sum{key=\"2\"} 7\n",
         "# TYPE connection_drop_probability gauge\nconnection_drop_probability 0.0\n",
         "# TYPE propagation_latency summary\npropagation_latency{quantile=\"0.5\"} 0\n",
         "\npropagation_latency{quantile=\"0.99\"} 0\n",
