@@ -80,6 +80,11 @@ impl Side {
         Ok(Self { name: name.to_owned(), ensemble, java, filled: None })
     }
 
+    /// Its servers.
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
     /// Makes the large tree.
     ///
     /// # Errors

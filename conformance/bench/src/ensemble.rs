@@ -280,13 +280,22 @@ impl Drop for Ensemble {
     }
 }
 
+/// What a server answers to a four-letter word.
+///
+/// # Errors
+/// If it does not, or not in time.
+pub fn word(address: SocketAddr, word: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, WORD_MAX)?;
+    stream.set_read_timeout(Some(WORD_MAX))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// What part a server plays, if it serves.
 pub fn mode(address: SocketAddr) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&address, WORD_MAX).ok()?;
-    stream.set_read_timeout(Some(WORD_MAX)).ok()?;
-    stream.write_all(b"srvr").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    let answer = word(address, "srvr").ok()?;
     answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(|mode| mode.trim().to_owned())
 }
 

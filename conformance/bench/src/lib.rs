@@ -18,6 +18,7 @@ pub mod prepare;
 pub mod report;
 pub mod rows;
 pub mod sessions;
+pub mod soak;
 pub mod usage;
 pub mod value;
 pub mod workload;

@@ -8,7 +8,7 @@ use bench::{
     ensemble::Kind,
     report,
     rows::{ROWS, Row},
-    usage,
+    soak, usage,
 };
 use clap::Parser;
 
@@ -20,8 +20,10 @@ use clap::Parser;
     name = "bench",
     after_help = "Examples:
   cargo xtask bench set-64x16 --rounds 5
-  cargo xtask bench --recorder set-64x16 set-64x1 get-64x16 --rounds 9"
+  cargo xtask bench --recorder set-64x16 set-64x1 get-64x16 --rounds 9
+  cargo xtask bench --soak --seconds 600"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// Rows to run, by their names or parts of them; all by default.
     rows: Vec<String>,
@@ -42,6 +44,10 @@ struct Arguments {
     /// it may cost: 2 %.
     #[arg(long, conflicts_with_all = ["classpath", "counting", "record"])]
     recorder: bool,
+    /// Whether the memory of ours stays flat: the mixed load for --seconds twice, in peace, and with every server asked for
+    /// its figures every second. Ends with 1 if it grows. Ten minutes are a good time, and write some gigabytes of log.
+    #[arg(long, conflicts_with_all = ["classpath", "counting", "record", "recorder"])]
+    soak: bool,
     /// How long each run of a load counts.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -111,6 +117,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
         threads: arguments.threads,
         faults: arguments.kills.max(1),
     };
+    if arguments.soak {
+        return soaks(arguments, &options);
+    }
     let names = arguments.names();
     let mut outcomes = Vec::new();
     for big in [false, true] {
@@ -127,6 +136,22 @@ fn run(arguments: &Arguments) -> Result<bool> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(outcomes.iter().all(report::holds))
+}
+
+/// Whether memory stays where it is.
+fn soaks(arguments: &Arguments, options: &Options) -> Result<bool> {
+    let scratch = match &arguments.dir {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    }?;
+    let binary = arguments.binary.clone().context("which binary?")?.canonicalize()?;
+    let kind = Kind::Zabkeeper { binary, counts: false, config: String::new() };
+    let side = Side::start(arguments.names().ours, kind, scratch.path())?;
+    let outcomes = soak::run(side.ensemble(), options)?;
+    for outcome in &outcomes {
+        print!("{}", outcome.lines());
+    }
+    Ok(outcomes.iter().all(soak::Outcome::holds))
 }
 
 fn chosen(words: &[String]) -> Result<Vec<Row>> {

@@ -25,8 +25,8 @@ pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<boo
         Ok(dist.join(name).to_str().context("the target folder has no plain name")?.to_owned())
     };
     let given = |option: &str| arguments.iter().any(|word| word == option);
-    if given("--recorder") || given("--help") {
-        ensure!(!record && !costs, "--recorder is told, and takes neither --record nor --costs");
+    if given("--recorder") || given("--soak") || given("--help") {
+        ensure!(!record && !costs, "--recorder and --soak are told, and take neither --record nor --costs");
         let words = ["--binary".to_owned(), plain("zabkeeper")?];
         return Call::new(&plain("bench")?, &[]).args(words).args(arguments).within(PATIENCE).verdict();
     }
