@@ -1,4 +1,4 @@
-//! A server alone in this process, and a client that speaks bytes.
+//! A server in this process, and a client that speaks bytes.
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
@@ -43,6 +43,17 @@ impl Server {
         Self::start_in(tempfile::tempdir().expect("a folder"), more)
     }
 
+    /// Starts an ensemble of one, which leads it.
+    pub(crate) fn start_leader(more: &str) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        std::fs::write(data.path().join("myid"), "1\n").expect("room");
+        let (quorum, election) = (free_port(), free_port());
+        let list = format!(
+            "server.1=127.0.0.1:{quorum}:{election}\nstandaloneEnabled=false\ninitLimit=10\nsyncLimit=5\n"
+        );
+        Self::start_in(data, &format!("{list}{more}"))
+    }
+
     pub(crate) fn start_in(data: TempDir, more: &str) -> Self {
         let (client, admin) = (free_port(), free_port());
         let text = format!(
@@ -63,7 +74,7 @@ impl Server {
             thread: Some(thread),
             data,
         };
-        wait_until("it serves", || server.word("srvr").is_some_and(|text| text.contains("Mode: standalone")));
+        wait_until("it serves", || server.word("srvr").is_some_and(|text| text.contains("Mode: ")));
         server
     }
 
