@@ -11,6 +11,7 @@ use spec::ErrorCode;
 use crate::{
     Digest, Settings, Text,
     acl::{Acl, Credential, Identity},
+    names,
 };
 
 /// The identities that a credential proves: for `digest`, the user's name and the hash of name and password. Nothing is
@@ -97,9 +98,12 @@ pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Re
     let mut resolved = Vec::with_capacity(list.len());
     for entry in list.iter().filter(|entry| seen.insert(*entry)) {
         if entry.scheme == "auth" {
-            let authenticated = identities
-                .iter()
-                .filter(|identity| identity.scheme == "digest" || settings.sasl && identity.scheme == "sasl");
+            let authenticated = identities.iter().filter(|identity| match identity.scheme.as_str() {
+                "digest" => true,
+                "sasl" => settings.sasl,
+                "x509" => settings.x509,
+                _ => false,
+            });
             let before = resolved.len();
             resolved.extend(authenticated.map(|identity| Acl {
                 perms: entry.perms,
@@ -162,6 +166,7 @@ fn is_valid(settings: &Settings, entry: &Acl) -> bool {
         "digest" => entry.id.as_str().trim_end_matches(':').split(':').count() == 2,
         "ip" => Network::parse(entry.id.as_str()).is_some(),
         "sasl" => settings.sasl && is_principal(entry.id.as_str()),
+        "x509" => settings.x509 && names::is_name(entry.id.as_str()),
         _ => false,
     }
 }
@@ -179,7 +184,7 @@ fn matches(entry: &Acl, identity: &Identity) -> bool {
         return false;
     }
     match entry.scheme.as_str() {
-        "digest" => entry.id == identity.id,
+        "digest" | "x509" => entry.id == identity.id,
         "ip" => Network::parse(entry.id.as_str())
             .zip(address(identity.id.as_str()))
             .is_some_and(|(network, address)| network.contains(address)),
@@ -256,6 +261,25 @@ mod tests {
 
     fn identity(scheme: &str, id: &str) -> Identity {
         Identity { scheme: Text::from(scheme), id: Text::from(id) }
+    }
+
+    #[test]
+    fn owners_of_certificates_are_named_as_java_names_them() {
+        let offered = Settings { x509: true, ..plain() };
+        let one = "CN=one,O=Zabkeeper";
+        let owner = [identity("ip", "127.0.0.1"), identity("x509", one), identity("super", one)];
+        for (settings, id, good) in [(&offered, one, true), (&offered, "one", false), (&plain(), one, false)]
+        {
+            assert_eq!(resolve(settings, &[entry(ALL, "x509", id)], &[]).is_ok(), good, "{id}");
+        }
+        // A super user's own name does not stand in a list.
+        let stands = [entry(READ, "auth", "")];
+        assert_eq!(resolve(&offered, &stands, &owner), Ok(vec![entry(READ, "x509", one)]));
+        assert!(resolve(&plain(), &stands, &owner).is_err());
+        let list = [entry(READ, "x509", one)];
+        assert!(permits(&list, READ, &owner[..2]) && !permits(&list, WRITE, &owner[..2]));
+        assert!(permits(&list, WRITE, &owner), "a super user's");
+        assert!(!permits(&list, READ, &[identity("x509", "CN=two")]));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod compare;
 pub mod digest;
 mod load;
 mod machine;
+mod names;
 mod node;
 mod outstanding;
 pub mod path;

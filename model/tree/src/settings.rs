@@ -25,6 +25,9 @@ pub struct Settings {
     pub super_digest: Option<Text>,
     /// Whether lists may name users of scheme `sasl` (`authProvider.N` with `SASLAuthenticationProvider`).
     pub sasl: bool,
+    /// Whether lists may name owners of certificates, in scheme `x509` (a port that speaks TLS, or `authProvider.N` with
+    /// `X509AuthenticationProvider`).
+    pub x509: bool,
     /// A connection has to prove an identity of one of these schemes before it may ask for anything
     /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`); none are demanded if this is empty.
     pub demanded: Vec<Text>,
