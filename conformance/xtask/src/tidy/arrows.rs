@@ -19,9 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["spec", "protocol", "tree"]),
     ("storage", &["spec", "protocol", "tree", "wire"]),
     ("recording", &["spec", "protocol", "tree"]),
-    ("client", &["spec", "protocol", "tree", "wire"]),
-    ("cli", &["spec", "tree", "client"]),
-    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli"]),
+    ("tls", &[]),
+    ("client", &["spec", "protocol", "tree", "wire", "tls"]),
+    ("cli", &["spec", "tree", "client", "tls"]),
+    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli", "tls"]),
 ];
 
 /// What the pure crates may use of others' directly; their tests may use what they like.
