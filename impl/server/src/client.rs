@@ -11,13 +11,14 @@ use std::{
 use bytes::BytesMut;
 use rustc_hash::FxHashMap;
 use spec::{ClientId, SessionId, Zxid};
-use tokio::{net::tcp::OwnedWriteHalf, sync::Notify, task::AbortHandle};
-use tree::Credential;
+use tokio::{sync::Notify, task::AbortHandle};
+use tree::{Credential, Identity};
 
 use crate::{
     core::Clock,
     sasl::Exchange,
     stats::{Summary, micros},
+    stream::Writer,
     view::ClientView,
 };
 
@@ -34,6 +35,8 @@ const PROOFS_MAX: usize = 1000;
 /// How many bytes they may have together: with what becomes of them, they have a place beside a write in a packet to the
 /// leader, also where each byte that is not UTF-8 becomes three.
 const PROOF_BYTES_MAX: usize = 256 << 10;
+/// How many may shake hands at a time: each holds a few ten kilobytes meanwhile.
+const KNOCKING_MAX: usize = 1000;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -88,7 +91,9 @@ pub(crate) struct Client {
     /// How it authenticates with SASL, once it does.
     pub(crate) exchange: Option<Exchange>,
     traffic: Traffic,
-    pub(crate) writer: Rc<OwnedWriteHalf>,
+    pub(crate) writer: Rc<Writer>,
+    /// As whom its certificate proves it; none without one.
+    pub(crate) certified: Vec<Identity>,
     /// Something is unsent, and the connection stands in the list of those.
     pub(crate) dirty: bool,
     /// The socket took no more; a task waits until it does.
@@ -259,7 +264,18 @@ pub(crate) struct Clients {
     throttled: VecDeque<ClientId>,
     /// Bytes of large requests that are under way.
     pub(crate) large_bytes: usize,
+    /// How many shake hands.
+    knocking: usize,
     next: u64,
+}
+
+/// How many connections there may be; 0 is no limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    /// Of one address.
+    pub(crate) per_address: u32,
+    /// In all.
+    pub(crate) in_all: u32,
 }
 
 impl Clients {
@@ -267,18 +283,12 @@ impl Clients {
     pub(crate) fn admit(
         &mut self,
         address: SocketAddr,
-        writer: OwnedWriteHalf,
-        max_per_address: u32,
-        max: u32,
+        writer: Writer,
+        certified: Vec<Identity>,
+        most: Most,
         clock: Clock,
     ) -> Option<ClientId> {
-        let ip = crate::net::plain_ip(address);
-        let count = self.per_address.get(&ip).copied().unwrap_or(0);
-        let full = max > 0 && self.table.len() >= usize::try_from(max).unwrap_or(usize::MAX);
-        if full || (max_per_address > 0 && count >= max_per_address) {
-            return None;
-        }
-        self.per_address.insert(ip, count + 1);
+        let ip = self.count(address, most)?;
         self.next += 1;
         let client = Client {
             address: SocketAddr::new(ip, address.port()),
@@ -297,6 +307,7 @@ impl Clients {
             exchange: None,
             traffic: Traffic::new(clock.wall),
             writer: Rc::new(writer),
+            certified,
             dirty: false,
             blocked: false,
             resume: Rc::new(Notify::new()),
@@ -306,6 +317,41 @@ impl Clients {
         };
         self.table.insert(self.next, client);
         Some(ClientId(self.next))
+    }
+
+    /// Counts one more connection of an address, if it and the whole server may have one.
+    fn count(&mut self, address: SocketAddr, most: Most) -> Option<IpAddr> {
+        let ip = crate::net::plain_ip(address);
+        let count = self.per_address.get(&ip).copied().unwrap_or(0);
+        let all = self.table.len() + self.knocking;
+        let full = most.in_all > 0 && all >= usize::try_from(most.in_all).unwrap_or(usize::MAX);
+        if full || (most.per_address > 0 && count >= most.per_address) {
+            return None;
+        }
+        self.per_address.insert(ip, count + 1);
+        Some(ip)
+    }
+
+    fn uncount(&mut self, ip: IpAddr) {
+        match self.per_address.get_mut(&ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.per_address.remove(&ip);
+            }
+        }
+    }
+
+    /// Somebody begins to shake hands, who counts as a connection from now on. Whether there is a place.
+    pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> bool {
+        let has_place = self.knocking < KNOCKING_MAX && self.count(address, most).is_some();
+        self.knocking += usize::from(has_place);
+        has_place
+    }
+
+    /// Hands are shaken, or will not be.
+    pub(crate) fn knocked(&mut self, address: SocketAddr) {
+        self.knocking -= 1;
+        self.uncount(crate::net::plain_ip(address));
     }
 
     /// The next connection gets this number.
@@ -355,13 +401,7 @@ impl Clients {
         if self.large_bytes > 0 {
             self.large_bytes -= client.unanswered.iter().map(Unanswered::large_bytes).sum::<usize>();
         }
-        let ip = client.address.ip();
-        match self.per_address.get_mut(&ip) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                self.per_address.remove(&ip);
-            }
-        }
+        self.uncount(client.address.ip());
         client.resume.notify_one();
         Some(client)
     }

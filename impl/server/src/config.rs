@@ -11,6 +11,7 @@ mod problem;
 mod properties;
 mod reader;
 mod throttles;
+mod tls;
 mod voters;
 
 use std::{
@@ -25,6 +26,7 @@ use protocol::Quorum;
 use spec::ServerId;
 use tree::{Digest, Settings, Text};
 
+pub use self::tls::Tls;
 use crate::sasl::Sasl;
 pub use address::ServerAddress;
 pub(crate) use address::join;
@@ -53,8 +55,8 @@ pub struct Config {
     pub init_limit: u32,
     /// Ticks of silence, or of lag, after which a link between servers is given up.
     pub sync_limit: u32,
-    /// Where clients connect.
-    pub client_port: u16,
+    /// Where clients connect; none where they only come inside TLS.
+    pub client_port: Option<u16>,
     /// The one address that clients connect to; every one if `None`.
     pub client_address: Option<String>,
     /// Connections that may wait to be accepted.
@@ -103,6 +105,8 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// What requests come to while this server leads.
     pub settings: Settings,
+    /// What speaks TLS, and how.
+    pub tls: Tls,
     /// How clients may authenticate with SASL.
     pub sasl: Sasl,
     /// How often a leader looks for containers and nodes whose time is over.
@@ -258,7 +262,7 @@ impl Config {
         let tick_ms: u32 = reader.number("tickTime", 3000, 1, 60_000);
         let servers = servers(reader);
         let me = data_dir.as_deref().and_then(|dir| my_id(reader, &servers, dir, read));
-        let (client_address, client_port) = client_port(reader, me.and_then(|me| servers.get(&me)));
+        let client_port = client_port(reader, me.and_then(|me| servers.get(&me)));
         let (init_limit, sync_limit) = limits(reader, !servers.is_empty());
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
         reader.unsupported_choice("electionAlg", &["3"], "3 is the only election algorithm there is");
@@ -269,6 +273,9 @@ impl Config {
                 .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
         }
         let mut settings = settings(reader, me?);
+        let (client_address, client_port) = client_port?;
+        let tls = tls::read(reader);
+        settings.x509 = tls.clients.is_some() || auth::names_x509(reader);
         let sasl = auth::read(reader, &mut settings, read);
         let config = Self {
             data_log_dir: log_dir(reader, data_dir.as_deref())?,
@@ -278,8 +285,8 @@ impl Config {
             tick_ms,
             init_limit,
             sync_limit,
-            client_port: client_port?,
             client_address,
+            client_port,
             client_backlog: backlog(reader),
             max_client_cnxns: reader.number("maxClientCnxns", 60, 0, u32::MAX),
             max_cnxns: reader.number("maxCnxns", 0, 0, u32::MAX),
@@ -303,6 +310,7 @@ impl Config {
             resend_ms: resend(reader),
             frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
             settings,
+            tls,
             sasl,
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
             sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
@@ -388,7 +396,7 @@ fn my_id(
 }
 
 /// The client port: the server list's, or the one of `clientPort`.
-fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> (Option<String>, Option<u16>) {
+fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(Option<String>, Option<u16>)> {
     let address = reader.text("clientPortAddress");
     let port = reader.optional_number::<u16>("clientPort", 1, u16::MAX);
     let listed = listed.and_then(|server| server.client.clone());
@@ -396,15 +404,16 @@ fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> (Option<S
         (Some(port), Some((_, listed))) if port != listed => {
             let message = format!("clientPort is {port}, and this server's line in the list says {listed}");
             reader.error(reader.span("clientPort"), message);
-            (None, None)
+            None
         }
-        (_, Some((host, port))) => (address.or(host), Some(port)),
-        (Some(port), None) => (address, Some(port)),
+        (_, Some((host, port))) => Some((address.or(host), Some(port))),
+        (Some(port), None) => Some((address, Some(port))),
+        (None, None) if reader.has("secureClientPort") && !reader.has("clientPort") => Some((None, None)),
         (None, None) => {
             if !reader.has("clientPort") {
                 reader.error_with_help(None, "no client port is given", "add a line such as clientPort=2181");
             }
-            (None, None)
+            None
         }
     }
 }
@@ -456,6 +465,7 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
         digest: digest(reader),
         super_digest: reader.text("DigestAuthenticationProvider.superDigest").map(Text::from),
         sasl: false,
+        x509: false,
         demanded: Vec::new(),
     }
 }

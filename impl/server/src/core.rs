@@ -32,6 +32,7 @@ use crate::{
     out::{self, Sent},
     recorder::Recorder,
     run::ExitCode,
+    secure::Tls,
     seldom::SeldomLines,
     snapshots::Snapshots,
     stats::Stats,
@@ -76,6 +77,8 @@ pub(crate) struct Shell {
     pub(crate) config: Rc<Config>,
     pub(crate) clients: Clients,
     pub(crate) links: Links,
+    /// How connections are made that are not plain.
+    pub(crate) tls: Tls,
     pub(crate) mesh: Mesh,
     pub(crate) timers: Timers,
     pub(crate) store: Store,
@@ -148,6 +151,7 @@ impl Shell {
         Self {
             clients: Clients::default(),
             links: Links::new(&config),
+            tls: Tls::default(),
             mesh: Mesh::new(&config),
             timers: Timers::new(Durations::new(&config)),
             store,

@@ -20,11 +20,7 @@ use protocol::{
     peer::{Input, Packet},
 };
 use spec::{ServerId, Zxid};
-use tokio::{
-    net::{TcpStream, tcp::OwnedWriteHalf},
-    sync::Notify,
-    task::AbortHandle,
-};
+use tokio::{net::TcpStream, sync::Notify, task::AbortHandle};
 use tree::{Tree, Txn};
 use wire::{
     Sink,
@@ -38,9 +34,10 @@ use crate::{
     out::{self, Sent},
     recorder::link_mark,
     stats::Stats,
+    stream::Writer,
     view::Learners,
 };
-pub(crate) use read::accept;
+pub(crate) use read::{accept, answer, call};
 
 /// Unsent bytes above which a learner is dropped.
 const UNSENT_MAX: usize = 64 << 20;
@@ -76,7 +73,7 @@ struct Link {
     /// Whether the other end dialled.
     accepted: bool,
     /// There once the connection is up.
-    writer: Option<Rc<OwnedWriteHalf>>,
+    writer: Option<Rc<Writer>>,
     parts: VecDeque<Part>,
     packet_bytes: usize,
     dirty: bool,
@@ -240,7 +237,7 @@ impl Links {
         peer: ServerId,
         incarnation: u64,
         accepted: bool,
-        writer: Option<OwnedWriteHalf>,
+        writer: Option<Writer>,
         task: Option<AbortHandle>,
     ) {
         let link = Link {
@@ -448,7 +445,7 @@ impl Links {
 /// What is left to do behind an attempt to send.
 enum Flushed {
     /// Wait until the socket takes more.
-    Blocked { writer: Rc<OwnedWriteHalf>, incarnation: u64 },
+    Blocked { writer: Rc<Writer>, incarnation: u64 },
     /// Drop the link.
     Broken,
 }
@@ -505,12 +502,12 @@ impl Shell {
 
 impl Core {
     /// A dial has succeeded. Whether it is still wanted.
-    fn link_connected(&mut self, to: ServerId, incarnation: u64, writer: OwnedWriteHalf) -> bool {
+    fn link_connected(&mut self, to: ServerId, incarnation: u64, writer: Writer) -> bool {
         let Some(link) = self.shell.links.table.get_mut(&to).filter(|link| link.incarnation == incarnation)
         else {
             return false;
         };
-        let mark = link_mark(to, false, &writer);
+        let mark = link_mark(to, false, writer.tcp());
         link.writer = Some(Rc::new(writer));
         self.shell.record_link(mark);
         self.step(Input::Connected(to));
@@ -518,7 +515,7 @@ impl Core {
     }
 
     /// A learner has dialled and said who it is. The number of the link, if it is wanted.
-    fn link_accepted(&mut self, from: ServerId, writer: OwnedWriteHalf) -> Option<u64> {
+    fn link_accepted(&mut self, from: ServerId, writer: Writer) -> Option<u64> {
         match self.shell.links.table.get(&from) {
             // This server follows that one, and so leads nobody.
             Some(link) if !link.accepted => return None,
@@ -526,7 +523,7 @@ impl Core {
             Some(_) | None => drop(self.shell.links.table.remove(&from)),
         }
         let incarnation = self.shell.links.number();
-        self.shell.record_link(link_mark(from, true, &writer));
+        self.shell.record_link(link_mark(from, true, writer.tcp()));
         self.shell.links.insert(from, incarnation, true, Some(writer), None);
         self.step(Input::Accepted(from));
         self.shell.links.is_current(from, incarnation).then_some(incarnation)

@@ -169,6 +169,7 @@ fn serve(properties: &Properties, path: &Path, while_stdin_is_open: bool) -> Exi
     tracing::info!(
         sid = %config.me,
         port = config.client_port,
+        secure_port = config.tls.port.as_ref().map(|(_, port)| *port),
         servers = config.servers.len().max(1),
         data = %config.data_dir.display(),
         version = env!("CARGO_PKG_VERSION"),
@@ -198,14 +199,24 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
         count => format!("server {} of {count}", config.me),
     };
     println!(
-        "{}: {place}, clients on port {}, snapshots in {}, log in {}; {} warnings",
+        "{}: {place}, clients on {}, snapshots in {}, log in {}; {} warnings",
         path.display(),
-        config.client_port,
+        ports(&config),
         config.data_dir.display(),
         config.data_log_dir.display(),
         config.warnings.len()
     );
     ExitCode::Finished
+}
+
+/// The ports of clients, in words.
+fn ports(config: &Config) -> String {
+    let secure = config.tls.port.as_ref().map(|(_, port)| format!("port {port} inside TLS"));
+    let plain = config.client_port.map(|port| {
+        let either = if config.tls.unifies_clients { " plain or inside TLS" } else { "" };
+        format!("port {port}{either}")
+    });
+    plain.into_iter().chain(secure).collect::<Vec<_>>().join(" and ")
 }
 
 /// Prints every key that has a value.

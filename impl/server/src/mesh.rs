@@ -15,11 +15,8 @@ use bytes::{Buf, BytesMut};
 use protocol::{Notification, peer::Input};
 use spec::ServerId;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
     sync::Notify,
     task::{AbortHandle, spawn_local},
 };
@@ -32,7 +29,10 @@ use wire::{
 use crate::{
     Config,
     core::{Core, Shared},
+    link,
     net::{self, Backoff},
+    secure::Door,
+    stream::{Reader, Writer},
 };
 
 /// A dial of the other end may have left so long before the connection with it was made.
@@ -120,7 +120,7 @@ impl Mesh {
 
 impl Core {
     /// A connection of the mesh is up, instead of an older one with the same server.
-    fn mesh_connected(&mut self, with: ServerId, stream: TcpStream) {
+    fn mesh_connected(&mut self, with: ServerId, ends: (Reader, Writer)) {
         debug!(peer = %with, "an election connection is up");
         let mesh = &mut self.shell.mesh;
         mesh.last_number += 1;
@@ -130,7 +130,7 @@ impl Core {
         slot.told = false;
         let wake = Rc::new(Notify::new());
         wake.notify_one();
-        let (reader, writer) = stream.into_split();
+        let (reader, writer) = ends;
         let me = &self.shell.me;
         let tasks = vec![
             spawn_local(write(me.clone(), writer, Rc::clone(&wake), with, number)).abort_handle(),
@@ -162,15 +162,15 @@ impl Core {
     }
 
     /// A dial is over. Whether to dial again.
-    fn mesh_dialled(&mut self, to: ServerId, outcome: std::io::Result<TcpStream>) -> bool {
+    fn mesh_dialled(&mut self, to: ServerId, outcome: std::io::Result<(Reader, Writer)>) -> bool {
         match outcome {
-            Ok(stream) => {
+            Ok(ends) => {
                 if let Some(slot) = self.shell.mesh.slots.get_mut(&to) {
                     slot.dialing = false;
                 }
                 // The larger id keeps the connection it has dialled; the smaller one is called back.
                 if to < self.shell.config.me {
-                    self.mesh_connected(to, stream);
+                    self.mesh_connected(to, ends);
                 }
                 false
             }
@@ -212,7 +212,7 @@ impl Core {
 async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
     let backoff = Backoff::new(Instant::now());
     loop {
-        let outcome = greet(&config, to).await;
+        let outcome = greet(&me, &config, to).await;
         if !me.upgrade().is_some_and(|core| core.borrow_mut().mesh_dialled(to, outcome)) {
             return;
         }
@@ -228,25 +228,25 @@ async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: ServerId) {
 ///
 /// One that has just been killed may take the dial, too: its port goes a moment after its connections. Nobody calls
 /// back then; the dial is reset.
-async fn greet(config: &Config, to: ServerId) -> std::io::Result<TcpStream> {
+async fn greet(me: &Weak<RefCell<Core>>, config: &Config, to: ServerId) -> std::io::Result<(Reader, Writer)> {
     let (Some(address), Some(own)) = (config.servers.get(&to), config.servers.get(&config.me)) else {
         return Err(std::io::ErrorKind::NotFound.into());
     };
     let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
-    let mut stream = net::dial(&address.host, address.election_port, wait_max).await?;
-    net::set_options(&stream, silence_max(config))?;
+    let (mut reader, writer) =
+        link::call(me, config, &address.host, address.election_port).await?.into_split();
     let mut hello = Vec::new();
     Hello { sid: config.me, addresses: vec![own.election_address()] }.encode(&mut hello);
-    stream.write_all(&hello).await?;
+    writer.send_all(&hello).await?;
     if to > config.me {
-        let hung_up = tokio::time::timeout(wait_max, stream.read_u8()).await;
+        let hung_up = tokio::time::timeout(wait_max, reader.read_u8()).await;
         if let Ok(Err(error)) = hung_up
             && error.kind() != std::io::ErrorKind::UnexpectedEof
         {
             return Err(error);
         }
     }
-    Ok(stream)
+    Ok((reader, writer))
 }
 
 fn silence_max(config: &Config) -> Duration {
@@ -255,13 +255,14 @@ fn silence_max(config: &Config) -> Duration {
 
 /// Takes the dials of other servers.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+    let door = core.borrow().shell.tls.servers.clone();
     loop {
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_LINKS) => {
                 core.borrow_mut().shell.out_of_files();
             }
             Ok((stream, _)) => {
-                spawn_local(answer(Rc::downgrade(&core), stream, Rc::clone(&config)));
+                spawn_local(answer(Rc::downgrade(&core), stream, Rc::clone(&config), door.clone()));
             }
             Err(error) => {
                 debug!(%error, "cannot accept a connection for elections");
@@ -274,12 +275,16 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
     }
 }
 
-async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Config>) {
+async fn answer(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, door: Door) {
     let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
     if net::set_options(&stream, silence_max(&config)).is_err() {
         return;
     }
-    let from = match tokio::time::timeout(wait_max, hello(&mut stream)).await {
+    let (mut reader, writer) = match link::answer(&door, stream, &config).await {
+        Ok(stream) => stream.into_split(),
+        Err(why) => return refuse_stranger(&me, &why),
+    };
+    let from = match tokio::time::timeout(wait_max, hello(&mut reader)).await {
         Ok(Ok(Some(from))) => from,
         Ok(Ok(None)) => return,
         Ok(Err(error)) => return refuse_stranger(&me, &error.to_string()),
@@ -291,9 +296,9 @@ async fn answer(me: Weak<RefCell<Core>>, mut stream: TcpStream, config: Rc<Confi
     let Some(core) = me.upgrade() else { return };
     let mut core = core.borrow_mut();
     if from > config.me {
-        core.mesh_connected(from, stream);
+        core.mesh_connected(from, (reader, writer));
     } else {
-        drop(stream);
+        drop((reader, writer));
         let slot = core.shell.mesh.slots.entry(from).or_default();
         // Two that start at once dial each other. To drop the connection that answers this dial already would look
         // like a broken one.
@@ -317,9 +322,9 @@ fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
 
 /// Reads who dials; nobody, if it hangs up before. Bytes behind it are left to the connection, and there are none
 /// before an answer.
-async fn hello(stream: &mut TcpStream) -> Result<Option<ServerId>, wire::Error> {
+async fn hello(reader: &mut Reader) -> Result<Option<ServerId>, wire::Error> {
     let mut bytes = Vec::new();
-    while let Ok(byte) = stream.read_u8().await {
+    while let Ok(byte) = reader.read_u8().await {
         bytes.push(byte);
         if let Some(hello) = complete(Hello::decode(&mut Decoder::stream(&bytes)))? {
             return Ok(Some(hello.sid));
@@ -328,20 +333,14 @@ async fn hello(stream: &mut TcpStream) -> Result<Option<ServerId>, wire::Error> 
     Ok(None)
 }
 
-async fn write(
-    me: Weak<RefCell<Core>>,
-    mut writer: OwnedWriteHalf,
-    wake: Rc<Notify>,
-    to: ServerId,
-    number: u64,
-) {
+async fn write(me: Weak<RefCell<Core>>, writer: Writer, wake: Rc<Notify>, to: ServerId, number: u64) {
     loop {
         wake.notified().await;
         let Some(core) = me.upgrade() else { return };
         let message = core.borrow_mut().shell.mesh.take_unsent(to);
         drop(core);
         if let Some(message) = message
-            && writer.write_all(&message).await.is_err()
+            && writer.send_all(&message).await.is_err()
         {
             break;
         }
@@ -351,7 +350,7 @@ async fn write(
     }
 }
 
-async fn read(me: Weak<RefCell<Core>>, mut reader: OwnedReadHalf, from: ServerId, number: u64) {
+async fn read(me: Weak<RefCell<Core>>, mut reader: Reader, from: ServerId, number: u64) {
     let mut input = BytesMut::new();
     while let Ok(1..) = reader.read_buf(&mut input).await {
         loop {

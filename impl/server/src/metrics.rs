@@ -138,6 +138,7 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
         ("watch_bytes", stats.watch_bytes),
         ("connection_request_count", stats.connection_requests),
         ("connection_rejected", stats.connections_refused),
+        ("unsuccessful_handshake", stats.handshakes_failed),
         ("connection_drop_count", stats.connections_dropped),
         ("sessionless_connections_expired", stats.sessionless_expired),
         ("stale_sessions_expired", stats.sessions_expired),

@@ -309,13 +309,9 @@ fn write(mut ring: Ring, queue: &Receiver<Order>, written: impl Fn(Vec<u8>)) {
 }
 
 /// The ends of a link's connection.
-pub(crate) fn link_mark(
-    peer: ServerId,
-    accepted: bool,
-    writer: &tokio::net::tcp::OwnedWriteHalf,
-) -> LinkMark {
+pub(crate) fn link_mark(peer: ServerId, accepted: bool, socket: &tokio::net::TcpStream) -> LinkMark {
     let port = |address: std::io::Result<std::net::SocketAddr>| address.map_or(0, |address| address.port());
-    LinkMark { peer, accepted, local: port(writer.local_addr()), remote: port(writer.peer_addr()) }
+    LinkMark { peer, accepted, local: port(socket.local_addr()), remote: port(socket.peer_addr()) }
 }
 
 #[cfg(test)]

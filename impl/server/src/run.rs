@@ -28,6 +28,7 @@ use crate::{
     logging::LogPipe,
     mesh,
     net::BoundPort,
+    secure::{Door, Tls},
     serve,
     snapshots::Snapshots,
     store::{self, DiskEvent},
@@ -83,6 +84,9 @@ pub enum StartError {
     /// The data cannot be used.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    /// There can be no TLS.
+    #[error("there can be no TLS: {0}")]
+    Tls(#[from] tls::Error),
     /// Something that the system should give.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -95,6 +99,7 @@ impl StartError {
             Self::Port { what: "client" | "metrics", .. } | Self::System(_) => ExitCode::Unexpected,
             Self::Port { what: "admin", .. } => ExitCode::AdminPort,
             Self::Port { .. } => ExitCode::QuorumPort,
+            Self::Tls(_) => ExitCode::Invocation,
             Self::Storage(_) => ExitCode::DataDir,
         }
     }
@@ -123,7 +128,9 @@ pub fn run<D: Disk>(
 
 /// The ports of a server, taken and not listened on.
 pub(crate) struct Ports {
-    client: BoundPort,
+    client: Option<BoundPort>,
+    secure: Option<BoundPort>,
+    tls: Tls,
     between: Option<(BoundPort, BoundPort)>,
     admin: Option<BoundPort>,
     metrics: Option<BoundPort>,
@@ -131,8 +138,12 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) async fn bind(config: &Config) -> Result<Self, StartError> {
-        let host = config.client_address.as_deref();
-        let client = port("client", host, config.client_port, config.client_backlog).await?;
+        let client = client_port(config.client_port, config.client_address.as_deref(), config).await?;
+        let secure = config.tls.port.as_ref();
+        let secure =
+            client_port(secure.map(|(_, port)| *port), secure.and_then(|(host, _)| host.as_deref()), config);
+        let secure = secure.await?;
+        let tls = Tls::load(&config.tls)?;
         let between = match config.servers.get(&config.me) {
             None => None,
             Some(own) => {
@@ -152,8 +163,18 @@ impl Ports {
             None => None,
             Some((host, number)) => Some(port("metrics", host.as_deref(), *number, HTTP_BACKLOG).await?),
         };
-        Ok(Self { client, between, admin: admin_port(config).await?, metrics })
+        Ok(Self { client, secure, tls, between, admin: admin_port(config).await?, metrics })
     }
+}
+
+/// A port of clients, if there is one.
+async fn client_port(
+    number: Option<u16>,
+    host: Option<&str>,
+    config: &Config,
+) -> Result<Option<BoundPort>, StartError> {
+    let Some(number) = number else { return Ok(None) };
+    port("client", host, number, config.client_backlog).await.map(Some)
 }
 
 async fn admin_port(config: &Config) -> Result<Option<BoundPort>, StartError> {
@@ -304,14 +325,18 @@ fn spawn_tasks(core: &Shared, disk_events: mpsc::UnboundedReceiver<DiskEvent>) {
 }
 
 pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Result<(), StartError> {
+    // Nobody has dialled yet: that takes a task, and no task has run since the peer was booted.
+    for live in ports.tls.all() {
+        spawn_local(live.watch());
+    }
+    core.borrow_mut().shell.tls = ports.tls;
     if let (Some((quorum, election)), Some(own)) = (ports.between, config.servers.get(&config.me)) {
         let quorum = listen("quorum", own.quorum_port, quorum)?;
         spawn_local(link::accept(Rc::clone(core), quorum, Rc::clone(config)));
         let election = listen("election", own.election_port, election)?;
         spawn_local(mesh::accept(Rc::clone(core), election, Rc::clone(config)));
     }
-    let client = listen("client", config.client_port, ports.client)?;
-    spawn_local(serve::accept(Rc::clone(core), client, Rc::clone(config)));
+    listen_for_clients(core, ports.client, ports.secure, config)?;
     if let (Some(bound), Some(admin)) = (ports.admin, &config.admin) {
         // Of two servers that start at once both may have bound the port, and only one can listen.
         if let Some(listener) = not_needed(config, listen("admin", admin.port, bound))? {
@@ -324,6 +349,28 @@ pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Res
         let listener = listen("metrics", *number, bound)?;
         let offer = Offer { commands: None, idle_max: METRICS_IDLE_MAX };
         spawn_local(admin::accept(Rc::clone(core), listener, offer));
+    }
+    Ok(())
+}
+
+fn listen_for_clients(
+    core: &Shared,
+    plain: Option<BoundPort>,
+    secure: Option<BoundPort>,
+    config: &Rc<Config>,
+) -> Result<(), StartError> {
+    let tls = core.borrow().shell.tls.clients.clone();
+    if let (Some(bound), Some(number)) = (plain, config.client_port) {
+        let listener = listen("client", number, bound)?;
+        let door = match &tls {
+            Some(live) if config.tls.unifies_clients => Door::Either(Rc::clone(live)),
+            Some(_) | None => Door::Plain,
+        };
+        spawn_local(serve::accept(Rc::clone(core), listener, Rc::clone(config), door));
+    }
+    if let (Some(bound), Some((_, number)), Some(live)) = (secure, &config.tls.port, tls) {
+        let listener = listen("client", *number, bound)?;
+        spawn_local(serve::accept(Rc::clone(core), listener, Rc::clone(config), Door::Secure(live)));
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(crate) struct SeldomLines {
     pub(crate) clients: Seldom,
     /// Too many connections come at once.
     pub(crate) throttled: Seldom,
+    /// No hands are shaken with clients.
+    pub(crate) handshakes: Seldom,
     /// Whoever dials the quorum port is no learner.
     pub(crate) learners: Seldom,
     /// Whoever dials the election port is no voter.

@@ -15,11 +15,11 @@ use protocol::peer::{ClientRequest, Input};
 use spec::ClientId;
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    net::{TcpListener, TcpStream},
     task::{spawn_local, yield_now},
 };
 use tracing::{debug, warn};
-use tree::{Identity, Tree};
+use tree::{Identity, Text, Tree};
 use wire::{
     Decoder,
     client::{ConnectRequest, RequestHeader, decode_request, decode_token, opcode},
@@ -28,9 +28,11 @@ use wire::{
 
 use crate::{
     Config,
-    client::{Phase, Reading, Unanswered},
+    client::{Most, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
     net,
+    secure::Door,
+    stream::{Reader, Stream},
     throttle::TOO_LARGE,
     words,
 };
@@ -52,7 +54,7 @@ type Scratch = Rc<RefCell<Vec<u8>>>;
 
 /// Takes connections of clients. A file descriptor is kept in reserve, so that there is one to say no with when all
 /// are used up.
-pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>, door: Door) {
     let mut spare = std::fs::File::open("/dev/null").ok();
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     if let Err(error) = net::set_options(&listener, SILENCE_MAX) {
@@ -63,7 +65,12 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
             Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_CLIENTS) => {
                 core.borrow_mut().shell.out_of_files();
             }
-            Ok((stream, address)) => admit(&core, stream, address, &config, &scratch),
+            Ok((stream, address)) => match &door {
+                Door::Plain => admit(&core, Stream::Plain(stream), address, &config, &scratch),
+                Door::Secure(_) | Door::Either(_) => {
+                    knock(&core, stream, address, &config, &scratch, &door);
+                }
+            },
             Err(error) if net::is_out_of_files(&error) => {
                 drop(spare.take());
                 if let Ok(Ok((refused, _))) =
@@ -83,12 +90,70 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
     }
 }
 
-fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config, scratch: &Scratch) {
+fn most(config: &Config) -> Most {
+    Most { per_address: config.max_client_cnxns, in_all: config.max_cnxns }
+}
+
+/// Has somebody shake hands who has connected, and then admits the connection.
+fn knock(
+    core: &Shared,
+    tcp: TcpStream,
+    address: SocketAddr,
+    config: &Rc<Config>,
+    scratch: &Scratch,
+    door: &Door,
+) {
+    if !core.borrow_mut().shell.clients.knocks(address, most(config)) {
+        core.borrow_mut().shell.stats.connections_refused += 1;
+        return debug!(%address, "a connection was refused: too many shake hands, or are there");
+    }
+    let (core, config) = (Rc::clone(core), Rc::clone(config));
+    let (scratch, door) = (Rc::clone(scratch), door.clone());
+    spawn_local(async move {
+        // It has no session either while it shakes hands.
+        let most = Duration::from_millis(config.throttles.sessionless_max_ms.into());
+        let opened = tokio::time::timeout(most, door.open(tcp)).await;
+        core.borrow_mut().shell.clients.knocked(address);
+        let stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return core.borrow_mut().shell.no_handshake(address, &error.to_string()),
+            Err(_) => {
+                return core.borrow_mut().shell.no_handshake(address, "no hands were shaken in time");
+            }
+        };
+        let shown = stream.certificate();
+        if door.refuses(shown.as_ref(), net::plain_ip(address), std::iter::empty()) {
+            let why =
+                "its certificate is not for its address; ssl.clientHostnameVerification=false lets it pass";
+            return core.borrow_mut().shell.no_handshake(address, why);
+        }
+        admit(&core, stream, address, &config, &scratch);
+    });
+}
+
+/// As whom a certificate proves its owner.
+///
+/// Source: ZooKeeper `X509AuthenticationProvider`.
+fn certified(stream: &Stream, config: &Config) -> Vec<Identity> {
+    let Some(subject) = stream.certificate().and_then(|shown| tls::subject(&shown)) else {
+        return Vec::new();
+    };
+    let is_super = config.tls.superuser.as_ref() == Some(&subject);
+    let id = Text::from(subject);
+    let identity = |scheme| Identity { scheme: Text::from_static(scheme), id: id.clone() };
+    let mut identities = vec![identity("x509")];
+    if is_super {
+        identities.push(identity("super"));
+    }
+    identities
+}
+
+fn admit(core: &Shared, stream: Stream, address: SocketAddr, config: &Config, scratch: &Scratch) {
+    let certified = certified(&stream, config);
     let (reader, writer) = stream.into_split();
     let mut guard = core.borrow_mut();
     let clock = guard.shell.clock_now();
-    let admitted =
-        guard.shell.clients.admit(address, writer, config.max_client_cnxns, config.max_cnxns, clock);
+    let admitted = guard.shell.clients.admit(address, writer, certified, most(config), clock);
     let Some(id) = admitted else {
         guard.shell.stats.connections_refused += 1;
         return debug!(%address, "a connection was refused: there are too many of its address, or in all");
@@ -98,7 +163,7 @@ fn admit(core: &Shared, stream: TcpStream, address: SocketAddr, config: &Config,
 }
 
 /// Reads from a connection until it ends, and steps what it asks.
-async fn read(core: Shared, id: ClientId, mut reader: OwnedReadHalf, scratch: Scratch) {
+async fn read(core: Shared, id: ClientId, mut reader: Reader, scratch: Scratch) {
     loop {
         let reading = core.borrow_mut().reading(id);
         match reading {
@@ -161,6 +226,15 @@ fn only_asks(request: &ClientRequest<Tree>) -> bool {
 }
 
 impl Shell {
+    /// Somebody did not get as far as being a client.
+    fn no_handshake(&mut self, address: SocketAddr, why: &str) {
+        self.stats.handshakes_failed += 1;
+        debug!(%address, why, "no hands were shaken with a client");
+        if let Some(failed) = self.seldom.handshakes.count(Instant::now()) {
+            warn!(failed, %address, why, "no hands were shaken with clients: they are not let in");
+        }
+    }
+
     /// What the peer is to make of what a client says in SASL.
     fn authenticate(&mut self, id: ClientId, token: &[u8]) -> ClientRequest<Tree> {
         let Some(client) = self.clients.get(id) else {
@@ -304,7 +378,8 @@ impl Core {
             xid: 0,
             large: 0,
         });
-        let identities = vec![Identity::ip(&client.address.ip().to_string())];
+        let mut identities = vec![Identity::ip(&client.address.ip().to_string())];
+        identities.extend(client.certified.iter().cloned());
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
         self.step(Input::ClientConnect {

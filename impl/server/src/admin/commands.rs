@@ -177,7 +177,7 @@ fn configuration(core: &Core) -> Map<String, Value> {
         json!(dir.display().to_string())
     };
     map([
-        ("client_port", json!(config.client_port)),
+        ("client_port", json!(config.client_port.map_or(-1, i32::from))),
         ("data_dir", folder(&config.data_dir)),
         ("data_log_dir", folder(&config.data_log_dir)),
         ("tick_time", json!(config.tick_ms)),
@@ -443,7 +443,9 @@ fn zab_state(core: &Core) -> Map<String, Value> {
         ("election_address", json!(election_address(own))),
         (
             "client_address",
-            json!(join(config.client_address.as_deref().unwrap_or("0.0.0.0"), config.client_port)),
+            json!(config.client_port.map_or_else(String::new, |port| {
+                join(config.client_address.as_deref().unwrap_or("0.0.0.0"), port)
+            })),
         ),
         ("voting", json!(!own.observer)),
         ("last_zxid", json!(format!("0x{:x}", last.0))),

@@ -11,6 +11,7 @@ const JAAS: &str = "java.security.auth.login.config";
 const SUPER_PASSWORD: &str = "SASLAuthenticationProvider.superPassword";
 /// Where ZooKeeper's providers of authentication stand.
 const PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
+const X509: &str = "X509AuthenticationProvider";
 
 /// SASL as it is set up, and what the state has to know of it.
 pub(super) fn read(
@@ -35,17 +36,24 @@ pub(super) fn read(
     Sasl { users, superusers, keeps_failed: reader.flag("allowSaslFailedClients", false), demanded }
 }
 
+/// Whether lists may name owners of certificates although no port here speaks TLS: clients of other servers may.
+pub(super) fn names_x509(reader: &mut Reader) -> bool {
+    let providers = reader.family("authProvider.");
+    providers.iter().any(|entry| entry.value.strip_prefix(PROVIDERS).unwrap_or(&entry.value) == X509)
+}
+
 /// Whether lists may name users of SASL.
 fn providers(reader: &mut Reader) -> bool {
     let mut sasl = false;
     for entry in reader.family("authProvider.") {
         match entry.value.strip_prefix(PROVIDERS).unwrap_or(&entry.value) {
             "SASLAuthenticationProvider" => sasl = true,
-            "DigestAuthenticationProvider" | "IPAuthenticationProvider" => {}
+            // What X509AuthenticationProvider does is said beside the state of `settings.x509`.
+            "DigestAuthenticationProvider" | "IPAuthenticationProvider" | X509 => {}
             other => {
                 let message = format!(
                     "{} is ignored: there is no provider {other:?} here, only SASLAuthenticationProvider, \
-                     DigestAuthenticationProvider and IPAuthenticationProvider",
+                     X509AuthenticationProvider, DigestAuthenticationProvider and IPAuthenticationProvider",
                     entry.key
                 );
                 reader.warn_at(&entry.key, message);
@@ -76,10 +84,11 @@ fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
             "ip" => true,
             "digest" => settings.digest != Digest::Off,
             "sasl" => settings.sasl,
+            "x509" => settings.x509,
             _ => false,
         };
         if !is_there {
-            let help = "digest and ip are there by themselves, sasl with the line \
+            let help = "digest and ip are there by themselves, x509 with a port that speaks TLS, sasl with the line \
                         authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
             let span = reader.span(key);
             reader.error_with_help(span, format!("the scheme {scheme:?} is not offered"), help.to_owned());

@@ -14,7 +14,10 @@ pub(crate) enum Fate {
 
 const JVM: &str = "it tunes Java, which is not used here";
 const THREADS: &str = "it tunes thread pools and buffers that do not exist here";
-const TLS: &str = "TLS is not offered yet";
+const TLS: &str = "TLS is not offered there yet";
+const RELOADS: &str = "stores are read anew whenever their files change";
+const REVERSE: &str =
+    "names are not looked up by address: a certificate is compared with the server list, or the address";
 const LATER: &str = "not offered yet";
 const FLUSH: &str = "a batch is flushed as soon as the disk is free, and takes what came meanwhile";
 const KERBEROS: &str = "Kerberos is not offered";
@@ -25,6 +28,7 @@ const USED: &[&str] = &[
     "DigestAuthenticationProvider.enabled",
     "DigestAuthenticationProvider.superDigest",
     "SASLAuthenticationProvider.superPassword",
+    "X509AuthenticationProvider.superUser",
     "admin.commandURL",
     "admin.enableServer",
     "admin.idleTimeout",
@@ -35,6 +39,7 @@ const USED: &[&str] = &[
     "allowSaslFailedClients",
     "autopurge.purgeInterval",
     "autopurge.snapRetainCount",
+    "client.portUnification",
     "clientPort",
     "clientPortAddress",
     "clientPortListenBacklog",
@@ -81,6 +86,7 @@ const USED: &[&str] = &[
     "nio.sessionlessCnxnTimeout",
     "observer.reconnectDelayMs",
     "peerType",
+    "portUnification",
     "preAllocSize",
     "quorumListenOnAllIPs",
     "request_stale_connection_check",
@@ -88,10 +94,13 @@ const USED: &[&str] = &[
     "request_throttle_drop_stale",
     "request_throttle_max_requests",
     "sasl.serverconfig",
+    "secureClientPort",
+    "secureClientPortAddress",
     "sessionRequireClientSASLAuth",
     "skipACL",
     "snapCount",
     "snapSizeLimitInKb",
+    "sslQuorum",
     "standaloneEnabled",
     "superUser",
     "syncEnabled",
@@ -107,11 +116,50 @@ const USED: &[&str] = &[
     "znode.container.maxPerMinute",
 ];
 
+/// Of TLS, for clients and between servers.
+const OF_TLS: &[&str] = &[
+    "ssl.ciphersuites",
+    "ssl.clientAuth",
+    "ssl.clientHostnameVerification",
+    "ssl.crl",
+    "ssl.enabledProtocols",
+    "ssl.handshakeDetectionTimeoutMillis",
+    "ssl.hostnameVerification",
+    "ssl.keyStore.location",
+    "ssl.keyStore.password",
+    "ssl.keyStore.passwordPath",
+    "ssl.keyStore.type",
+    "ssl.ocsp",
+    "ssl.protocol",
+    "ssl.trustStore.location",
+    "ssl.trustStore.password",
+    "ssl.trustStore.passwordPath",
+    "ssl.trustStore.type",
+    "ssl.quorum.ciphersuites",
+    "ssl.quorum.clientAuth",
+    "ssl.quorum.clientHostnameVerification",
+    "ssl.quorum.crl",
+    "ssl.quorum.enabledProtocols",
+    "ssl.quorum.handshakeDetectionTimeoutMillis",
+    "ssl.quorum.hostnameVerification",
+    "ssl.quorum.keyStore.location",
+    "ssl.quorum.keyStore.password",
+    "ssl.quorum.keyStore.passwordPath",
+    "ssl.quorum.keyStore.type",
+    "ssl.quorum.ocsp",
+    "ssl.quorum.protocol",
+    "ssl.quorum.trustStore.location",
+    "ssl.quorum.trustStore.password",
+    "ssl.quorum.trustStore.passwordPath",
+    "ssl.quorum.trustStore.type",
+];
+
 const USED_FAMILIES: &[&str] = &["authProvider.", "group.", "server.", "superUser.", "weight."];
 
 const REFUSED: &[(&str, &str)] = &[
     ("dynamicConfigFile", "the server list must stand in this file: move the lines of the dynamic file here"),
-    ("sslQuorum", "TLS between servers is not offered yet, and falling back to plain text would be unsafe"),
+    ("ssl.context.supplier.class", "classes of Java cannot be loaded: name stores instead"),
+    ("ssl.quorum.context.supplier.class", "classes of Java cannot be loaded: name stores instead"),
     (
         "quorum.auth.enableSasl",
         "SASL between servers is not offered yet, and going on without would be unsafe",
@@ -135,8 +183,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("IPAuthenticationProvider.usexforwardedfor", "an address is that of the connection"),
     ("admin.httpVersion", JVM),
     ("bitHashCacheSize", THREADS),
-    ("client.certReload", TLS),
-    ("client.portUnification", TLS),
+    ("client.certReload", RELOADS),
     ("closeSessionTxn.enabled", "closeSession always lists the ephemerals"),
     ("commitProcessor.maxCommitBatchSize", THREADS),
     ("commitProcessor.maxReadBatchSize", THREADS),
@@ -149,6 +196,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("electionPortBindRetry", "the start retries nothing: it says what holds the port, and ends"),
     ("emulate353TTLNodes", LATER),
     ("enableEagerACLCheck", "the leader judges every request, and the answer is the same"),
+    ("fips-mode", "there is one way to verify certificates and hosts, whatever this says"),
     ("flushDelay", FLUSH),
     ("follower.skipLearnerRequestToNextProcessor", THREADS),
     ("forceSnapshotSync", "a learner gets the whole state where its log does not fit"),
@@ -185,7 +233,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("observerMaster.sizeLimit", LATER),
     ("observer.syncEnabled", "an observer writes its log and snapshots"),
     ("oraclePath", LATER),
-    ("portUnification", TLS),
     ("quorum.auth.kerberos.servicePrincipal", LATER),
     ("quorum.auth.learner.loginContext", LATER),
     ("quorum.auth.learner.saslLoginContext", LATER),
@@ -199,14 +246,16 @@ const IGNORED: &[(&str, &str)] = &[
     ("request_throttler.shutdownTimeout", "a server that stops answers nothing that waits"),
     ("requireKerberosConfig", KERBEROS),
     ("security.auth_to_local", KERBEROS),
-    ("secureClientPort", "TLS is not offered yet: this port is not opened"),
-    ("secureClientPortAddress", TLS),
     ("serializeLastProcessedZxid.enabled", "snapshots say it, as by default"),
     ("serverCnxnFactory", JVM),
     ("snapshot.compression.method", "snapshots are written plain"),
     ("snapshot.trust.empty", LATER),
     ("snapshotSizeFactor", "a learner gets the log, wherever that holds what it lacks"),
-    ("sslQuorumReloadCertFiles", TLS),
+    ("sslQuorumReloadCertFiles", RELOADS),
+    ("ssl.allowReverseDnsLookup", REVERSE),
+    ("ssl.authProvider", "x509 it is"),
+    ("ssl.quorum.allowReverseDnsLookup", REVERSE),
+    ("ssl.sslProvider", JVM),
     ("clientTcpKeepAlive", "keepalive is always on"),
     ("tcpKeepAlive", "keepalive is always on"),
     ("watchManagerName", JVM),
@@ -221,8 +270,6 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("pathStats.", THREADS),
     ("messageTracker.", THREADS),
     ("watcherClean", THREADS),
-    ("ssl.", TLS),
-    ("X509AuthenticationProvider.", LATER),
 ];
 
 /// What ZooKeeper takes from the file alone: `-D` does not set it.
@@ -238,7 +285,12 @@ const OF_FILE: &[&str] = &[
     "maxSessionTimeout",
     "minSessionTimeout",
     "peerType",
+    "portUnification",
     "quorumListenOnAllIPs",
+    "secureClientPort",
+    "secureClientPortAddress",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
     "standaloneEnabled",
     "syncEnabled",
     "syncLimit",
@@ -259,7 +311,10 @@ pub(crate) fn fate(key: &str) -> Option<Fate> {
     let family = |list: &[(&str, &'static str)]| {
         list.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, reason)| *reason)
     };
-    if USED.contains(&key) || USED_FAMILIES.iter().any(|family| key.starts_with(family)) {
+    if USED.contains(&key)
+        || OF_TLS.contains(&key)
+        || USED_FAMILIES.iter().any(|family| key.starts_with(family))
+    {
         return Some(Fate::Used);
     }
     if let Some(reason) = listed(REFUSED) {
@@ -271,5 +326,5 @@ pub(crate) fn fate(key: &str) -> Option<Fate> {
 /// Every key with a name of its own, for suggestions.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let listed = REFUSED.iter().chain(IGNORED).map(|(name, _)| *name);
-    USED.iter().copied().chain(listed)
+    USED.iter().copied().chain(listed).chain(OF_TLS.iter().copied())
 }

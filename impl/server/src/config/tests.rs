@@ -61,7 +61,7 @@ fn one_listed_server_is_alone_unless_told_otherwise() {
     assert!(parse(&format!("{one}clientPort=2181"), None).expect("valid").standalone());
     let config = parse(&format!("{one}standaloneEnabled=false"), Some("1")).expect("valid");
     assert!(!config.standalone());
-    assert_eq!(config.client_port, 2181);
+    assert_eq!(config.client_port, Some(2181));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn flags_count_less_than_the_file() {
     ]);
     let text = "dataDir=/d\nclientPort=2181\ncommitLogCount=8".to_owned();
     let config = Config::parse_with("zoo.cfg", text, &flags, |_| unreachable!("it is alone")).expect("valid");
-    assert_eq!((config.snap_count, config.commit_log_count, config.client_port), (10, 8, 2181));
+    assert_eq!((config.snap_count, config.commit_log_count, config.client_port), (10, 8, Some(2181)));
     let place = |key: &str| config.effective[key].place.clone();
     assert_eq!(place("snapCount"), "the command line");
     assert_eq!(place("commitLogCount"), "zoo.cfg:3");

@@ -209,10 +209,13 @@ fn found(dir: &Path) -> anyhow::Result<Vec<Member>> {
         let Some(address) = config.servers.get(&config.me) else {
             bail!("{} has no line for its own server", path.display());
         };
+        let Some(client_port) = config.client_port else {
+            bail!("{} has no clientPort", path.display());
+        };
         members.push(Member {
             id: config.me,
             dir: server_dir,
-            client_port: config.client_port,
+            client_port,
             quorum_port: address.quorum_port,
             election_port: address.election_port,
             admin_port: config.admin.as_ref().map(|admin| admin.port),

@@ -16,7 +16,7 @@ use protocol::{
 use spec::{ServerId, Zxid};
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    net::{TcpListener, TcpStream},
     task::yield_now,
 };
 use tracing::{debug, info, warn};
@@ -31,6 +31,8 @@ use crate::{
     Config,
     core::{Core, Shared},
     net,
+    secure::Door,
+    stream::{Reader, Stream},
 };
 
 /// Bytes that one read takes at most.
@@ -51,7 +53,6 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
     let Some(address) = config.servers.get(&to) else {
         return;
     };
-    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
     let mut told = false;
     if incarnation > 1 && !config.quorum.is_voter(config.me) {
         // It has lost a leader, and so have all observers of that one: they are not to come back at once.
@@ -67,15 +68,13 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
             let Some(core) = me.upgrade() else { return };
             core.borrow_mut().give_up_dialling(to, incarnation);
         }
-        match net::dial(&address.host, address.quorum_port, wait_max).await {
+        match call(&me, &config, &address.host, address.quorum_port).await {
             Ok(stream) => {
                 let Some(core) = me.upgrade() else { return };
-                if super::prepare(&stream, &config).is_ok() {
-                    let (reader, writer) = stream.into_split();
-                    if core.borrow_mut().link_connected(to, incarnation, writer) {
-                        drop(core);
-                        return read(&me, reader, BytesMut::new(), to, incarnation).await;
-                    }
+                let (reader, writer) = stream.into_split();
+                if core.borrow_mut().link_connected(to, incarnation, writer) {
+                    drop(core);
+                    return read(&me, reader, BytesMut::new(), to, incarnation).await;
                 }
                 return;
             }
@@ -88,8 +87,47 @@ pub(super) async fn dial(me: Weak<RefCell<Core>>, config: Rc<Config>, to: Server
     }
 }
 
+/// Dials a port between servers, and shakes hands where servers speak TLS.
+pub(crate) async fn call(
+    me: &Weak<RefCell<Core>>,
+    config: &Config,
+    host: &str,
+    port: u16,
+) -> io::Result<Stream> {
+    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
+    let tcp = net::dial(host, port, wait_max).await?;
+    super::prepare(&tcp, config)?;
+    let tls = me.upgrade().and_then(|core| core.borrow().shell.tls.dials.clone());
+    let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
+    match tokio::time::timeout(wait_max, tls.greet(tcp, host)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(io::Error::new(error.kind(), format!("no TLS with {host}:{port}: {error}"))),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Lets somebody in who has dialled a port between servers; or says why not.
+pub(crate) async fn answer(door: &Door, tcp: TcpStream, config: &Config) -> Result<Stream, String> {
+    let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
+    let address = tcp.peer_addr().map_err(|error| error.to_string())?;
+    let stream = match tokio::time::timeout(wait_max, door.open(tcp)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(format!("no TLS with {address}: {error}")),
+        Err(_) => return Err(format!("no TLS with {address}: no hands were shaken in time")),
+    };
+    let hosts = config.servers.values().map(|server| server.host.as_str());
+    if door.refuses(stream.certificate().as_ref(), net::plain_ip(address), hosts) {
+        return Err(format!(
+            "the certificate of {address} is for no host of the server list; \
+             ssl.quorum.clientHostnameVerification=false lets it pass"
+        ));
+    }
+    Ok(stream)
+}
+
 /// Takes the links of learners.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
+    let door = core.borrow().shell.tls.servers.clone();
     loop {
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, net::FILES_BESIDE_LINKS) => {
@@ -97,7 +135,7 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
             }
             Ok((stream, _)) => {
                 let me = Rc::downgrade(&core);
-                tokio::task::spawn_local(greet(me, stream, Rc::clone(&config)));
+                tokio::task::spawn_local(greet(me, stream, Rc::clone(&config), door.clone()));
             }
             Err(error) => {
                 debug!(%error, "cannot accept a learner");
@@ -111,10 +149,14 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
 }
 
 /// Reads a learner's first packet, which says who it is.
-async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
+async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, door: Door) {
     if super::prepare(&stream, &config).is_err() {
         return;
     }
+    let stream = match answer(&door, stream, &config).await {
+        Ok(stream) => stream,
+        Err(why) => return super::refuse_stranger(&me, &why),
+    };
     let wait_max = Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.init_limit));
     let (mut reader, writer) = stream.into_split();
     let mut input = BytesMut::new();
@@ -156,7 +198,7 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>) {
 /// Takes packets off a link until it breaks.
 async fn read(
     me: &Weak<RefCell<Core>>,
-    mut reader: OwnedReadHalf,
+    mut reader: Reader,
     mut input: BytesMut,
     peer: ServerId,
     incarnation: u64,
@@ -264,7 +306,7 @@ fn tell_sync(peer: ServerId, packet: &Packet<Tree>) {
 }
 
 /// The first packet of a learner.
-async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result<QuorumPacket, Broken> {
+async fn next_packet(reader: &mut Reader, input: &mut BytesMut) -> Result<QuorumPacket, Broken> {
     loop {
         if let Some(length) = measure(input)? {
             let bytes = input.split_to(length).freeze();
@@ -282,7 +324,7 @@ async fn next_packet(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> Result
 
 /// Reads once. What is split off the buffer is not copied, and the buffer grows with what has come, never with what
 /// a length promises.
-async fn fill(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<usize> {
+async fn fill(reader: &mut Reader, input: &mut BytesMut) -> io::Result<usize> {
     input.reserve(READ_BYTES / 4);
     let mut limited = reader.take(READ_BYTES as u64);
     match limited.read_buf(input).await? {
@@ -294,7 +336,7 @@ async fn fill(reader: &mut OwnedReadHalf, input: &mut BytesMut) -> io::Result<us
 /// Builds the state that follows a SNAP packet, a slice at a time. `None` if the server is ending.
 async fn take_snapshot(
     me: &Weak<RefCell<Core>>,
-    reader: &mut OwnedReadHalf,
+    reader: &mut Reader,
     input: &mut BytesMut,
     last: Zxid,
 ) -> Result<Option<Tree>, Broken> {

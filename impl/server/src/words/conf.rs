@@ -14,10 +14,11 @@ impl Core {
                 .map_or(String::new(), |path| path.display().to_string())
         };
         let mut text = format!(
-            "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={data}\ndataLogDir={}\ndataLogSize={log}\n\
+            "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={data}\ndataLogDir={}\ndataLogSize={log}\n\
              tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\n\
              clientPortListenBacklog={}\nserverId={}\n",
-            config.client_port,
+            config.client_port.map_or(-1, i32::from),
+            config.tls.port.as_ref().map_or(-1, |(_, port)| i32::from(*port)),
             folder(&config.data_dir),
             folder(&config.data_log_dir),
             config.tick_ms,
