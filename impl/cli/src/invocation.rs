@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::Servers;
 
-use crate::{parse::Problem, session::Wish};
+use crate::{parse::Problem, secure::Properties, session::Wish};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     };
     let (mut servers, mut timeout) = ("localhost:2181".to_owned(), "30000".to_owned());
     let (mut json, mut read_only) = (false, false);
+    let mut properties = Properties::of_environment();
     let mut rest = arguments.iter();
     let mut words = Vec::new();
     while let Some(word) = rest.next() {
@@ -45,6 +46,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             let value = inline.map(ToOwned::to_owned).or_else(|| rest.next().cloned());
             value.ok_or_else(|| problem(format!("Error: no argument found for option {word}")))
         };
+        if let Some(property) = option.strip_prefix('D') {
+            properties.set(property);
+            continue;
+        }
         match name {
             "server" => servers = value()?,
             "timeout" => timeout = value()?,
@@ -52,12 +57,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             "r" => read_only = true,
             // A connection is always waited for.
             "waitforconnection" => {}
-            "client-configuration" => {
-                value()?;
-                return Err(problem(
-                    "-client-configuration is for TLS, which this client does not speak yet".to_owned(),
-                ));
-            }
+            "client-configuration" => properties.read(&value()?).map_err(problem)?,
             "h" | "help" => return Ok(Invocation::Help),
             _ => return Err(problem(format!("{word} is no option"))),
         }
@@ -71,7 +71,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             i32::MAX
         )));
     };
-    let wish = Wish { servers, timeout: Duration::from_millis(u64::from(milliseconds)), read_only };
+    let tls = properties.tls().map_err(problem)?;
+    let timeout = Duration::from_millis(u64::from(milliseconds));
+    let wish = Wish { servers, timeout, read_only, tls };
     Ok(Invocation::Run { wish, json, words })
 }
 
@@ -115,7 +117,8 @@ mod tests {
             ("-timeout x ls", "a timeout is a number"),
             ("-timeout 0 ls", "a timeout is a number"),
             ("-server : ls", "no server in"),
-            ("-client-configuration tls.cfg ls", "TLS"),
+            ("-client-configuration /nowhere.cfg ls", "cannot read /nowhere.cfg"),
+            ("-Dzookeeper.client.secure=true ls", "needs whom to trust"),
         ];
         for (line, message) in rows {
             let problem = parsed(line).expect_err(line);

@@ -17,6 +17,7 @@ mod parse;
 mod path;
 mod quota;
 mod screen;
+mod secure;
 mod session;
 mod shell;
 mod shown;

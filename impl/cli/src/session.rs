@@ -19,6 +19,8 @@ pub(crate) struct Wish {
     pub(crate) servers: Servers,
     pub(crate) timeout: Duration,
     pub(crate) read_only: bool,
+    /// How servers are spoken with inside TLS; plain if `None`.
+    pub(crate) tls: Option<Arc<tls::rustls::ClientConfig>>,
 }
 
 /// The session of now, if there is one.
@@ -54,10 +56,10 @@ impl Session {
     pub(crate) fn start(&self, wish: &Wish) {
         self.end();
         self.screen.greet();
-        let Wish { servers, timeout, read_only } = wish.clone();
+        let Wish { servers, timeout, read_only, tls } = wish.clone();
         let screen = Arc::clone(&self.screen);
-        let client =
-            Client::start(Options { servers, timeout, read_only }, move |notice| screen.notice(notice));
+        let options = Options { servers, timeout, read_only, tls };
+        let client = Client::start(options, move |notice| screen.notice(notice));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
     }
 

@@ -345,6 +345,9 @@ Options, in front of the command, with one dash or two:
                                 paths are below that node
   -timeout MS                   the session timeout to ask for, and the longest wait for a connection; by default 30000
   --json                        results and events as JSON, one value a line
+  -client-configuration FILE    properties, a line each, as zkCli.sh knows them: for TLS zookeeper.client.secure=true,
+                                zookeeper.ssl.trustStore.location=…, zookeeper.ssl.keyStore.location=… and so on
+  -DKEY=VALUE                   one such property; CLIENT_JVMFLAGS and JVMFLAGS are looked at too
   -r                            a server without a quorum will do, for reading
   -h, --help                    this text
 

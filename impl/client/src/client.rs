@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     io::Write,
-    net::{Shutdown, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -24,6 +23,7 @@ use wire::{
 use crate::{
     Failure, Servers, keep,
     state::{Connection, Notice},
+    stream::Stream,
     watches::{Kind, Watches},
 };
 
@@ -42,6 +42,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether a server without a quorum will do.
     pub read_only: bool,
+    /// How servers are spoken with inside TLS; plain if `None`.
+    pub tls: Option<Arc<tls::rustls::ClientConfig>>,
 }
 
 /// One session with an ensemble. Dropped, it is closed.
@@ -92,7 +94,7 @@ pub(crate) struct Shared {
 pub(crate) struct Inner {
     pub(crate) connection: Connection,
     /// Where requests are written while there is a connection.
-    pub(crate) stream: Option<TcpStream>,
+    pub(crate) stream: Option<Stream>,
     pub(crate) pending: VecDeque<Pending>,
     next_xid: i32,
     pub(crate) watches: Watches,
@@ -148,8 +150,7 @@ impl Inner {
     pub(crate) fn end(&mut self, connection: Connection, failure: &Failure) {
         self.connection = connection;
         if let Some(stream) = self.stream.take() {
-            // An end that is gone already needs no shutdown.
-            let _ = stream.shutdown(Shutdown::Both);
+            stream.shutdown();
         }
         self.fail_all(failure);
     }

@@ -2,8 +2,8 @@
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{Shutdown, TcpStream, ToSocketAddrs},
-    sync::PoisonError,
+    net::{TcpStream, ToSocketAddrs},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     Failure,
     client::{Inner, Pending, Shared, malformed},
     state::{Connection, EventType, Notice},
+    stream::Stream,
     watches::Kind,
 };
 
@@ -99,13 +100,17 @@ fn round(shared: &Shared) -> Round {
 }
 
 /// Connects to one server and shakes hands.
-fn attach(shared: &Shared, host: &str, port: u16) -> Result<TcpStream, Refusal> {
+fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     let patience = (shared.options.timeout / shared.options.servers.count()).max(ANSWER_MIN);
-    let stream = dial(host, port, patience)?;
+    let socket = dial(host, port, patience)?;
     let not_served = |error: std::io::Error| Refusal::NotServed(error.to_string());
-    stream.set_nodelay(true).map_err(not_served)?;
-    stream.set_read_timeout(Some(patience)).map_err(not_served)?;
-    stream.set_write_timeout(Some(patience)).map_err(not_served)?;
+    socket.set_nodelay(true).map_err(not_served)?;
+    socket.set_read_timeout(Some(patience)).map_err(not_served)?;
+    socket.set_write_timeout(Some(patience)).map_err(not_served)?;
+    let mut stream = match &shared.options.tls {
+        None => Stream::plain(socket),
+        Some(config) => Stream::secure(socket, Arc::clone(config), host).map_err(not_served)?,
+    };
     let hello = {
         let inner = shared.lock();
         ConnectRequest {
@@ -119,8 +124,8 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<TcpStream, Refusal> 
     };
     let mut bytes = Vec::new();
     hello.encode(&mut bytes);
-    (&stream).write_all(&bytes).map_err(not_served)?;
-    let answer = handshake(&stream)?;
+    stream.write_all(&bytes).map_err(not_served)?;
+    let answer = handshake(&mut stream)?;
     let mut inner = shared.lock();
     let Ok(granted @ 1..) = u64::try_from(answer.timeout_ms) else { return Err(Refusal::Expired) };
     if inner.connection.is_over() {
@@ -128,8 +133,8 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<TcpStream, Refusal> 
         return Err(Refusal::NotServed("closed".to_owned()));
     }
     let granted = Duration::from_millis(granted);
-    stream.set_read_timeout(Some((granted / 6).max(Duration::from_millis(5)))).map_err(not_served)?;
-    stream.set_write_timeout(Some(granted)).map_err(not_served)?;
+    stream.set_read_timeout((granted / 6).max(Duration::from_millis(5))).map_err(not_served)?;
+    stream.set_write_timeout(granted).map_err(not_served)?;
     let mut writer = stream.try_clone().map_err(not_served)?;
     writer.write_all(&resumption(&inner)).map_err(not_served)?;
     (inner.session, inner.password, inner.granted) = (answer.session, answer.password, granted);
@@ -172,7 +177,7 @@ fn resumption(inner: &Inner) -> Vec<u8> {
 }
 
 /// Reads the first frame, byte by byte of its length, so that nothing behind it is lost.
-fn handshake(mut stream: &TcpStream) -> Result<ConnectResponse, Refusal> {
+fn handshake(stream: &mut Stream) -> Result<ConnectResponse, Refusal> {
     let ended = |error: std::io::Error| {
         let kind = error.kind();
         Refusal::NotServed(if kind == ErrorKind::UnexpectedEof {
@@ -193,7 +198,7 @@ fn handshake(mut stream: &TcpStream) -> Result<ConnectResponse, Refusal> {
 }
 
 /// Reads until the connection ends, or the session.
-fn serve(shared: &Shared, mut stream: TcpStream, host: &str, port: u16) -> Round {
+fn serve(shared: &Shared, mut stream: Stream, host: &str, port: u16) -> Round {
     let granted = shared.lock().granted;
     let (mut heard, mut pinged) = (Instant::now(), Instant::now());
     let mut buffer = Vec::new();
@@ -235,9 +240,8 @@ fn serve(shared: &Shared, mut stream: TcpStream, host: &str, port: u16) -> Round
     lost(shared, &stream, format!("{host}:{port}: {why}"))
 }
 
-fn lost(shared: &Shared, stream: &TcpStream, why: String) -> Round {
-    // An end that is gone already needs no shutdown.
-    let _ = stream.shutdown(Shutdown::Both);
+fn lost(shared: &Shared, stream: &Stream, why: String) -> Round {
+    stream.shutdown();
     let mut inner = shared.lock();
     inner.stream = None;
     if inner.closing || inner.connection.is_over() {

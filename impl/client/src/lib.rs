@@ -13,6 +13,7 @@ mod failure;
 mod keep;
 mod operations;
 mod state;
+mod stream;
 mod watches;
 
 pub use address::{AddressError, Servers};

@@ -29,9 +29,9 @@ const KEYWORDS: [&str; 21] = [
     "SERIALNUMBER",
 ];
 
-/// Whether this is such a name. The empty one is.
+/// Whether this is such a name. The empty one, which is nobody's, is not: a client that gives none would mean it.
 pub(crate) fn is_name(text: &str) -> bool {
-    text.is_empty() || Attributes { rest: text }.all(|attribute| attribute.is_some_and(is_attribute))
+    !text.is_empty() && Attributes { rest: text }.all(|attribute| attribute.is_some_and(is_attribute))
 }
 
 /// The attributes of a name, one after the other; nothing in the place of one that does not end.
@@ -144,9 +144,8 @@ mod tests {
 
     #[test]
     fn names_are_those_that_java_takes() {
-        // Each tried with `new X500Principal(…)` of Java 17.
+        // Each tried with `new X500Principal(…)` of Java 17, which takes the empty one too.
         let good = [
-            "",
             "CN=a",
             " CN = a ",
             "CN =a",
@@ -176,6 +175,7 @@ mod tests {
             assert!(is_name(name), "{name:?}");
         }
         let bad = [
+            "",
             "x",
             "user",
             "=a",

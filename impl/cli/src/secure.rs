@@ -1,0 +1,138 @@
+//! TLS for `zabkeeper cli`, by the properties that `zkCli.sh` knows.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+use tls::{Context, Protocol, Secret, Settings, StoreFile, rustls::ClientConfig};
+
+/// What `zkCli.sh` hands to Java: flags, in the order in which later ones count more.
+const VARIABLES: [&str; 2] = ["CLIENT_JVMFLAGS", "JVMFLAGS"];
+
+/// Properties, by name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Those of the environment.
+    pub(crate) fn of_environment() -> Self {
+        let mut properties = Self::default();
+        for flags in VARIABLES.iter().rev().filter_map(|name| std::env::var(name).ok()) {
+            for flag in flags.split_ascii_whitespace().filter_map(|flag| flag.strip_prefix("-D")) {
+                properties.set(flag);
+            }
+        }
+        properties
+    }
+
+    /// Sets `key=value`.
+    pub(crate) fn set(&mut self, property: &str) {
+        let (key, value) = property.split_once('=').unwrap_or((property, ""));
+        self.0.insert(key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned());
+    }
+
+    /// Sets what a file has, a property a line, which counts more than all before.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn read(&mut self, path: &str) -> Result<(), String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        for line in text.lines().map(str::trim) {
+            if !line.is_empty() && !line.starts_with(['#', '!']) {
+                let at = line.find(['=', ':']).unwrap_or(line.len());
+                self.set(&format!("{}={}", &line[..at], line.get(at + 1..).unwrap_or_default()));
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn is(&self, key: &str, default: bool) -> bool {
+        self.get(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    }
+
+    fn store(&self, which: &str) -> Option<StoreFile> {
+        let value = |what: &str| self.get(&format!("zookeeper.ssl.{which}.{what}"));
+        Some(StoreFile {
+            path: PathBuf::from(value("location")?),
+            password: Secret(value("password").unwrap_or_default().to_owned()),
+            password_path: value("passwordPath").map(PathBuf::from),
+        })
+    }
+
+    /// How servers are spoken with, if that is inside TLS.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, String> {
+        if !self.is("zookeeper.client.secure", false) {
+            return Ok(None);
+        }
+        for key in ["zookeeper.ssl.crl", "zookeeper.ssl.ocsp"] {
+            if self.is(key, false) {
+                return Err(format!("{key} is not possible: revocation is not looked up here; take it away"));
+            }
+        }
+        let named = self.get("zookeeper.ssl.enabledProtocols").or_else(|| self.get("zookeeper.ssl.protocol"));
+        let protocols = named.unwrap_or("TLSv1.3,TLSv1.2").split(',').map(str::trim);
+        let protocols: Option<Vec<_>> = protocols.map(Protocol::from_name).collect();
+        let suites = self.get("zookeeper.ssl.ciphersuites");
+        let suites: Option<Vec<_>> =
+            suites.map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
+        let known = tls::suite_names();
+        if let Some(unknown) = suites.iter().flatten().find(|name| !known.contains(name)) {
+            return Err(format!(
+                "zookeeper.ssl.ciphersuites names {unknown}; there are {}",
+                known.join(", ")
+            ));
+        }
+        let settings = Settings {
+            key_store: self.store("keyStore"),
+            trust_store: self.store("trustStore"),
+            protocols: protocols.ok_or("TLSv1.2 and TLSv1.3 are spoken here, and no other version of TLS")?,
+            suites,
+            verifies_servers: self.is("zookeeper.ssl.hostnameVerification", true),
+            // Nobody connects to a client.
+            client_auth: tls::ClientAuth::None,
+            ..Settings::default()
+        };
+        if settings.trust_store.is_none() {
+            return Err("zookeeper.client.secure needs whom to trust: set zookeeper.ssl.trustStore.location"
+                .to_owned());
+        }
+        let context = Context::load(&settings).map_err(|error| error.to_string())?;
+        Ok(context.client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[&str]) -> Properties {
+        let mut properties = Properties::default();
+        pairs.iter().for_each(|pair| properties.set(pair));
+        properties
+    }
+
+    #[test]
+    fn tls_is_spoken_when_that_is_said_and_servers_can_be_trusted() {
+        let stores = concat!(env!("CARGO_MANIFEST_DIR"), "/../tls/tests/stores");
+        let trust = format!("zookeeper.ssl.trustStore.location={stores}/trust.pem");
+        let secure = "zookeeper.client.secure=true";
+        assert!(properties(&[&trust]).tls().expect("nothing is wrong").is_none());
+        assert!(properties(&[secure, &trust]).tls().expect("nothing is wrong").is_some());
+        let rows = [
+            ("zookeeper.ssl.trustStore.location=", "needs whom to trust"),
+            ("zookeeper.ssl.trustStore.location=/nowhere.pem", "cannot read /nowhere.pem"),
+            ("zookeeper.ssl.protocol=TLSv1.1", "TLSv1.2 and TLSv1.3"),
+            ("zookeeper.ssl.ciphersuites=TLS_NULL", "TLS_NULL; there are"),
+            ("zookeeper.ssl.ocsp=true", "zookeeper.ssl.ocsp is not possible"),
+        ];
+        for (more, expected) in rows {
+            let told = properties(&[secure, &trust, more]).tls().expect_err(more);
+            assert!(told.contains(expected), "{more}: {told}");
+        }
+    }
+}
