@@ -1,5 +1,7 @@
 //! What inputs are made from: recordings of Apache ZooKeeper's ports and files, and a few of ours where it has none.
 
+use std::path::Path;
+
 use anyhow::Result;
 use bytes::Bytes;
 use differential::{ClientRecording, FileRecording, Side, StreamRecording, V3_8, V3_9, golden, unhex};
@@ -189,6 +191,25 @@ pub(crate) fn jaas() -> Seeds {
     let text = "/* users */ Server { // of ours\n org.apache.zookeeper.server.auth.DigestLoginModule required\n\
         user_super=\"a\\\"b\" user_bob=bob;\n};\n# more\nClient { x.Y optional a=b; };";
     Ok(vec![text.as_bytes().to_vec()])
+}
+
+/// Stores that tools have made; they lie with the crate that reads them.
+fn files(endings: &[&str]) -> Seeds {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../impl/tls/tests/stores");
+    let mut paths = std::fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| endings.iter().any(|ending| path.extension().is_some_and(|found| found == *ending)));
+    paths.sort();
+    paths.into_iter().map(|path| Ok(std::fs::read(path)?)).collect()
+}
+
+pub(crate) fn stores() -> Seeds {
+    files(&["pem", "p12", "jks"])
+}
+
+/// The certificates of stores.
+pub(crate) fn certificates() -> Seeds {
+    let certificates = files(&["pem"])?.into_iter().flat_map(|pem| tls::certificates(&pem));
+    Ok(certificates.collect())
 }
 
 /// A file of a ring, which begins so, behind a byte that is even; and its records behind one that is odd.

@@ -7,6 +7,7 @@ mod peer;
 mod recording;
 mod sasl;
 mod storage;
+mod stores;
 mod tree;
 
 use anyhow::{Context, Result};
@@ -85,6 +86,18 @@ pub const TARGETS: &[Target] = &[
         seeds: seeds::sasl,
     },
     Target { name: "jaas", what: "a JAAS file; twice the same", run: sasl::users, seeds: seeds::jaas },
+    Target {
+        name: "stores",
+        what: "a store of PEM, PKCS#12 or JKS, whose password is known; twice the same",
+        run: stores::stores,
+        seeds: seeds::stores,
+    },
+    Target {
+        name: "certificates",
+        what: "a certificate; its subject can stand in an access list",
+        run: stores::certificates,
+        seeds: seeds::certificates,
+    },
     Target {
         name: "log",
         what: "a file of the log; a start that succeeds succeeds again and finds the same",
