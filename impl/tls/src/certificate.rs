@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::{
     StoreError,
-    der::{BIT_STRING, BMP_STRING, Der, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, dotted, place},
+    der::{BIT_STRING, BMP_STRING, BOOLEAN, Der, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, dotted, place},
 };
 
 const WHAT: &str = "a certificate";
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const OTHER_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+const CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// The parts of a certificate that count here.
 #[derive(Debug)]
@@ -22,31 +23,58 @@ pub(crate) struct Certificate<'a> {
     pub(crate) valid: (u64, u64),
     /// The algorithm of its signature.
     pub(crate) signed_by: &'a [u8],
+    /// What is signed.
+    pub(crate) signed: &'a [u8],
+    /// The algorithm of its signature with all that belongs to it, and the signature.
+    pub(crate) signature: (&'a [u8], &'a [u8]),
+    /// The algorithm of its key with all that belongs to it, and the key.
+    pub(crate) key: (&'a [u8], &'a [u8]),
+    /// Whether it is of the first version, which has no extensions.
+    pub(crate) is_first: bool,
     /// Whether hosts are named in it, beside the subject.
     pub(crate) names_hosts: bool,
+    /// Whether it may vouch for others: that is said in it, or it is of the first version.
+    pub(crate) is_authority: bool,
 }
 
 impl<'a> Certificate<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, StoreError> {
         let mut outer = Der::new(bytes, WHAT).enter(SEQUENCE)?;
-        let mut inside = outer.enter(SEQUENCE)?;
-        let (signed_by, _) = outer.algorithm()?;
-        inside.optional(place(0))?;
+        let signed = outer.next()?;
+        let mut inside = Der::new(signed.whole, WHAT).enter(SEQUENCE)?;
+        let algorithm = outer.expect(SEQUENCE)?;
+        let signed_by = Der::new(algorithm, WHAT).expect(OID)?;
+        let signature = (algorithm, bits(&mut outer)?);
+        let is_first = inside.optional(place(0))?.is_none();
         inside.expect(INTEGER)?;
         inside.algorithm()?;
         let issuer = inside.next()?.whole;
         let mut valid = inside.enter(SEQUENCE)?;
         let valid = (time(&mut valid)?, time(&mut valid)?);
         let subject = inside.next()?.whole;
-        inside.expect(SEQUENCE)?;
-        let mut names_hosts = false;
+        let mut key = inside.enter(SEQUENCE)?;
+        let key = (key.expect(SEQUENCE)?, bits(&mut key)?);
+        let (mut names_hosts, mut is_authority) = (false, is_first);
         while !inside.is_empty() {
             let part = inside.next()?;
             if part.tag == place(3) {
-                names_hosts = names_hosts_in(part.content)?;
+                let said = Extensions::read(part.content)?;
+                (names_hosts, is_authority) = (said.names_hosts, is_authority || said.is_authority);
             }
         }
-        Ok(Self { issuer, subject, valid, signed_by, names_hosts })
+        let signed = signed.whole;
+        Ok(Self {
+            issuer,
+            subject,
+            valid,
+            signed_by,
+            signed,
+            signature,
+            key,
+            is_first,
+            names_hosts,
+            is_authority,
+        })
     }
 
     /// Whether it is signed with a hash that is no longer trusted: MD5 or SHA-1.
@@ -64,24 +92,44 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Whether extensions name hosts by DNS.
-fn names_hosts_in(bytes: &[u8]) -> Result<bool, StoreError> {
-    const DNS_NAME: u8 = 0x82;
-    let mut extensions = Der::new(bytes, WHAT).enter(SEQUENCE)?;
-    while !extensions.is_empty() {
-        let mut extension = extensions.enter(SEQUENCE)?;
-        if extension.expect(OID)? != OTHER_NAMES {
-            continue;
-        }
-        extension.optional(0x01)?;
-        let mut names = Der::new(extension.expect(OCTET_STRING)?, WHAT).enter(SEQUENCE)?;
-        while !names.is_empty() {
-            if names.next()?.tag == DNS_NAME {
-                return Ok(true);
+/// Bits, whole bytes of them.
+fn bits<'a>(input: &mut Der<'a>) -> Result<&'a [u8], StoreError> {
+    match input.expect(BIT_STRING)?.split_first() {
+        Some((0, bits)) => Ok(bits),
+        _ => input.malformed(),
+    }
+}
+
+/// What extensions say.
+#[derive(Debug, Default)]
+struct Extensions {
+    names_hosts: bool,
+    is_authority: bool,
+}
+
+impl Extensions {
+    fn read(bytes: &[u8]) -> Result<Self, StoreError> {
+        const DNS_NAME: u8 = 0x82;
+        let mut said = Self::default();
+        let mut extensions = Der::new(bytes, WHAT).enter(SEQUENCE)?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.enter(SEQUENCE)?;
+            let name = extension.expect(OID)?;
+            // Whether it is critical.
+            extension.optional(BOOLEAN)?;
+            let mut value = Der::new(extension.expect(OCTET_STRING)?, WHAT);
+            if name == OTHER_NAMES {
+                let mut names = value.enter(SEQUENCE)?;
+                while !names.is_empty() {
+                    said.names_hosts |= names.next()?.tag == DNS_NAME;
+                }
+            } else if name == CONSTRAINTS {
+                let is_authority = value.enter(SEQUENCE)?.optional(BOOLEAN)?;
+                said.is_authority = is_authority.is_some_and(|is| is == [0xff]);
             }
         }
+        Ok(said)
     }
-    Ok(false)
 }
 
 /// A time, in seconds since 1970; one before that is 1970.
@@ -132,7 +180,7 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
         while !part.is_empty() {
             let mut attribute = part.enter(SEQUENCE).ok()?;
             if attribute.expect(OID).ok()? == COMMON_NAME {
-                last = attribute.next().ok().map(|value| text(value.tag, value.content));
+                last = attribute.next().ok().map(|value| text(value.content));
             }
         }
     }
@@ -171,9 +219,7 @@ fn attribute(mut inside: Der<'_>) -> Result<String, StoreError> {
     let Some(oid) = dotted(inside.expect(OID)?) else { return inside.malformed() };
     let value = inside.next()?;
     match NAMED.iter().find(|(number, _)| *number == oid) {
-        Some((_, name)) if is_text(value.tag) => {
-            Ok(format!("{name}={}", escaped(&text(value.tag, value.content))))
-        }
+        Some((_, name)) if is_text(value.tag) => Ok(format!("{name}={}", escaped(&text(value.content)))),
         named => {
             let mut hex = format!("{}=#", named.map_or(oid.as_str(), |(_, name)| name));
             for byte in value.whole {
@@ -196,7 +242,7 @@ fn is_text(tag: u8) -> bool {
 }
 
 /// As Java reads it: whatever the kind of string, as UTF-8.
-fn text(_tag: u8, bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -219,7 +265,7 @@ fn escaped(text: &str) -> String {
     format!("{}{inner}{}", blanks(before), blanks(behind))
 }
 
-/// Whether bits follow that are a public key: used to tell a certificate's key from others.
+/// The public key of a certificate, as a value of its own.
 pub(crate) fn public_key(certificate: &[u8]) -> Result<&[u8], StoreError> {
     let mut inside = Der::new(certificate, WHAT).enter(SEQUENCE)?.enter(SEQUENCE)?;
     inside.optional(place(0))?;

@@ -130,9 +130,8 @@ fn private(
     };
     let PrivateKeyDer::Pkcs8(key) = key else { return Err(refused) };
     let publics = chain.iter().filter_map(|certificate| public_key(certificate).ok());
-    let whole = publics.filter_map(|public| with_public(key.secret_pkcs8_der(), public));
-    let loaded = whole.filter_map(|key| load(PrivateKeyDer::Pkcs8(key.into())).ok()).next();
-    loaded.ok_or(refused)
+    let mut whole = publics.filter_map(|public| with_public(key.secret_pkcs8_der(), public));
+    whole.find_map(|key| load(PrivateKeyDer::Pkcs8(key.into())).ok()).ok_or(refused)
 }
 
 fn trust(
@@ -254,23 +253,22 @@ pub fn is_for_any<'a>(
 
 /// What became of a handshake, with what to do where that is known.
 pub fn tell(error: &rustls::Error) -> String {
-    let is_authority = |error: &rustls::Error| error.to_string().contains("CaUsedAsEndEntity");
-    let advice = match error {
-        error if is_authority(error) => {
-            "it shows the certificate of an authority, or one signed by itself, which the trust store does not have"
-        }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the trust store has neither its certificate nor one that vouches for it"
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "its certificate is for another host; hostnameVerification=false lets it pass",
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => "its certificate has to be made anew",
-        rustls::Error::NoCertificatesPresented => "it shows no certificate; clientAuth=want lets it pass",
-        rustls::Error::InvalidMessage(_) => "it does not speak TLS",
-        _ => return error.to_string(),
+    let is = |certificate: CertificateError| *error == rustls::Error::InvalidCertificate(certificate);
+    let text = error.to_string();
+    let advice = if text.contains("CaUsedAsEndEntity") {
+        "it shows the certificate of an authority, or one signed by itself, which the trust store does not have"
+    } else if is(CertificateError::UnknownIssuer) {
+        "the trust store has neither its certificate nor one that vouches for it"
+    } else if text.contains("not valid for name") {
+        "its certificate is for another host; hostnameVerification=false lets it pass"
+    } else if text.contains("expired") {
+        "its certificate has to be made anew"
+    } else if *error == rustls::Error::NoCertificatesPresented {
+        "it shows no certificate; clientAuth=want lets it pass"
+    } else if matches!(error, rustls::Error::InvalidMessage(_)) {
+        "it does not speak TLS"
+    } else {
+        return text;
     };
-    format!("{error}: {advice}")
+    format!("{text}: {advice}")
 }

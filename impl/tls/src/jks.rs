@@ -1,6 +1,6 @@
 //! JKS, the store of old Javas: entries with a digest behind them, keys hidden by a stream of SHA-1.
 //!
-//! Sources: OpenJDK's `sun.security.provider.JavaKeyStore` and `KeyProtector`, for the facts.
+//! Sources: `OpenJDK`'s `sun.security.provider.JavaKeyStore` and `KeyProtector`, for the facts.
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha1::{Digest, Sha1};

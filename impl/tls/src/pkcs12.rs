@@ -39,11 +39,11 @@ pub(crate) fn is_pkcs12(bytes: &[u8]) -> bool {
 struct Found {
     /// Keys, each with the mark of what belongs to it.
     keys: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    certificates: Vec<Found1>,
+    certificates: Vec<Certified>,
 }
 
 #[derive(Debug)]
-struct Found1 {
+struct Certified {
     certificate: CertificateDer<'static>,
     local_key: Option<Vec<u8>>,
     trusted: bool,
@@ -143,7 +143,7 @@ fn bags(
                 let mut inside = value.enter(SEQUENCE)?;
                 inside.expect(OID)?;
                 let certificate = octets(inside.enter(place(0))?)?;
-                found.certificates.push(Found1 {
+                found.certificates.push(Certified {
                     certificate: CertificateDer::from(certificate.to_vec()),
                     local_key: attributes.local_key,
                     trusted: attributes.trusted,
@@ -192,7 +192,7 @@ fn sort(found: Found) -> Store {
     }
     let (key, mark) = keys.swap_remove(0);
     // The certificate of the key first, wherever it stands; the others are brought into order behind it later.
-    let is_own = |one: &&Found1| mark.is_some() && one.local_key == mark;
+    let is_own = |one: &&Certified| mark.is_some() && one.local_key == mark;
     let own = certificates.iter().filter(is_own);
     let others = certificates.iter().filter(|one| !is_own(one) && !one.trusted);
     let chain = own.chain(others).map(|one| one.certificate.clone()).collect();

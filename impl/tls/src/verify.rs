@@ -1,14 +1,17 @@
 //! Whom to trust: as Java decides it, where that is safe.
 //!
 //! A certificate that stands in the trust store itself is trusted, whatever else it is: signed by itself, or one of an
-//! authority's; only its time has to be right. Every other has to be vouched for by one in the trust store. A server
+//! authority's; only its time has to be right. Every other has to be vouched for by an authority in the trust store; one
+//! that does not say that it is an authority vouches for nobody. Certificates of the first version, which say nothing of
+//! the kind, are still made a lot for clusters; the library does not read them, so they are verified here. A server
 //! that names no hosts in its certificate is known by the certificate's common name, as for Java. Whoever connects is
 //! not asked for a name here.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, RootCertStore,
+    SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
@@ -26,7 +29,10 @@ use crate::certificate::{Certificate, common_name};
 /// The certificates of a trust store.
 #[derive(Debug)]
 pub(crate) struct Trust {
+    /// Those that may vouch for others.
+    authorities: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
+    /// Every one.
     pinned: BTreeSet<Vec<u8>>,
     provider: Arc<CryptoProvider>,
 }
@@ -37,55 +43,119 @@ impl Trust {
         certificates: &[CertificateDer<'static>],
         provider: Arc<CryptoProvider>,
     ) -> (Self, usize) {
+        let (mut authorities, mut pinned) = (Vec::new(), BTreeSet::new());
+        for certificate in certificates {
+            // Who stands for itself alone must not make others as it likes.
+            match Certificate::read(certificate) {
+                Ok(read) if read.is_authority => authorities.push(certificate.clone()),
+                Ok(_) => {}
+                Err(_) => continue,
+            }
+            pinned.insert(certificate.to_vec());
+        }
         let mut roots = RootCertStore::empty();
-        let (_, ignored) = roots.add_parsable_certificates(certificates.iter().cloned());
-        let pinned = certificates.iter().map(|one| one.to_vec()).collect();
-        (Self { roots: Arc::new(roots), pinned, provider }, ignored)
+        roots.add_parsable_certificates(authorities.iter().cloned());
+        let ignored = certificates.len().saturating_sub(pinned.len());
+        (Self { authorities, roots: Arc::new(roots), pinned, provider }, ignored)
     }
 
     /// Whether there is nobody to trust.
     pub(crate) fn is_empty(&self) -> bool {
-        self.roots.is_empty()
+        self.pinned.is_empty()
     }
 
     /// Whether this certificate stands in the trust store; an error if its time is not now.
     fn is_pinned(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<bool, Error> {
-        if !self.pinned.contains(certificate.as_ref()) {
-            return Ok(false);
+        let is_pinned = self.pinned.contains(certificate.as_ref());
+        if is_pinned {
+            in_time(&read(certificate)?, now)?;
         }
-        let valid = Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding)?.valid;
-        if now.as_secs() < valid.0 {
-            return Err(CertificateError::NotValidYet.into());
-        }
-        if now.as_secs() > valid.1 {
-            return Err(CertificateError::Expired.into());
-        }
-        Ok(true)
+        Ok(is_pinned)
     }
 
-    fn verify_tls12(
+    /// Verifies a certificate of the first version, which the library does not read: an authority of the trust store has
+    /// signed it itself.
+    fn verify_first(&self, certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+        in_time(certificate, now)?;
+        let (algorithm, signature) = certificate.signature;
+        let known = self.provider.signature_verification_algorithms.all;
+        for authority in &self.authorities {
+            let Ok(authority) = Certificate::read(authority) else { continue };
+            if authority.subject != certificate.issuer || in_time(&authority, now).is_err() {
+                continue;
+            }
+            let (key_algorithm, key) = authority.key;
+            let is_signed = known.iter().any(|known| {
+                known.signature_alg_id().as_ref() == algorithm
+                    && known.public_key_alg_id().as_ref() == key_algorithm
+                    && known.verify_signature(key, certificate.signed, signature).is_ok()
+            });
+            if is_signed {
+                return Ok(());
+            }
+        }
+        Err(CertificateError::UnknownIssuer.into())
+    }
+
+    /// Whether the owner of this certificate has signed the handshake.
+    fn verify(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
+        is_tls13: bool,
     ) -> Result<HandshakeSignatureValid, Error> {
         let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, known)
+        let read = read(certificate)?;
+        if !read.is_first {
+            return if is_tls13 {
+                verify_tls13_signature(message, certificate, signed, known)
+            } else {
+                verify_tls12_signature(message, certificate, signed, known)
+            };
+        }
+        let of_old = [
+            SignatureScheme::RSA_PKCS1_SHA256,
+            SignatureScheme::RSA_PKCS1_SHA384,
+            SignatureScheme::RSA_PKCS1_SHA512,
+        ];
+        if is_tls13 && of_old.contains(&signed.scheme) {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        let (key_algorithm, key) = read.key;
+        let algorithms = known.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        let algorithms = algorithms.map_or(&[][..], |(_, algorithms)| algorithms);
+        // A scheme of 1.3 names a curve, and so means the first of them alone.
+        let count = if is_tls13 { 1 } else { algorithms.len() };
+        let is_signed = algorithms.iter().take(count).any(|known| {
+            known.public_key_alg_id().as_ref() == key_algorithm
+                && known.verify_signature(key, message, signed.signature()).is_ok()
+        });
+        if is_signed {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+fn read<'a>(certificate: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Error> {
+    Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding.into())
+}
+
+fn in_time(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
+    let (from, to) = certificate.valid;
+    if now.as_secs() < from {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now.as_secs() > to {
+        return Err(CertificateError::Expired.into());
+    }
+    Ok(())
 }
 
 /// Whether a certificate is for this host: by the hosts that it names, or by its common name if it names none.
@@ -119,28 +189,33 @@ fn stands_for(name: &str, host: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Clients {
     trust: Arc<Trust>,
-    inner: Arc<dyn ClientCertVerifier>,
+    /// Whether who shows no certificate may pass.
+    optional: bool,
+    /// Judges whom an authority vouches for; none without any.
+    vouched: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Clients {
     pub(crate) fn new(trust: &Arc<Trust>, optional: bool) -> Result<Self, Error> {
-        let builder = WebPkiClientVerifier::builder_with_provider(
-            Arc::clone(&trust.roots),
-            Arc::clone(&trust.provider),
-        );
-        let builder = if optional { builder.allow_unauthenticated() } else { builder };
-        let inner = builder.build().map_err(|error| Error::General(error.to_string()))?;
-        Ok(Self { trust: Arc::clone(trust), inner })
+        let vouched = if trust.roots.is_empty() {
+            None
+        } else {
+            let (roots, provider) = (Arc::clone(&trust.roots), Arc::clone(&trust.provider));
+            let built = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            Some(built.map_err(|error| Error::General(error.to_string()))?)
+        };
+        Ok(Self { trust: Arc::clone(trust), optional, vouched })
     }
 }
 
 impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        self.inner.client_auth_mandatory()
+        !self.optional
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
+        // Those who stand for themselves are not named here; they show what they have nevertheless.
+        &[]
     }
 
     fn verify_client_cert(
@@ -152,7 +227,14 @@ impl ClientCertVerifier for Clients {
         if self.trust.is_pinned(end_entity, now)? {
             return Ok(ClientCertVerified::assertion());
         }
-        self.inner.verify_client_cert(end_entity, intermediates, now)
+        let read = read(end_entity)?;
+        if read.is_first {
+            return self.trust.verify_first(&read, now).map(|()| ClientCertVerified::assertion());
+        }
+        match &self.vouched {
+            Some(vouched) => vouched.verify_client_cert(end_entity, intermediates, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -161,7 +243,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trust.verify_tls12(message, certificate, signed)
+        self.trust.verify(message, certificate, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -170,7 +252,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trust.verify_tls13(message, certificate, signed)
+        self.trust.verify(message, certificate, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -196,10 +278,15 @@ impl ServerCertVerifier for Servers {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if !self.trust.is_pinned(end_entity, now)? {
-            let known = self.trust.provider.signature_verification_algorithms.all;
-            let parsed = ParsedCertificate::try_from(end_entity)?;
-            let roots = &self.trust.roots;
-            verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, known)?;
+            let read = read(end_entity)?;
+            if read.is_first {
+                self.trust.verify_first(&read, now)?;
+            } else {
+                let known = self.trust.provider.signature_verification_algorithms.all;
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                let roots = &self.trust.roots;
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, known)?;
+            }
         }
         if self.by_name {
             is_for(end_entity, server_name)?;
@@ -213,7 +300,7 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trust.verify_tls12(message, certificate, signed)
+        self.trust.verify(message, certificate, signed, false)
     }
 
     fn verify_tls13_signature(
@@ -222,7 +309,7 @@ impl ServerCertVerifier for Servers {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.trust.verify_tls13(message, certificate, signed)
+        self.trust.verify(message, certificate, signed, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

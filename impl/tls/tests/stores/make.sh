@@ -53,6 +53,10 @@ openssl pkcs12 -export -inkey "$W/client.key" -in "$W/client.crt" -certfile ca.p
 keytool -importkeystore -noprompt -srckeystore client.p12 -srcstorepass $P -destkeystore client.jks \
     -deststoretype JKS -deststorepass $P 2>/dev/null
 
+# One of the first version of X.509, which has no extensions: as openssl made them until lately, where none were given.
+leaf first "/CN=first" ""
+openssl x509 -req -in "$W/first.csr" -CA ca.pem -CAkey "$W/ca.key" -days $DAYS -sha256 -set_serial 5 -out "$W/first.crt" 2>/dev/null
+cat "$W/first.key" "$W/first.crt" > first.pem
 # One whose name has everything that is written in a way of its own.
 leaf odd "/C=DE/ST=A,B/L=Köln/street=Weg 1/O= blanks /OU=a\+b=c/OU=x;<y>/DC=example/UID=u/emailAddress=a@b.example/serialNumber=7/CN=#odd \"q\"" \
     "basicConstraints=CA:FALSE\n"
@@ -69,6 +73,17 @@ cat "$W/alone.key" "$W/alone.crt" > alone.pem
 keytool -genkeypair -alias own -keyalg EC -groupname secp256r1 -dname "CN=own, O=Zabkeeper tests" -validity $DAYS \
     -ext san=dns:localhost,ip:127.0.0.1 -keystore own.p12 -storetype PKCS12 -storepass $P 2>/dev/null
 keytool -exportcert -rfc -alias own -keystore own.p12 -storepass $P 2>/dev/null > "$W/own.crt"
+
+# One that is signed by one of the trust store that is no authority, in both versions.
+openssl pkcs12 -in own.p12 -passin pass:$P -nodes -nocerts 2>/dev/null | openssl pkcs8 -topk8 -nocrypt -out "$W/own.key"
+for one in made made-first; do
+    ec "$W/$one.key"
+    openssl req -new -key "$W/$one.key" -subj "/CN=$one" -out "$W/$one.csr"
+    [ $one = made ] && echo "basicConstraints=CA:FALSE" > "$W/$one.ext" || : > "$W/$one.ext"
+    openssl x509 -req -in "$W/$one.csr" -CA "$W/own.crt" -CAkey "$W/own.key" -days $DAYS -sha256 -set_serial 6 \
+        $([ $one = made ] && echo -extfile "$W/$one.ext") -out "$W/$one.crt" 2>/dev/null
+    cat "$W/$one.key" "$W/$one.crt" > $one.pem
+done
 
 # Whom to trust: the authority, and two that stand for themselves.
 cat ca.pem "$W/alone.crt" "$W/own.crt" > trust.pem
