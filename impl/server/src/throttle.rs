@@ -129,7 +129,7 @@ impl Core {
         let Some(client) = self.shell.clients.get(id).filter(|client| client.throttled.is_some()) else {
             return false;
         };
-        let closed = stale.when_closed && net::is_hung_up(client.writer.as_ref().as_ref());
+        let closed = stale.when_closed && net::is_hung_up(client.writer.tcp());
         if !(closed || stale.when_late && client.is_late(now)) || closes_first(&client.partial) {
             return false;
         }
