@@ -194,7 +194,7 @@ pub(crate) fn jaas() -> Seeds {
 }
 
 /// Stores that tools have made; they lie with the crate that reads them.
-fn files(endings: &[&str]) -> Seeds {
+fn of_tools(endings: &[&str]) -> Seeds {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../impl/tls/tests/stores");
     let mut paths = std::fs::read_dir(dir)?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
     paths.retain(|path| endings.iter().any(|ending| path.extension().is_some_and(|found| found == *ending)));
@@ -203,12 +203,12 @@ fn files(endings: &[&str]) -> Seeds {
 }
 
 pub(crate) fn stores() -> Seeds {
-    files(&["pem", "p12", "jks"])
+    of_tools(&["pem", "p12", "jks"])
 }
 
 /// The certificates of stores.
 pub(crate) fn certificates() -> Seeds {
-    let certificates = files(&["pem"])?.into_iter().flat_map(|pem| tls::certificates(&pem));
+    let certificates = of_tools(&["pem"])?.into_iter().flat_map(|pem| tls::certificates(&pem));
     Ok(certificates.collect())
 }
 

@@ -112,7 +112,9 @@ mod tests {
 
     fn properties(pairs: &[&str]) -> Properties {
         let mut properties = Properties::default();
-        pairs.iter().for_each(|pair| properties.set(pair));
+        for pair in pairs {
+            properties.set(pair);
+        }
         properties
     }
 

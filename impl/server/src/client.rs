@@ -502,6 +502,7 @@ impl Clients {
                 outstanding: client.unanswered.len(),
                 session: client.session,
                 traffic: client.traffic,
+                is_secure: matches!(*client.writer, Writer::Secure(_)),
             })
         };
         self.sorted().into_iter().filter_map(view).collect()

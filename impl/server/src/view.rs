@@ -99,6 +99,8 @@ pub(crate) struct ClientView {
     /// Its session and the timeout of that, in milliseconds.
     pub(crate) session: Option<(SessionId, i32)>,
     pub(crate) traffic: Traffic,
+    /// Whether it is inside TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// The size of the state.

@@ -392,12 +392,9 @@ fn what_cannot_be_had_ends_the_start_with_what_to_do() {
     for (more, expected) in rows {
         let text = format!("dataDir={}\n{more}", data.path().display());
         let error = Config::parse("zoo.cfg", text, |path| fs::read_to_string(path)).expect_err(expected);
-        let told = match error {
-            server::config::ConfigError::Invalid { problems, .. } => {
-                problems.iter().map(server::config::Problem::summary).collect::<Vec<_>>().join("; ")
-            }
-            other => panic!("{other:?}"),
-        };
+        let server::config::ConfigError::Invalid { problems, .. } = error else { panic!("{error:?}") };
+        let told: Vec<_> = problems.iter().map(server::config::Problem::summary).collect();
+        let told = told.join("; ");
         assert!(told.contains(expected), "{expected}: {told}");
     }
 }
@@ -405,11 +402,9 @@ fn what_cannot_be_had_ends_the_start_with_what_to_do() {
 /// Three servers that speak TLS with each other.
 fn ensemble(dir: &Path, each: impl Fn(usize) -> String) -> (Vec<Server>, Vec<u16>) {
     let ports: Vec<_> = (0..3).map(|_| [free_port(), free_port(), free_port()]).collect();
-    let list: String = ports
-        .iter()
-        .enumerate()
-        .map(|(at, [_, quorum, election])| format!("server.{}=127.0.0.1:{quorum}:{election}\n", at + 1))
-        .collect();
+    let line =
+        |(at, ports): (usize, &[u16; 3])| format!("server.{}=127.0.0.1:{}:{}\n", at + 1, ports[1], ports[2]);
+    let list = ports.iter().enumerate().map(line).collect::<Vec<_>>().concat();
     let servers = (0..3).map(|at| {
         let data = dir.join(at.to_string());
         fs::create_dir_all(&data).expect("a folder");

@@ -192,12 +192,15 @@ fn configuration(core: &Core) -> Map<String, Value> {
 fn connections(core: &Core, brief: bool) -> Map<String, Value> {
     let started = core.shell.stats.started;
     let views = core.shell.clients.views();
-    let rows: Vec<_> = views.iter().map(|client| connection(client, brief, started)).collect();
-    map([("connections", json!(rows)), ("secure_connections", json!([]))])
+    let (secure, plain): (Vec<_>, Vec<_>) = views.iter().partition(|client| client.is_secure);
+    let rows = |clients: Vec<&ClientView>| -> Vec<_> {
+        clients.into_iter().map(|client| connection(client, brief, started)).collect()
+    };
+    map([("connections", json!(rows(plain))), ("secure_connections", json!(rows(secure)))])
 }
 
 fn connection(client: &ClientView, brief: bool, started: std::time::Instant) -> Value {
-    let ClientView { address, outstanding, session, traffic } = client;
+    let ClientView { address, outstanding, session, traffic, is_secure: _ } = client;
     let mut row = map([
         ("remote_socket_address", json!(address.to_string())),
         ("interest_ops", json!(1)),

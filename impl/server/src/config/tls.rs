@@ -144,12 +144,13 @@ fn try_stores(reader: &mut Reader, side: Side, settings: &Settings) {
             }
         }
         Err(error) => {
-            let is_of_trust = match &error {
-                tls::Error::Store { path, .. } | tls::Error::File { path, .. } => {
-                    settings.trust_store.as_ref().is_some_and(|store| store.path == *path)
-                        && settings.key_store.as_ref().is_none_or(|store| store.path != *path)
-                }
-                _ => false,
+            let is_of = |store: &Option<StoreFile>, path: &PathBuf| {
+                store.as_ref().is_some_and(|store| store.path == *path)
+            };
+            let is_of_trust = if let tls::Error::Store { path, .. } | tls::Error::File { path, .. } = &error {
+                is_of(&settings.trust_store, path) && !is_of(&settings.key_store, path)
+            } else {
+                false
             };
             let span = reader.span(if is_of_trust { &trust } else { &own });
             reader.error(span, error);
@@ -198,12 +199,11 @@ fn protocols(reader: &mut Reader, side: Side) -> Vec<Protocol> {
     };
     let mut protocols = Vec::new();
     for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match Protocol::from_name(name) {
-            Some(protocol) => protocols.push(protocol),
-            None => {
-                let help = "TLSv1.2 and TLSv1.3 are spoken here; what speaks neither has to be renewed";
-                reader.error_with_help(reader.span(&key), format!("{key} asks for {name:?}"), help);
-            }
+        if let Some(protocol) = Protocol::from_name(name) {
+            protocols.push(protocol);
+        } else {
+            let help = "TLSv1.2 and TLSv1.3 are spoken here; what speaks neither has to be renewed";
+            reader.error_with_help(reader.span(&key), format!("{key} asks for {name:?}"), help);
         }
     }
     if side == Side::Servers && !reader.has(&side.key("enabledProtocols")) && protocols == [Protocol::Tls13] {

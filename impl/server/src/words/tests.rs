@@ -71,6 +71,7 @@ fn client() -> ClientView {
         outstanding: 1,
         session: None,
         traffic,
+        is_secure: false,
     }
 }
 
