@@ -399,6 +399,50 @@ fn what_cannot_be_had_ends_the_start_with_what_to_do() {
     }
 }
 
+#[test]
+fn the_command_line_speaks_tls_by_zkclis_properties() {
+    let (data, port, other) = (tempfile::tempdir().expect("a folder"), free_port(), free_port());
+    let start = |name: &str, port: u16, own: &str| {
+        let dir = data.path().join(name);
+        fs::create_dir(&dir).expect("a folder");
+        Server::start(&dir, &format!("secureClientPort={port}\n{}", of_stores("ssl.", own, "trust.pem")))
+    };
+    let _server = start("one", port, "server.pem");
+    let _other = start("other", other, "elsewhere.pem");
+    serves(port, "client.pem");
+    let properties = data.path().join("client.cfg");
+    let text = of_stores("zookeeper.ssl.", "client.p12", "trust.jks");
+    fs::write(&properties, format!("# for zkCli.sh\nzookeeper.client.secure=true\n{text}")).expect("a file");
+    let ask = |port: u16, more: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_zabkeeper"))
+            .args(["cli", "-timeout", "5000", "-server", &format!("localhost:{port}")])
+            .arg("-client-configuration")
+            .arg(&properties)
+            .args(more)
+            .env_remove("CLIENT_JVMFLAGS")
+            .env_remove("JVMFLAGS")
+            .output()
+            .expect("it runs");
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        (output.status.code(), text.concat())
+    };
+    let (code, text) = ask(port, &["whoami"]);
+    assert!(code == Some(0) && text.contains(&format!("x509: {ONE}")), "{code:?}: {text}");
+    let large = "x".repeat(100_000);
+    let (code, text) = ask(port, &["create", "/large", &large]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = ask(port, &["get", "/large"]);
+    assert!(code == Some(0) && text.trim() == large, "{code:?}: {} bytes", text.len());
+    // A server whose certificate is another host's, which may be let pass.
+    let (code, text) = ask(other, &["whoami"]);
+    assert!(code == Some(1) && text.contains("not valid for name"), "{code:?}: {text}");
+    let (code, text) = ask(other, &["-Dzookeeper.ssl.hostnameVerification=false", "whoami"]);
+    assert!(code == Some(0) && text.contains(ONE), "{code:?}: {text}");
+    // Plain, where TLS is spoken.
+    let (code, text) = ask(port, &["-Dzookeeper.client.secure=false", "whoami"]);
+    assert_eq!(code, Some(1), "{text}");
+}
+
 /// Three servers that speak TLS with each other.
 fn ensemble(dir: &Path, each: impl Fn(usize) -> String) -> (Vec<Server>, Vec<u16>) {
     let ports: Vec<_> = (0..3).map(|_| [free_port(), free_port(), free_port()]).collect();
