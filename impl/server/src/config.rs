@@ -274,7 +274,7 @@ impl Config {
         }
         let mut settings = settings(reader, me?);
         let (client_address, client_port) = client_port?;
-        let tls = tls::read(reader);
+        let tls = tls::read(reader, servers.is_empty());
         settings.x509 = tls.clients.is_some() || auth::names_x509(reader);
         let sasl = auth::read(reader, &mut settings, read);
         let config = Self {

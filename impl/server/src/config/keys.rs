@@ -184,6 +184,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("admin.httpVersion", JVM),
     ("bitHashCacheSize", THREADS),
     ("client.certReload", RELOADS),
+    ("client.secure", "it is for clients"),
     ("closeSessionTxn.enabled", "closeSession always lists the ephemerals"),
     ("commitProcessor.maxCommitBatchSize", THREADS),
     ("commitProcessor.maxReadBatchSize", THREADS),

@@ -1,6 +1,6 @@
 //! What operators set about TLS, for clients and between servers.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 use tls::{ClientAuth, Context, Protocol, Secret, Settings, StoreFile};
 
@@ -25,8 +25,8 @@ pub struct Tls {
     pub servers: Option<Settings>,
 }
 
-/// TLS as it is set up, with every store read once to see that it can be.
-pub(super) fn read(reader: &mut Reader) -> Tls {
+/// TLS as it is set up, with every store read once to see that it can be; a server `alone` has none with others.
+pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
     let address = reader.text("secureClientPortAddress");
     let port = reader.optional_number::<u16>("secureClientPort", 1, u16::MAX);
     if address.is_some() && port.is_none() {
@@ -38,10 +38,11 @@ pub(super) fn read(reader: &mut Reader) -> Tls {
     let dials_servers = reader.flag("sslQuorum", false);
     let unifies_servers = reader.flag("portUnification", false);
     let clients = (port.is_some() || unifies_clients).then(|| settings(reader, Side::Clients));
-    let servers = (dials_servers || unifies_servers).then(|| settings(reader, Side::Servers));
+    let servers = (!alone && (dials_servers || unifies_servers)).then(|| settings(reader, Side::Servers));
     for (side, there) in [(Side::Clients, clients.is_some()), (Side::Servers, servers.is_some())] {
         let key = side.key("keyStore.location");
-        if !there && reader.has(&key) {
+        let is_there = there || alone && side == Side::Servers;
+        if !is_there && reader.has(&key) {
             reader.warn_at(
                 &key,
                 format!("{}* means nothing: no port speaks TLS without {}", side.prefix(), side.switch()),
@@ -77,6 +78,15 @@ impl Side {
 
     fn key(self, suffix: &str) -> String {
         format!("{}{suffix}", self.prefix())
+    }
+
+    /// Where that stands.
+    fn span(self, reader: &Reader) -> Option<Range<usize>> {
+        let keys = match self {
+            Self::Clients => ["secureClientPort", "client.portUnification"],
+            Self::Servers => ["sslQuorum", "portUnification"],
+        };
+        keys.iter().find_map(|key| reader.span(key))
     }
 
     /// What makes a port speak TLS.
@@ -123,7 +133,11 @@ fn try_stores(reader: &mut Reader, side: Side, settings: &Settings) {
     let (own, trust) = (side.key("keyStore.location"), side.key("trustStore.location"));
     if settings.key_store.is_none() {
         let help = format!("add a line such as {own}=/etc/zookeeper/server.p12");
-        return reader.error_with_help(None, format!("{} needs a key store", side.switch()), help);
+        return reader.error_with_help(
+            side.span(reader),
+            format!("{} needs a key store", side.switch()),
+            help,
+        );
     }
     let is_asked = side == Side::Servers || settings.client_auth != ClientAuth::None;
     if settings.trust_store.is_none() && is_asked {
@@ -132,7 +146,7 @@ fn try_stores(reader: &mut Reader, side: Side, settings: &Settings) {
             side.key("clientAuth")
         );
         let message = "certificates are asked for, and there is no trust store to compare them with";
-        return reader.error_with_help(None, message, help);
+        return reader.error_with_help(side.span(reader), message, help);
     }
     if !reader.errors.is_empty() {
         return;
