@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use spec::{ClientId, SessionId, Zxid};
 use tokio::{sync::Notify, task::AbortHandle};
 use tree::{Credential, Identity};
+use wire::client::opcode;
 
 use crate::{
     core::Clock,
@@ -513,6 +514,13 @@ impl Clients {
         let (request, took) = self.get(id)?.answered(zxid, now)?;
         self.large_bytes -= request.large_bytes();
         Some((request, took))
+    }
+
+    /// Syncs that are not answered.
+    pub(crate) fn open_syncs(&self) -> usize {
+        let of =
+            |client: &Client| client.unanswered.iter().filter(|one| one.operation == opcode::SYNC).count();
+        self.sorted().iter().filter_map(|id| self.table.get(&id.0)).map(of).sum()
     }
 
     /// A connection was told of an event.

@@ -22,6 +22,7 @@ use crate::{
 impl Effects<Tree> for Shell {
     fn send(&mut self, to: ServerId, packet: &Packet<Tree>) {
         self.tell(|told| told.send(to, packet));
+        self.stats.pipeline.sent(to, packet);
         self.links.send(to, packet, &mut self.stats);
     }
 

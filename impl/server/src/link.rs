@@ -522,6 +522,7 @@ impl Core {
             // Its task ends with it, and the peer takes the new one for it.
             Some(_) | None => drop(self.shell.links.table.remove(&from)),
         }
+        self.shell.stats.pipeline.begins(from);
         let incarnation = self.shell.links.number();
         self.shell.record_link(link_mark(from, true, writer.tcp()));
         self.shell.links.insert(from, incarnation, true, Some(writer), None);

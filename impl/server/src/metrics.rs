@@ -115,6 +115,9 @@ pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
         // Who is neither in the list of voters nor an observer is turned away.
         gauge("synced_non_voting_followers", Value::Whole(0));
     }
+    if let Some(pending) = view.pending_syncs {
+        gauge("pending_syncs", whole(pending));
+    }
     if view.mode == Mode::Leader {
         let uptime = view.part.since.elapsed().as_millis();
         gauge("leader_uptime", whole(u64::try_from(uptime).unwrap_or(u64::MAX)));

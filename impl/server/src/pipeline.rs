@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
-use protocol::{Message, Role, peer::Packet};
+use protocol::{
+    Message, Role,
+    peer::{Op, Packet, Request},
+};
 use spec::{ServerId, Zxid};
 use tree::{Tree, Txn};
 
@@ -29,6 +32,8 @@ pub(crate) struct Pipeline {
     let_in: Option<Instant>,
     /// Since when no clients are served.
     idle_since: Option<Instant>,
+    /// Syncs of learners that this leader has not answered.
+    syncs: BTreeMap<ServerId, u64>,
     /// Transactions that went to the log.
     pub(crate) queued: u64,
     /// Transactions that this server has committed as a leader.
@@ -76,6 +81,7 @@ impl Pipeline {
             open: VecDeque::new(),
             let_in: None,
             idle_since: None,
+            syncs: BTreeMap::new(),
             queued: 0,
             commits: 0,
             proposals_received: 0,
@@ -129,7 +135,26 @@ impl Pipeline {
             self.message(message, serves, now);
         } else if let Packet::Revalidate { .. } = packet {
             self.revalidations += 1;
+        } else if let Packet::Request(Request { op: Op::Sync, .. }) = packet {
+            *self.syncs.entry(from).or_default() += 1;
         }
+    }
+
+    /// A packet goes to another server.
+    pub(crate) fn sent(&mut self, to: ServerId, packet: &Packet<Tree>) {
+        if let (Packet::Sync, Some(open)) = (packet, self.syncs.get_mut(&to)) {
+            *open = open.saturating_sub(1);
+        }
+    }
+
+    /// The link with a learner is new: nothing of it is open.
+    pub(crate) fn begins(&mut self, learner: ServerId) {
+        self.syncs.remove(&learner);
+    }
+
+    /// Syncs of learners that are not answered.
+    pub(crate) fn open_syncs(&self) -> u64 {
+        self.syncs.values().sum()
     }
 
     /// What is applied already counts no more.
@@ -162,6 +187,7 @@ impl Pipeline {
     pub(crate) fn plays(&mut self, role: Option<Role>, serving: bool) {
         // What is open now is applied by another leader's word, or never.
         self.open.clear();
+        self.syncs.clear();
         if !serving {
             return;
         }
@@ -191,7 +217,7 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use spec::Epoch;
+    use spec::{Epoch, SessionId};
 
     use super::*;
 
@@ -224,6 +250,22 @@ mod tests {
         pipeline.plays(None, false);
         pipeline.applied(zxid(9), 150, Some(Role::Leading));
         assert_eq!(pipeline.commits, 2, "it was of another time");
+    }
+
+    #[test]
+    fn syncs_are_open_until_they_are_answered_or_their_link_is_gone() {
+        let mut pipeline = Pipeline::new();
+        let request = Request { session: SessionId(1), xid: 1, identities: Vec::new(), op: Op::Sync };
+        for learner in [1, 1, 2] {
+            pipeline.received(ServerId(learner), &Packet::Request(request.clone()), true, 0);
+        }
+        assert_eq!(pipeline.open_syncs(), 3);
+        pipeline.sent(ServerId(1), &Packet::Sync);
+        pipeline.begins(ServerId(2));
+        assert_eq!(pipeline.open_syncs(), 1);
+        pipeline.sent(ServerId(2), &Packet::Sync);
+        pipeline.plays(None, false);
+        assert_eq!(pipeline.open_syncs(), 0);
     }
 
     #[test]

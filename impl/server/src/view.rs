@@ -40,6 +40,8 @@ pub(crate) struct View<'a> {
     pub(crate) quorum_size: u64,
     /// Of a leader.
     pub(crate) learners: Option<Learners>,
+    /// Syncs that are not answered, of a leader.
+    pub(crate) pending_syncs: Option<u64>,
     /// Of an observer: whom it learns from.
     pub(crate) observed: Option<ServerId>,
     /// The chance that a connection is turned away, in millionths.
@@ -137,6 +139,8 @@ impl Core {
             },
             quorum_size: number(shell.config.quorum.voters().count()),
             learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
+            pending_syncs: (mode == Mode::Leader)
+                .then(|| shell.stats.pipeline.open_syncs() + number(shell.clients.open_syncs())),
             observed: shell.part.role.filter(|_| mode == Mode::Observer).and_then(Role::leader),
             drop_chance: shell.bucket.chance(),
             throttles: &shell.config.throttles,
