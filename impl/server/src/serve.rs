@@ -139,11 +139,10 @@ fn certified(stream: &Stream, config: &Config) -> Vec<Identity> {
         return Vec::new();
     };
     let is_super = config.tls.superuser.as_ref() == Some(&subject);
-    let id = Text::from(subject);
-    let identity = |scheme| Identity { scheme: Text::from_static(scheme), id: id.clone() };
-    let mut identities = vec![identity("x509")];
+    let identity = |scheme, id| Identity { scheme: Text::from_static(scheme), id };
+    let mut identities = vec![identity("x509", Text::from(subject))];
     if is_super {
-        identities.push(identity("super"));
+        identities.push(identity("super", Text::default()));
     }
     identities
 }
