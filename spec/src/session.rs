@@ -102,6 +102,12 @@ pub const RULES: &[Rule] = &[
         source: "ZooKeeper `CommitProcessor`, which compares what comes with the oldest that it waits for alone",
         check: Check::Clients,
     },
+    Rule {
+        id: "S-17",
+        statement: "a server without a leader shows what it has logged, durably and to the end, and no place beyond",
+        source: "ZooKeeper `ReadOnlyZooKeeperServer`; issue 3526",
+        check: Check::Clients,
+    },
 ];
 
 /// What a learner has forwarded, as it recognises the answer.
@@ -265,6 +271,11 @@ pub fn sweep_takes_what_is_due(may_end: bool, children: usize) -> Verdict {
 /// S-13, of one answer or event: whether the place that it names is committed.
 pub fn shown_is_committed(is_committed: bool) -> Verdict {
     Verdict::of(true, || is_committed)
+}
+
+/// S-17, of one answer of a server without a leader: the place that it names, and the last one that is durable there.
+pub fn shown_is_logged(shown: Zxid, durable: Zxid) -> Verdict {
+    Verdict::of(true, || shown == durable)
 }
 
 /// S-16, of one answer to a learner: what it has forwarded that was not answered before, in order. A transaction that

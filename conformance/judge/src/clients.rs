@@ -18,6 +18,8 @@ use crate::{report::Report, rules::Order, sink::Effect};
 #[derive(Debug, Default)]
 struct Connection {
     session: Option<SessionId>,
+    /// Its server has no leader, and says so: what it shows may never be committed (rule C-19).
+    read_only: bool,
     shown: Zxid,
     /// Writes that were acknowledged: the client's number, and the place that was named.
     acknowledged: Vec<(i32, Zxid)>,
@@ -67,8 +69,9 @@ impl Clients {
         at_us: u64,
     ) {
         let (client, zxid) = match effect {
-            Effect::Session(client, session) => {
-                self.table.entry((server, *client)).or_default().session = Some(*session);
+            Effect::Session { client, session, read_only } => {
+                let connection = self.table.entry((server, *client)).or_default();
+                (connection.session, connection.read_only) = (Some(*session), *read_only);
                 return;
             }
             Effect::Gone(client) => {
@@ -100,6 +103,9 @@ impl Clients {
             format!("client {} is shown {zxid} behind {}", client.0, connection.shown)
         });
         connection.shown = zxid;
+        if connection.read_only {
+            return;
+        }
         if order.blind {
             return report.untested("S-13");
         }
@@ -169,8 +175,16 @@ mod tests {
         let (session, password) = (SessionId(7), [0; 16]);
         let client = ClientId(client);
         let identities = Vec::new();
-        let input =
-            Input::ClientConnect { client, identities, session, password, timeout_ms: 1, last_seen, time: 0 };
+        let input = Input::ClientConnect {
+            client,
+            identities,
+            session,
+            password,
+            timeout_ms: 1,
+            last_seen,
+            read_only: false,
+            time: 0,
+        };
         clients.told(SERVER, &input);
     }
 

@@ -667,7 +667,7 @@ impl Run {
                 elected(me, role, &replica.config.zab.quorum, &mut self.report, at_us);
             }
             Effect::Exit(why) => self.breach(at, "R-5", format!("the server gives up: {why:?}")),
-            Effect::Session(_, session) => {
+            Effect::Session { session, .. } => {
                 self.expiry.granted(me, session);
                 self.clients.shown(me, &effect, &self.order, &mut self.report, at_us);
             }

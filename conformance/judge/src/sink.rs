@@ -27,7 +27,7 @@ pub(crate) enum Effect {
     Reload,
     Vote(ServerId, Notification),
     Role(Option<Role>, Epoch, bool),
-    Session(ClientId, SessionId),
+    Session { client: ClientId, session: SessionId, read_only: bool },
     Reply { client: ClientId, xid: i32, zxid: Zxid, written: bool },
     Event { client: ClientId, zxid: Zxid },
     Gone(ClientId),
@@ -139,9 +139,9 @@ impl Effects<Tree> for Sink<'_> {
         self.effects.push(Effect::Role(role, epoch, serving));
     }
 
-    fn accept_client(&mut self, client: ClientId, session: SessionId, _: i32, _: &[u8; 16]) {
-        self.told.client(0, client, session);
-        self.effects.push(Effect::Session(client, session));
+    fn accept_client(&mut self, client: ClientId, session: SessionId, _: i32, _: &[u8; 16], read_only: bool) {
+        self.told.client(if read_only { 3 } else { 0 }, client, session);
+        self.effects.push(Effect::Session { client, session, read_only });
     }
 
     fn refuse_client(&mut self, client: ClientId) {

@@ -28,6 +28,7 @@ fn boot(me: u64) -> Boot {
         first_session: SessionId(1),
         settings: tree::Settings::default(),
         sweep_max: 0,
+        read_only: false,
     };
     let recovered = Recovered {
         accepted: Epoch(0),

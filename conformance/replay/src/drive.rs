@@ -288,14 +288,14 @@ impl<'a> Drive<'a> {
                 }
             }
             Input::Notification { from, notification } => self.ends.vote(*from, notification)?,
-            Input::ClientConnect { client, session, password, timeout_ms, last_seen, .. } => {
+            Input::ClientConnect { client, session, password, timeout_ms, last_seen, read_only, .. } => {
                 let request = ConnectRequest {
                     protocol_version: 0,
                     last_seen: *last_seen,
                     timeout_ms: *timeout_ms,
                     session: *session,
                     password: *password,
-                    read_only: Some(false),
+                    read_only: Some(*read_only),
                 };
                 self.stand().number_next_client(*client);
                 self.ends.connect_client(*client, self.place.for_clients(me), &request)?;

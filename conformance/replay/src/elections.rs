@@ -62,6 +62,7 @@ fn config(me: ServerId, quorum: &Quorum) -> peer::Config<Settings> {
         first_session: SessionId(i64::try_from(me.0).unwrap_or_default() << 56),
         settings: Settings::default(),
         sweep_max: 0,
+        read_only: false,
     }
 }
 

@@ -534,8 +534,10 @@ impl ClientEnd {
                     self.told.push(Told::Reply { xid, zxid, error, body: Response::Empty });
                 }
             } else {
-                let ConnectResponse { timeout_ms, session, password, .. } = ConnectResponse::decode(payload)?;
-                self.told.push(Told::Session { session, timeout_ms, password });
+                let ConnectResponse { timeout_ms, session, password, read_only, .. } =
+                    ConnectResponse::decode(payload)?;
+                let read_only = read_only == Some(true);
+                self.told.push(Told::Session { session, timeout_ms, password, read_only });
             }
             input.drain(..taken);
         }

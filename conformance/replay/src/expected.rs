@@ -38,6 +38,8 @@ pub enum Told {
         timeout_ms: i32,
         /// Its password.
         password: [u8; 16],
+        /// Whether it only reads.
+        read_only: bool,
     },
     /// The answer to a request.
     Reply {
@@ -303,12 +305,20 @@ impl Effects<Tree> for Recorder {
         self.last().part = Some((role, epoch, serving));
     }
 
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.tell(client, Told::Session { session, timeout_ms, password: *password });
+    fn accept_client(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    ) {
+        self.tell(client, Told::Session { session, timeout_ms, password: *password, read_only });
     }
 
     fn refuse_client(&mut self, client: ClientId) {
-        let refusal = Told::Session { session: SessionId(0), timeout_ms: 0, password: [0; 16] };
+        let refusal =
+            Told::Session { session: SessionId(0), timeout_ms: 0, password: [0; 16], read_only: false };
         self.tell(client, refusal);
         self.last().hung_up.push(client);
     }

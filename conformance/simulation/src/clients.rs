@@ -43,8 +43,15 @@ impl Onlooker<Subject> for Told {
 }
 
 impl Effects<Subject> for Told {
-    fn accept_client(&mut self, _: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        let read_only = Some(false);
+    fn accept_client(
+        &mut self,
+        _: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    ) {
+        let read_only = Some(read_only);
         let (password, protocol_version) = (*password, 0);
         self.put(|out| {
             ConnectResponse { protocol_version, timeout_ms, session, password, read_only }.encode(out);
@@ -154,11 +161,11 @@ impl End {
     pub(crate) fn next_said(&mut self) -> Result<Option<Said<Event>>, String> {
         let Some((first, payload)) = self.frame()? else { return Ok(None) };
         if first {
-            let ConnectResponse { timeout_ms, session, password, .. } =
+            let ConnectResponse { timeout_ms, session, password, read_only, .. } =
                 ConnectResponse::decode(&payload).map_err(told)?;
             return Ok(Some(match timeout_ms {
                 0 => Said::Refused,
-                _ => Said::Accepted { session, password },
+                _ => Said::Accepted { session, password, read_only: read_only == Some(true) },
             }));
         }
         let reply = Reply::decode(Decoder::new(&payload, FRAME_BYTES_MAX)).map_err(told)?;

@@ -32,6 +32,7 @@ fn timer(timer: Timer) -> u64 {
         Timer::Finalize => 6,
         Timer::Sweep => 7,
         Timer::SweepNext => 8,
+        Timer::ReadOnly => 9,
     }
 }
 
@@ -49,6 +50,7 @@ fn kind_of(note: Note) -> u64 {
         Note::Outranked { by } | Note::InVain { by } => by.0 ^ 5,
         Note::CameBack { learner } => learner.0 ^ 6,
         Note::CounterUsedUp { epoch } => u64::from(epoch.0) ^ 7,
+        Note::ReadOnly { last } => last.0 ^ 0xc,
         Note::IdleTimer(idle) => timer(idle) ^ 8,
         Note::UnknownClient { client } => client.0 ^ 9,
         Note::OfAnotherConnection { client, zxid } => client.0 ^ zxid.0 ^ 0xb,
@@ -168,7 +170,7 @@ impl Told {
         self.pair(23, role, u64::from(epoch.0) ^ u64::from(serving) << 40);
     }
 
-    /// A connection has its session, or is refused one, or is closed.
+    /// A connection has its session, or is refused one, or is closed, or has a session that only reads.
     pub fn client(&mut self, change: u8, client: ClientId, session: SessionId) {
         self.pair(24, client.0, session.0.cast_unsigned() ^ u64::from(change));
     }

@@ -231,6 +231,9 @@ fn ready(core: &Shared) -> Answer {
         Mode::NotServing => {
             plain(StatusCode::SERVICE_UNAVAILABLE, "not serving: there is no quorum\n".to_owned())
         }
+        Mode::ReadOnly => {
+            plain(StatusCode::SERVICE_UNAVAILABLE, "read-only: there is no quorum\n".to_owned())
+        }
         mode @ (Mode::Standalone | Mode::Leader | Mode::Follower | Mode::Observer) => {
             plain(StatusCode::OK, format!("ok: {}\n", mode.name()))
         }

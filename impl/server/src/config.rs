@@ -113,6 +113,8 @@ pub struct Config {
     pub sweep_interval_ms: u32,
     /// How many of them it deletes in a minute at most.
     pub sweeps_per_minute: u32,
+    /// Whether a server that finds no leader serves clients that only read (`readonlymode.enabled`).
+    pub read_only: bool,
     /// The folder of the flight recorder's ring; none if nothing is recorded.
     pub recorder_dir: Option<PathBuf>,
     /// The size of that ring.
@@ -314,6 +316,7 @@ impl Config {
             sasl,
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
             sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
+            read_only: reader.flag(READ_ONLY, false),
             words: words(reader),
             admin: admin(reader),
             metrics: metrics(reader),
@@ -544,12 +547,19 @@ fn recorder_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf>
         .flatten()
 }
 
+/// Whether a server that finds no leader serves clients that only read.
+const READ_ONLY: &str = "readonlymode.enabled";
+
 fn words(reader: &mut Reader) -> Words {
     let text = reader.text_or("4lw.commands.whitelist", "srvr");
     let mut words: Vec<_> = text.split(',').map(|word| word.trim().to_owned()).collect();
     // As in ZooKeeper, whose script asks for it.
     if !words.iter().any(|word| word == "srvr") {
         words.push("srvr".to_owned());
+    }
+    // Clients that only read ask it of all servers, to find one that writes.
+    if reader.flag(READ_ONLY, false) && !words.iter().any(|word| word == "isro") {
+        words.push("isro".to_owned());
     }
     if words.iter().any(|word| word == "*") { Words::All } else { Words::Only(words) }
 }

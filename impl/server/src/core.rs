@@ -67,7 +67,10 @@ pub(crate) enum Later {
 pub(crate) struct Part {
     pub(crate) role: Option<Role>,
     pub(crate) epoch: Epoch,
+    /// Clients are served under that role.
     pub(crate) serving: bool,
+    /// There is no leader, and clients are served that only read.
+    pub(crate) read_only: bool,
     /// Since when.
     pub(crate) since: Instant,
 }
@@ -163,7 +166,13 @@ impl Shell {
             recorder: Recorder::start(&config),
             seldom: SeldomLines::default(),
             trace_mask: crate::words::TRACE_MASK,
-            part: Part { role: None, epoch: Epoch(0), serving: false, since: Instant::now() },
+            part: Part {
+                role: None,
+                epoch: Epoch(0),
+                serving: false,
+                read_only: false,
+                since: Instant::now(),
+            },
             exit: None,
             later: VecDeque::new(),
             wakes: Wakes::default(),
@@ -212,6 +221,7 @@ impl Shell {
 
     pub(crate) fn mode(&self) -> Mode {
         match self.part.role {
+            _ if self.part.read_only => Mode::ReadOnly,
             _ if !self.part.serving => Mode::NotServing,
             _ if self.config.standalone() => Mode::Standalone,
             Some(Role::Leading) => Mode::Leader,

@@ -136,31 +136,43 @@ impl Effects<Tree> for Shell {
 
     fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool) {
         self.tell(|told| told.role(role, epoch, serving));
-        if serving {
-            self.links.reset_backoff();
-            match role {
-                Some(Role::Leading) => info!(%epoch, "leading"),
-                Some(Role::Following(leader)) => info!(%epoch, peer = %leader, "following"),
-                Some(Role::Observing(leader)) => info!(%epoch, peer = %leader, "observing"),
-                None => {}
+        match role.filter(|_| serving) {
+            Some(role) => {
+                self.links.reset_backoff();
+                match role {
+                    Role::Leading => info!(%epoch, "leading"),
+                    Role::Following(leader) => info!(%epoch, peer = %leader, "following"),
+                    Role::Observing(leader) => info!(%epoch, peer = %leader, "observing"),
+                }
             }
-        } else if self.part.serving {
-            info!(epoch = %self.part.epoch, "serving no longer");
+            None if self.part.serving => info!(epoch = %self.part.epoch, "serving no longer"),
+            None if self.part.read_only => {
+                info!("a leader is found: clients that only read have to come back");
+            }
+            None => {}
         }
         if role.is_some() {
             self.stats.found();
         }
+        let (serving, read_only) = (serving && role.is_some(), serving && role.is_none());
         self.stats.pipeline.plays(role, serving);
-        self.part = Part { role, epoch, serving, since: Instant::now() };
+        self.part = Part { role, epoch, serving, read_only, since: Instant::now() };
     }
 
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.tell(|told| told.client(0, client, session));
-        let mut read_only = None;
-        if let Some(client) = self.clients.get(client) {
+    fn accept_client(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    ) {
+        self.tell(|told| told.client(if read_only { 3 } else { 0 }, client, session));
+        let asked = self.clients.get(client).and_then(|client| {
             client.session = Some((session, timeout_ms));
-            read_only = client.read_only.map(|_| false);
-        }
+            client.read_only
+        });
+        let read_only = asked.map(|_| read_only);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
                 .encode(out);
@@ -170,7 +182,8 @@ impl Effects<Tree> for Shell {
 
     fn refuse_client(&mut self, client: ClientId) {
         self.tell(|told| told.client(1, client, SessionId(0)));
-        let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| false);
+        let said = self.part.read_only;
+        let read_only = self.clients.get(client).and_then(|client| client.read_only).map(|_| said);
         if let Some(out) = self.clients.buffer(client) {
             ConnectResponse::refusal(read_only).encode(out);
         }
@@ -244,6 +257,7 @@ impl Shell {
             | Note::UnknownClient { .. }
             | Note::OfAnotherConnection { .. }
             | Note::SessionIdTaken { .. }
+            | Note::ReadOnly { .. }
             | Note::IdleTimer(_)
             // Counted where it begins, which it may have to wait for.
             | Note::Synchronising { how: SyncKind::Snap, .. } => {}
@@ -271,6 +285,9 @@ fn tell(note: Note) {
         Note::InVain { by } => info!(peer = %by, "voters look elsewhere; the role is given up"),
         Note::CounterUsedUp { epoch } => warn!(%epoch, "the epoch is used up; the leader steps down"),
         Note::Looking { last } => info!(zxid = %last, "looking for a leader"),
+        Note::ReadOnly { last } => {
+            warn!(zxid = %last, "no leader was found for some time: clients that only read are served");
+        }
         Note::Established { epoch } => info!(%epoch, "the epoch is established"),
         Note::Synchronising { learner, last, how } => {
             info!(peer = %learner, zxid = %last, ?how, "bringing a learner up to date");

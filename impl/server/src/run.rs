@@ -234,6 +234,7 @@ fn peer_config(config: &Config) -> peer::Config<Settings> {
         first_session: first_session(config.me, wall_clock()),
         settings: config.settings.clone(),
         sweep_max: sweep_max(config),
+        read_only: config.read_only,
     }
 }
 

@@ -388,6 +388,7 @@ impl Core {
             password: request.password,
             timeout_ms: request.timeout_ms,
             last_seen: request.last_seen,
+            read_only: request.read_only.unwrap_or(false),
             time: clock.wall,
         });
         Frame::Taken

@@ -30,6 +30,8 @@ pub(crate) struct Durations {
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// How long an election with a quorum waits for a better vote.
 const FINALIZE: Duration = Duration::from_millis(200);
+/// The least time that a server looks for a leader before it serves clients that only read; it is a tick, if that is more.
+const READ_ONLY_MIN: Duration = Duration::from_secs(2);
 
 impl Durations {
     pub(crate) fn new(config: &Config) -> Self {
@@ -125,6 +127,7 @@ impl Timers {
             Timer::Finalize => FINALIZE,
             Timer::Sweep => self.durations.sweep,
             Timer::SweepNext => self.durations.sweep_next,
+            Timer::ReadOnly => self.durations.tick.max(READ_ONLY_MIN),
             Timer::Resend => {
                 self.resend = match self.firing {
                     Some(Timer::Resend) => (self.resend * 2).min(self.durations.resend_max),

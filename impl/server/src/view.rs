@@ -66,6 +66,8 @@ pub(crate) struct Learners {
 pub(crate) enum Mode {
     /// It serves nobody.
     NotServing,
+    /// It has no leader, and serves clients that only read.
+    ReadOnly,
     Standalone,
     Leader,
     Follower,
@@ -76,6 +78,7 @@ impl Mode {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::NotServing => "looking",
+            Self::ReadOnly => "read-only",
             Self::Standalone => "standalone",
             Self::Leader => "leader",
             Self::Follower => "follower",
@@ -88,7 +91,7 @@ impl Mode {
             Self::Leader => Some("leading - broadcast"),
             Self::Follower => Some("following - broadcast"),
             Self::Observer => Some("observing - broadcast"),
-            Self::NotServing | Self::Standalone => None,
+            Self::NotServing | Self::ReadOnly | Self::Standalone => None,
         }
     }
 }
@@ -153,7 +156,9 @@ impl Core {
         let processed = self.tree.last_processed();
         match self.shell.mode() {
             Mode::Leader => processed.max(self.shell.part.epoch.start()),
-            Mode::NotServing | Mode::Standalone | Mode::Follower | Mode::Observer => processed,
+            Mode::NotServing | Mode::ReadOnly | Mode::Standalone | Mode::Follower | Mode::Observer => {
+                processed
+            }
         }
     }
 }

@@ -43,6 +43,7 @@ impl Core {
         let answer = self.shell.config.words.allow(&word).then(|| match (&*word, mode) {
             ("ruok", _) => Some("imok".to_owned()),
             ("isro", Mode::NotServing) => Some("null".to_owned()),
+            ("isro", Mode::ReadOnly) => Some("ro".to_owned()),
             ("isro", _) => Some("rw".to_owned()),
             ("envi", _) => Some(environment_text()),
             ("gtmk", _) => Some(self.shell.trace_mask.to_string()),

@@ -152,6 +152,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["crashes", HISTORIES]),
     },
     Mutant {
+        id: "3526",
+        flaw: "a server without a leader makes a transaction of a session that only reads, in the state that it shares",
+        shown: By(&["read-only", HISTORIES]),
+    },
+    Mutant {
         id: "3642",
         flaw: "a snapshot that is not durable is kept over a role change",
         shown: By(&["slow-crashes", HISTORIES]),
@@ -410,6 +415,16 @@ const MUTANTS: &[Mutant] = &[
         id: "sync-at-once",
         flaw: "a leader answers a sync without asking whether it still leads",
         shown: By(&["leaders", "--set", "first=[\"sync\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "read-only-lives-on",
+        flaw: "who only reads stays connected when a leader is found (C-19)",
+        shown: By(&["read-only"]),
+    },
+    Mutant {
+        id: "read-only-refuses-the-living",
+        flaw: "a server without a leader refuses sessions of the ensemble, whose clients take them for expired (C-19)",
+        shown: By(&["read-only"]),
     },
     Mutant {
         id: "reads-for-everybody",

@@ -61,6 +61,28 @@ const WITNESSES: &[&str] = &[
     "F-4",
 ];
 
+/// What a search should meet too where servers that find no leader serve clients that only read.
+const READING: &[&str] = &[
+    "read-only-opened",
+    "read-only-ended",
+    "write-declined",
+    "session-turned-away",
+    "shown-uncommitted",
+    "C-19",
+    "S-17",
+];
+
+/// What is no witness there, to make room: other rows meet it, most of it behind faults of other kinds.
+const ELSEWHERE: &[&str] = &[
+    "snap",
+    "diff-from-log",
+    "overflow-step-down",
+    "step-down-for-new-link",
+    "torn-tail-kept-in-part",
+    "crash-image-recovered",
+    "acknowledged-before-a-reign",
+];
+
 /// What is out of reach here: two situations that the servers of the `zab` model alone tell of, and observers.
 const NEVER: &[&str] = &[
     "commit-while-joining",
@@ -83,7 +105,13 @@ impl Peer {
     /// The model at these bounds.
     pub fn new(bounds: Bounds) -> Self {
         let servers: Vec<_> = (1..=u64::from(bounds.servers)).map(ServerId).collect();
-        let rules = Rules::new(bounds.quorum(), bounds.local_rules, NEVER, WITNESSES);
+        let (mut never, mut also) = (NEVER.to_vec(), WITNESSES.to_vec());
+        if bounds.retreats > 0 {
+            never.extend(ELSEWHERE);
+            also.retain(|name| !ELSEWHERE.contains(name));
+            also.extend(READING);
+        }
+        let rules = Rules::new(bounds.quorum(), bounds.local_rules, &never, &also);
         Self { bounds, servers, rules }
     }
 
@@ -172,11 +200,17 @@ impl Peer {
         match client.home {
             None if client.connections < self.bounds.connections => {
                 out.extend(self.servers.iter().map(|server| Action::Join { server: *server }));
+                if self.bounds.retreats > 0 {
+                    out.extend(self.servers.iter().map(|server| Action::Visit { server: *server }));
+                }
             }
             None => {}
             Some(home) => {
                 if home.open && home.asked.is_none() && client.writes < self.bounds.writes {
                     out.push(Action::Ask);
+                }
+                if home.read_only && home.asked.is_none() && client.reads < self.bounds.reads {
+                    out.push(Action::Look);
                 }
                 // Without another one, it may as well stay.
                 if client.connections < self.bounds.connections {
@@ -197,6 +231,7 @@ impl Peer {
                 Timer::Resend => used.resends < self.bounds.resends,
                 Timer::Ping => used.pings < self.bounds.pings,
                 Timer::Expiry => used.ticks < self.bounds.ticks,
+                Timer::ReadOnly => used.retreats < self.bounds.retreats,
                 Timer::Sweep | Timer::SweepNext => false,
                 Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => {
                     used.timeouts < self.bounds.timeouts
@@ -299,8 +334,11 @@ impl Model for Peer {
         match action {
             Action::World(step) => self.allows(board, used, step),
             Action::Reset { .. } => used.breaks < self.bounds.breaks,
-            Action::Join { server } => host(board.part(self.slot_of(*server))).peer().is_serving(),
-            Action::Deliver { .. } | Action::Hear { .. } | Action::Ask | Action::Leave => true,
+            Action::Join { server } | Action::Visit { server } => {
+                let peer = host(board.part(self.slot_of(*server))).peer();
+                peer.is_serving() || peer.is_read_only()
+            }
+            Action::Deliver { .. } | Action::Hear { .. } | Action::Ask | Action::Look | Action::Leave => true,
         }
     }
 

@@ -117,7 +117,7 @@ impl Budget {
     /// The rows, the longest searches first.
     pub fn rows(self) -> Vec<Row> {
         match self {
-            Self::Quick => quick().into_iter().chain(of_other_voters()).collect(),
+            Self::Quick => quick().into_iter().chain(without_a_leader()).chain(of_other_voters()).collect(),
             Self::Standard => standard(),
             Self::Deep => deep(),
             Self::Mutants => mutants(),
@@ -137,6 +137,36 @@ fn whole_peers(name: &'static str, bounds: peer::Bounds, expects: &'static [&'st
 fn pair() -> peer::Bounds {
     peer::Bounds { servers: 2, eager: false, connections: 2, writes: 2, ..peer::Bounds::default() }
 }
+
+/// Two whole peers, each of which may find itself without the other, and a client that then reads from it.
+fn read_only() -> peer::Bounds {
+    peer::Bounds {
+        servers: 2,
+        looks: 4,
+        timeouts: 1,
+        connections: 3,
+        writes: 2,
+        retreats: 1,
+        reads: 1,
+        ..peer::Bounds::default()
+    }
+}
+
+/// What clients meet at a server that finds no leader.
+const SEEN_READ_ONLY: &[&str] = &[
+    "read-only-opened",
+    "read-only-ended",
+    "write-declined",
+    "session-turned-away",
+    "session-moved",
+    "session-refused",
+    "shown-uncommitted",
+    "acknowledged",
+    "R-2",
+    "S-7",
+    "C-19",
+    "S-17",
+];
 
 /// Three servers, two rounds.
 fn election(name: &'static str, votes: [(u32, u32); 3], relooks: u8, crashes: u8, epochs: u8) -> Row {
@@ -301,6 +331,11 @@ fn quick() -> Vec<Row> {
             0,
         ),
     ]
+}
+
+/// Part of quick: clients that only read, at a server that finds no leader.
+fn without_a_leader() -> Vec<Row> {
+    vec![whole_peers("read-only", read_only(), SEEN_READ_ONLY)]
 }
 
 /// Part of quick: with observers, and with voters that do not weigh the same.
@@ -637,6 +672,7 @@ fn mutants() -> Vec<Row> {
         session("expiry-leaders", [0, 1, 1], &[]),
         sweeping("sweeps", [0, 0, 0], 1, &[]),
         session("moves-leaders", [1, 0, 1], &[]),
+        whole_peers("read-only", read_only(), &[]),
         whole_peers(
             "peer-pair",
             peer::Bounds { looks: 4, crashes: 1, connections: 1, writes: 1, ..pair() },

@@ -163,6 +163,7 @@ impl Session {
             first_session: SessionId(id << 56),
             settings: Settings { sasl: demands, demanded, ..Settings::default() },
             sweep_max: if self.bounds.sweeps > 0 { script::CONTAINERS.len() } else { 0 },
+            read_only: false,
         }
     }
 
@@ -288,6 +289,7 @@ impl Session {
                     password,
                     timeout_ms,
                     last_seen: seen,
+                    read_only: false,
                     time: 0,
                 }
             }

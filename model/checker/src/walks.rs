@@ -215,7 +215,8 @@ fn sort(action: &Action) -> &'static str {
         Action::Deliver { .. } => "an election message arrives",
         Action::Hear { .. } => "a reset of an election link is noticed",
         Action::Reset { .. } => "an election link is reset",
-        Action::Join { .. } => "the client connects",
+        Action::Join { .. } | Action::Visit { .. } => "the client connects",
+        Action::Look => "the client asks for a read",
         Action::Ask => "the client asks for a write",
         Action::Leave => "the client leaves",
         Action::World(step) => match step {
@@ -260,7 +261,7 @@ impl Mood {
             Action::Deliver { .. } => 250,
             Action::Hear { .. } => 100,
             Action::Reset { .. } => self.fault,
-            Action::Join { .. } | Action::Ask => self.client,
+            Action::Join { .. } | Action::Visit { .. } | Action::Ask | Action::Look => self.client,
             Action::Leave => 2,
         }
     }
@@ -279,6 +280,7 @@ impl Mood {
                 Timer::Resend => 8,
                 Timer::Ping => 6,
                 Timer::Expiry => 1,
+                Timer::ReadOnly => 4,
                 Timer::Sweep | Timer::SweepNext => 0,
                 Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => self.timeout,
             },

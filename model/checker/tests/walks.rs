@@ -257,7 +257,9 @@ fn a_walk_does_not_depend_on_the_size_of_tables() {
         peer::Action::World(_)
         | peer::Action::Deliver { .. }
         | peer::Action::Join { .. }
-        | peer::Action::Ask => 10,
+        | peer::Action::Visit { .. }
+        | peer::Action::Ask
+        | peer::Action::Look => 10,
     };
     for bounds in kinds() {
         let model = Peer::new(bounds);

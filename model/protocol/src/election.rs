@@ -361,7 +361,8 @@ impl Election {
                 | Timer::Ping
                 | Timer::Expiry
                 | Timer::Sweep
-                | Timer::SweepNext,
+                | Timer::SweepNext
+                | Timer::ReadOnly,
                 Stage::Looking(_) | Stage::Resting | Stage::Decided { .. },
             ) => out.note(Note::IdleTimer(timer)),
         }

@@ -189,6 +189,8 @@ pub enum Timer {
     Sweep,
     /// A leader may delete the next of them: a minute over `znode.container.maxPerMinute`.
     SweepNext,
+    /// A server has looked for a leader for long enough to serve clients that only read: a tick, at least 2 s.
+    ReadOnly,
 }
 
 /// What recovery found on disk, beside the state itself.
@@ -357,6 +359,11 @@ pub enum Note {
         client: ClientId,
         /// The transaction.
         zxid: Zxid,
+    },
+    /// This server has no leader, and serves clients that only read, from here (rule C-19).
+    ReadOnly {
+        /// The last transaction of what it shows.
+        last: Zxid,
     },
     /// A session was not heard of for longer than its timeout, and is being closed.
     SessionExpired {

@@ -9,6 +9,7 @@ mod barrier;
 mod client;
 mod links;
 mod pipeline;
+mod read_only;
 mod service;
 mod sink;
 mod surface;
@@ -27,7 +28,7 @@ use self::{
     sink::{ElectionSink, ZabSink},
     words::Words,
 };
-use crate::{Election, Note, Recovered, Role, Timer, election, zab, zab::Zab};
+use crate::{Election, Note, Recovered, Role, Timer, election, session::Sessions, zab, zab::Zab};
 
 /// One server's peer, for a replicated state of type `M`, which its caller owns.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -76,9 +77,17 @@ impl<M: Machine> Peer<M> {
         &self.election
     }
 
-    /// Whether clients are served.
+    /// Whether clients are served, under a leader.
     pub fn is_serving(&self) -> bool {
-        !matches!(self.service, Service::Closed)
+        match self.service {
+            Service::Leading(_) | Service::Following(_) => true,
+            Service::Closed | Service::ReadOnly(_) => false,
+        }
+    }
+
+    /// Whether clients that only read are served, for want of a leader.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.service, Service::ReadOnly(_))
     }
 
     /// Requests of this server's clients that are not answered. A caller that bounds them stops reading its clients.
@@ -101,14 +110,15 @@ impl<M: Machine> Peer<M> {
         self.clients.kept()
     }
 
-    /// What this leader holds of each session: the ticks until it expires if nothing touches it, to look at. Nothing of
-    /// a server that does not lead.
+    /// What this leader holds of each session: the ticks until it expires if nothing touches it, to look at. Of a server
+    /// that has no leader, of the sessions that only read there; nothing of a learner.
     pub fn expiries(&self) -> impl Iterator<Item = (SessionId, u32)> {
-        let reign = match &self.service {
-            Service::Leading(reign) => Some(reign),
+        let sessions = match &self.service {
+            Service::Leading(reign) => Some(&reign.sessions),
+            Service::ReadOnly(resort) => Some(&resort.sessions),
             Service::Closed | Service::Following(_) => None,
         };
-        reign.into_iter().flat_map(|reign| reign.sessions.left())
+        sessions.into_iter().flat_map(Sessions::left)
     }
 
     /// The watches of this server's connections, to look at.
@@ -155,8 +165,17 @@ impl<M: Machine> Peer<M> {
                 self.zab_step(machine, zab::Input::Located { ticket, at }, out);
             }
             Input::Reloaded(recovered) => self.zab_step(machine, zab::Input::Reloaded(recovered), out),
-            Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time } => {
-                let claim = Claim { session, password, timeout_ms, last_seen };
+            Input::ClientConnect {
+                client,
+                identities,
+                session,
+                password,
+                timeout_ms,
+                last_seen,
+                read_only,
+                time,
+            } => {
+                let claim = Claim { session, password, timeout_ms, last_seen, read_only };
                 self.on_connect(machine, client, identities, claim, time, out);
             }
             Input::ClientRequest { client, xid, request, time } => {
@@ -233,7 +252,12 @@ impl<M: Machine> Peer<M> {
             self.elect(machine, election::Input::Established(epoch), out);
         }
         match look {
-            Some(vote) => self.elect(machine, election::Input::Look(vote), out),
+            Some(vote) => {
+                if self.config.read_only {
+                    out.set_timer(Timer::ReadOnly);
+                }
+                self.elect(machine, election::Input::Look(vote), out);
+            }
             None if lost_role => self.elect(machine, election::Input::Stopped, out),
             None => {}
         }
@@ -244,6 +268,7 @@ impl<M: Machine> Peer<M> {
         let mut sink = ElectionSink::<M, E>::new(out);
         self.election.step(input, &mut sink);
         if let Some(leader) = sink.elected {
+            self.leave_read_only(out);
             let zab::Config { me, .. } = self.config.zab;
             let role = match leader {
                 _ if leader == me => Role::Leading,
@@ -291,10 +316,17 @@ impl<M: Machine> Peer<M> {
                 self.find_due(machine, time, out);
             }
             (Timer::SweepNext, Service::Leading(_)) => self.sweep_next(machine, time, out),
-            (
-                Timer::Ping | Timer::Expiry | Timer::Sweep | Timer::SweepNext,
-                Service::Following(_) | Service::Closed,
-            ) => out.note(Note::IdleTimer(timer)),
+            (Timer::ReadOnly, Service::Closed) if self.zab.is_looking() => self.serve_reads(machine, out),
+            (Timer::Expiry, Service::ReadOnly(_)) => {
+                out.set_timer(Timer::Expiry);
+                self.expire_read_only(out);
+            }
+            (Timer::Expiry, Service::Following(_) | Service::Closed)
+            | (
+                Timer::Ping | Timer::Sweep | Timer::SweepNext,
+                Service::Following(_) | Service::Closed | Service::ReadOnly(_),
+            )
+            | (Timer::ReadOnly, _) => out.note(Note::IdleTimer(timer)),
             (Timer::Resend | Timer::Finalize, _) => self.elect(machine, election::Input::Timer(timer), out),
             (Timer::Establish | Timer::Handshake(_) | Timer::Silence(_), _) => {
                 self.zab_step(machine, zab::Input::Timer(timer), out);

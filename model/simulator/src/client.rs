@@ -259,7 +259,7 @@ impl Client {
         says: &mut Vec<Letter>,
     ) -> Result<Then, Fault> {
         match said {
-            Said::Accepted { session, password } => {
+            Said::Accepted { session, password, read_only: _ } => {
                 self.hear_accepted(*session, *password, coverage, now, says)?;
                 Ok(Then::Stay)
             }

@@ -274,7 +274,16 @@ impl<F: Form> Run<'_, F> {
         let input = match letter {
             Letter::Connect { session, password, seen, timeout_ms } => {
                 let (identities, last_seen) = (Vec::new(), seen);
-                Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time }
+                Input::ClientConnect {
+                    client,
+                    identities,
+                    session,
+                    password,
+                    timeout_ms,
+                    last_seen,
+                    read_only: false,
+                    time,
+                }
             }
             Letter::Request(xid, request) => Input::ClientRequest { client, xid, request, time },
         };

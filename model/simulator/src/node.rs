@@ -90,6 +90,7 @@ impl<F: Form> Node<F> {
             first_session: SessionId(i64::try_from(me.0).expect("small") << 56 | 1 << 24),
             settings: Settings { ttl_nodes: true, ..Settings::default() },
             sweep_max: SWEEP_MAX,
+            read_only: false,
         };
         let (host, happened) = form.start(config).expect("an empty disk is a good start");
         let node = Self {
@@ -132,6 +133,7 @@ impl<F: Form> Node<F> {
             Timer::Finalize => ms(ELECTION_MS),
             Timer::Sweep => ms(SWEEP_MS),
             Timer::SweepNext => ms(SWEEP_NEXT_MS),
+            Timer::ReadOnly => tick.max(ms(2_000)),
             Timer::Resend => {
                 let again = self.firing == Some(Timer::Resend);
                 self.resend_ms = if again { (self.resend_ms * 2).min(RESEND_MAX_MS) } else { ELECTION_MS };

@@ -58,6 +58,8 @@ pub enum Said<E> {
         session: SessionId,
         /// Its password.
         password: [u8; 16],
+        /// Whether the server does not write, and nobody else knows of the session.
+        read_only: bool,
     },
     /// Its session is not to be had.
     Refused,
@@ -614,6 +616,8 @@ impl<M: Replica, D: Storage<M>> fmt::Display for Host<M, D> {
         }
         if self.peer.is_serving() {
             f.write_str(", serving")?;
+        } else if self.peer.is_read_only() {
+            f.write_str(", serving reads")?;
         }
         write!(f, "; state through {}, logged through {}", self.state.last_processed(), self.disk.last())
     }

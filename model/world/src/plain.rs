@@ -40,9 +40,25 @@ fn plain_input<M: Replica>(input: &Input<Recorded<M>>) -> Input<M> {
         Input::Done(ticket) => Input::Done(ticket),
         Input::Located { ticket, at } => Input::Located { ticket, at },
         Input::Reloaded(recovered) => Input::Reloaded(recovered),
-        Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time } => {
-            Input::ClientConnect { client, identities, session, password, timeout_ms, last_seen, time }
-        }
+        Input::ClientConnect {
+            client,
+            identities,
+            session,
+            password,
+            timeout_ms,
+            last_seen,
+            read_only,
+            time,
+        } => Input::ClientConnect {
+            client,
+            identities,
+            session,
+            password,
+            timeout_ms,
+            last_seen,
+            read_only,
+            time,
+        },
         Input::ClientRequest { client, xid, request, time } => {
             Input::ClientRequest { client, xid, request: plain_request(request), time }
         }

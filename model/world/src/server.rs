@@ -278,7 +278,8 @@ pub fn renamed_timer(timer: Timer, name: &impl Fn(ServerId) -> ServerId) -> Time
         | Timer::Resend
         | Timer::Finalize
         | Timer::Sweep
-        | Timer::SweepNext => timer,
+        | Timer::SweepNext
+        | Timer::ReadOnly => timer,
     }
 }
 

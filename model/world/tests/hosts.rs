@@ -23,6 +23,7 @@ fn start() -> Host<Subject> {
         first_session: SessionId(1 << 56),
         settings: Settings::default(),
         sweep_max: 0,
+        read_only: false,
     };
     Host::new(config, Pace::Async, Subject::default()).expect("an empty disk is a good start").0
 }
@@ -55,6 +56,7 @@ fn with_open_write() -> Host<Subject> {
         password: [0; 16],
         timeout_ms: 5000,
         last_seen: Zxid::ZERO,
+        read_only: false,
         time: 0,
     };
     step(&mut host, HostEvent::Input(connect));

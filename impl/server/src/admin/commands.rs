@@ -66,7 +66,9 @@ const COMMANDS: &[Command] = &[
     of_server(&["initial_configuration", "icfg"], |core, _| {
         map([("initial_configuration", json!(masked(&core.shell.config.text)))])
     }),
-    of_server(&["is_read_only", "isro"], |_, _| map([("read_only", json!(false))])),
+    of_server(&["is_read_only", "isro"], |core, _| {
+        map([("read_only", json!(core.shell.mode() == Mode::ReadOnly))])
+    }),
     of_server(&["last_snapshot", "lsnp"], |core, _| last_snapshot(core)),
     of_server(&["leader", "lead"], |core, _| leader(core)),
     of_process(&["monitor", "mntr"], |core, _| monitor(core)),
@@ -332,7 +334,7 @@ fn server_stats(core: &Core) -> Map<String, Value> {
     });
     let mut answer = map([
         ("version", json!(version())),
-        ("read_only", json!(false)),
+        ("read_only", json!(view.mode == Mode::ReadOnly)),
         ("server_stats", server),
         ("client_response", responses),
         ("node_count", json!(view.tree.nodes)),

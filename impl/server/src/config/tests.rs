@@ -227,6 +227,19 @@ fn values_are_taken_in_their_units() {
 }
 
 #[test]
+fn whoever_reads_without_a_leader_may_ask_who_writes() {
+    let alone = "dataDir=/d\nclientPort=1\n";
+    let without = parse(alone, None).expect("valid");
+    assert!(!without.read_only && !without.words.allow("isro"));
+    let with = parse(&format!("{alone}readonlymode.enabled=true\n4lw.commands.whitelist=ruok"), None);
+    let with = with.expect("valid");
+    assert!(with.read_only && with.words.allow("isro") && with.words.allow("ruok"));
+    let flags = Flags::default().and(&["readonlymode.enabled=true".to_owned()]);
+    let given = Config::parse_with("zoo.cfg", alone.to_owned(), &flags, |_| unreachable!("it is alone"));
+    assert!(given.expect("valid").read_only);
+}
+
+#[test]
 fn flags_count_less_than_the_file() {
     let flags = Flags::default().and(&[
         "zookeeper.snapCount=10".to_owned(),

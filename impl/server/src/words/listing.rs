@@ -85,14 +85,16 @@ impl Core {
     pub(super) fn dump(&self) -> String {
         let mut text = "SessionTracker dump:\n".to_owned();
         let sessions = self.tree.sessions();
-        if self.shell.part.role.is_some_and(|role| role.leader().is_some()) {
-            let _ = writeln!(text, "Global Sessions({}):", sessions.len());
-            for (session, timeout_ms) in sessions {
-                let _ = writeln!(text, "{session}\t{timeout_ms}ms");
-            }
-        } else {
+        let read_only = self.shell.part.read_only;
+        let learns = self.shell.part.role.is_some_and(|role| role.leader().is_some());
+        if !learns {
             let expiries = self.expiries();
-            let _ = writeln!(text, "Session Sets ({})/({}):", expiries.len(), sessions.len());
+            let (whose, tracked) = if read_only {
+                ("Local ", expiries.values().map(BTreeSet::len).sum())
+            } else {
+                ("", sessions.len())
+            };
+            let _ = writeln!(text, "{whose}Session Sets ({})/({tracked}):", expiries.len());
             let tick = Duration::from_millis(u64::from(self.shell.config.tick_ms));
             for (ticks, sessions) in expiries {
                 let date = date(SystemTime::now() + tick * ticks);
@@ -100,6 +102,12 @@ impl Core {
                 for session in sessions {
                     let _ = writeln!(text, "\t{session}");
                 }
+            }
+        }
+        if learns || read_only {
+            let _ = writeln!(text, "Global Sessions({}):", sessions.len());
+            for (session, timeout_ms) in sessions {
+                let _ = writeln!(text, "{session}\t{timeout_ms}ms");
             }
         }
         let ephemerals = self.ephemerals();

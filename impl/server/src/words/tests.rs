@@ -45,7 +45,7 @@ fn view(stats: &Stats, mode: Mode) -> View<'_> {
     View {
         stats,
         mode,
-        part: Part { role: None, epoch: Epoch(1), serving: true, since: stats.started },
+        part: Part { role: None, epoch: Epoch(1), serving: true, read_only: false, since: stats.started },
         zxid: Zxid::new(Epoch(1), 2),
         outstanding: 1,
         connections: 1,
@@ -86,6 +86,8 @@ fn shapes_are_javas() {
     assert_eq!(server(&view(&stats, Mode::Standalone)), alone);
     let leader = format!("{SERVER}Mode: leader\nNode count: 5\nProposal sizes last/min/max: 48/48/48\n");
     assert_eq!(server(&view(&stats, Mode::Leader)), leader);
+    let reads = server(&view(&stats, Mode::ReadOnly));
+    assert_eq!(reads, format!("{SERVER}Mode: read-only\nNode count: 5\n"));
     let client_line = " /127.0.0.1:40000[1](queued=1,recved=4,sent=3)";
     let follower = format!(
         "Zookeeper version: {}\nClients:\n{client_line}\n\n{SERVER}Mode: follower\nNode count: 5\n",

@@ -61,7 +61,8 @@ impl Sink<'_> {
             | Timer::Ping
             | Timer::Expiry
             | Timer::Sweep
-            | Timer::SweepNext => {
+            | Timer::SweepNext
+            | Timer::ReadOnly => {
                 panic!("an election has no timer {timer:?}")
             }
         }

@@ -38,8 +38,15 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// The same, and it goes without writing while there is no leader.
+    Visit {
+        /// The server.
+        server: ServerId,
+    },
     /// The client asks for its next write, and its server reads that.
     Ask,
+    /// The client asks for a read, and its server reads that.
+    Look,
     /// The client's connection ends, and its server notices.
     Leave,
 }
@@ -54,6 +61,10 @@ impl fmt::Display for Action {
             }
             Self::Reset { at, of } => write!(f, "the election link of {of} to {at} is reset"),
             Self::Join { server } => write!(f, "the client connects to server {server}"),
+            Self::Visit { server } => {
+                write!(f, "the client connects to server {server}, and goes without writing if need be")
+            }
+            Self::Look => f.write_str("the client asks for a read"),
             Self::Ask => f.write_str("the client asks for a write"),
             Self::Leave => f.write_str("the client's connection ends"),
         }

@@ -40,6 +40,12 @@ pub struct Bounds {
     pub connections: u8,
     /// How many writes the client asks for.
     pub writes: u8,
+    /// How often servers that find no leader come to serve clients that only read; with 0 they are not to.
+    #[serde(default)]
+    pub retreats: u8,
+    /// How many reads the client asks such servers for.
+    #[serde(default)]
+    pub reads: u8,
     /// Whether a crash may keep any subset of the records not synced, not only a prefix.
     pub torn: bool,
     /// Whether dials get through to servers that do not lead, which turn them away; without, such a dial waits.
@@ -70,6 +76,8 @@ impl Default for Bounds {
             breaks: 0,
             connections: 1,
             writes: 1,
+            retreats: 0,
+            reads: 0,
             torn: true,
             refusals: false,
             window: 500,
@@ -106,6 +114,7 @@ impl Bounds {
             first_session: SessionId(id << 56),
             settings: Settings::default(),
             sweep_max: 0,
+            read_only: self.retreats > 0,
         }
     }
 }
@@ -122,6 +131,9 @@ impl fmt::Display for Bounds {
         write!(f, "{servers} servers, {disk}; {looks} looks, {resends} resends, {timeouts} timeouts, ")?;
         write!(f, "{pings} PINGs, {ticks} ticks, {crashes} crashes, {breaks} breaks; ")?;
         write!(f, "{connections} connections, {writes} writes")?;
+        if self.retreats > 0 {
+            write!(f, ", {} retreats to reads, {} reads", self.retreats, self.reads)?;
+        }
         if self.window < 500 {
             write!(f, ", window {}", self.window)?;
         }

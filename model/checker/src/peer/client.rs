@@ -4,7 +4,7 @@
 
 use protocol::peer::{ClientRequest, Input};
 use spec::{ClientId, ServerId, SessionId, Zxid, session::session_sees_forward};
-use tree::{Acl, CreateRequest, Event, Text, Tree, Write};
+use tree::{Acl, CreateRequest, Event, Read, Text, Tree, Write};
 use world::{Recorded, Said};
 
 use crate::engine::Broken;
@@ -21,8 +21,12 @@ pub struct Client {
     pub home: Option<Home>,
     /// Its session, and the password of it.
     session: Option<(SessionId, [u8; 16])>,
+    /// Whether that is known to one server alone, which had no leader.
+    local: bool,
     /// How many writes it has asked for.
     pub writes: u8,
+    /// How many reads it has asked for.
+    pub reads: u8,
     /// The latest state that it was shown.
     seen: Zxid,
     /// The places of its writes that were acknowledged.
@@ -38,17 +42,23 @@ pub struct Home {
     pub server: ServerId,
     /// Whether its session is granted.
     pub open: bool,
-    /// The write without an answer.
+    /// The request without an answer.
     pub asked: Option<i32>,
+    /// Whether the client goes without writing, if need be.
+    reads_only: bool,
+    /// Whether its server has said that it must.
+    pub read_only: bool,
 }
 
 /// What happens to the client.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum ClientChange {
-    /// It connects to this server.
-    Join(ServerId),
+    /// It connects to this server, and goes without writing, if need be, if this is true.
+    Join(ServerId, bool),
     /// It asks for its next write.
     Ask,
+    /// It asks for a read.
+    Look,
     /// Its connection is gone.
     Lose,
     /// It is told something on this connection.
@@ -57,6 +67,7 @@ pub enum ClientChange {
 
 /// What it comes to.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "what was met, each by itself")]
 pub struct Heard {
     /// What the server reads.
     pub letter: Option<Input<Subject>>,
@@ -68,6 +79,18 @@ pub struct Heard {
     pub moved: bool,
     /// Its session was not to be had.
     pub refused: bool,
+    /// That was one of the ensemble's.
+    pub refused_living: bool,
+    /// It was shown the state at this place by a server that had no leader.
+    pub shown_logged: Option<Zxid>,
+    /// It got a session, of that server alone if this is true.
+    pub opened: Option<bool>,
+    /// A write of it was turned away for want of a leader.
+    pub declined: bool,
+    /// It was hung up on with a session of that server alone.
+    pub ended: bool,
+    /// It was hung up on by a server that it had offered a session of the ensemble to.
+    pub turned_away: bool,
 }
 
 impl Client {
@@ -78,8 +101,9 @@ impl Client {
     pub fn change(&mut self, change: &ClientChange) -> Result<Heard, Broken> {
         let mut heard = Heard::default();
         match change {
-            ClientChange::Join(server) => heard.letter = Some(self.join(*server)),
+            ClientChange::Join(server, reads_only) => heard.letter = Some(self.join(*server, *reads_only)),
             ClientChange::Ask => heard.letter = Some(self.ask()),
+            ClientChange::Look => heard.letter = Some(self.look()),
             ClientChange::Lose => self.home = None,
             ClientChange::Hear(id, said) => {
                 if self.home.is_some_and(|home| home.id == *id) {
@@ -90,10 +114,10 @@ impl Client {
         Ok(heard)
     }
 
-    fn join(&mut self, server: ServerId) -> Input<Subject> {
+    fn join(&mut self, server: ServerId, reads_only: bool) -> Input<Subject> {
         self.connections += 1;
         let id = ClientId(self.connections.into());
-        self.home = Some(Home { id, server, open: false, asked: None });
+        self.home = Some(Home { id, server, open: false, asked: None, reads_only, read_only: false });
         let (session, password) = self.session.unwrap_or_default();
         Input::ClientConnect {
             client: id,
@@ -102,6 +126,7 @@ impl Client {
             password,
             timeout_ms: i32::MAX,
             last_seen: self.seen,
+            read_only: reads_only,
             time: 0,
         }
     }
@@ -121,19 +146,40 @@ impl Client {
         Input::ClientRequest { client: home.id, xid, request: ClientRequest::Write(write), time: 0 }
     }
 
+    /// Reads have numbers below 0.
+    fn look(&mut self) -> Input<Subject> {
+        self.reads += 1;
+        let home = self.home.as_mut().expect("it has a connection");
+        let xid = -i32::from(self.reads);
+        home.asked = Some(xid);
+        let read = Read::GetChildren { path: Text::from("/"), watch: false };
+        Input::ClientRequest { client: home.id, xid, request: ClientRequest::Read(read), time: 0 }
+    }
+
     fn hear(&mut self, said: &Said<Event>, heard: &mut Heard) -> Result<(), Broken> {
         let home = self.home.as_mut().expect("it has the connection");
         match said {
-            Said::Accepted { session, password } => {
+            Said::Accepted { session, password, read_only } => {
                 heard.moved = self.session == Some((*session, *password));
-                home.open = true;
-                self.session = Some((*session, *password));
+                let stays = !heard.moved || self.local == *read_only;
+                if *read_only && !home.reads_only || !stays {
+                    return Err(Broken::new("C-19", format!("{home:?} is told {said:?}")));
+                }
+                heard.opened = Some(*read_only);
+                (home.open, home.read_only) = (true, *read_only);
+                (self.session, self.local) = (Some((*session, *password)), *read_only);
             }
             Said::Refused => {
                 heard.refused = self.session.take().is_some();
+                heard.refused_living = heard.refused && !self.local;
+                self.local = false;
                 self.home = None;
             }
-            Said::Closed => self.home = None,
+            Said::Closed => {
+                heard.ended = home.read_only;
+                heard.turned_away = !home.open && home.reads_only && self.session.is_some() && !self.local;
+                self.home = None;
+            }
             Said::Reply { xid, zxid, answer } => {
                 if home.asked.take() != Some(*xid) {
                     return Err(Broken::new("C-8", format!("request {xid} is answered, and was not asked")));
@@ -143,6 +189,14 @@ impl Client {
                     return Err(Broken::new("S-7", format!("a session is shown {shown:?}")));
                 }
                 self.seen = *zxid;
+                heard.declined = answer == "NotReadOnly";
+                if heard.declined != (home.read_only && *xid > 0) {
+                    return Err(Broken::new("C-19", format!("request {xid} of {home:?} is told {answer}")));
+                }
+                if home.read_only {
+                    heard.shown_logged = Some(*zxid);
+                    return Ok(());
+                }
                 heard.shown = Some(*zxid);
                 if answer.starts_with("Create") {
                     let (session, _) = self.session.expect("it has a session");

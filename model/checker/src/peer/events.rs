@@ -1,11 +1,11 @@
 //! How transitions are carried out: what happens to one part, and what that asks of others.
 
 use protocol::{Note, Timer, Vote, peer::Input};
-use spec::{ServerId, Zxid};
+use spec::{ServerId, Zxid, rule::Verdict, session::shown_is_logged};
 use world::{Happened, Host, HostEvent, Link, LinkChange, Side, Step};
 
 use super::{
-    Action, Board, Broken, Budget, Change, Client, ClientChange, MeshChange, Part, Peer, Record,
+    Action, Board, Broken, Budget, Change, Client, ClientChange, Heard, MeshChange, Part, Peer, Record,
     RecordChange, Spend, Subject, Yield, client, host, link, mesh,
 };
 use crate::engine::plain::Plain;
@@ -58,8 +58,10 @@ impl Peer {
                 self.spend(board, Spend::Break)?;
                 board.change(self.mesh_slot(*of, *at), Change::Mesh(MeshChange::Reset)).map(drop)
             }
-            Action::Join { server } => self.send(board, ClientChange::Join(*server)),
+            Action::Join { server } => self.send(board, ClientChange::Join(*server, false)),
+            Action::Visit { server } => self.send(board, ClientChange::Join(*server, true)),
             Action::Ask => self.send(board, ClientChange::Ask),
+            Action::Look => self.send(board, ClientChange::Look),
             Action::Leave => {
                 let home = client(board.part(self.client_slot())).home.expect("it has a connection");
                 self.to_client(board, ClientChange::Lose)?;
@@ -93,6 +95,7 @@ impl Peer {
                     Timer::Resend => self.spend(board, Spend::Resend)?,
                     Timer::Ping => self.spend(board, Spend::Ping)?,
                     Timer::Expiry => self.spend(board, Spend::Tick)?,
+                    Timer::ReadOnly => self.spend(board, Spend::Retreat)?,
                     Timer::Sweep | Timer::SweepNext => unreachable!("leaders of this model sweep nothing"),
                     Timer::Establish | Timer::Handshake(_) | Timer::Silence(_) => {
                         self.spend(board, Spend::Timeout)?;
@@ -262,17 +265,21 @@ impl Peer {
     }
 
     fn to_client<B: Board<Self>>(&self, board: &mut B, change: ClientChange) -> Result<(), Broken> {
-        let opens = matches!(change, ClientChange::Hear(_, world::Said::Accepted { .. }));
         let home = client(board.part(self.client_slot())).home;
         let yields = board.change(self.client_slot(), Change::Client(change))?;
         let Yield::Client(heard) = &*yields else { unreachable!("a client's change yields what it heard") };
         let met = |met: bool, name: &str| if met { self.rules.bit(name) } else { 0 };
         board.witness(
-            met(opens, "session-opened")
+            met(heard.opened.is_some(), "session-opened")
                 | met(heard.moved, "session-moved")
                 | met(heard.refused, "session-refused")
                 | met(heard.shown.is_some(), "S-7"),
         );
+        if let Some(home) = home
+            && self.bounds.retreats > 0
+        {
+            self.judge_read_only(board, home.server, heard)?;
+        }
         if let Some(zxid) = heard.shown {
             self.note(board, RecordChange::Show(zxid))?;
         }
@@ -281,6 +288,48 @@ impl Peer {
             let leads = home.is_some_and(|home| host(board.part(self.slot_of(home.server))).leads());
             board.witness(met(true, "acknowledged") | met(!leads, "acknowledged-at-a-follower"));
         }
+        Ok(())
+    }
+
+    /// C-19 and S-17, of something that a client is told by a server: such sessions are opened, and answered, by servers
+    /// without a leader alone; what these show is what they have logged; and they refuse nobody's session but theirs.
+    fn judge_read_only<B: Board<Self>>(
+        &self,
+        board: &mut B,
+        server: ServerId,
+        heard: &Heard,
+    ) -> Result<(), Broken> {
+        let teller = host(board.part(self.slot_of(server)));
+        let (retired, leads_on) = (teller.peer().is_read_only(), teller.peer().zab().role().is_some());
+        let fits = match heard.opened {
+            Some(read_only) => read_only == retired,
+            None => heard.shown_logged.is_none() || retired,
+        };
+        if !fits || heard.refused_living && retired {
+            return Err(Broken::new(
+                "C-19",
+                format!("server {server}, read-only: {retired}, says {heard:?}"),
+            ));
+        }
+        let mut met =
+            vec![("read-only-opened", heard.opened == Some(true)), ("C-19", heard.opened.is_some())];
+        met.push(("write-declined", heard.declined));
+        met.push(("read-only-ended", heard.ended && leads_on));
+        met.push(("session-turned-away", heard.turned_away && retired));
+        if let Some(shown) = heard.shown_logged {
+            let view = teller.view_of_order().expect("its state remembers");
+            let durable = view.durable.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+            if shown_is_logged(shown, durable) == Verdict::Broken {
+                let why = format!("server {server} shows {shown}, and {durable} is durable there");
+                return Err(Broken::new("S-17", why));
+            }
+            let record = super::record(board.part(self.record_slot()));
+            let committed = record.history.committed().iter().any(|entry| entry.zxid == shown);
+            met.push(("S-17", shown != Zxid::ZERO));
+            met.push(("shown-uncommitted", shown != Zxid::ZERO && !committed));
+        }
+        let bits = met.iter().filter(|(_, met)| *met).fold(0, |bits, (name, _)| bits | self.rules.bit(name));
+        board.witness(bits);
         Ok(())
     }
 }

@@ -87,6 +87,8 @@ pub struct Budget {
     pub crashes: u8,
     /// Breaks.
     pub breaks: u8,
+    /// Servers without a leader that came to serve clients that only read.
+    pub retreats: u8,
 }
 
 /// What is taken from the budget.
@@ -106,6 +108,8 @@ pub enum Spend {
     Crash,
     /// A break.
     Break,
+    /// A server without a leader that comes to serve clients that only read.
+    Retreat,
 }
 
 impl Budget {
@@ -118,6 +122,7 @@ impl Budget {
             Spend::Tick => self.ticks += 1,
             Spend::Crash => self.crashes += 1,
             Spend::Break => self.breaks += 1,
+            Spend::Retreat => self.retreats += 1,
         }
     }
 
@@ -130,6 +135,7 @@ impl Budget {
             && self.ticks <= other.ticks
             && self.crashes <= other.crashes
             && self.breaks <= other.breaks
+            && self.retreats <= other.retreats
     }
 }
 

@@ -358,7 +358,9 @@ impl Client {
             return Ok(());
         }
         match said {
-            Said::Accepted { session, password } => self.hear_accepted(*session, *password, heard),
+            Said::Accepted { session, password, read_only: _ } => {
+                self.hear_accepted(*session, *password, heard)
+            }
             Said::Refused => {
                 heard.questions.push(Question::Refused { session: self.session });
                 heard.judged.met("refused");

@@ -195,7 +195,44 @@ impl<M: Machine> Clients<M> {
         {
             self.hang_up(older, out);
         }
-        self.open(client, machine, out);
+        self.open(client, machine, false, out);
+    }
+
+    /// A connection has a session that only reads, and that was made or found here.
+    pub(super) fn attach_read_only(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        identities: Vec<M::Identity>,
+        machine: &M,
+        out: &mut impl Effects<M>,
+    ) {
+        self.evict(session, out);
+        self.create(client, session, timeout_ms, identities);
+        self.open(client, machine, true, out);
+    }
+
+    /// Answers what needs a leader, and there is none: all that was asked before it is answered, so it is the oldest.
+    /// Hangs up behind it if the connection has said that it ends.
+    pub(super) fn decline(
+        &mut self,
+        client: ClientId,
+        xid: i32,
+        code: Option<ErrorCode>,
+        machine: &M,
+        out: &mut impl Effects<M>,
+    ) {
+        let Some(entry) = self.table.get_mut(&client) else { return };
+        if let Some(Pending::Sync { through: false, .. }) = entry.pending.pop_front() {
+            entry.syncs -= 1;
+        }
+        self.unanswered -= 1;
+        let ends = entry.ending;
+        out.reply(client, xid, machine.last_processed(), code.map_or(Answer::Empty, Answer::Error));
+        if ends {
+            self.hang_up(client, out);
+        }
     }
 
     /// Tells a connection that the session that it claims is not to be had.
@@ -345,7 +382,9 @@ impl<M: Machine> Clients<M> {
         let Some(entry) = self.table.get(&client) else { return };
         let refusal = M::refusal(outcome);
         match origin.change {
-            SessionChange::Open(_) if entry.stage == Stage::Creating => self.open(client, machine, out),
+            SessionChange::Open(_) if entry.stage == Stage::Creating => {
+                self.open(client, machine, false, out);
+            }
             SessionChange::Close => {
                 if waits {
                     out.reply(client, origin.xid, zxid, Answer::Empty);
@@ -514,10 +553,11 @@ impl<M: Machine> Clients<M> {
         assert!(before.is_none(), "C-4: connection {client:?} connected twice");
     }
 
-    fn open(&mut self, client: ClientId, machine: &M, out: &mut impl Effects<M>) {
+    fn open(&mut self, client: ClientId, machine: &M, read_only: bool, out: &mut impl Effects<M>) {
         let Some(entry) = self.table.get_mut(&client) else { return };
         entry.stage = Stage::Open;
-        out.accept_client(client, entry.session, entry.timeout_ms, &password(entry.session));
+        let password = password(entry.session);
+        out.accept_client(client, entry.session, entry.timeout_ms, &password, read_only);
         if entry.held > 0 {
             self.resumable.push_back(client);
         }

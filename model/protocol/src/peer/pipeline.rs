@@ -21,6 +21,8 @@ pub(super) struct Claim {
     pub(super) timeout_ms: i32,
     /// The last zxid that it has seen.
     pub(super) last_seen: Zxid,
+    /// Whether it goes without writing while there is no leader.
+    pub(super) read_only: bool,
 }
 
 impl<M: Machine> Peer<M> {
@@ -36,12 +38,17 @@ impl<M: Machine> Peer<M> {
         out: &mut impl Effects<M>,
     ) {
         let behind = claim.last_seen > machine.last_processed();
-        if behind || !self.is_serving() {
+        let served = self.is_serving() || self.is_read_only() && claim.read_only;
+        if behind || !served {
             // Another server may do better: one that answered would have to show what the client has seen (S-7).
             return out.close_client(client);
         }
         let least = self.config.session_timeout_min_ms;
         let timeout_ms = claim.timeout_ms.min(self.config.session_timeout_max_ms).max(least);
+        if self.is_read_only() {
+            let claim = Claim { timeout_ms, ..claim };
+            return self.attach_read_only(machine, client, identities, claim, out);
+        }
         if claim.session == SessionId(0) {
             let session = self.new_session(machine);
             self.clients.create(client, session, timeout_ms, identities);
@@ -65,12 +72,12 @@ impl<M: Machine> Peer<M> {
                 let packet = Packet::Revalidate { session: claim.session, timeout_ms };
                 out.send(fellowship.leader, &packet);
             }
-            Service::Closed => {}
+            Service::Closed | Service::ReadOnly(_) => {}
         }
     }
 
     /// An id that no living session has, as far as this server knows; the leader knows for sure.
-    fn new_session(&mut self, machine: &M) -> SessionId {
+    pub(super) fn new_session(&mut self, machine: &M) -> SessionId {
         loop {
             let session = self.next_session;
             self.next_session = SessionId(session.0.wrapping_add(1));
@@ -104,6 +111,7 @@ impl<M: Machine> Peer<M> {
                     self.clients.return_identities(client, request.identities);
                 }
             }
+            Service::ReadOnly(_) => self.decline(machine, client, submission, out),
             Service::Closed => {}
         }
     }

@@ -18,6 +18,17 @@ pub(super) enum Service<M: Machine> {
     Leading(Reign<M>),
     /// This server follows.
     Following(Fellowship),
+    /// This server has no leader, and serves clients that only read.
+    ReadOnly(Resort),
+}
+
+/// What a server without a leader keeps for clients that only read. It is forgotten when a leader is found.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(super) struct Resort {
+    /// Their sessions, of which nobody else knows.
+    pub(super) sessions: Sessions,
+    /// The first id that was free when this began: those from here on were given to such sessions.
+    pub(super) first: SessionId,
 }
 
 /// What a leader knows beyond the replicated state. It starts anew with every reign.

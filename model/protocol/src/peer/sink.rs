@@ -149,7 +149,7 @@ impl<M: Machine, E: Effects<M>> zab::Effects<M::Txn> for ZabSink<'_, M, E> {
                     self.out.cancel_timer(Timer::SweepNext);
                 }
             }
-            Service::Following(_) | Service::Closed => {}
+            Service::Following(_) | Service::ReadOnly(_) | Service::Closed => {}
         }
         *self.service = Service::Closed;
         self.clients.clear(self.out);

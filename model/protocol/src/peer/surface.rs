@@ -24,6 +24,8 @@ pub struct Config<S> {
     pub settings: S,
     /// How many nodes a leader deletes by itself between two looks for those that are due; 0 for none, ever.
     pub sweep_max: usize,
+    /// Whether a server that finds no leader serves clients that only read (rule C-19).
+    pub read_only: bool,
 }
 
 /// A packet between a leader and one of its learners.
@@ -192,6 +194,8 @@ pub enum Input<M: Machine> {
         timeout_ms: i32,
         /// The last zxid that this client has seen.
         last_seen: Zxid,
+        /// Whether it goes without writing while there is no leader.
+        read_only: bool,
         /// The wall clock now.
         time: i64,
     },
@@ -268,10 +272,18 @@ pub trait Effects<M: Machine> {
     /// Stops a timer, if it runs.
     fn cancel_timer(&mut self, timer: Timer);
     /// The part this server plays now, for those who ask; `None` while it looks for a leader. `serving` is true once
-    /// clients are served.
+    /// clients are served; without a role, those that only read.
     fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool);
-    /// A connection has its session.
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]);
+    /// A connection has its session; `read_only` tells it that this server does not write, and that the session is
+    /// known to nobody else.
+    fn accept_client(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    );
     /// A connection's session is not to be had: tell it so and hang up.
     fn refuse_client(&mut self, client: ClientId);
     /// Answers a request; `zxid` is the last transaction of the state that the answer shows.

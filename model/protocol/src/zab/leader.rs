@@ -633,6 +633,7 @@ impl Leader {
             | Timer::Expiry
             | Timer::Sweep
             | Timer::SweepNext
+            | Timer::ReadOnly
             | Timer::Resend
             | Timer::Finalize => {
                 out.note(Note::IdleTimer(timer));

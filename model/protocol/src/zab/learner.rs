@@ -413,6 +413,7 @@ impl<T: Clone> Learner<T> {
             | Timer::Expiry
             | Timer::Sweep
             | Timer::SweepNext
+            | Timer::ReadOnly
             | Timer::Resend
             | Timer::Finalize => {
                 out.note(Note::IdleTimer(timer));

@@ -2,6 +2,7 @@
 mod net;
 mod observers;
 mod random;
+mod read_only;
 mod register;
 mod requests;
 mod restarts;

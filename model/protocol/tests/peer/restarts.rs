@@ -112,6 +112,7 @@ impl Restart {
                 Timer::Expiry => 1000,
                 Timer::Sweep => 60_000,
                 Timer::SweepNext => 6,
+                Timer::ReadOnly => 2000,
                 Timer::Finalize => 200,
                 // Twice as long each time, unless something happens.
                 Timer::Resend => match self.repeated.get(&id) {

@@ -47,7 +47,10 @@ fn an_older_connection_goes_once_the_newer_shows_the_password() {
             assert_eq!(net.take(second), [], "the leader has not answered");
             net.pump();
         }
-        assert_eq!(net.take(second), [Said::Accepted { session, timeout_ms: 5000, password }]);
+        assert_eq!(
+            net.take(second),
+            [Said::Accepted { session, timeout_ms: 5000, password, read_only: false }]
+        );
         net.request(second, 1, own(1, 1));
         net.pump();
         assert_eq!(answers(&net.take(second)), [(1, "Done")]);

@@ -182,9 +182,16 @@ impl<M: Replica, D: Storage<M>> Effects<M> for Sink<'_, '_, M, D> {
         self.show(|onlooker| onlooker.role(role, epoch, serving));
     }
 
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.show(|onlooker| onlooker.accept_client(client, session, timeout_ms, password));
-        self.tell(client, Said::Accepted { session, password: *password });
+    fn accept_client(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    ) {
+        self.show(|onlooker| onlooker.accept_client(client, session, timeout_ms, password, read_only));
+        self.tell(client, Said::Accepted { session, password: *password, read_only });
     }
 
     fn refuse_client(&mut self, client: ClientId) {

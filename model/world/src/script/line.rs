@@ -228,6 +228,7 @@ fn timer(words: &mut Words<'_>) -> Result<Timer, String> {
         "finalize" => Ok(Timer::Finalize),
         "sweep" => Ok(Timer::Sweep),
         "sweep-next" => Ok(Timer::SweepNext),
+        "read-only" => Ok(Timer::ReadOnly),
         name => Err(format!("{name} is no timer")),
     }
 }
@@ -336,6 +337,7 @@ fn timer_words(timer: Timer) -> String {
         Timer::Finalize => "finalize".to_owned(),
         Timer::Sweep => "sweep".to_owned(),
         Timer::SweepNext => "sweep-next".to_owned(),
+        Timer::ReadOnly => "read-only".to_owned(),
     }
 }
 

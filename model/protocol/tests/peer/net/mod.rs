@@ -23,7 +23,7 @@ pub(crate) trait Subject: Machine + Clone + Default {
 /// What a client was told.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Said {
-    Accepted { session: SessionId, timeout_ms: i32, password: [u8; 16] },
+    Accepted { session: SessionId, timeout_ms: i32, password: [u8; 16], read_only: bool },
     Refused,
     Closed,
     Reply { xid: i32, zxid: Zxid, answer: String },
@@ -84,6 +84,8 @@ pub(crate) struct Net<M: Machine> {
     counter_max: u32,
     pub(crate) settings: M::Settings,
     pub(crate) sweep_max: usize,
+    /// Whether servers that find no leader serve clients that only read.
+    pub(crate) read_only: bool,
     /// The clock that session ids are made from: one a start.
     pub(crate) starts: i64,
     /// What is on its way: from whom, to whom.
@@ -131,6 +133,7 @@ impl<M: Subject> Net<M> {
             counter_max,
             settings: M::Settings::default(),
             sweep_max: 0,
+            read_only: false,
             nodes: BTreeMap::new(),
             notes: Vec::new(),
             down: BTreeMap::new(),
@@ -177,6 +180,7 @@ impl<M: Subject> Net<M> {
             first_session: SessionId(i64::try_from(id.0).expect("small") << 56 | self.starts << 24),
             settings: self.settings.clone(),
             sweep_max: self.sweep_max,
+            read_only: self.read_only,
         };
         let mut out = Out(Vec::new());
         let peer = Peer::boot(config, recovered, &mut machine, &mut out);
@@ -276,6 +280,18 @@ impl<M: Subject> Net<M> {
         timeout_ms: i32,
         last_seen: Zxid,
     ) -> ClientId {
+        self.connect_as(server, (session, password), timeout_ms, last_seen, false)
+    }
+
+    /// The same for a client that goes without writing while there is no leader, if it `reads_only`.
+    pub(crate) fn connect_as(
+        &mut self,
+        server: u64,
+        (session, password): (SessionId, [u8; 16]),
+        timeout_ms: i32,
+        last_seen: Zxid,
+        reads_only: bool,
+    ) -> ClientId {
         self.clients += 1;
         let client = ClientId(self.clients);
         self.homes.insert(client, ServerId(server));
@@ -289,6 +305,7 @@ impl<M: Subject> Net<M> {
                 password,
                 timeout_ms,
                 last_seen,
+                read_only: reads_only,
                 time: 0,
             },
         );
@@ -300,7 +317,9 @@ impl<M: Subject> Net<M> {
         let client = self.connect(server, SessionId(0), [0; 16], 5000, Zxid::ZERO);
         self.pump();
         match self.take(client).as_slice() {
-            [Said::Accepted { session, timeout_ms: 5000, password }] => (client, *session, *password),
+            [Said::Accepted { session, timeout_ms: 5000, password, read_only: false }] => {
+                (client, *session, *password)
+            }
             other => panic!("no session: {other:?}"),
         }
     }
@@ -309,7 +328,8 @@ impl<M: Subject> Net<M> {
     pub(crate) fn reopen(&mut self, server: u64, session: SessionId, password: [u8; 16]) -> ClientId {
         let client = self.connect(server, session, password, 5000, Zxid::ZERO);
         self.pump();
-        assert_eq!(self.take(client), [Said::Accepted { session, timeout_ms: 5000, password }]);
+        let accepted = Said::Accepted { session, timeout_ms: 5000, password, read_only: false };
+        assert_eq!(self.take(client), [accepted]);
         client
     }
 

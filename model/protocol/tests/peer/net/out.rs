@@ -111,8 +111,16 @@ impl<M: Subject> Effects<M> for Out<M> {
     fn role(&mut self, role: Option<Role>, _epoch: Epoch, serving: bool) {
         self.0.push(Effect::Role(role, serving));
     }
-    fn accept_client(&mut self, client: ClientId, session: SessionId, timeout_ms: i32, password: &[u8; 16]) {
-        self.say(client, Said::Accepted { session, timeout_ms, password: *password });
+    fn accept_client(
+        &mut self,
+        client: ClientId,
+        session: SessionId,
+        timeout_ms: i32,
+        password: &[u8; 16],
+        read_only: bool,
+    ) {
+        let password = *password;
+        self.say(client, Said::Accepted { session, timeout_ms, password, read_only });
     }
     fn refuse_client(&mut self, client: ClientId) {
         self.say(client, Said::Refused);
