@@ -1,0 +1,267 @@
+//! An ensemble of which one server stays, over its sockets: clients that only read are served by it, until there is a
+//! leader again.
+
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
+
+use protocol::peer::ClientRequest;
+use server::{Config, ExitCode, StartError};
+use spec::{ErrorCode, SessionId, Zxid};
+use storage::RealDisk;
+use tokio::sync::oneshot;
+use tree::{Acl, CreateRequest, Read, Text, Tree, Write};
+use wire::{
+    Decoder,
+    client::{ConnectRequest, ConnectResponse, Reply, put_request},
+};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SERVERS: usize = 3;
+
+type Ask = ClientRequest<Tree>;
+/// What stops it, and what it comes to.
+type Running = (oneshot::Sender<()>, JoinHandle<Result<ExitCode, StartError>>);
+
+/// A server in this process, running or not.
+struct Server {
+    text: String,
+    client: SocketAddr,
+    admin: SocketAddr,
+    running: Option<Running>,
+    _data: tempfile::TempDir,
+}
+
+/// Three servers that may serve reads without a leader, none of them running.
+fn ensemble() -> Vec<Server> {
+    // Bound together, so that no two are the same.
+    let listeners: Vec<_> =
+        (0..4 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+    let port = |place: usize| listeners[place].local_addr().expect("it is bound").port();
+    let member = |at: usize| {
+        format!("server.{}=127.0.0.1:{}:{}\n", at + 1, port(2 * SERVERS + at), port(3 * SERVERS + at))
+    };
+    let members: String = (0..SERVERS).map(member).collect();
+    let server = |at: usize| {
+        let data = tempfile::tempdir().expect("a folder");
+        std::fs::write(data.path().join("myid"), (at + 1).to_string()).expect("a file");
+        let (client, admin) = (port(at), port(SERVERS + at));
+        let text = format!(
+            "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
+             preAllocSize=64\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\nreadonlymode.enabled=true\n\
+             4lw.commands.whitelist=srvr,mntr\n{members}",
+            data.path().display()
+        );
+        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        Server { text, client: address(client), admin: address(admin), running: None, _data: data }
+    };
+    (0..SERVERS).map(server).collect()
+}
+
+impl Server {
+    fn start(&mut self) {
+        let text = self.text.clone();
+        let config = Config::parse("zoo.cfg", text, |path| std::fs::read_to_string(path)).expect("valid");
+        let (stop, stopped) = oneshot::channel();
+        let wait = async {
+            let _ = stopped.await;
+        };
+        let thread = std::thread::spawn(move || server::run(config, RealDisk::new(false), None, wait));
+        self.running = Some((stop, thread));
+    }
+
+    fn stop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+
+    /// Sends these bytes, and reads to the end.
+    fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(bytes)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn word(&self, word: &str) -> String {
+        Self::ask(self.client, word.as_bytes()).unwrap_or_default()
+    }
+
+    fn http(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        Self::ask(self.admin, request.as_bytes()).expect("it answers")
+    }
+
+    /// Waits until it says this to the word `isro`.
+    fn comes_to(&self, isro: &str) {
+        let started = Instant::now();
+        loop {
+            let said = self.word("isro");
+            if said == isro {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "it says {said:?}, and never {isro:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What a client offers.
+#[derive(Clone, Copy)]
+struct Offer {
+    session: (SessionId, [u8; 16]),
+    last_seen: Zxid,
+    read_only: Option<bool>,
+}
+
+const NEW: Offer = Offer { session: (SessionId(0), [0; 16]), last_seen: Zxid::ZERO, read_only: Some(false) };
+const READER: Offer = Offer { read_only: Some(true), ..NEW };
+
+struct Client {
+    stream: TcpStream,
+    xid: i32,
+    said: ConnectResponse,
+}
+
+impl Client {
+    /// None if the server hangs up instead of answering.
+    fn connect(server: &Server, offer: Offer) -> Option<Self> {
+        let mut stream = TcpStream::connect(server.client).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        let Offer { session: (session, password), last_seen, read_only } = offer;
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_seen,
+            timeout_ms: 10_000,
+            session,
+            password,
+            read_only,
+        };
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        stream.write_all(&bytes).expect("it reads");
+        let said = ConnectResponse::decode(&frame(&mut stream)?).expect("an answer to a handshake");
+        Some(Self { stream, xid: 0, said })
+    }
+
+    fn session(&self) -> (SessionId, [u8; 16]) {
+        (self.said.session, self.said.password)
+    }
+
+    /// The error and the zxid that a request is answered with.
+    fn call(&mut self, request: &Ask) -> (i32, Zxid) {
+        self.xid += 1;
+        let mut bytes = Vec::new();
+        put_request::<Tree>(self.xid, request, &mut bytes).expect("a request");
+        self.stream.write_all(&bytes).expect("it reads");
+        let payload = frame(&mut self.stream).expect("an answer");
+        let reply = Reply::decode(Decoder::new(&payload, 1 << 20)).expect("a reply");
+        assert_eq!(reply.xid, self.xid);
+        (reply.error, reply.zxid)
+    }
+}
+
+/// The next frame; none if the connection ends.
+fn frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut length = [0; 4];
+    match stream.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+            return None;
+        }
+        Err(error) => panic!("neither an answer nor an end: {error}"),
+    }
+    let mut payload = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("short")];
+    stream.read_exact(&mut payload).expect("a whole frame");
+    Some(payload)
+}
+
+fn create(path: &str) -> Ask {
+    let (path, acl) = (Text::from(path), vec![Acl::world(31)]);
+    let request = CreateRequest::Create;
+    ClientRequest::Write(Write::Create { path, data: None, acl, flags: 0, request })
+}
+
+fn read(path: &str) -> Ask {
+    ClientRequest::Read(Read::GetData { path: Text::from(path), watch: true })
+}
+
+const NOT_READ_ONLY: i32 = ErrorCode::NotReadOnly as i32;
+
+#[test]
+fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
+    let mut servers = ensemble();
+    servers.iter_mut().for_each(Server::start);
+    for server in &servers {
+        server.comes_to("rw");
+    }
+    let mut writer = Client::connect(&servers[0], NEW).expect("a session");
+    assert_eq!(writer.call(&create("/a")).0, 0);
+    let (_, last) = writer.call(&read("/a"));
+    let early = Client::connect(&servers[0], READER).expect("a session");
+    assert_eq!(early.said.read_only, Some(false), "with a leader it is a session like any other");
+    drop(early);
+
+    servers[1].stop();
+    servers[2].stop();
+    servers[0].comes_to("ro");
+    assert_eq!(frame(&mut writer.stream), None, "a session of the ensemble is not served any more");
+    let alone = &servers[0];
+    assert!(alone.word("srvr").contains("Mode: read-only\n"));
+    assert!(alone.word("mntr").contains("zk_server_state\tread-only\n"));
+    assert!(alone.http("/commands/is_read_only").contains("\"read_only\": true"));
+    assert!(alone.http("/readyz").contains(" 503 "));
+    let ensembles = Offer { session: writer.session(), ..READER };
+    for (offer, why) in [
+        (NEW, "who writes looks for another server"),
+        (Offer { read_only: None, ..NEW }, "so does who does not know of this"),
+        (ensembles, "its session may live with a leader elsewhere"),
+        (Offer { last_seen: Zxid(last.0 + 1_000), ..READER }, "it has seen more than this server has"),
+    ] {
+        assert!(Client::connect(alone, offer).is_none(), "{why}");
+    }
+    let mut reader = Client::connect(alone, READER).expect("a session");
+    assert_eq!(reader.said.read_only, Some(true));
+    let shown = reader.call(&read("/a"));
+    assert_eq!(shown.0, 0);
+    assert!(shown.1 >= last);
+    for request in [create("/b"), ClientRequest::Sync(b"/".to_vec()), create("/a")] {
+        assert_eq!(reader.call(&request), (NOT_READ_ONLY, shown.1), "{request:?}");
+    }
+    let mut other = Client::connect(alone, READER).expect("a session");
+    assert_eq!(other.call(&Ask::Close), (0, shown.1), "no place is made up for what is this server's alone");
+    assert_eq!(frame(&mut other.stream), None);
+    let closed = Offer { session: other.session(), ..READER };
+    let refusal = Client::connect(alone, closed).expect("an answer");
+    assert_eq!(refusal.said, ConnectResponse::refusal(Some(true)));
+
+    servers[1].start();
+    servers[0].comes_to("rw");
+    assert_eq!(frame(&mut reader.stream), None, "it has to come back for a session of the ensemble");
+    let again = Offer { last_seen: shown.1, ..READER };
+    let stale =
+        Client::connect(&servers[0], Offer { session: reader.session(), ..again }).expect("an answer");
+    assert_eq!(stale.said, ConnectResponse::refusal(Some(false)), "nobody knows that session");
+    let mut real = Client::connect(&servers[0], again).expect("a session");
+    assert_eq!(real.said.read_only, Some(false));
+    let (error, zxid) = real.call(&create("/b"));
+    assert!(error == 0 && zxid > shown.1, "{error} {zxid}");
+    // The session of before has lived on.
+    let mut writer = Client::connect(&servers[0], Offer { read_only: Some(false), ..ensembles }).expect("it");
+    assert_eq!(writer.said.session, ensembles.session.0);
+    assert_eq!(writer.call(&read("/b")).0, 0);
+}
