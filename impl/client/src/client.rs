@@ -101,6 +101,8 @@ pub(crate) struct Inner {
     /// Shown to each server anew.
     pub(crate) credentials: Vec<Credential>,
     pub(crate) session: SessionId,
+    /// That is known to one server alone, which had no leader: no other one will have it.
+    pub(crate) local: bool,
     pub(crate) password: [u8; PASSWORD_BYTES],
     /// What the server has granted.
     pub(crate) granted: Duration,
@@ -189,6 +191,7 @@ impl Client {
             watches: Watches::default(),
             credentials: Vec::new(),
             session: SessionId(0),
+            local: false,
             password: [0; PASSWORD_BYTES],
             granted: options.timeout,
             last_seen: Zxid(0),

@@ -113,12 +113,14 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     };
     let hello = {
         let inner = shared.lock();
+        // As Java's client: a session that only read ends with its connection, and nobody has lost anything with it.
+        let offered = if inner.local { Default::default() } else { (inner.session, inner.password) };
         ConnectRequest {
             protocol_version: 0,
             last_seen: inner.last_seen,
             timeout_ms: i32::try_from(shared.options.timeout.as_millis()).unwrap_or(i32::MAX),
-            session: inner.session,
-            password: inner.password,
+            session: offered.0,
+            password: offered.1,
             read_only: Some(shared.options.read_only),
         }
     };
@@ -139,10 +141,8 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     writer.write_all(&resumption(&inner)).map_err(not_served)?;
     (inner.session, inner.password, inner.granted) = (answer.session, answer.password, granted);
     inner.stream = Some(writer);
-    inner.connection = match answer.read_only {
-        Some(true) => Connection::ConnectedReadOnly,
-        Some(false) | None => Connection::Connected,
-    };
+    inner.local = answer.read_only == Some(true);
+    inner.connection = if inner.local { Connection::ConnectedReadOnly } else { Connection::Connected };
     let now = inner.connection;
     drop(inner);
     // Told before anybody can act on it, so that it stands before what comes of that.
