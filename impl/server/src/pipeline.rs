@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct Pipeline {
     /// Transactions that go to the log and are not applied, with their leader's time, oldest first.
     open: VecDeque<(Zxid, i64)>,
+    /// How long the last proposals took that came in this turn, and how many took so long.
+    proposals: (u64, u64),
     /// When a leader let this server in that it is not yet level with.
     let_in: Option<Instant>,
     /// Since when no clients are served.
@@ -79,6 +81,7 @@ impl Pipeline {
         let measure = Measure::new;
         Self {
             open: VecDeque::new(),
+            proposals: (0, 0),
             let_in: None,
             idle_since: None,
             syncs: BTreeMap::new(),
@@ -114,16 +117,29 @@ impl Pipeline {
 
     /// The state has come this far, in a turn that began then. `role` is that of a server of an ensemble.
     pub(crate) fn applied(&mut self, through: Zxid, now: i64, role: Option<Role>) {
+        let (took, times) = std::mem::take(&mut self.proposals);
+        self.proposal.record_many(took, times);
+        // Those of one batch have the same time, or nearly.
+        let mut run = (0, 0);
         while let Some((_, time)) = self.open.pop_front_if(|(zxid, _)| *zxid <= through) {
-            let leads = role == Some(Role::Leading);
-            self.commits += u64::from(leads);
-            let Ok(took) = u64::try_from(now - time) else { continue };
-            self.propagation.record(took);
-            if leads {
-                self.quorum_ack.record(took);
-            } else if role.is_some() {
-                self.commit_propagation.record(took);
+            self.commits += u64::from(role == Some(Role::Leading));
+            if time != run.0 {
+                self.told(now.saturating_sub(run.0), run.1, role);
+                run = (time, 0);
             }
+            run.1 += 1;
+        }
+        self.told(now.saturating_sub(run.0), run.1, role);
+    }
+
+    /// So many transactions took so long; nothing is told of what began by a clock that is ahead.
+    fn told(&mut self, took: i64, times: u64, role: Option<Role>) {
+        let Ok(took) = u64::try_from(took) else { return };
+        self.propagation.record_many(took, times);
+        match role {
+            Some(Role::Leading) => self.quorum_ack.record_many(took, times),
+            Some(Role::Following(_) | Role::Observing(_)) => self.commit_propagation.record_many(took, times),
+            None => {}
         }
     }
 
@@ -142,7 +158,9 @@ impl Pipeline {
 
     /// A packet goes to another server.
     pub(crate) fn sent(&mut self, to: ServerId, packet: &Packet<Tree>) {
-        if let (Packet::Sync, Some(open)) = (packet, self.syncs.get_mut(&to)) {
+        if let Packet::Sync = packet
+            && let Some(open) = self.syncs.get_mut(&to)
+        {
             *open = open.saturating_sub(1);
         }
     }
@@ -160,7 +178,7 @@ impl Pipeline {
     /// What is applied already counts no more.
     fn acknowledged(&mut self, by: ServerId, zxid: Zxid, now: i64) {
         let Ok(place) = self.open.binary_search_by_key(&zxid, |(zxid, _)| *zxid) else { return };
-        if let Ok(took) = u64::try_from(now - self.open[place].1) {
+        if let Ok(took) = u64::try_from(now.saturating_sub(self.open[place].1)) {
             self.acks.entry(by).or_insert_with(Measure::new).record(took);
         }
     }
@@ -170,8 +188,13 @@ impl Pipeline {
             self.let_in = Some(Instant::now());
         } else if let (Message::Proposal { txn, .. }, true) = (message, serves) {
             self.proposals_received += 1;
-            if let Ok(took) = u64::try_from(now - txn.time) {
-                self.proposal.record(took);
+            if let Ok(took) = u64::try_from(now.saturating_sub(txn.time)) {
+                let (last, times) = &mut self.proposals;
+                if *last != took {
+                    self.proposal.record_many(*last, *times);
+                    (*last, *times) = (took, 0);
+                }
+                *times += 1;
             }
         } else if let (Message::Commit { .. } | Message::Inform { .. }, true) = (message, serves) {
             self.commits_received += 1;
@@ -250,6 +273,14 @@ mod tests {
         pipeline.plays(None, false);
         pipeline.applied(zxid(9), 150, Some(Role::Leading));
         assert_eq!(pipeline.commits, 2, "it was of another time");
+        for (counter, time) in [(5, 200), (6, 200), (7, 200), (8, 206), (9, i64::MIN)] {
+            pipeline.logged(zxid(counter), time, true);
+        }
+        pipeline.applied(zxid(8), 210, None);
+        let told = pipeline.propagation.summary;
+        assert_eq!((told.count, told.sum, told.min, told.max), (6, 35 + 34, 4, 20));
+        pipeline.applied(zxid(9), 210, None);
+        assert_eq!(pipeline.propagation.summary.count, 7, "a clock may be anywhere");
     }
 
     #[test]

@@ -404,7 +404,10 @@ impl Core {
             _ => decode_request::<Tree>(&mut input),
         };
         let (header, request) = match decoded {
-            Ok((header, request)) => (header, self.shell.waited(id, request, clock.now)),
+            Ok((header, request)) if self.shell.config.throttles.requests_max > 0 => {
+                (header, self.shell.waited(id, request, clock.now))
+            }
+            Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
         let large = self.shell.large_bytes(payload.len());

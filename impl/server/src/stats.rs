@@ -56,6 +56,17 @@ impl Measure {
         self.histogram.saturating_record(value);
     }
 
+    /// Records the same value so many times.
+    pub(crate) fn record_many(&mut self, value: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
+        self.summary.record(value);
+        self.summary.count += times - 1;
+        self.summary.sum = self.summary.sum.saturating_add(value.saturating_mul(times - 1));
+        self.histogram.saturating_record_n(value, times);
+    }
+
     /// The value that this part of all stays at or below, to two digits; 0 if there is none.
     pub(crate) fn quantile(&self, quantile: f64) -> u64 {
         self.histogram.value_at_quantile(quantile)

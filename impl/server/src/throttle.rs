@@ -68,8 +68,8 @@ impl Shell {
         admitted
     }
 
-    /// What the peer is to make of a request that has waited, if its connection has: what waited too long is refused in
-    /// its turn.
+    /// What the peer is to make of a request, where requests may have to wait: what waited too long is refused in its
+    /// turn.
     pub(crate) fn waited(
         &mut self,
         id: ClientId,
@@ -77,9 +77,6 @@ impl Shell {
         now: Instant,
     ) -> ClientRequest<Tree> {
         let throttles = &self.config.throttles;
-        if throttles.requests_max == 0 {
-            return request;
-        }
         let since = self.clients.get(id).and_then(|client| client.throttled);
         let waited = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         self.stats.throttled.waited.record(micros(waited));
