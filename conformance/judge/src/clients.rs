@@ -43,9 +43,11 @@ impl Clients {
     /// A server is told something.
     pub(crate) fn told(&mut self, server: ServerId, input: &Input<Tree>) {
         match input {
-            Input::ClientConnect { client, last_seen, .. } => {
-                // What it was shown by another server, or here before.
-                let connection = Connection { shown: *last_seen, ..Connection::default() };
+            Input::ClientConnect { client, last_seen, read_only, .. } => {
+                // What it was shown by another server, or here before; who goes without writing may have been shown an
+                // end that is nobody's any more (C-19).
+                let shown = if *read_only { Zxid::ZERO } else { *last_seen };
+                let connection = Connection { shown, ..Connection::default() };
                 self.over.extend(self.table.insert((server, *client), connection));
             }
             Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } => {

@@ -87,7 +87,10 @@ impl Read for Stream {
             let mut rest = &chunk[..count];
             let connection = &mut *lock(secure);
             while !rest.is_empty() {
-                connection.read_tls(&mut rest)?;
+                if connection.read_tls(&mut rest)? == 0 {
+                    // It has said that it ends, and goes on.
+                    return Ok(0);
+                }
                 connection
                     .process_new_packets()
                     .map_err(|error| told(io::Error::new(ErrorKind::InvalidData, error)))?;

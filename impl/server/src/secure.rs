@@ -32,6 +32,8 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Live {
     settings: Settings,
+    /// How the files were before the first look into them.
+    read: Fingerprint,
     context: RefCell<Context>,
     threads: Semaphore,
 }
@@ -119,12 +121,13 @@ impl Door {
 impl Live {
     /// Reads the stores.
     pub(crate) fn load(settings: &Settings) -> Result<Rc<Self>, tls::Error> {
+        let read = Fingerprint::take(settings);
         let context = Context::load(settings)?;
         for warning in &context.warnings {
             warn!("{warning}");
         }
         let context = RefCell::new(context);
-        Ok(Rc::new(Self { settings: settings.clone(), context, threads: Semaphore::new(THREADS) }))
+        Ok(Rc::new(Self { settings: settings.clone(), read, context, threads: Semaphore::new(THREADS) }))
     }
 
     async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
@@ -184,7 +187,7 @@ impl Live {
             let settings = live.settings.clone();
             tokio::task::spawn_blocking(move || Fingerprint::take(&settings))
         };
-        let Ok(mut read) = look(&self).await else { return };
+        let mut read = self.read.clone();
         let mut last = read.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;

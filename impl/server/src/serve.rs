@@ -104,8 +104,9 @@ fn knock(
     door: &Door,
 ) {
     if !core.borrow_mut().shell.clients.knocks(address, most(config)) {
-        core.borrow_mut().shell.stats.connections_refused += 1;
-        return debug!(%address, "a connection was refused: too many shake hands, or are there");
+        let shell = &mut core.borrow_mut().shell;
+        shell.stats.connections_refused += 1;
+        return shell.no_handshake(address, "too many shake hands, or are there");
     }
     let (core, config) = (Rc::clone(core), Rc::clone(config));
     let (scratch, door) = (Rc::clone(scratch), door.clone());

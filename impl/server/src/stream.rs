@@ -163,7 +163,11 @@ impl Secure {
                     let taken = state.take(buffer);
                     // Answers of the library's own, and the reason of a failure.
                     let _ = state.flush(&self.tcp);
-                    taken?;
+                    if !taken? && buffer.filled().len() == empty {
+                        // What says nothing costs something too: others go first.
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),

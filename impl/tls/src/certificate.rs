@@ -33,7 +33,7 @@ pub(crate) struct Certificate<'a> {
     pub(crate) is_first: bool,
     /// Whether hosts are named in it, beside the subject.
     pub(crate) names_hosts: bool,
-    /// Whether it may vouch for others: that is said in it, or it is of the first version.
+    /// Whether it may vouch for others: that is said in it, or it is of the first version and signed by itself.
     pub(crate) is_authority: bool,
 }
 
@@ -54,7 +54,9 @@ impl<'a> Certificate<'a> {
         let subject = inside.next()?.whole;
         let mut key = inside.enter(SEQUENCE)?;
         let key = (key.expect(SEQUENCE)?, bits(&mut key)?);
-        let (mut names_hosts, mut is_authority) = (false, is_first);
+        // One that does not say whether it is an authority can only be one of its own making: anybody else's was made for
+        // somebody who is none.
+        let (mut names_hosts, mut is_authority) = (false, is_first && issuer == subject);
         while !inside.is_empty() {
             let part = inside.next()?;
             if part.tag == place(3) {
@@ -110,6 +112,7 @@ struct Extensions {
 impl Extensions {
     fn read(bytes: &[u8]) -> Result<Self, StoreError> {
         const DNS_NAME: u8 = 0x82;
+        const ADDRESS: u8 = 0x87;
         let mut said = Self::default();
         let mut extensions = Der::new(bytes, WHAT).enter(SEQUENCE)?;
         while !extensions.is_empty() {
@@ -121,7 +124,7 @@ impl Extensions {
             if name == OTHER_NAMES {
                 let mut names = value.enter(SEQUENCE)?;
                 while !names.is_empty() {
-                    said.names_hosts |= names.next()?.tag == DNS_NAME;
+                    said.names_hosts |= [DNS_NAME, ADDRESS].contains(&names.next()?.tag);
                 }
             } else if name == CONSTRAINTS {
                 let is_authority = value.enter(SEQUENCE)?.optional(BOOLEAN)?;

@@ -9,7 +9,8 @@
 //! What is shown is all that this server has logged, since that is what its state is between two roles (rule Z-12). The
 //! end of it may never be committed: the run of events is that a leader has sent it a proposal and was lost, and that
 //! the others, who never had it, go on without. Nor may what is committed be all here. A client that has been told that
-//! it only reads knows both; and none goes backwards, for the place of what it was shown goes with it (C-7).
+//! it only reads knows both. The place of what it was shown goes with it (C-7), so no server of an older state takes it;
+//! one that serves in a later epoch does, with all that was committed and without an end that was cut.
 
 use alloc::vec::Vec;
 

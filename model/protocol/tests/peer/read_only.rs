@@ -189,6 +189,57 @@ fn what_is_logged_is_shown_committed_or_not() {
     assert_eq!(*zxid, node.peer.zab().history().last(), "S-17: and nothing that is not logged");
 }
 
+/// A leader logs a write that the others go on without. Whoever was shown it finds a server again, if it has said that it
+/// goes without writing.
+#[test]
+fn who_was_shown_an_end_that_is_cut_is_taken_in_a_later_epoch() {
+    let mut net = ensemble(3, 0);
+    let old = net.leader();
+    let (client, _, _) = net.open(old);
+    let others: Vec<u64> = (1..=3).filter(|id| *id != old).collect();
+    for other in &others {
+        net.hold(old, *other);
+    }
+    net.request(client, 1, set(1, 10));
+    for _ in 0..100 {
+        let Some(choice) = net.deliverable().into_iter().next() else { break };
+        net.deliver_choice(choice);
+    }
+    for other in &others {
+        net.crash(*other);
+        net.release(old, *other);
+    }
+    net.pump();
+    net.fire(old, Timer::ReadOnly);
+    let reader = net.connect_as(old, NONE, 5000, Zxid::ZERO, true);
+    net.request(reader, 1, get(1));
+    let said = net.take(reader);
+    let Some(Said::Reply { zxid: seen, .. }) = said.last().cloned() else { panic!("{said:?}") };
+    assert_eq!(answers(&said), [(1, "10")]);
+    net.crash(old);
+    for other in &others {
+        net.start(*other);
+    }
+    net.pump();
+    net.finalize();
+    let leader = net.leader();
+    assert!(net.node(leader).machine.last < seen, "nobody has it");
+    let ordinary = net.connect(leader, SessionId(0), [0; 16], 5000, seen);
+    assert_eq!(
+        net.take(ordinary),
+        [Said::Closed],
+        "what it has seen is committed: it must be somewhere (C-7)"
+    );
+    let back = net.connect_as(leader, NONE, 5000, seen, true);
+    net.pump();
+    assert!(matches!(net.take(back).as_slice(), [Said::Accepted { read_only: false, .. }]));
+    net.request(back, 1, get(1));
+    assert_eq!(answers(&net.take(back)), [(1, "NoNode")], "it was never committed");
+    let epoch = net.node(leader).peer.zab().current();
+    let ahead = net.connect_as(leader, NONE, 5000, Zxid::new(epoch, 9), true);
+    assert_eq!(net.take(ahead), [Said::Closed], "of this epoch it has seen more than there is here");
+}
+
 #[test]
 fn an_observer_serves_reads_too_and_nobody_does_unless_told_to() {
     let mut net = ensemble(2, 1);
