@@ -197,6 +197,8 @@ impl<I> Container<'_, I> {
             command.arg("serve").env("SERVER_JVMFLAGS", &self.properties);
             command
         };
+        // That is meant for the tests themselves.
+        command.env_remove("RUST_LOG");
         let errors = log.try_clone().expect("it is open");
         command.arg(&config).stdin(Stdio::null()).stdout(log).stderr(errors).current_dir(&self.folder);
         *self.running.lock().expect("nobody panics with it") = Some(command.spawn().expect("it can be started"));
