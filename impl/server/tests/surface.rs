@@ -1,118 +1,33 @@
 //! What operators ask a server, over its sockets: four-letter words, admin commands, health, metrics.
 
+mod alone;
+
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    thread::{JoinHandle, sleep},
-    time::{Duration, Instant},
+    net::{TcpListener, TcpStream},
 };
 
+use alone::{Client, PATIENCE, Server, frame, free_port, request};
 use serde_json::Value;
-use server::{Config, ExitCode, StartError};
+use server::{Config, ExitCode};
 use storage::RealDisk;
-use tokio::sync::oneshot;
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A server in this process, alone.
-struct Server {
-    client: SocketAddr,
-    admin: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<ExitCode, StartError>>>,
-    _data: tempfile::TempDir,
+/// The status, the head, and the body of what is answered to a request.
+fn http(server: &Server, method: &str, path: &str) -> (u16, String, String) {
+    let (status, head, body) = server.http(&format!("{method} {path}"), &[], "");
+    (status, head, String::from_utf8(body).expect("text"))
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
-}
-
-impl Server {
-    fn start(more: &str) -> Self {
-        let data = tempfile::tempdir().expect("a folder");
-        let (client, admin) = (free_port(), free_port());
-        let text = format!(
-            "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=500\npreAllocSize=64\n\
-             admin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\n4lw.commands.whitelist=*\n{more}",
-            data.path().display()
-        );
-        let config = Config::parse("zoo.cfg", text, |path| std::fs::read_to_string(path)).expect("valid");
-        let (stop, stopped) = oneshot::channel();
-        let wait = async {
-            let _ = stopped.await;
-        };
-        let thread = std::thread::spawn(move || server::run(config, RealDisk::new(false), None, wait));
-        let server = Self {
-            client: SocketAddr::from(([127, 0, 0, 1], client)),
-            admin: SocketAddr::from(([127, 0, 0, 1], admin)),
-            stop: Some(stop),
-            thread: Some(thread),
-            _data: data,
-        };
-        let started = Instant::now();
-        while server.word("srvr").is_none_or(|answer| !answer.contains("Mode: standalone")) {
-            assert!(started.elapsed() < PATIENCE, "it does not serve");
-            sleep(Duration::from_millis(10));
-        }
-        server
-    }
-
-    /// Sends these bytes, and reads to the end.
-    fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(bytes)?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    }
-
-    fn word(&self, word: &str) -> Option<String> {
-        Self::ask(self.client, word.as_bytes()).ok()
-    }
-
-    /// The status, the head, and the body of what is answered to a request.
-    fn http(&self, method: &str, path: &str) -> (u16, String, String) {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let answer = Self::ask(self.admin, request.as_bytes()).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    }
-
-    fn command(&self, name: &str) -> Value {
-        let (status, head, body) = self.http("GET", &format!("/commands/{name}"));
-        assert_eq!(status, 200, "{name}: {body}");
-        assert!(head.contains("content-type: application/json"), "{head}");
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{name}: {error} in {body}"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+fn command(server: &Server, name: &str) -> Value {
+    let (status, head, body) = http(server, "GET", &format!("/commands/{name}"));
+    assert_eq!(status, 200, "{name}: {body}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{name}: {error} in {body}"))
 }
 
 /// Connects with a new session.
 fn session(server: &Server) -> TcpStream {
-    let mut stream = TcpStream::connect(server.client).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    // Version, last zxid, timeout, no session, a password of 16 zeros, not read-only.
-    let mut hello = vec![0; 12];
-    hello.extend(5000_i32.to_be_bytes());
-    hello.extend([0; 8]);
-    hello.extend(16_i32.to_be_bytes());
-    hello.extend([0; 17]);
-    stream.write_all(&frame(&hello)).expect("it reads");
-    let mut answer = [0; 41];
-    stream.read_exact(&mut answer).expect("it answers");
-    stream
+    Client::connect(server).expect("it answers").0
 }
 
 /// Connects with a new session, and leaves a watch on `/zookeeper`.
@@ -123,15 +38,9 @@ fn watcher(server: &Server) -> TcpStream {
     stream
 }
 
-/// Bytes behind their length, as a frame and as a buffer in a record.
-fn frame(body: &[u8]) -> Vec<u8> {
-    [&u32::try_from(body.len()).expect("short").to_be_bytes()[..], body].concat()
-}
-
 /// Asks for something; returns the xid, the error and the body of the answer.
 fn call(stream: &mut TcpStream, xid: i32, operation: i32, body: &[u8]) -> (i32, i32, Vec<u8>) {
-    let request = [&xid.to_be_bytes()[..], &operation.to_be_bytes(), body].concat();
-    stream.write_all(&frame(&request)).expect("it reads");
+    stream.write_all(&request(xid, operation, body)).expect("it reads");
     let mut length = [0; 4];
     stream.read_exact(&mut length).expect("it answers");
     let mut reply = vec![0; usize::try_from(u32::from_be_bytes(length)).expect("short")];
@@ -187,7 +96,7 @@ fn a_connection_is_told_with_its_last_operation() {
     for part in ["[1](queued=0,recved=2,sent=2,sid=0x", ",lop=GETD,est=1", ",to=5000,lcxid=0x7,lzxid=0x"] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
-    let connections = server.command("connections");
+    let connections = command(&server, "connections");
     let row =
         connections["connections"].as_array().and_then(|rows| rows.iter().find(|row| row["session_id"] != 0));
     let row = row.expect("the session's connection");
@@ -201,44 +110,44 @@ fn a_connection_is_told_with_its_last_operation() {
 fn every_command_of_the_page_is_answered() {
     let server = Server::start("");
     let _client = watcher(&server);
-    let (status, head, page) = server.http("GET", "/commands");
+    let (status, head, page) = http(&server, "GET", "/commands");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/html"), "{head}");
     let names: Vec<_> = page.lines().filter_map(|line| line.split('"').nth(1)).collect();
     assert_eq!(names.len(), 26, "{page}");
     for name in names {
         let name = name.strip_prefix("/commands/").expect("a link to a command");
-        let answer = server.command(name);
+        let answer = command(&server, name);
         assert_eq!(answer["command"], name);
         let alone = ["leader", "set_trace_mask"].contains(&name);
         assert_eq!(answer["error"].is_null(), !alone, "{answer}");
     }
     let aliases = [("conf", "configuration", "client_port"), ("srvr", "server_stats", "node_count")];
     for (alias, name, key) in aliases {
-        let answer = server.command(alias);
+        let answer = command(&server, alias);
         assert_eq!(answer["command"], name);
         assert!(answer[key].is_number(), "{answer}");
     }
-    assert_eq!(server.command("stmk?traceMask=12")["tracemask"], 12);
-    assert_eq!(server.command("monitor")["znode_count"], 5);
-    assert_eq!(server.command("wchs")["num_total_watches"], 1);
-    assert_eq!(server.command("no_such")["error"], "Unknown command: no_such");
+    assert_eq!(command(&server, "stmk?traceMask=12")["tracemask"], 12);
+    assert_eq!(command(&server, "monitor")["znode_count"], 5);
+    assert_eq!(command(&server, "wchs")["num_total_watches"], 1);
+    assert_eq!(command(&server, "no_such")["error"], "Unknown command: no_such");
 }
 
 #[test]
 fn health_and_metrics_have_paths_of_their_own() {
     let server = Server::start("");
-    assert_eq!(server.http("GET", "/livez").0, 200);
-    let (status, _, body) = server.http("GET", "/readyz");
+    assert_eq!(http(&server, "GET", "/livez").0, 200);
+    let (status, _, body) = http(&server, "GET", "/readyz");
     assert_eq!((status, body.as_str()), (200, "ok: standalone\n"));
-    let (status, head, body) = server.http("GET", "/metrics");
+    let (status, head, body) = http(&server, "GET", "/metrics");
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("\nznode_count 5\n") && body.contains("\ndbinittime_count 1\n"), "{body}");
-    assert_eq!(server.http("GET", "/").0, 404);
-    assert_eq!(server.http("DELETE", "/commands/ruok").0, 405);
+    assert_eq!(http(&server, "GET", "/").0, 404);
+    assert_eq!(http(&server, "DELETE", "/commands/ruok").0, 405);
     for (method, path) in [("GET", "/commands/snapshot"), ("POST", "/commands/restore")] {
-        assert_eq!(server.http(method, path).0, 401, "{path}");
+        assert_eq!(http(&server, method, path).0, 401, "{path}");
     }
 }
 
@@ -284,7 +193,7 @@ fn those_who_do_not_ask_leave_room_for_others() {
     let server = Server::start("admin.idleTimeout=200");
     let connect = |_| TcpStream::connect(server.admin).expect("it listens");
     let silent: Vec<_> = (0..70).map(connect).collect();
-    assert_eq!(server.http("GET", "/livez").0, 200);
+    assert_eq!(http(&server, "GET", "/livez").0, 200);
     drop(silent);
 }
 
@@ -293,6 +202,7 @@ fn a_connection_has_one_answer() {
     let server = Server::start("");
     let twice = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
     let answers = Server::ask(server.admin, twice.as_bytes()).expect("it answers and ends");
+    let answers = String::from_utf8(answers).expect("text");
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 1, "{answers}");
 }
 

@@ -175,7 +175,7 @@ type Meeting = (
     &'static str,
 );
 
-const MEETINGS: [Meeting; 15] = [
+const MEETINGS: [Meeting; 17] = [
     ("server.pem", "trust.pem", "client.pem", "localhost", Ok(ONE), "vouched for by the authority"),
     ("server.jks", "trust.jks", "client.jks", "127.0.0.1", Ok(ONE), "all in JKS, dialled by address"),
     ("server-keytool.p12", "trust.p12", "client.p12", "::1", Ok(ONE), "all in PKCS#12"),
@@ -194,6 +194,15 @@ const MEETINGS: [Meeting; 15] = [
         "localhost",
         Err("trust store"),
         "the same, of the first version",
+    ),
+    ("server.pem", "first.pem", "first.pem", "localhost", Ok("CN=first"), "stands in the trust store"),
+    (
+        "server.pem",
+        "first.pem",
+        "made-by-first.pem",
+        "localhost",
+        Err("trust store"),
+        "by one of the first version that somebody else has signed",
     ),
     ("server.pem", "trust.pem", "", "localhost", Err("no certificates"), "a certificate is needed"),
     ("elsewhere.pem", "trust.pem", "client.pem", "localhost", Err("not valid for name"), "another host's"),

@@ -33,7 +33,7 @@ pub(crate) struct Server {
     data: TempDir,
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// Sends these bytes, and reads to the end.
-    fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(bytes)?;

@@ -57,6 +57,13 @@ keytool -importkeystore -noprompt -srckeystore client.p12 -srcstorepass $P -dest
 leaf first "/CN=first" ""
 openssl x509 -req -in "$W/first.csr" -CA ca.pem -CAkey "$W/ca.key" -days $DAYS -sha256 -set_serial 5 -out "$W/first.crt" 2>/dev/null
 cat "$W/first.key" "$W/first.crt" > first.pem
+# One that the owner of that has signed, who is no authority.
+ec "$W/made-by-first.key"
+openssl req -new -key "$W/made-by-first.key" -subj "/CN=made-by-first" -out "$W/made-by-first.csr"
+echo "basicConstraints=CA:FALSE" > "$W/made-by-first.ext"
+openssl x509 -req -in "$W/made-by-first.csr" -CA first.pem -CAkey first.pem -days $DAYS -sha256 -set_serial 7 \
+    -extfile "$W/made-by-first.ext" -out "$W/made-by-first.crt" 2>/dev/null
+cat "$W/made-by-first.key" "$W/made-by-first.crt" > made-by-first.pem
 # One whose name has everything that is written in a way of its own.
 leaf odd "/C=DE/ST=A,B/L=Köln/street=Weg 1/O= blanks /OU=a\+b=c/OU=x;<y>/DC=example/UID=u/emailAddress=a@b.example/serialNumber=7/CN=#odd \"q\"" \
     "basicConstraints=CA:FALSE\n"
