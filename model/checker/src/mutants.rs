@@ -427,6 +427,16 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["read-only"]),
     },
     Mutant {
+        id: "read-only-goes-on-anywhere",
+        flaw: "who goes without writing goes on at servers that are behind what it has seen in the same epoch (C-7)",
+        shown: Under("peer"),
+    },
+    Mutant {
+        id: "read-only-shut-out",
+        flaw: "who was shown the end of a log that is cut later is turned away by everybody (C-19)",
+        shown: By(&["read-only-cut", HISTORIES]),
+    },
+    Mutant {
         id: "reads-for-everybody",
         flaw: "who has not proved what is demanded may read (C-17)",
         shown: By(&["demanded"]),

@@ -68,6 +68,7 @@ const READING: &[&str] = &[
     "write-declined",
     "session-turned-away",
     "shown-uncommitted",
+    "let-in-behind-a-cut",
     "C-19",
     "S-17",
 ];
@@ -209,7 +210,7 @@ impl Peer {
                 if home.open && home.asked.is_none() && client.writes < self.bounds.writes {
                     out.push(Action::Ask);
                 }
-                if home.read_only && home.asked.is_none() && client.reads < self.bounds.reads {
+                if home.reads_only && home.open && home.asked.is_none() && client.reads < self.bounds.reads {
                     out.push(Action::Look);
                 }
                 // Without another one, it may as well stay.

@@ -152,6 +152,12 @@ fn read_only() -> peer::Bounds {
     }
 }
 
+/// The first of two servers decides alone. The other may hold what it has lost in a crash, show that to a client that
+/// only reads, and have it cut.
+fn cut_behind_a_read() -> peer::Bounds {
+    peer::Bounds { groups: vec![vec![2, 1]], timeouts: 0, crashes: 1, writes: 0, ..read_only() }
+}
+
 /// What clients meet at a server that finds no leader.
 const SEEN_READ_ONLY: &[&str] = &[
     "read-only-opened",
@@ -335,7 +341,14 @@ fn quick() -> Vec<Row> {
 
 /// Part of quick: clients that only read, at a server that finds no leader.
 fn without_a_leader() -> Vec<Row> {
-    vec![whole_peers("read-only", read_only(), SEEN_READ_ONLY)]
+    vec![
+        whole_peers("read-only", read_only(), SEEN_READ_ONLY),
+        whole_peers(
+            "read-only-cut",
+            cut_behind_a_read(),
+            &["let-in-behind-a-cut", "trunc", "S-7", "C-19", "S-17"],
+        ),
+    ]
 }
 
 /// Part of quick: with observers, and with voters that do not weigh the same.
@@ -673,6 +686,7 @@ fn mutants() -> Vec<Row> {
         sweeping("sweeps", [0, 0, 0], 1, &[]),
         session("moves-leaders", [1, 0, 1], &[]),
         whole_peers("read-only", read_only(), &[]),
+        whole_peers("read-only-cut", cut_behind_a_read(), &["let-in-behind-a-cut"]),
         whole_peers(
             "peer-pair",
             peer::Bounds { looks: 4, crashes: 1, connections: 1, writes: 1, ..pair() },

@@ -8,6 +8,8 @@ use spec::{ServerId, SessionId};
 use tree::Settings;
 use world::Pace;
 
+use crate::voters;
+
 /// A tick in milliseconds.
 const TICK_MS: u32 = 1000;
 /// A session's timeout, whatever is asked for.
@@ -19,6 +21,9 @@ const TIMEOUT_MS: i32 = 2000;
 pub struct Bounds {
     /// How many servers there are.
     pub servers: u8,
+    /// Their weights by group, in the order of their ids; empty for a plain majority.
+    #[serde(default)]
+    pub groups: Vec<Vec<u32>>,
     /// Whether disk operations end at once.
     pub eager: bool,
     /// How often, over all servers, one may come to look for a leader, the starts included. A run ends where one more
@@ -43,7 +48,7 @@ pub struct Bounds {
     /// How often servers that find no leader come to serve clients that only read; with 0 they are not to.
     #[serde(default)]
     pub retreats: u8,
-    /// How many reads the client asks such servers for.
+    /// How many reads the client asks for, as one that goes without writing.
     #[serde(default)]
     pub reads: u8,
     /// Whether a crash may keep any subset of the records not synced, not only a prefix.
@@ -66,6 +71,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             servers: 3,
+            groups: Vec::new(),
             eager: true,
             looks: 3,
             resends: 0,
@@ -91,7 +97,8 @@ impl Default for Bounds {
 
 impl Bounds {
     pub(super) fn quorum(&self) -> Quorum {
-        Quorum::majority((1..=u64::from(self.servers)).map(ServerId))
+        let voters: Vec<_> = (1..=u64::from(self.servers)).map(ServerId).collect();
+        voters::quorum(&voters, &self.groups)
     }
 
     pub(super) fn pace(&self) -> Pace {
@@ -126,9 +133,10 @@ impl fmt::Display for Bounds {
             (false, true) => "async disk, torn tails",
             (false, false) => "async disk",
         };
-        let Self { servers, looks, resends, timeouts, pings, ticks, crashes, breaks, .. } = self;
+        let Self { servers, groups, looks, resends, timeouts, pings, ticks, crashes, breaks, .. } = self;
         let Self { connections, writes, .. } = self;
-        write!(f, "{servers} servers, {disk}; {looks} looks, {resends} resends, {timeouts} timeouts, ")?;
+        write!(f, "{servers} servers{}, {disk}; ", voters::text(0, groups))?;
+        write!(f, "{looks} looks, {resends} resends, {timeouts} timeouts, ")?;
         write!(f, "{pings} PINGs, {ticks} ticks, {crashes} crashes, {breaks} breaks; ")?;
         write!(f, "{connections} connections, {writes} writes")?;
         if self.retreats > 0 {

@@ -45,7 +45,7 @@ pub struct Home {
     /// The request without an answer.
     pub asked: Option<i32>,
     /// Whether the client goes without writing, if need be.
-    reads_only: bool,
+    pub reads_only: bool,
     /// Whether its server has said that it must.
     pub read_only: bool,
 }
@@ -85,6 +85,9 @@ pub struct Heard {
     pub shown_logged: Option<Zxid>,
     /// It got a session, of that server alone if this is true.
     pub opened: Option<bool>,
+    /// As one that goes without writing, it got a session of the ensemble, or was refused that of a server without a
+    /// leader: it is let in, with this for the last that it has seen.
+    pub let_in: Option<Zxid>,
     /// A write of it was turned away for want of a leader.
     pub declined: bool,
     /// It was hung up on with a session of that server alone.
@@ -166,12 +169,14 @@ impl Client {
                     return Err(Broken::new("C-19", format!("{home:?} is told {said:?}")));
                 }
                 heard.opened = Some(*read_only);
+                heard.let_in = (home.reads_only && !*read_only).then_some(self.seen);
                 (home.open, home.read_only) = (true, *read_only);
                 (self.session, self.local) = (Some((*session, *password)), *read_only);
             }
             Said::Refused => {
                 heard.refused = self.session.take().is_some();
                 heard.refused_living = heard.refused && !self.local;
+                heard.let_in = (home.reads_only && self.local).then_some(self.seen);
                 self.local = false;
                 self.home = None;
             }

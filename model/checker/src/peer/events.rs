@@ -328,6 +328,11 @@ impl Peer {
             met.push(("S-17", shown != Zxid::ZERO));
             met.push(("shown-uncommitted", shown != Zxid::ZERO && !committed));
         }
+        if let Some(seen) = heard.let_in {
+            let view = teller.view_of_order().expect("its state remembers");
+            let has_it = view.durable.iter().any(|entry| entry.zxid == seen);
+            met.push(("let-in-behind-a-cut", seen != Zxid::ZERO && !has_it && !retired));
+        }
         let bits = met.iter().filter(|(_, met)| *met).fold(0, |bits, (name, _)| bits | self.rules.bit(name));
         board.witness(bits);
         Ok(())

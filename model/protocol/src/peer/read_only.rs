@@ -64,11 +64,14 @@ impl<M: Machine> Peer<M> {
         } else if password != session::password(session) {
             return out.refuse_client(client);
         } else if !resort.sessions.revalidate(session, timeout_ms, me) {
-            return if (resort.first..self.next_session).contains(&session) {
+            // One of the ensemble may stand in the way of the numbers, and was passed over.
+            let is_living = machine.session_timeout(session).is_some();
+            return if (resort.first..self.next_session).contains(&session) && !is_living {
                 // It was one of those, and is closed or has expired.
                 out.refuse_client(client);
             } else {
-                // It is the ensemble's, or of another such server, and may live: only a leader could tell (rule C-4).
+                // It is the ensemble's, or of another such time or server, and may live: only a leader could tell (rule
+                // C-4).
                 out.close_client(client);
             };
         }

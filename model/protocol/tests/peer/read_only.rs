@@ -257,3 +257,22 @@ fn an_observer_serves_reads_too_and_nobody_does_unless_told_to() {
     let reader = net.connect_as(1, NONE, 5000, Zxid::ZERO, true);
     assert_eq!(net.take(reader), [Said::Closed]);
 }
+
+/// A server whose clock was set back gives numbers out again. Those that live it passes over, and they are not its own.
+#[test]
+fn a_living_session_in_the_way_of_the_numbers_is_not_refused() {
+    let mut net = ensemble(3, 0);
+    let (_, living, password) = net.open(1);
+    net.pump();
+    for id in 1..=3 {
+        net.crash(id);
+    }
+    net.starts = 0;
+    net.start(1);
+    net.pump();
+    net.fire(1, Timer::ReadOnly);
+    let (_, own) = opened(&mut net);
+    assert!(own.0 > living && own.0.0 < living.0 + 10, "{own:?} comes behind {living:?}");
+    let back = read_only(&mut net, (living, password), Zxid::ZERO);
+    assert_eq!(net.take(back), [Said::Closed]);
+}
