@@ -109,8 +109,8 @@ impl End {
     pub(crate) fn ask(&mut self, letter: Letter) -> Vec<u8> {
         let mut out = Vec::new();
         match letter {
-            Letter::Connect { session, password, seen, timeout_ms } => {
-                let (protocol_version, last_seen, read_only) = (0, seen, Some(false));
+            Letter::Connect { session, password, seen, timeout_ms, read_only } => {
+                let (protocol_version, last_seen, read_only) = (0, seen, Some(read_only));
                 ConnectRequest { protocol_version, last_seen, timeout_ms, session, password, read_only }
                     .encode(&mut out);
             }
@@ -138,8 +138,9 @@ impl End {
         let Some((first, payload)) = self.frame()? else { return Ok(None) };
         if first {
             let request = ConnectRequest::decode(&payload, FRAME_BYTES_MAX).map_err(told)?;
-            let ConnectRequest { session, password, last_seen: seen, timeout_ms, .. } = request;
-            return Ok(Some(Letter::Connect { session, password, seen, timeout_ms }));
+            let ConnectRequest { session, password, last_seen: seen, timeout_ms, read_only, .. } = request;
+            let read_only = read_only == Some(true);
+            return Ok(Some(Letter::Connect { session, password, seen, timeout_ms, read_only }));
         }
         let mut decoder = Decoder::new(&payload, FRAME_BYTES_MAX);
         let (header, request) = decode_request::<Subject>(&mut decoder).map_err(told)?;

@@ -4,6 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as StdListener},
     os::fd::{AsFd, AsRawFd},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -82,10 +83,12 @@ pub(crate) const FILES_BESIDE_CLIENTS: u64 = 64;
 pub(crate) const FILES_BESIDE_LINKS: u64 = 32;
 
 /// Whether a connection takes one of the last file descriptors, so many of which are kept. A new one has the lowest
-/// number that is free; so its number tells how many there are at least.
+/// number that is free; so its number tells how many there are at least. The limit is that of the first look: a call to
+/// the system for each connection would be a tenth of those that its whole session takes.
 pub(crate) fn is_crowded(socket: &impl AsFd, kept: u64) -> bool {
     use rustix::process::{Resource, getrlimit};
-    let Some(limit) = getrlimit(Resource::Nofile).current else {
+    static LIMIT: OnceLock<Option<u64>> = OnceLock::new();
+    let Some(limit) = *LIMIT.get_or_init(|| getrlimit(Resource::Nofile).current) else {
         return false;
     };
     let number = u64::try_from(socket.as_fd().as_raw_fd()).unwrap_or(0);

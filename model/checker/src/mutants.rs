@@ -63,6 +63,7 @@ use Shown::{Allowed, By, In, Twice, Under};
 
 /// What the simulator catches, within so many seeds from the first one on.
 const SIMULATED: &[(&str, u64)] = &[
+    ("3526", 300),
     ("ack-before-fsync", 300),
     ("commit-without-quorum", 100),
     ("inform-before-commit", 100),

@@ -222,9 +222,9 @@ pub fn replay<F: Form>(path: &Path) -> anyhow::Result<String> {
 
 /// A plan for a reader.
 pub fn told(plan: &Plan) -> String {
-    let Plan { seed, size, clients, tuning, heal_ms, faults, deeds } = plan;
+    let Plan { seed, size, clients, readers, tuning, heal_ms, faults, deeds } = plan;
     let mut text = format!(
-        "seed {seed}: {size} servers, {clients} clients, {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
+        "seed {seed}: {size} servers, {clients} clients ({readers} of them may go without writing), {} faults, {} requests; repaired after {heal_ms} ms\n{tuning:?}\n",
         faults.len(),
         deeds.len()
     );

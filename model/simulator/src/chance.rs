@@ -19,6 +19,8 @@ pub(crate) enum Stream {
     Server(usize),
     /// A client, and what travels between it and its servers.
     Client(usize),
+    /// Who goes without writing.
+    Readers,
 }
 
 /// One stream.
@@ -31,6 +33,7 @@ impl Chance {
         let small = |number: usize| u64::try_from(number).expect("few");
         let number = match stream {
             Stream::Plan => 1,
+            Stream::Readers => 2,
             Stream::Path(from, to) => 1 << 8 | small(from) << 16 | small(to) << 24,
             Stream::Disk(server) => 2 << 8 | small(server) << 16,
             Stream::Server(server) => 3 << 8 | small(server) << 16,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use protocol::peer::ClientRequest;
-use spec::{SessionId, Zxid};
+use spec::{ErrorCode, SessionId, Zxid, rule::Verdict};
 use tree::{Acl, CreateRequest, Event, EventKind, Read, Text, Write, acl::ALL};
 use world::{Fault, Said};
 
@@ -12,7 +12,7 @@ use crate::{
     coverage::Coverage,
     node::Subject,
     plan::Act,
-    record::{Order, Watch},
+    record::{Order, Watch, holds},
     time::Time,
 };
 
@@ -21,6 +21,9 @@ const ROOT: &str = "/n";
 const PERSISTENT: i32 = 0;
 const EPHEMERAL: i32 = 1;
 const SEQUENTIAL: i32 = 2;
+
+/// How often who may go without writing tries to go on with a session before it does.
+const TURNED_AWAY_MAX: u32 = 3;
 
 /// The numbers of requests that are not the caller's, as ZooKeeper's clients have them.
 const PING_XID: i32 = -2;
@@ -39,6 +42,8 @@ pub enum Letter {
         seen: Zxid,
         /// The timeout that it asks for, in milliseconds.
         timeout_ms: i32,
+        /// Whether the client goes without writing where there is no leader.
+        read_only: bool,
     },
     /// A request with the client's number.
     Request(i32, ClientRequest<Subject>),
@@ -83,6 +88,8 @@ pub(crate) struct Home {
     pub(crate) open: bool,
     /// Whether the watches of an earlier connection are being left anew.
     resuming: bool,
+    /// Whether the server has said that it only reads.
+    pub(crate) read_only: bool,
 }
 
 /// What a client does when it has heard something.
@@ -96,8 +103,14 @@ pub(crate) enum Then {
 /// One client.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
+    /// Whether it goes without writing where there is no leader.
+    reads_only: bool,
     session: SessionId,
     password: [u8; 16],
+    /// Whether its session is known to one server alone, which had no leader.
+    local: bool,
+    /// How often it was hung up on without a word, as one that has a session of the ensemble.
+    turned_away: u32,
     pub(crate) home: Option<Home>,
     asked: VecDeque<Asked>,
     xid: i32,
@@ -118,6 +131,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client that goes without writing where there is no leader, or not.
+    pub(crate) fn new(reads_only: bool) -> Self {
+        Self { reads_only, ..Self::default() }
+    }
+
     /// A client that shows that this server can be written through.
     pub(crate) fn probe(server: usize) -> Self {
         Self { probes: Some(server), ..Self::default() }
@@ -126,9 +144,11 @@ impl Client {
     /// What it says first on a new connection.
     pub(crate) fn connect(&mut self, connection: u64, server: usize, timeout_ms: i32, now: Time) -> Letter {
         assert!(self.home.is_none() && self.asked.is_empty(), "it has left the one before");
-        self.home = Some(Home { connection, server, since: now, open: false, resuming: false });
+        let (open, resuming, read_only) = (false, false, false);
+        self.home = Some(Home { connection, server, since: now, open, resuming, read_only });
         self.spoke = now;
-        Letter::Connect { session: self.session, password: self.password, seen: self.seen, timeout_ms }
+        let Self { session, password, seen, reads_only, .. } = *self;
+        Letter::Connect { session, password, seen, timeout_ms, read_only: reads_only }
     }
 
     /// Its connection is gone.
@@ -161,9 +181,13 @@ impl Client {
     /// Another life: it has no session any more.
     fn begin_anew(&mut self) {
         self.lose();
-        (self.session, self.password) = (SessionId(0), [0; 16]);
+        self.forget_session();
         (self.seen, self.wrote) = (Zxid::ZERO, Zxid::ZERO);
         self.watches.clear();
+    }
+
+    fn forget_session(&mut self) {
+        (self.session, self.password, self.local) = (SessionId(0), [0; 16], false);
     }
 
     pub(crate) fn ping(&mut self, now: Time) -> Letter {
@@ -259,9 +283,16 @@ impl Client {
         says: &mut Vec<Letter>,
     ) -> Result<Then, Fault> {
         match said {
-            Said::Accepted { session, password, read_only: _ } => {
+            Said::Accepted { session, password, read_only } => {
+                self.admitted(*read_only, order, coverage)?;
                 self.hear_accepted(*session, *password, coverage, now, says)?;
                 Ok(Then::Stay)
+            }
+            // Nobody else knows it. The client is the same, and so is what it has seen.
+            Said::Refused if self.local => {
+                self.lose();
+                self.forget_session();
+                Ok(Then::Leave)
             }
             Said::Refused => {
                 order.refused(self.session, coverage)?;
@@ -270,7 +301,18 @@ impl Client {
                 Ok(Then::Leave)
             }
             Said::Closed => {
+                let home = self.home.expect("it listens where it is");
+                if home.read_only {
+                    coverage.met("read-only-ended");
+                }
                 self.lose();
+                if self.reads_only && !home.open && self.session != SessionId(0) && !self.local {
+                    self.turned_away += 1;
+                    if self.turned_away.is_multiple_of(TURNED_AWAY_MAX) {
+                        // Somebody else takes its place, who would rather read than wait.
+                        self.begin_anew();
+                    }
+                }
                 Ok(Then::Leave)
             }
             Said::Event { zxid, event } => {
@@ -279,6 +321,52 @@ impl Client {
             }
             Said::Reply { xid, zxid, answer } => self.hear_reply(*xid, *zxid, answer, order, coverage),
         }
+    }
+
+    /// A server lets it in, without a leader or with one (rule C-19).
+    fn admitted(&mut self, read_only: bool, order: &Order, coverage: &mut Coverage) -> Result<(), Fault> {
+        let may = self.session == SessionId(0) || self.local == read_only;
+        let fits = may && (self.reads_only || !read_only);
+        holds("C-19", Verdict::of(self.reads_only || read_only, || fits), coverage, || {
+            format!("{self:?} is let in, read-only: {read_only}")
+        })?;
+        if read_only {
+            coverage.met("read-only-opened");
+        } else if self.reads_only && self.seen != Zxid::ZERO && !order.is_committed(self.seen) {
+            coverage.met("let-in-behind-a-cut");
+        }
+        self.local = read_only;
+        if let Some(home) = &mut self.home {
+            home.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    /// It is answered by a server without a leader: the place is judged where it is told.
+    fn hear_without_a_leader(
+        &mut self,
+        asked: &Asked,
+        zxid: Zxid,
+        answer: &str,
+        coverage: &mut Coverage,
+    ) -> Result<Then, Fault> {
+        Order::shown_behind(self.seen, zxid, coverage)?;
+        self.seen = zxid;
+        match asked.what {
+            What::Write | What::Sync => {
+                coverage.met("write-declined");
+                let is_declined = answer == format!("{:?}", ErrorCode::NotReadOnly);
+                holds("C-19", Verdict::of(true, || is_declined), coverage, || {
+                    format!("{asked:?} is answered {answer:?} without a leader")
+                })?;
+            }
+            What::Close => {
+                self.begin_anew();
+                return Ok(Then::Leave);
+            }
+            What::Read(_) | What::Ping | What::Watches => {}
+        }
+        Ok(Then::Stay)
     }
 
     fn hear_accepted(
@@ -376,6 +464,9 @@ impl Client {
             let why = format!("a client is given an answer to {xid} out of turn");
             return Err(Fault { rule: "C-8".to_owned(), why });
         };
+        if self.home.is_some_and(|home| home.read_only) {
+            return self.hear_without_a_leader(&asked, zxid, answer, coverage);
+        }
         if matches!(asked.what, What::Watches) {
             self.watches_are_back(zxid, order);
         }

@@ -150,7 +150,7 @@ impl<F: Form> Run<'_, F> {
                 }
                 return;
             }
-            if one.outstanding() == 0 && !self.order.has_root() {
+            if one.outstanding() == 0 && !self.order.has_root() && !home.read_only {
                 let letter = one.create_root(known, now);
                 return self.send_up(home.connection, letter);
             }
@@ -272,7 +272,7 @@ impl<F: Form> Run<'_, F> {
         let time = self.nodes[server].wall_clock(self.agenda.now);
         let client = ClientId(connection);
         let input = match letter {
-            Letter::Connect { session, password, seen, timeout_ms } => {
+            Letter::Connect { session, password, seen, timeout_ms, read_only } => {
                 let (identities, last_seen) = (Vec::new(), seen);
                 Input::ClientConnect {
                     client,
@@ -281,7 +281,7 @@ impl<F: Form> Run<'_, F> {
                     password,
                     timeout_ms,
                     last_seen,
-                    read_only: false,
+                    read_only,
                     time,
                 }
             }

@@ -8,7 +8,7 @@ use world::Sight;
 use crate::plan::{Size, Trouble};
 
 /// The situations that many seeds together should meet.
-pub const SITUATIONS: [&str; 35] = [
+pub const SITUATIONS: [&str; 40] = [
     "diff",
     "trunc",
     "snap",
@@ -44,6 +44,11 @@ pub const SITUATIONS: [&str; 35] = [
     "sync-answered",
     "request-timed-out",
     "dial-in-vain",
+    "answered-without-a-leader",
+    "read-only-opened",
+    "read-only-ended",
+    "write-declined",
+    "let-in-behind-a-cut",
 ];
 
 /// Those of them, and of the rules, that take an observer.
@@ -104,7 +109,7 @@ pub const RULES: [&str; 43] = [
 ];
 
 /// More of them: what clients are told.
-pub const CLIENT_RULES: [&str; 6] = ["S-11", "S-12", "S-13", "S-14", "C-4", "heals"];
+pub const CLIENT_RULES: [&str; 8] = ["S-11", "S-12", "S-13", "S-14", "S-17", "C-4", "C-19", "heals"];
 
 /// What was met.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]

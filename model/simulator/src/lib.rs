@@ -24,6 +24,7 @@ mod judge;
 mod network;
 mod node;
 mod plan;
+mod reading;
 mod record;
 mod run;
 mod shrink;

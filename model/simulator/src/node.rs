@@ -90,7 +90,7 @@ impl<F: Form> Node<F> {
             first_session: SessionId(i64::try_from(me.0).expect("small") << 56 | 1 << 24),
             settings: Settings { ttl_nodes: true, ..Settings::default() },
             sweep_max: SWEEP_MAX,
-            read_only: false,
+            read_only: plan.tuning.read_only,
         };
         let (host, happened) = form.start(config).expect("an empty disk is a good start");
         let node = Self {

@@ -62,6 +62,9 @@ pub struct Plan {
     pub size: Size,
     /// How many clients there are.
     pub clients: u8,
+    /// How many of them, the first, go without writing where there is no leader.
+    #[serde(default)]
+    pub readers: u8,
     /// How the servers are set up.
     pub tuning: Tuning,
     /// When the faults end, in milliseconds.
@@ -87,6 +90,9 @@ pub struct Tuning {
     pub disk_us: u64,
     /// The timeout that clients ask for, in milliseconds.
     pub session_ms: u32,
+    /// Whether servers that find no leader serve clients that only read.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// Something that goes wrong.
@@ -373,6 +379,9 @@ impl Plan {
         let size = size.unwrap_or(drawn);
         let clients = u8::try_from(chance.within(2, 5)).expect("few");
         let small = u32::try_from(chance.within(6, 24)).expect("small");
+        let apart = &mut Chance::new(seed, Stream::Readers);
+        let read_only = apart.once_in(3);
+        let readers = if read_only { u8::try_from(apart.within(1, clients.into())).expect("few") } else { 0 };
         let tuning = Tuning {
             window: chance.pick(&[0, 1, 2, 3, 5, 10, 100]),
             log_sync: chance.once_in(2),
@@ -380,11 +389,12 @@ impl Plan {
             latency_us: chance.pick(&[300, 1_000, 5_000, 30_000]),
             disk_us: chance.pick(&[200, 2_000, 20_000]),
             session_ms: chance.pick(&[2_000, 4_000, 8_000]),
+            read_only,
         };
         let heal_ms = chance.within(8_000, 40_000);
         let faults = draw_faults(size.servers(), heal_ms, chance);
         let deeds = draw_deeds(clients, tuning.session_ms, heal_ms, chance);
-        Self { seed, size, clients, tuning, heal_ms, faults, deeds }
+        Self { seed, size, clients, readers, tuning, heal_ms, faults, deeds }
     }
 }
 

@@ -192,13 +192,23 @@ impl Order {
 
     /// A client is shown the state at this place, and was shown another one before.
     pub(crate) fn shown(&self, seen: Zxid, zxid: Zxid, coverage: &mut Coverage) -> Result<(), Fault> {
-        holds("S-7", session_sees_forward(&[seen, zxid]), coverage, || {
-            format!("a client is shown {zxid} behind {seen}")
-        })?;
+        Self::shown_behind(seen, zxid, coverage)?;
         let committed = zxid.counter() == 0 || self.at(zxid).is_some();
         holds("S-13", shown_is_committed(committed), coverage, || {
             format!("a client is shown {zxid}, which is not committed; {} is last", self.last())
         })
+    }
+
+    /// A client is shown the state at this place, which may be no more than logged, and was shown another one before.
+    pub(crate) fn shown_behind(seen: Zxid, zxid: Zxid, coverage: &mut Coverage) -> Result<(), Fault> {
+        holds("S-7", session_sees_forward(&[seen, zxid]), coverage, || {
+            format!("a client is shown {zxid} behind {seen}")
+        })
+    }
+
+    /// Whether this place is of a transaction that is committed.
+    pub(crate) fn is_committed(&self, zxid: Zxid) -> bool {
+        self.at(zxid).is_some()
     }
 
     pub(crate) fn last(&self) -> Zxid {

@@ -27,6 +27,7 @@ use crate::{
     network::Network,
     node::{Node, Stop, Subject, server_id},
     plan::Plan,
+    reading,
     record::Order,
     time::{Agenda, Due, ms},
 };
@@ -111,7 +112,7 @@ impl<'a, F: Form> Run<'a, F> {
             agenda: Agenda::default(),
             nodes: Vec::new(),
             network: Network::new(plan),
-            clients: (0..plan.clients).map(|_| Client::default()).collect(),
+            clients: (0..plan.clients).map(|client| Client::new(client < plan.readers)).collect(),
             chances: (0..plan.clients.into()).map(stream).collect(),
             connections: BTreeMap::new(),
             connected: 0,
@@ -552,7 +553,7 @@ impl<'a, F: Form> Run<'a, F> {
             self.route(server, &change)?;
         }
         for (client, said) in told {
-            self.post(server, client.0, said);
+            self.post(server, client.0, said)?;
         }
         let process = self.nodes[server].process;
         for (ticket, wait) in self.nodes[server].disk_work() {
@@ -655,10 +656,14 @@ impl<'a, F: Form> Run<'a, F> {
     }
 
     /// Puts what a client is told on its connection.
-    fn post(&mut self, server: usize, connection: u64, said: Said<Event>) {
+    fn post(&mut self, server: usize, connection: u64, said: Said<Event>) -> Result<(), Fault> {
         self.tell(|| format!("server {} tells connection {connection}: {said:?}", server + 1));
-        let host = &self.nodes[server].host;
-        self.coverage.met(if host.leads() {
+        let node = &self.nodes[server];
+        let host = &node.host;
+        reading::told(&said, host.peer().is_read_only(), node.view.as_ref(), &mut self.coverage)?;
+        self.coverage.met(if host.peer().is_read_only() {
+            "answered-without-a-leader"
+        } else if host.leads() {
             "answered-by-leader"
         } else if self.quorum.is_voter(host.id()) {
             "answered-by-follower"
@@ -666,6 +671,7 @@ impl<'a, F: Form> Run<'a, F> {
             "answered-by-observer"
         });
         self.send_down(connection, said);
+        Ok(())
     }
 }
 
