@@ -3,7 +3,7 @@
 
     java_dirs.py --apache 3.8.0='/usr/share/java/…' --apache 3.9.5='…/jars/*' --binary target/dist/zabkeeper --fused target/release/fused-server
 
-For each version, and for each way to pack snapshots: a server of Apache ZooKeeper takes writes of every kind, snapshots
+For each version, and for each way to pack snapshots, in which both then write them: a server of Apache ZooKeeper takes writes of every kind, snapshots
 often, and is killed with SIGKILL, until it has left a snapshot that was never finished, and one that holds more than its
 label says. A copy of the folder is opened by Apache ZooKeeper and one by us: every node, Stat and access control list
 must be the same, and sessions go on by their passwords. We write on, snapshot and roll the log, and are killed; Apache
@@ -365,14 +365,13 @@ def quarrels(server):
 
 # The two parts.
 
-def killed(place, classpath, method, name, wanted, totals):
+def killed(place, classpath, name, wanted, totals):
     """Kills a server of Apache's while it snapshots, until the folder shows what is wanted: `unfinished`, a snapshot that
     lacks its end, or `fuzzy`, one that holds more than its label says."""
     acknowledged, holders = {}, []
     for attempt in range(12):
         server = place.java(classpath)
-        server.start(f"-Dzookeeper.snapshot.compression.method={method}", "-Dzookeeper.snapCount=400",
-                     "-Dzookeeper.preAllocSize=64").wait(60)
+        server.start().wait(60)
         try:
             if not os.path.exists(os.path.join(place.folder, "prepared")):
                 prepare(place.port, BULK)
@@ -401,7 +400,7 @@ def killed(place, classpath, method, name, wanted, totals):
     raise AssertionError(f"no kill in twelve left a snapshot that is {wanted}")
 
 
-def go_on(server, place, holders, name):
+def go_on(server, place, method, totals, holders, name):
     """Our server writes on, and is killed; returns what it showed."""
     client = holders[0].attach(place.port)
     ask(client, 2, buf(holders[0].path) + i32(-1))
@@ -412,6 +411,10 @@ def go_on(server, place, holders, name):
         set(snapshot_names(place.snapshots())) - snapshots
         and sum(each.startswith("log.") for each in set(os.listdir(place.log_files())) - logs) > 1))
     load.end()
+    end = "." + method if method else ""
+    for each in set(snapshot_names(place.snapshots())) - snapshots:
+        assert each == f"snapshot.{label(each):x}{end}", f"{each} is not packed as was said"
+        totals["packed"] += bool(method)
     shown = seen(place.port)
     kill(server)
     client.sock.close()
@@ -420,14 +423,15 @@ def go_on(server, place, holders, name):
 
 def move(version, classpath, method, quorum, logs, folder, totals):
     """One folder, to and fro, with both kinds of kills."""
-    place = Place(os.path.join(folder, "0"), quorum, logs, ["preAllocSize=64", "snapCount=400"])
+    more = [f"snapshot.compression.method={method}", "preAllocSize=64", "snapCount=400"]
+    place = Place(os.path.join(folder, "0"), quorum, logs, more)
     for turn, wanted in enumerate(("fuzzy", "unfinished")):
         name = f"t{turn}"
-        acknowledged, holders = killed(place, classpath, method, name, wanted, totals)
+        acknowledged, holders = killed(place, classpath, name, wanted, totals)
         trees, server, next_place = both(place, os.path.join(folder, f"{turn}-copies"), classpath, holders)
         try:
             check(trees, acknowledged)
-            shown, load = go_on(server, next_place, holders, name + "-ours")
+            shown, load = go_on(server, next_place, method, totals, holders, name + "-ours")
         finally:
             kill(server)
         totals["writes"] += load.count
@@ -538,7 +542,7 @@ def main():
     args = parser.parse_args()
     classpaths = [each.split("=", 1) for each in args.apache]
     Ours.binary = os.path.abspath(args.binary)
-    totals = dict.fromkeys(("writes", "kills", "fuzzy", "unfinished", "nodes", "steps", "folders"), 0)
+    totals = dict.fromkeys(("writes", "kills", "fuzzy", "unfinished", "nodes", "steps", "folders", "packed"), 0)
     home = tempfile.mkdtemp(prefix="java-dirs-")
     print(f"data and output: {home}", flush=True)
     shapes = [(False, False), (True, True), (True, False), (False, True)]

@@ -5,6 +5,7 @@
 
 mod address;
 mod auth;
+mod files;
 mod flags;
 mod keys;
 mod problem;
@@ -30,6 +31,7 @@ pub use self::tls::Tls;
 use crate::sasl::Sasl;
 pub use address::ServerAddress;
 pub(crate) use address::join;
+pub use files::Files;
 pub use flags::Flags;
 use problem::Sources;
 pub use problem::{ConfigError, Problem};
@@ -91,6 +93,8 @@ pub struct Config {
     pub preallocate_bytes: u64,
     /// Applied transactions kept in memory for learners.
     pub commit_log_count: usize,
+    /// What is made of the data folder.
+    pub files: Files,
     /// Whether the log is synced to the disk before it is acknowledged.
     pub force_sync: bool,
     /// A sync of the log that takes longer is worth a warning.
@@ -305,6 +309,7 @@ impl Config {
             snap_size_bytes: reader.number::<u64>("snapSizeLimitInKb", 4_194_304, 2, 1 << 40) * 1024,
             preallocate_bytes: segment(reader),
             commit_log_count: reader.number("commitLogCount", 500, 1, 10_000_000),
+            files: Files::read(reader),
             force_sync: reader.flag("forceSync", true),
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),

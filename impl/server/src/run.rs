@@ -215,6 +215,11 @@ fn storage_config(config: &Config) -> storage::Config {
         data_log_dir: Some(config.data_log_dir.clone()).filter(|dir| *dir != config.data_dir),
         segment_bytes: config.preallocate_bytes,
         window: config.commit_log_count,
+        packing: config.files.packing,
+        trust_empty: config.files.trust_empty,
+        autocreate: config.files.autocreate,
+        make_folders: config.files.make_folders,
+        snapshot_size_millionths: config.files.size_factor.unwrap_or(0),
         ..storage::Config::new(config.data_dir.clone())
     }
 }
@@ -225,7 +230,7 @@ fn peer_config(config: &Config) -> peer::Config<Settings> {
             me: config.me,
             quorum: config.quorum.clone(),
             window: config.commit_log_count,
-            log_sync: true,
+            log_sync: config.files.size_factor.is_some(),
             counter_max: COUNTER_MAX,
         },
         tick_ms: config.tick_ms,

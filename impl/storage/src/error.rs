@@ -50,6 +50,15 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder is missing that is not to be made.
+    #[error(
+        "{path} is missing, and zookeeper.datadir.autocreate is false: mount or make it, or let it be made by leaving \
+         that out"
+    )]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The files do not allow a safe start.
     #[error("cannot start on {path}: {refusal}")]
     Refused {

@@ -47,20 +47,20 @@ impl Layout {
         self.logs.join(format!("log.{:x}", first.0))
     }
 
-    /// The snapshot with this label.
-    pub(crate) fn snapshot(&self, label: Zxid) -> PathBuf {
-        self.snapshots.join(format!("snapshot.{:x}", label.0))
+    /// The file of the snapshot with this label that is packed so.
+    pub fn snapshot(&self, label: Zxid, packing: Packing) -> PathBuf {
+        self.snapshots.join(format!("snapshot.{:x}{}", label.0, packing.end()))
     }
 
-    /// A state with this label that was received and is whole, but has not taken the place of the old one yet.
-    pub(crate) fn received(&self, label: Zxid) -> PathBuf {
-        self.snapshots.join(format!("received.{:x}", label.0))
+    /// The file of a state that was received and is whole, but has not taken the place of the old one yet.
+    pub(crate) fn received(&self, name: SnapshotName) -> PathBuf {
+        self.snapshots.join(format!("received.{:x}{}", name.label.0, name.packing.end()))
     }
 
-    /// The label of the state that was received and has not taken the place of the old one yet.
-    pub(crate) fn find_received(&self, disk: &impl Disk) -> Result<Option<Zxid>, Error> {
+    /// The state that was received and has not taken the place of the old one yet.
+    pub(crate) fn find_received(&self, disk: &impl Disk) -> Result<Option<SnapshotName>, Error> {
         let names = disk.list(&self.snapshots).context("list", &self.snapshots)?;
-        Ok(names.iter().filter_map(|name| zxid_of(name, "received")).max())
+        Ok(names.iter().filter_map(|name| SnapshotName::parse(name, "received")).max())
     }
 
     /// The first transactions of the files of the log, in order.
@@ -76,44 +76,55 @@ impl Layout {
     pub(crate) fn list_snapshots(&self, disk: &impl Disk) -> Result<Vec<SnapshotName>, Error> {
         let names = disk.list(&self.snapshots).context("list", &self.snapshots)?;
         let mut found: Vec<SnapshotName> =
-            names.iter().filter_map(|name| SnapshotName::parse(name)).collect();
+            names.iter().filter_map(|name| SnapshotName::parse(name, "snapshot")).collect();
         found.sort_unstable_by_key(|name| (std::cmp::Reverse(name.label), name.packing));
         Ok(found)
     }
 
     /// The file of a snapshot that may be packed.
     pub(crate) fn packed_snapshot(&self, name: SnapshotName) -> PathBuf {
-        let end = match name.packing {
-            Packing::Plain => return self.snapshot(name.label),
-            Packing::Gzip => GZIP_END,
-            Packing::Snappy => SNAPPY_END,
-        };
-        self.snapshots.join(format!("snapshot.{:x}{end}", name.label.0))
+        self.snapshot(name.label, name.packing)
     }
 }
 
-/// How a snapshot is packed. Ours are plain; Apache ZooKeeper can be told otherwise.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Packing {
+/// How a snapshot is packed (`zookeeper.snapshot.compression.method`). The end of a file's name says it, so that each is
+/// read as it was written.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Packing {
+    /// Not at all.
+    #[default]
     Plain,
+    /// As gzip: `.gz`.
     Gzip,
+    /// In snappy-java's stream format: `.snappy`.
     Snappy,
 }
 
+impl Packing {
+    /// How the names of files end that are packed so.
+    fn end(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Gzip => GZIP_END,
+            Self::Snappy => SNAPPY_END,
+        }
+    }
+}
+
 /// What the name of a snapshot says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct SnapshotName {
     pub(crate) label: Zxid,
     pub(crate) packing: Packing,
 }
 
 impl SnapshotName {
-    fn parse(name: &str) -> Option<Self> {
+    fn parse(name: &str, kind: &str) -> Option<Self> {
         let packed = |end, packing| Some((name.strip_suffix(end)?, packing));
         let (plain, packing) = packed(GZIP_END, Packing::Gzip)
             .or_else(|| packed(SNAPPY_END, Packing::Snappy))
             .unwrap_or((name, Packing::Plain));
-        Some(Self { label: zxid_of(plain, "snapshot")?, packing })
+        Some(Self { label: zxid_of(plain, kind)?, packing })
     }
 }
 
@@ -132,11 +143,15 @@ mod tests {
     fn a_snapshot_is_found_under_the_name_that_it_has() {
         let layout = Layout::new(Path::new("/d"), None);
         for name in ["snapshot.1f", "snapshot.0.gz", "snapshot.100000002.snappy"] {
-            let parsed = SnapshotName::parse(name).expect("a snapshot");
+            let parsed = SnapshotName::parse(name, "snapshot").expect("a snapshot");
             assert_eq!(layout.packed_snapshot(parsed), layout.snapshots.join(name));
+            assert_eq!(SnapshotName::parse(name, "received"), None, "{name}");
+            let received = name.replace("snapshot", "received");
+            assert_eq!(SnapshotName::parse(&received, "received"), Some(parsed));
+            assert_eq!(layout.received(parsed), layout.snapshots.join(received));
         }
         for name in ["snapshot.gz", "snapshot.1.zip", "snapshot.1.gz.gz", "log.1.gz", "snapshot.01.gz"] {
-            assert_eq!(SnapshotName::parse(name), None, "{name}");
+            assert_eq!(SnapshotName::parse(name, "snapshot"), None, "{name}");
         }
     }
 

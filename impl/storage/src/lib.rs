@@ -15,6 +15,7 @@ mod layout;
 mod load;
 mod log;
 mod mark;
+mod pack;
 mod purge;
 mod reader;
 mod recover;
@@ -27,7 +28,7 @@ mod unpack;
 
 pub use disk::{Cuttable, Dice, Disk, File, MemoryDisk, RealDisk};
 pub use error::Error;
-pub use layout::Layout;
+pub use layout::{Layout, Packing};
 pub use log::{Batch, Log};
 pub use purge::Purged;
 pub use reader::LogRange;

@@ -27,6 +27,7 @@ impl<D: Disk> Store<D> {
         for name in layout.list_snapshots(disk)? {
             if name.label < oldest {
                 let path = layout.packed_snapshot(name);
+                self.forget_whole(name);
                 // A cut of the log may be removing snapshots too.
                 purged.snapshots +=
                     usize::from(if_there(disk.remove(&path)).context("remove", &path)?.is_some());

@@ -64,9 +64,10 @@ impl<D: Disk> Store<D> {
             return Ok(None);
         }
         let snapshot = self.snapshots().newest()?.map_or(0, |(_, bytes)| bytes);
-        let limit =
-            u64::try_from(u128::from(snapshot) * u128::from(self.config().snapshot_size_permille) / 1000)
-                .unwrap_or(u64::MAX);
+        let limit = match self.config().snapshot_size_millionths {
+            0 => u64::MAX,
+            part => u64::try_from(u128::from(snapshot) * u128::from(part) / 1_000_000).unwrap_or(u64::MAX),
+        };
         let mut range = self.read(floor, Zxid(u64::MAX))?;
         let (mut found, mut bytes) = (floor, 0_u64);
         // Nearer to the end, there is less to pass over.

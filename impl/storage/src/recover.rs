@@ -20,7 +20,7 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::Packing,
+    layout::SnapshotName,
     load::{Loaded, load},
     mark,
     segment::{Entries, Place, Told},
@@ -118,7 +118,7 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let (disk, layout) = (store.disk(), store.layout());
     let received = layout.find_received(disk)?;
     let Looked { snapshots, loaded, mut warnings } = match received {
-        Some(label) => look_at_received(store, label)?,
+        Some(name) => look_at_received(store, name)?,
         None => look(store)?,
     };
     let label = snapshots.last().filter(|s| s.verdict == SnapshotVerdict::Valid).map(|s| s.label);
@@ -142,7 +142,7 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let plan = recovery::recover(config, &found).map_err(refuse)?;
     warnings.extend(plan.cuts.iter().map(|cut| tell_cut(*cut, &found, &plan)));
     let (mut tree, snapshot) = loaded.map(|(tree, path)| (tree, Some(path))).unwrap_or_default();
-    let repairs = Repairs { install: received, snapshot, ..repairs(&found, &plan) };
+    let repairs = Repairs { install: received.map(|name| name.label), snapshot, ..repairs(&found, &plan) };
     let replayed = plan.replay.len();
     let recovered = replay(store, &found, &plan, &mut tree)?;
     Ok(Recovery { tree, recovered, warnings, replayed, repairs })
@@ -208,6 +208,7 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
         let (verdict, why) = match load(disk, &path, label, name.packing)? {
             Loaded::Whole(tree) => {
                 looked.snapshots.push(Snapshot { label, verdict: SnapshotVerdict::Valid });
+                store.snapshots().know(name)?;
                 looked.loaded = Some((*tree, path));
                 break;
             }
@@ -221,16 +222,16 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
 }
 
 /// A crash came between receiving a state and having it take the place of the old one: it counts (rule D-13).
-fn look_at_received<D: Disk>(store: &Store<D>, label: Zxid) -> Result<Looked, Error> {
-    let (layout, path) = (store.layout(), store.layout().received(label));
+fn look_at_received<D: Disk>(store: &Store<D>, name: SnapshotName) -> Result<Looked, Error> {
+    let (layout, label, path) = (store.layout(), name.label, store.layout().received(name));
     let damaged = |why: String| {
         let warning = format!("{} is damaged: {why}", path.display());
         (SnapshotVerdict::Broken, None, warning)
     };
-    let (verdict, loaded, warning) = match load(store.disk(), &path, label, Packing::Plain)? {
+    let (verdict, loaded, warning) = match load(store.disk(), &path, label, name.packing)? {
         Loaded::Whole(tree) => {
             let warning = format!("{} takes the place of the older state and its log", path.display());
-            (SnapshotVerdict::Valid, Some((*tree, layout.snapshot(label))), warning)
+            (SnapshotVerdict::Valid, Some((*tree, layout.packed_snapshot(name))), warning)
         }
         Loaded::Unfinished => damaged("it has no end".to_owned()),
         Loaded::Damaged(damage) => damaged(damage.to_string()),

@@ -10,8 +10,9 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::{NEXT_SNAPSHOT, SnapshotName},
+    layout::{NEXT_SNAPSHOT, Packing, SnapshotName},
     load::is_whole,
+    pack::Packer,
     store::Store,
     text::if_there,
 };
@@ -50,7 +51,8 @@ impl<D: Disk> Snapshots<D> {
             store: self.store.clone(),
             file,
             path,
-            label,
+            name: SnapshotName { label, packing: self.store.config().packing },
+            packer: Packer::new(self.store.config().packing),
             cuts,
             buffer,
             written: 0,
@@ -59,7 +61,7 @@ impl<D: Disk> Snapshots<D> {
         })
     }
 
-    /// Writes a whole tree at once, as `snapshot.<last transaction>`, durably; returns its length in bytes.
+    /// Writes a whole tree at once, as `snapshot.<last transaction>`, durably; returns the length of the file in bytes.
     ///
     /// # Errors
     /// As [`SnapshotFile::commit`].
@@ -89,8 +91,10 @@ impl<D: Disk> Snapshots<D> {
     /// from the start, it ends the same, until the last step takes the received state's name away.
     pub(crate) fn install(&self, label: Zxid) -> Result<(), Error> {
         let (disk, layout) = (self.store.disk(), self.store.layout());
+        let name = layout.find_received(disk)?.filter(|name| name.label == label);
+        let name = name.unwrap_or(SnapshotName { label, packing: Packing::Plain });
         // A start may have found it in memory alone, where a process that was killed had put it.
-        let received = layout.received(label);
+        let received = layout.received(name);
         disk.open_write(&received).context("open", &received)?.sync().synced(&received)?;
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
         for first in layout.list_logs(disk)?.iter().rev() {
@@ -99,7 +103,14 @@ impl<D: Disk> Snapshots<D> {
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         self.drop_behind(label)?;
-        let path = layout.snapshot(label);
+        // One of the same label that is packed otherwise would stand beside it.
+        for other in layout.list_snapshots(disk)? {
+            if other.label == label && other != name {
+                let path = layout.packed_snapshot(other);
+                if_there(disk.remove(&path)).context("remove", &path)?;
+            }
+        }
+        let path = layout.packed_snapshot(name);
         disk.rename(&received, &path).context("rename to", &path)?;
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)
     }
@@ -111,8 +122,8 @@ impl<D: Disk> Snapshots<D> {
     pub fn newest(&self) -> Result<Option<(Zxid, u64)>, Error> {
         let Some(name) = self.newest_whole(Zxid(u64::MAX))? else { return Ok(None) };
         let path = self.store.layout().packed_snapshot(name);
-        let file = self.store.disk().open(&path).context("open", &path)?;
-        Ok(Some((name.label, file.len().context("read the length of", &path)?)))
+        // It may be purged meanwhile; there was a newer one then.
+        Ok(self.length(&path)?.map(|length| (name.label, length)))
     }
 
     /// The labels of the snapshots that have their end, newest first.
@@ -137,7 +148,36 @@ impl<D: Disk> Snapshots<D> {
     }
 
     fn is_whole(&self, name: SnapshotName) -> Result<bool, Error> {
-        is_whole(self.store.disk(), &self.store.layout().packed_snapshot(name), name.packing)
+        let path = self.store.layout().packed_snapshot(name);
+        // The end of a plain one is read at once. To see that of a packed one all of it is unpacked, once.
+        let length = match name.packing {
+            Packing::Plain => None,
+            Packing::Gzip | Packing::Snappy => self.length(&path)?,
+        };
+        if length.is_some_and(|length| self.store.is_known_whole(name, length)) {
+            return Ok(true);
+        }
+        let whole = is_whole(self.store.disk(), &path, name.packing)?;
+        if let Some(length) = length.filter(|_| whole) {
+            self.store.know_whole(name, length);
+        }
+        Ok(whole)
+    }
+
+    /// Notes that a snapshot was read through to its end.
+    pub(crate) fn know(&self, name: SnapshotName) -> Result<(), Error> {
+        if let Some(length) = self.length(&self.store.layout().packed_snapshot(name))? {
+            self.store.know_whole(name, length);
+        }
+        Ok(())
+    }
+
+    /// The length of a file in bytes; nothing if it is there no more.
+    fn length(&self, path: &Path) -> Result<Option<u64>, Error> {
+        let Some(file) = if_there(self.store.disk().open(path)).context("open", path)? else {
+            return Ok(None);
+        };
+        file.len().context("read the length of", path).map(Some)
     }
 
     /// Removes every snapshot labelled behind `last`, durably, and keeps those that are being written from coming to
@@ -162,7 +202,8 @@ pub struct SnapshotFile<D: Disk> {
     store: Store<D>,
     file: D::File,
     path: PathBuf,
-    label: Zxid,
+    name: SnapshotName,
+    packer: Packer,
     /// The count of cuts when this was begun.
     cuts: u64,
     buffer: Vec<u8>,
@@ -180,11 +221,11 @@ impl<D: Disk> SnapshotFile<D> {
     pub fn write(&mut self, body: &[u8]) -> Result<(), Error> {
         self.checksum.update(body);
         self.buffer.extend_from_slice(body);
-        if self.buffer.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= PIECE_BYTES { self.flush(false) } else { Ok(()) }
     }
 
-    /// Behind the last of the body: makes the snapshot durable and gives it its name. Returns its length in bytes, or
-    /// nothing if the log was cut since it was begun, for then it may hold what is gone.
+    /// Behind the last of the body: makes the snapshot durable and gives it its name. Returns the file's length in bytes,
+    /// or nothing if the log was cut since it was begun, for then it may hold what is gone.
     ///
     /// `digest` is that of the tree, if it was walked here.
     ///
@@ -196,7 +237,8 @@ impl<D: Disk> SnapshotFile<D> {
         if *cuts != self.cuts {
             return Ok(None);
         }
-        self.name(&self.store.layout().snapshot(self.label))?;
+        self.take_name(&self.store.layout().packed_snapshot(self.name))?;
+        self.store.know_whole(self.name, self.written);
         drop(cuts);
         Ok(Some(self.written))
     }
@@ -209,25 +251,27 @@ impl<D: Disk> SnapshotFile<D> {
     /// As [`Self::commit`].
     pub fn commit_received(mut self, digest: Option<i64>) -> Result<u64, Error> {
         self.finish(digest)?;
-        self.name(&self.store.layout().received(self.label))?;
+        self.take_name(&self.store.layout().received(self.name))?;
         Ok(self.written)
     }
 
     fn finish(&mut self, digest: Option<i64>) -> Result<(), Error> {
-        let digest = digest.map(|tree| SnapshotDigest { zxid: self.label, version: DIGEST_VERSION, tree });
-        let trailer = Trailer { digest, last_processed: Some(self.label) };
+        let digest =
+            digest.map(|tree| SnapshotDigest { zxid: self.name.label, version: DIGEST_VERSION, tree });
+        let trailer = Trailer { digest, last_processed: Some(self.name.label) };
         trailer.encode(self.checksum.clone(), &mut self.buffer);
-        self.flush()?;
+        self.flush(true)?;
         self.file.sync().synced(&self.path)
     }
 
-    fn name(&self, path: &Path) -> Result<(), Error> {
+    fn take_name(&self, path: &Path) -> Result<(), Error> {
         let (disk, folder) = (self.store.disk(), &self.store.layout().snapshots);
         disk.rename(&self.path, path).context("rename to", path)?;
         disk.sync_dir(folder).synced(folder)
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self, last: bool) -> Result<(), Error> {
+        self.packer.pack(&mut self.buffer, last).context("pack", &self.path)?;
         self.file.write_at(&self.buffer, self.written).context("write", &self.path)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();

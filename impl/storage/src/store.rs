@@ -12,8 +12,14 @@ use std::{
 use spec::{Epoch, Zxid};
 
 use crate::{
-    Error, disk::Disk, error::Context, layout::Layout, log::Log, recover::Recovery, snapshot::Snapshots,
-    text::Epochs,
+    Error,
+    disk::Disk,
+    error::Context,
+    layout::{Layout, Packing, SnapshotName},
+    log::Log,
+    recover::Recovery,
+    snapshot::Snapshots,
+    text::{Epochs, if_there},
 };
 
 /// What the operator sets.
@@ -29,11 +35,15 @@ pub struct Config {
     pub window: usize,
     /// A server without any data is new (`zookeeper.db.autocreate`).
     pub autocreate: bool,
+    /// Folders are made that are missing (`zookeeper.datadir.autocreate`).
+    pub make_folders: bool,
     /// A log without a snapshot starts from the empty state (`zookeeper.snapshot.trust.empty`).
     pub trust_empty: bool,
-    /// A learner is served from the log on disk only if that takes fewer bytes than this many thousandths of the
-    /// newest snapshot (`zookeeper.snapshotSizeFactor`).
-    pub snapshot_size_permille: u32,
+    /// A learner is served from the log on disk only if that takes fewer bytes than this many millionths of the
+    /// newest snapshot (`zookeeper.snapshotSizeFactor`); 0 is no limit.
+    pub snapshot_size_millionths: u32,
+    /// How snapshots are written; each is read as its name says (`zookeeper.snapshot.compression.method`).
+    pub packing: Packing,
 }
 
 impl Config {
@@ -45,8 +55,10 @@ impl Config {
             segment_bytes: 64 << 20,
             window: 500,
             autocreate: true,
+            make_folders: true,
             trust_empty: false,
-            snapshot_size_permille: 330,
+            snapshot_size_millionths: 330_000,
+            packing: Packing::Plain,
         }
     }
 }
@@ -77,6 +89,8 @@ struct Inner<D: Disk> {
     readers: Mutex<Readers>,
     /// Counts cuts of the log: a snapshot begun before one is not to come to stand behind it.
     cuts: Mutex<u64>,
+    /// Packed snapshots that were seen to have their end, with their lengths.
+    whole: Mutex<BTreeMap<SnapshotName, u64>>,
     _locks: Vec<D::Lock>,
 }
 
@@ -87,16 +101,19 @@ struct Readers {
 }
 
 impl<D: Disk> Store<D> {
-    /// Makes the folders where they are missing, and locks them.
+    /// Makes the folders where they are missing, if it may, and locks them.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another server uses one of them, [`Error::Io`].
+    /// [`Error::NoFolder`] if it may not, [`Error::Locked`] if another server uses one of them, [`Error::Io`].
     pub fn open(disk: D, config: Config) -> Result<Self, Error> {
         let layout = Layout::new(&config.data_dir, config.data_log_dir.as_deref());
         let mut dirs = vec![layout.snapshots.clone(), layout.logs.clone()];
         dirs.dedup();
         let mut locks = Vec::new();
         for dir in dirs {
+            if !config.make_folders && if_there(disk.list(&dir)).context("list", &dir)?.is_none() {
+                return Err(Error::NoFolder { path: dir });
+            }
             disk.create_dir(&dir).context("create", &dir)?;
             locks.push(disk.lock(&dir).context("lock", &dir)?.ok_or(Error::Locked { path: dir })?);
         }
@@ -108,6 +125,7 @@ impl<D: Disk> Store<D> {
             floor: AtomicU64::new(0),
             readers: Mutex::default(),
             cuts: Mutex::default(),
+            whole: Mutex::default(),
             _locks: locks,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -189,6 +207,27 @@ impl<D: Disk> Store<D> {
     /// The count of cuts; while the guard is held none happens.
     pub(crate) fn cuts(&self) -> MutexGuard<'_, u64> {
         self.inner.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a packed snapshot was seen to have its end, when it was as long as it is now.
+    pub(crate) fn is_known_whole(&self, name: SnapshotName, length: u64) -> bool {
+        self.whole().get(&name) == Some(&length)
+    }
+
+    /// Notes that a snapshot has its end. That of a plain one is soon read again.
+    pub(crate) fn know_whole(&self, name: SnapshotName, length: u64) {
+        if name.packing != Packing::Plain {
+            self.whole().insert(name, length);
+        }
+    }
+
+    /// Forgets what was noted of snapshots that are gone.
+    pub(crate) fn forget_whole(&self, gone: SnapshotName) {
+        self.whole().remove(&gone);
+    }
+
+    fn whole(&self) -> MutexGuard<'_, BTreeMap<SnapshotName, u64>> {
+        self.inner.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {

@@ -11,7 +11,8 @@ use crate::{disk::File, layout::Packing};
 
 /// What a snappy stream begins with: the name of the format, its version, and the oldest one that it is compatible
 /// with, four bytes each. It comes again where streams were put together.
-const SNAPPY_HEADER: [u8; 16] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
+pub(crate) const SNAPPY_HEADER: [u8; 16] =
+    [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1];
 /// The greatest block of a snappy stream, unpacked, in bytes. Apache ZooKeeper's are 32 KiB.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 

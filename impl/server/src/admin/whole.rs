@@ -127,7 +127,7 @@ pub(super) async fn write(core: &Shared, progress: &Progress) -> Option<Whole> {
         return None;
     };
     info!(zxid = %last, bytes = size, "a snapshot was asked for, and is written");
-    let path = shell.config.data_dir.join("version-2").join(format!("snapshot.{:x}", last.0));
+    let path = storage::Layout::new(&shell.config.data_dir, None).snapshot(last, shell.config.files.packing);
     Some(Whole { last, size, path })
 }
 

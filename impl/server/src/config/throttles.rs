@@ -145,7 +145,7 @@ fn chance(reader: &mut Reader, key: &str, default: &str) -> u32 {
     })
 }
 
-fn millionths(text: &str) -> Option<u32> {
+pub(super) fn millionths(text: &str) -> Option<u32> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if (whole.is_empty() && part.is_empty()) || !digits(whole) || !digits(part) || part.len() > 6 {

@@ -1,0 +1,154 @@
+//! The data folder: what of it is read and trusted, and how snapshots are written.
+
+use storage::Packing;
+
+use super::{reader::Reader, throttles};
+
+const METHOD: &str = "snapshot.compression.method";
+const FACTOR: &str = "snapshotSizeFactor";
+/// What part of the newest snapshot a learner may be sent from the log on disk, in words and in millionths.
+const FACTOR_DEFAULT: (&str, u32) = ("0.33", 330_000);
+
+/// What is made of the data folder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Files {
+    /// How snapshots are written. They are read as their names say.
+    pub packing: Packing,
+    /// Whether a log without a snapshot is all there ever was.
+    pub trust_empty: bool,
+    /// Whether a server without any data is new, also where no file `initialize` says so.
+    pub autocreate: bool,
+    /// Whether folders are made that are missing.
+    pub make_folders: bool,
+    /// A learner is sent the log on disk, rather than the whole state, if that takes fewer bytes than so many millionths
+    /// of the newest snapshot; 0 is no limit. It is never sent the log on disk if nothing is given.
+    pub size_factor: Option<u32>,
+}
+
+impl Files {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let files = Self {
+            packing: packing(reader),
+            trust_empty: reader.flag("snapshot.trust.empty", false),
+            autocreate: reader.flag("db.autocreate", true),
+            make_folders: reader.flag("datadir.autocreate", true),
+            size_factor: size_factor(reader),
+        };
+        if files.trust_empty {
+            let message = "a log without a snapshot is taken for all there ever was: set it for the start behind an \
+                           upgrade from ZooKeeper 3.4, and take it out again";
+            reader.warn_at("snapshot.trust.empty", message);
+        }
+        files
+    }
+}
+
+/// A method that ZooKeeper does not know is none for it.
+fn packing(reader: &mut Reader) -> Packing {
+    let method = reader.text_or(METHOD, "");
+    match method.to_ascii_lowercase().as_str() {
+        "gz" => Packing::Gzip,
+        "snappy" => Packing::Snappy,
+        "" => Packing::Plain,
+        _ => {
+            let message =
+                format!("{METHOD} is {method:?}, and may be gz or snappy: snapshots are written plain");
+            reader.warn_at(METHOD, message);
+            reader.comes_to(METHOD, "");
+            Packing::Plain
+        }
+    }
+}
+
+/// What is no number, or above 1, is the default, as for ZooKeeper; what is negative turns it off.
+fn size_factor(reader: &mut Reader) -> Option<u32> {
+    let text = reader.text_or(FACTOR, FACTOR_DEFAULT.0);
+    if text.parse::<f64>().is_ok_and(|factor| factor < 0.0) {
+        return None;
+    }
+    Some(throttles::millionths(&text).unwrap_or_else(|| {
+        let message = format!(
+            "{FACTOR} is {text:?}, and may be a decimal number up to 1, of six digits behind the point at most, or a \
+             negative one: it is taken for {}",
+            FACTOR_DEFAULT.0
+        );
+        reader.warn_at(FACTOR, message);
+        reader.comes_to(FACTOR, FACTOR_DEFAULT.0);
+        FACTOR_DEFAULT.1
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, config::Problem};
+
+    /// What these lines come to, with the warnings.
+    fn read(lines: &str) -> (Config, Vec<String>) {
+        let text = format!("dataDir=/d\nclientPort=1\n{lines}");
+        let config = Config::parse("zoo.cfg", text, |_| unreachable!("alone")).expect(lines);
+        let warnings = config.warnings.iter().map(Problem::summary).collect();
+        (config, warnings)
+    }
+
+    #[test]
+    fn what_is_not_given_is_as_in_zookeeper() {
+        let (config, warnings) = read("");
+        let files = Files {
+            packing: Packing::Plain,
+            trust_empty: false,
+            autocreate: true,
+            make_folders: true,
+            size_factor: Some(330_000),
+        };
+        assert_eq!((config.files, warnings), (files, Vec::new()));
+        assert_eq!(config.effective[METHOD].value, "");
+        assert_eq!(config.effective[FACTOR].value, "0.33");
+    }
+
+    #[test]
+    fn a_method_is_one_of_two_or_none() {
+        for (method, packing) in [
+            ("gz", Packing::Gzip),
+            ("GZ", Packing::Gzip),
+            ("snappy", Packing::Snappy),
+            ("Snappy", Packing::Snappy),
+            ("", Packing::Plain),
+        ] {
+            let (config, warnings) = read(&format!("{METHOD}={method}"));
+            assert_eq!((config.files.packing, warnings), (packing, Vec::new()), "{method}");
+        }
+        let (config, warnings) = read(&format!("zookeeper.{METHOD}=zstd"));
+        assert_eq!(config.files.packing, Packing::Plain);
+        assert!(warnings[0].starts_with("zoo.cfg:3: snapshot.compression.method is \"zstd\", and may be gz"));
+        assert_eq!(config.effective[METHOD].value, "");
+    }
+
+    #[test]
+    fn a_factor_is_a_part_or_turns_it_off() {
+        for (text, factor, warned) in [
+            ("0.33", Some(330_000), false),
+            ("0", Some(0), false),
+            ("1", Some(1_000_000), false),
+            ("0.5", Some(500_000), false),
+            ("-1", None, false),
+            ("-0.5", None, false),
+            ("2", Some(330_000), true),
+            ("much", Some(330_000), true),
+        ] {
+            let (config, warnings) = read(&format!("{FACTOR}={text}"));
+            assert_eq!((config.files.size_factor, !warnings.is_empty()), (factor, warned), "{text}");
+            let shown = if warned { "0.33" } else { text };
+            assert_eq!(config.effective[FACTOR].value, shown);
+        }
+    }
+
+    #[test]
+    fn what_is_trusted_can_be_said() {
+        let (config, warnings) =
+            read("snapshot.trust.empty=true\ndb.autocreate=false\ndatadir.autocreate=false");
+        assert!(config.files.trust_empty && !config.files.autocreate && !config.files.make_folders);
+        assert!(warnings[0].starts_with("zoo.cfg:3: a log without a snapshot is taken"), "{warnings:?}");
+        assert_eq!(warnings.len(), 1);
+    }
+}
