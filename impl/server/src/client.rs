@@ -16,6 +16,7 @@ use tree::{Credential, Identity};
 use wire::client::opcode;
 
 use crate::{
+    audit::{Asked, Audit, Who},
     core::Clock,
     sasl::Exchange,
     stats::{Summary, micros},
@@ -89,6 +90,8 @@ pub(crate) struct Client {
     pub(crate) proofs: Proofs,
     /// Its session and the timeout of that, in milliseconds, once it has one.
     pub(crate) session: Option<(SessionId, i32)>,
+    /// Who it is for the audit log, if there is one.
+    pub(crate) who: Option<Box<Who>>,
     /// How it authenticates with SASL, once it does.
     pub(crate) exchange: Option<Exchange>,
     traffic: Traffic,
@@ -128,7 +131,7 @@ impl Proofs {
 }
 
 /// A request under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unanswered {
     /// When it came.
     pub(crate) came: Instant,
@@ -140,6 +143,8 @@ pub(crate) struct Unanswered {
     pub(crate) xid: i32,
     /// Its bytes, if it is a large one.
     pub(crate) large: u32,
+    /// What the audit log is to tell of it.
+    pub(crate) audited: Option<Box<Asked>>,
 }
 
 /// What came and went on a connection, for `cons`.
@@ -211,6 +216,16 @@ impl Client {
         self.traffic.received += 1;
         self.reads_waiting += usize::from(request.reads);
         self.unanswered.push_back(request);
+    }
+
+    /// It is gone: what it asked that is worth a line may still be done.
+    pub(crate) fn leave_behind(&mut self, audit: &mut Audit) {
+        let Some((session, _)) = self.session else { return };
+        for request in self.unanswered.drain(..) {
+            if let Some(asked) = request.audited {
+                audit.left(session, request.xid, asked);
+            }
+        }
     }
 
     /// Whether a request that only asks, behind nothing that is unanswered, leaves the peer as it is: its client was
@@ -308,6 +323,7 @@ impl Clients {
             overfull: false,
             proofs: Proofs::default(),
             session: None,
+            who: None,
             exchange: None,
             traffic: Traffic::new(clock.wall),
             writer: Rc::new(writer),

@@ -123,6 +123,8 @@ pub struct Config {
     pub recorder_dir: Option<PathBuf>,
     /// The size of that ring.
     pub recorder_bytes: u64,
+    /// The log that tells who changes what; none if it is turned off.
+    pub audit: Option<Audit>,
     /// The four-letter words that are answered.
     pub words: Words,
     /// Where the admin server listens; none if it is turned off.
@@ -152,6 +154,13 @@ pub struct Admin {
     pub snapshots: bool,
     /// How long it takes until it is given again.
     pub snapshots_every_ms: u32,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Audit {
+    /// The file that it goes to; among all other lines if none is given.
+    pub file: Option<PathBuf>,
 }
 
 /// The four-letter words that a server answers.
@@ -322,6 +331,7 @@ impl Config {
             sweep_interval_ms: reader.number("znode.container.checkIntervalMs", 60_000, 1, u32::MAX),
             sweeps_per_minute: reader.number("znode.container.maxPerMinute", 10_000, 1, u32::MAX),
             read_only: reader.flag(READ_ONLY, false),
+            audit: audit(reader),
             words: words(reader),
             admin: admin(reader),
             metrics: metrics(reader),
@@ -550,6 +560,15 @@ fn recorder_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf>
         .switch("zabkeeper.recorder", true)
         .then(|| given.or_else(|| Some(data_dir?.join("recorder"))))
         .flatten()
+}
+
+fn audit(reader: &mut Reader) -> Option<Audit> {
+    let file = reader.text("zabkeeper.auditFile").map(PathBuf::from);
+    let on = reader.flag("audit.enable", false);
+    if file.is_some() && !on {
+        reader.warn_at("zabkeeper.auditFile", "nothing goes there: audit.enable is false");
+    }
+    on.then_some(Audit { file })
 }
 
 /// Whether a server that finds no leader serves clients that only read.

@@ -23,6 +23,7 @@ use tree::{Settings, Tree, Txn};
 
 use crate::{
     Config,
+    audit::{Asked, Audit},
     batching::{self, Batching},
     client::{Clients, Phase, UNSENT_MAX},
     linger::Linger,
@@ -93,6 +94,8 @@ pub(crate) struct Shell {
     pub(crate) stats: Stats,
     pub(crate) recorder: Option<Box<Recorder>>,
     pub(crate) seldom: SeldomLines,
+    /// What the audit log is still to tell, if there is one.
+    pub(crate) audit: Option<Box<Audit>>,
     /// What `stmk` has set.
     pub(crate) trace_mask: i64,
     pub(crate) part: Part,
@@ -165,6 +168,7 @@ impl Shell {
             stats: Stats::new(),
             recorder: Recorder::start(&config),
             seldom: SeldomLines::default(),
+            audit: config.audit.as_ref().map(|_| Box::default()),
             trace_mask: crate::words::TRACE_MASK,
             part: Part {
                 role: None,
@@ -251,7 +255,7 @@ impl Shell {
         self.stats.response_bytes += u64::try_from(before - client.out.len()).unwrap_or(0);
         match sent {
             Sent::All if client.phase == Phase::Closing => {
-                self.clients.remove(id);
+                self.forget_client(id);
             }
             Sent::All => client.blocked = false,
             Sent::Blocked if client.out.len() <= UNSENT_MAX => {
@@ -277,11 +281,18 @@ impl Shell {
 
     /// Drops a connection at once. The peer is told behind the step.
     pub(crate) fn drop_client(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.remove(id)
-            && client.phase == Phase::Open
-        {
+        if self.forget_client(id) == Some(Phase::Open) {
             self.later.push_back(Later::ClientGone(id));
         }
+    }
+
+    /// Closes the socket of a connection; how far that had come.
+    fn forget_client(&mut self, id: ClientId) -> Option<Phase> {
+        let mut client = self.clients.remove(id)?;
+        if let Some(audit) = &mut self.audit {
+            client.leave_behind(audit);
+        }
+        Some(client.phase)
     }
 
     pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
@@ -380,6 +391,9 @@ impl Core {
         let role = shell.part.role.filter(|_| !shell.config.standalone());
         let last = spec::Machine::last_processed(&self.tree);
         shell.stats.fired.settle();
+        if let Some(audit) = shell.audit.as_mut().filter(|_| shell.part.serving) {
+            audit.applied(last);
+        }
         shell.stats.pipeline.applied(last, shell.clock.wall, role);
     }
 
@@ -470,16 +484,15 @@ impl Shell {
         }
     }
 
-    /// Records that a request is answered, and how long that took.
-    pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) {
+    /// Records that a request is answered, and how long that took; what the audit log is to tell of it.
+    pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) -> Option<Box<Asked>> {
         self.stats.packets_sent += 1;
         let now = self.clock.now;
-        if let Some((request, took)) = self.clients.answered(client, zxid, now) {
-            self.stats.latency.record(took);
-            let kind =
-                if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
-            kind.record(took);
-        }
+        let (request, took) = self.clients.answered(client, zxid, now)?;
+        self.stats.latency.record(took);
+        let kind = if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
+        kind.record(took);
+        request.audited
     }
 }
 

@@ -72,6 +72,9 @@ impl Effects<Tree> for Shell {
     fn append(&mut self, ticket: Ticket, zxid: Zxid, txn: &Txn) {
         self.tell(|told| told.append(ticket, zxid));
         let bytes = self.store.append(ticket, zxid, txn);
+        if let Some(audit) = &mut self.audit {
+            audit.logged(zxid, txn);
+        }
         self.snapshots.logged(bytes);
         self.stats.pipeline.logged(zxid, txn.time, self.part.serving);
         if self.mode() == Mode::Leader {
@@ -82,6 +85,9 @@ impl Effects<Tree> for Shell {
     fn truncate(&mut self, ticket: Ticket, last: Zxid) {
         self.tell(|told| told.disk(0, ticket, last.0));
         self.snapshots.cancel();
+        if let Some(audit) = &mut self.audit {
+            audit.cut(last);
+        }
         self.store.truncate(ticket, last);
     }
 
@@ -102,6 +108,9 @@ impl Effects<Tree> for Shell {
 
     fn save_snapshot(&mut self, ticket: Ticket, label: Zxid, machine: &mut Tree) {
         self.tell(|told| told.disk(4, ticket, label.0));
+        if let Some(audit) = &mut self.audit {
+            audit.replaced();
+        }
         self.begin_save(Some(ticket), label, machine);
     }
 
@@ -198,7 +207,11 @@ impl Effects<Tree> for Shell {
             put_reply(xid, zxid, &answer, out);
             self.stats.response(out.len() - before);
         }
-        self.answered(client, zxid);
+        if let Some(asked) = self.answered(client, zxid)
+            && let Some((session, _)) = self.clients.get(client).and_then(|client| client.session)
+        {
+            asked.answered(session, &answer);
+        }
     }
 
     fn notify_client(&mut self, client: ClientId, zxid: Zxid, event: &Event) {

@@ -4,6 +4,7 @@
 //! fill buffers; at the end of a turn the log's batch goes to its thread and every buffer out. Threads beside the loop
 //! own the disk. Start at [`run`](run::run).
 mod admin;
+pub mod audit;
 mod batching;
 mod client;
 pub mod config;

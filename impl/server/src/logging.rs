@@ -4,7 +4,9 @@
 //! full, lines are dropped and counted; the server goes on.
 
 use std::{
+    fs::File,
     io::{self, Write},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,12 +16,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::filter_fn,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Lines that may wait to be written.
 const QUEUE_LINES: usize = 4096;
 /// How long the end of the process waits for lines to be written.
 const FLUSH_MAX: Duration = Duration::from_millis(200);
+/// The target of lines of the audit log.
+pub(crate) const TARGET: &str = "audit";
 
 /// The way to the log's writer. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -112,23 +122,73 @@ fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) 
     }
 }
 
-/// Sends everything that is traced through a pipe to standard error, and ends the process on a panic. `RUST_LOG` chooses what; info and
-/// above unless it says otherwise.
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub struct Pipes {
+    /// All of them, or all others.
+    pub log: LogPipe,
+    /// Those of the audit log, if it has a file of its own.
+    pub audit: Option<LogPipe>,
+}
+
+impl Pipes {
+    /// As [`LogPipe::flush`].
+    pub fn flush(&self) {
+        self.log.flush();
+        if let Some(audit) = &self.audit {
+            audit.flush();
+        }
+    }
+}
+
+/// As [`init_with`], with no file for the audit log.
 ///
 /// # Errors
 /// If no thread can be started.
 pub fn init() -> io::Result<LogPipe> {
-    let pipe = LogPipe::to(io::stderr())?;
+    Ok(init_with(None)?.log)
+}
+
+/// Sends everything that is traced through a pipe to standard error, and ends the process on a panic. `RUST_LOG` chooses
+/// what; info and above unless it says otherwise. The audit log goes to this file, if one is given, whatever is chosen.
+///
+/// # Errors
+/// If no thread can be started, or the file cannot be opened.
+pub fn init_with(audit_file: Option<&Path>) -> io::Result<Pipes> {
+    let log = LogPipe::to(io::stderr())?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(pipe.clone()).with_ansi(false).init();
-    let for_panics = pipe.clone();
+    let audit = audit_file.map(|path| LogPipe::to(open(path)?)).transpose()?;
+    match audit.clone() {
+        None => {
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(log.clone())
+                .with_ansi(false)
+                .init();
+        }
+        Some(audit) => {
+            let others = fmt::layer().with_writer(log.clone()).with_ansi(false).with_filter(filter);
+            let own = fmt::layer().with_writer(audit).with_ansi(false).with_target(false);
+            tracing_subscriber::registry()
+                .with(others.with_filter(filter_fn(|line| line.target() != TARGET)))
+                .with(own.with_filter(filter_fn(|line| line.target() == TARGET)))
+                .init();
+        }
+    }
+    let for_panics = log.clone();
     std::panic::set_hook(Box::new(move |panic| {
         for_panics.push(format!("{panic}\n").as_bytes());
         for_panics.flush();
         // A failed assertion is a fault of ours: a server that went on without the thread would only seem to live.
         std::process::exit(1);
     }));
-    Ok(pipe)
+    Ok(Pipes { log, audit })
+}
+
+/// Opens a file for lines to be put behind what is there.
+fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().append(true).create(true).open(path);
+    file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn main() {
 
 fn serve(properties: &Properties, path: &Path, while_stdin_is_open: bool) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
-    let log = match logging::init() {
+    let log = match logging::init_with(config.audit.as_ref().and_then(|audit| audit.file.as_deref())) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("cannot log: {error}");
@@ -176,10 +176,14 @@ fn serve(properties: &Properties, path: &Path, while_stdin_is_open: bool) -> Exi
         "starting"
     );
     let stop = stop_signal(while_stdin_is_open);
-    let code = match server::run(config, disk, Some(log.clone()), stop) {
+    let audited = config.audit.is_some();
+    let code = match server::run(config, disk, Some(log.log.clone()), stop) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("cannot start: {error}");
+            if audited {
+                server::audit::started(false);
+            }
             error.exit_code()
         }
     };

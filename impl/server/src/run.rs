@@ -23,6 +23,7 @@ use tree::Settings;
 use crate::{
     Config,
     admin::{self, Offer},
+    audit,
     core::{Core, Later, Shared, Shell, WallClock, wall_clock},
     linger, link,
     logging::LogPipe,
@@ -268,10 +269,16 @@ async fn serve_until<D: Disk>(
     let (core, disk_events, threads) = recover(&config, peer_config(&config), disk, log_lines, wall_clock)?;
     spawn_tasks(&core, disk_events);
     listen_on(&core, ports, &config)?;
+    if config.audit.is_some() {
+        audit::started(true);
+    }
     let exit = Rc::clone(&core.borrow().shell.wakes.exit);
     tokio::select! {
         () = stop => info!("stopping"),
         () = exit.notified() => {}
+    }
+    if config.audit.is_some() {
+        audit::stops();
     }
     Ok(end(core, threads).await)
 }
@@ -579,7 +586,38 @@ impl Shell {
 mod tests {
     use spec::ServerId;
 
-    use super::first_session;
+    use super::{first_session, peer_config, storage_config};
+    use crate::Config;
+
+    #[test]
+    fn what_is_set_of_the_folder_reaches_the_storage_and_the_actor() {
+        let read = |lines: &str| {
+            let text = format!("dataDir=/d\nclientPort=1\n{lines}");
+            Config::parse("zoo.cfg", text, |_| unreachable!("alone")).expect("valid")
+        };
+        let config = read("");
+        let plain = storage::Config::new("/d".into());
+        assert_eq!(storage_config(&config), plain);
+        assert!(peer_config(&config).zab.log_sync);
+        let config = read(
+            "snapshot.compression.method=gz\nsnapshot.trust.empty=true\ndb.autocreate=false\n\
+             datadir.autocreate=false\nsnapshotSizeFactor=0.5",
+        );
+        let other = storage::Config {
+            packing: storage::Packing::Gzip,
+            trust_empty: true,
+            autocreate: false,
+            make_folders: false,
+            snapshot_size_millionths: 500_000,
+            ..plain
+        };
+        assert_eq!(storage_config(&config), other);
+        assert!(peer_config(&config).zab.log_sync);
+        assert!(
+            !peer_config(&read("snapshotSizeFactor=-1")).zab.log_sync,
+            "the state is sent whatever it takes"
+        );
+    }
 
     #[test]
     fn session_ids_are_zookeepers() {

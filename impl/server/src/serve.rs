@@ -28,6 +28,7 @@ use wire::{
 
 use crate::{
     Config,
+    audit::Who,
     client::{Most, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
     net,
@@ -377,9 +378,13 @@ impl Core {
             operation: opcode::CREATE_SESSION,
             xid: 0,
             large: 0,
+            audited: None,
         });
         let mut identities = vec![Identity::ip(&client.address.ip().to_string())];
         identities.extend(client.certified.iter().cloned());
+        if self.shell.config.audit.is_some() {
+            client.who = Some(Box::new(Who::new(client.address.ip(), &identities)));
+        }
         self.shell.stats.packets_received += 1;
         self.shell.stats.connection_requests += 1;
         self.step(Input::ClientConnect {
@@ -421,12 +426,15 @@ impl Core {
                 return Frame::Wrong(TOO_MANY_PROOFS);
             }
             heard = client.is_heard(generation);
+            let settings = &self.shell.config.settings;
+            let audited = client.who.as_mut().and_then(|who| who.hears(settings, &request, header.operation));
             client.asked(Unanswered {
                 came: clock.now,
                 reads: matches!(request, ClientRequest::Read(_)),
                 operation: header.operation,
                 xid: header.xid,
                 large,
+                audited,
             });
         }
         self.shell.stats.packets_received += 1;

@@ -456,3 +456,26 @@ fn what_has_no_effect_is_shown_with_its_reason() {
     let given: Vec<_> = super::properties_given(&config.effective).map(|(key, _)| key).collect();
     assert_eq!(given, ["jute.maxbuffer", "zookeeper.snapCount"]);
 }
+
+#[test]
+fn the_audit_log_is_off_unless_it_is_turned_on() {
+    let read = |more: &str| {
+        let config = parse(&format!("dataDir=/d\nclientPort=2181\n{more}"), None).expect(more);
+        let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+        (config.audit, warnings)
+    };
+    assert_eq!(read(""), (None, Vec::new()));
+    assert_eq!(read("zookeeper.audit.enable=true"), (Some(super::Audit { file: None }), Vec::new()));
+    let file = Some("/l/audit.log".into());
+    let both = read("audit.enable=true\nzabkeeper.auditFile=/l/audit.log");
+    assert_eq!(both, (Some(super::Audit { file }), Vec::new()));
+    let (off, warnings) = read("zabkeeper.auditFile=/l/audit.log");
+    assert_eq!(off, None);
+    assert_eq!(warnings, ["zoo.cfg:3: nothing goes there: audit.enable is false"]);
+    let (_, warnings) = read("audit.impl.class=org.example.Audit");
+    assert!(
+        warnings[0].contains("audit.impl.class is ignored: classes of Java cannot be loaded"),
+        "{warnings:?}"
+    );
+    assert!(parse("dataDir=/d\nclientPort=2181\naudit.enable=perhaps", None).is_err());
+}

@@ -78,6 +78,19 @@ impl Server {
         server
     }
 
+    /// Stops it; its folder.
+    pub(crate) fn stop(mut self) -> TempDir {
+        self.end();
+        std::mem::replace(&mut self.data, tempfile::tempdir().expect("a folder"))
+    }
+
+    fn end(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+
     /// The folder of snapshots and logs.
     pub(crate) fn files(&self) -> PathBuf {
         self.data.path().join("version-2")
@@ -132,10 +145,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 

@@ -1,0 +1,474 @@
+//! The audit log: who asked for which change, and what came of it (`audit.enable`).
+//!
+//! A line says it in ZooKeeper's words, `key=value` with tabs in between, on the target `audit` of the server's log, or in a file of its own (`zabkeeper.auditFile`). The
+//! server that a client is connected to tells of what it asks, when it is answered. A client that hangs up is answered
+//! nothing, but what it asked for may still be done: that is told when its transaction, which has its session and its
+//! number of the request, is applied here. The ephemerals that go with a session are told by every server, as they go
+//! everywhere.
+//!
+//! Source: ZooKeeper `AuditHelper`, `AuditEvent`, `ZKAuditProvider`.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    net::IpAddr,
+    rc::Rc,
+};
+
+use protocol::peer::{Answer, ClientRequest};
+use spec::{ErrorCode, SessionId, Zxid};
+use tree::{Acl, Identity, Outcome, Settings, Text, Tree, Txn, TxnBody, Write};
+use wire::client::opcode;
+
+use crate::logging::TARGET;
+
+/// Requests of clients that have hung up that are remembered at most.
+const LEFT_MAX: usize = 4096;
+
+const CREATE: &str = "create";
+const DELETE: &str = "delete";
+const SET_DATA: &str = "setData";
+const SET_ACL: &str = "setAcl";
+const MULTI: &str = "multiOperation";
+const EPHEMERAL: &str = "ephemeralZNodeDeletionOnSessionCloseOrExpire";
+
+/// A line of the audit log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Line {
+    text: String,
+    failed: bool,
+}
+
+impl Line {
+    /// A line of these pairs, without those that have no value, and the result.
+    fn new(pairs: &[(&str, Option<&str>)], result: &str) -> Self {
+        let mut text = String::new();
+        for (key, value) in pairs.iter().filter_map(|(key, value)| Some((key, (*value)?))) {
+            let _ = write!(text, "{key}=");
+            // What a client chooses must not pass for another pair, or another line.
+            for character in value.chars() {
+                match character {
+                    '\\' | '\t' | '\n' | '\r' => text.extend(character.escape_default()),
+                    character if character.is_control() => text.extend(character.escape_unicode()),
+                    character => text.push(character),
+                }
+            }
+            text.push('\t');
+        }
+        let _ = write!(text, "result={result}");
+        Self { text, failed: result == "failure" }
+    }
+
+    fn log(&self) {
+        if self.failed {
+            tracing::error!(target: TARGET, "{}", self.text);
+        } else {
+            tracing::info!(target: TARGET, "{}", self.text);
+        }
+    }
+}
+
+/// Tells that the server has started, or could not.
+pub fn started(succeeded: bool) {
+    let result = if succeeded { "success" } else { "failure" };
+    Line::new(&[("user", Some(&operator())), ("operation", Some("serverStart"))], result).log();
+}
+
+/// Tells that the server is about to stop.
+pub(crate) fn stops() {
+    Line::new(&[("user", Some(&operator())), ("operation", Some("serverStop"))], "invoked").log();
+}
+
+/// The user that the server runs as, or its number.
+fn operator() -> String {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
+}
+
+/// What a request does that is worth a line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Deed {
+    Create {
+        path: Text,
+        kind: Option<&'static str>,
+    },
+    Delete(Text),
+    SetData(Text),
+    SetAcl {
+        path: Text,
+        acl: String,
+    },
+    /// The parts of a multi; none for one that only checks.
+    Multi(Vec<Option<Deed>>),
+    Reconfig,
+    /// It was meant to be this, and cannot be read.
+    Unread(&'static str),
+}
+
+impl Deed {
+    fn of(request: &ClientRequest<Tree>, operation: i32) -> Option<Self> {
+        match request {
+            ClientRequest::Write(write) => Self::of_write(write),
+            ClientRequest::Refused { code: ErrorCode::ReconfigDisabled, .. }
+                if operation == opcode::RECONFIG =>
+            {
+                Some(Self::Reconfig)
+            }
+            ClientRequest::Refused { code: ErrorCode::MarshallingError, .. } => {
+                meant(operation).map(Self::Unread)
+            }
+            ClientRequest::Refused { .. }
+            | ClientRequest::Ping
+            | ClientRequest::Authenticate(_)
+            | ClientRequest::Read(_)
+            | ClientRequest::Sync(_)
+            | ClientRequest::Close
+            | ClientRequest::Exchange { .. } => None,
+        }
+    }
+
+    fn of_write(write: &Write) -> Option<Self> {
+        Some(match write {
+            Write::Create { path, flags, .. } => Self::Create { path: path.detached(), kind: kind(*flags) },
+            Write::Delete { path, .. } => Self::Delete(path.detached()),
+            Write::SetData { path, .. } => Self::SetData(path.detached()),
+            Write::SetAcl { path, acl, .. } => Self::SetAcl { path: path.detached(), acl: list(acl) },
+            Write::Multi(parts) => Self::Multi(parts.iter().map(Self::of_write).collect()),
+            Write::Check { .. } | Write::Sweep { .. } => return None,
+        })
+    }
+}
+
+/// What a request with this number was to do.
+fn meant(operation: i32) -> Option<&'static str> {
+    Some(match operation {
+        opcode::CREATE | opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL => CREATE,
+        opcode::DELETE => DELETE,
+        opcode::SET_DATA => SET_DATA,
+        opcode::SET_ACL => SET_ACL,
+        opcode::MULTI => MULTI,
+        _ => return None,
+    })
+}
+
+/// The kind of a node that is created so.
+///
+/// Source: ZooKeeper `CreateMode`.
+fn kind(flags: i32) -> Option<&'static str> {
+    Some(match flags {
+        0 => "persistent",
+        1 => "ephemeral",
+        2 => "persistent_sequential",
+        3 => "ephemeral_sequential",
+        4 => "container",
+        5 => "persistent_with_ttl",
+        6 => "persistent_sequential_with_ttl",
+        _ => return None,
+    })
+}
+
+/// An access control list, as ZooKeeper says it: nothing stands between its entries.
+///
+/// Source: ZooKeeper `ZKUtil.aclToString`.
+fn list(acl: &[Acl]) -> String {
+    let mut text = String::new();
+    for Acl { perms, scheme, id } in acl {
+        let _ = write!(text, "{scheme}:{id}:");
+        let bits = [
+            (tree::acl::CREATE, 'c'),
+            (tree::acl::DELETE, 'd'),
+            (tree::acl::READ, 'r'),
+            (tree::acl::WRITE, 'w'),
+            (tree::acl::ADMIN, 'a'),
+        ];
+        text.extend(bits.iter().filter(|(bit, _)| perms & bit != 0).map(|(_, letter)| *letter));
+    }
+    text
+}
+
+/// What has become of a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Fate {
+    Failed,
+    /// It is done; the node, if one was created.
+    Done(Option<Text>),
+    /// All of a multi's parts are; the nodes, where any were created.
+    All(Vec<Option<Text>>),
+}
+
+impl Fate {
+    /// What a client is told of its write; nothing where the request was none yet: it was turned away before.
+    fn of_answer(answer: &Answer<'_, Tree>) -> Option<Self> {
+        match answer {
+            Answer::Outcome(outcome) => Some(Self::of_outcome(outcome)),
+            Answer::Error(
+                ErrorCode::NotReadOnly | ErrorCode::Throttled | ErrorCode::SessionClosedRequireAuth,
+            )
+            | Answer::Read(_)
+            | Answer::Sync(_)
+            | Answer::Exchange(_)
+            | Answer::Empty => None,
+            Answer::Error(_) => Some(Self::Failed),
+        }
+    }
+
+    fn of_outcome(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Create { path } | Outcome::Create2 { path, .. } => Self::Done(Some(path.clone())),
+            Outcome::Delete
+            | Outcome::SetData(_)
+            | Outcome::SetAcl(_)
+            | Outcome::Check
+            | Outcome::CreateSession { .. }
+            | Outcome::CloseSession => Self::Done(None),
+            Outcome::Multi(parts) => Self::of_parts(parts.iter().map(Self::of_outcome)),
+            Outcome::Error { .. } => Self::Failed,
+        }
+    }
+
+    fn of_txn(body: &TxnBody) -> Self {
+        match body {
+            TxnBody::Create(create) => Self::Done(Some(create.path.clone())),
+            TxnBody::Delete { .. }
+            | TxnBody::SetData { .. }
+            | TxnBody::SetAcl { .. }
+            | TxnBody::Check { .. }
+            | TxnBody::CreateSession { .. }
+            | TxnBody::CloseSession { .. } => Self::Done(None),
+            TxnBody::Multi(parts) => Self::of_parts(parts.iter().map(Self::of_txn)),
+            TxnBody::Error { .. } => Self::Failed,
+        }
+    }
+
+    /// That of a multi: all or none. There is no multi in a multi.
+    fn of_parts(parts: impl Iterator<Item = Self>) -> Self {
+        let made = parts.map(|part| match part {
+            Self::Done(made) => Some(made),
+            Self::Failed | Self::All(_) => None,
+        });
+        made.collect::<Option<_>>().map_or(Self::Failed, Self::All)
+    }
+}
+
+/// Who a connection is.
+#[derive(Debug)]
+pub(crate) struct Who {
+    address: IpAddr,
+    identities: Vec<Identity>,
+    users: Rc<str>,
+}
+
+impl Who {
+    pub(crate) fn new(address: IpAddr, identities: &[Identity]) -> Self {
+        let mut who = Self { address, identities: Vec::new(), users: Rc::from("") };
+        who.proves(identities.to_vec());
+        who
+    }
+
+    /// These are proved too.
+    pub(crate) fn proves(&mut self, identities: Vec<Identity>) {
+        for identity in identities {
+            if !self.identities.contains(&identity) {
+                self.identities.push(identity);
+            }
+        }
+        self.users = users(&self.identities).into();
+    }
+
+    /// Something is asked on this connection. It is returned if it is worth a line.
+    pub(crate) fn hears(
+        &mut self,
+        settings: &Settings,
+        request: &ClientRequest<Tree>,
+        operation: i32,
+    ) -> Option<Box<Asked>> {
+        match request {
+            ClientRequest::Authenticate(credential) => {
+                self.proves(tree::auth::authenticate(settings, credential).unwrap_or_default());
+            }
+            ClientRequest::Exchange { proves, .. } => self.proves(proves.clone()),
+            ClientRequest::Write(_)
+            | ClientRequest::Refused { .. }
+            | ClientRequest::Ping
+            | ClientRequest::Read(_)
+            | ClientRequest::Sync(_)
+            | ClientRequest::Close => {}
+        }
+        let deed = Deed::of(request, operation)?;
+        Some(Box::new(Asked { address: self.address, users: Rc::clone(&self.users), deed }))
+    }
+}
+
+/// The names of users: of `digest`, what stands before the hash. A super user has proved another name too.
+///
+/// Source: ZooKeeper `AuthUtil.getUsers`.
+fn users(identities: &[Identity]) -> String {
+    let named = identities.iter().filter(|identity| identity.scheme != "super").map(|identity| {
+        let id = identity.id.as_str();
+        if identity.scheme == "digest" { id.split(':').next().unwrap_or(id) } else { id }
+    });
+    named.filter(|name| !name.trim().is_empty()).collect::<Vec<_>>().join(",")
+}
+
+/// A request under way that is worth a line.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    address: IpAddr,
+    users: Rc<str>,
+    deed: Deed,
+}
+
+impl Asked {
+    /// Tells what a client is answered.
+    pub(crate) fn answered(&self, session: SessionId, answer: &Answer<'_, Tree>) {
+        if let Some(fate) = Fate::of_answer(answer) {
+            self.lines(session, &fate).iter().for_each(Line::log);
+        }
+    }
+
+    fn lines(&self, session: SessionId, fate: &Fate) -> Vec<Line> {
+        let (session, address) = (session.to_string(), self.address.to_string());
+        let line = |operation, path: Option<&Text>, kind, acl: Option<&str>, failed| {
+            let pairs = [
+                ("session", Some(session.as_str())),
+                ("user", Some(&*self.users).filter(|users| !users.is_empty())),
+                ("ip", Some(address.as_str())),
+                ("operation", Some(operation)),
+                ("znode", path.map(Text::as_str)),
+                ("znode_type", kind),
+                ("acl", acl),
+            ];
+            Line::new(&pairs, if failed { "failure" } else { "success" })
+        };
+        let failed = *fate == Fate::Failed;
+        let made = if let Fate::Done(made) = fate { made.as_ref() } else { None };
+        match &self.deed {
+            Deed::Create { path, kind } => vec![line(CREATE, made.or(Some(path)), *kind, None, failed)],
+            Deed::Delete(path) => vec![line(DELETE, Some(path), None, None, failed)],
+            Deed::SetData(path) => vec![line(SET_DATA, Some(path), None, None, failed)],
+            Deed::SetAcl { path, acl } => vec![line(SET_ACL, Some(path), None, Some(acl), failed)],
+            Deed::Reconfig => vec![line("reconfig", None, None, None, failed)],
+            Deed::Unread(operation) => vec![line(operation, None, None, None, failed)],
+            Deed::Multi(parts) => {
+                let Fate::All(made) = fate else { return vec![line(MULTI, None, None, None, true)] };
+                let told = parts.iter().zip(made).filter_map(|(part, made)| match part.as_ref()? {
+                    Deed::Create { path, kind } => {
+                        // As ZooKeeper looks kinds up: by the node's path in the request.
+                        let made = made.as_ref().unwrap_or(path);
+                        let kind = kind.filter(|kind| made == path && !kind.ends_with("ttl"));
+                        Some(line(CREATE, Some(made), kind, None, false))
+                    }
+                    Deed::Delete(path) => Some(line(DELETE, Some(path), None, None, false)),
+                    Deed::SetData(path) => Some(line(SET_DATA, Some(path), None, None, false)),
+                    Deed::SetAcl { .. } | Deed::Multi(_) | Deed::Reconfig | Deed::Unread(_) => None,
+                });
+                told.collect()
+            }
+        }
+    }
+}
+
+/// What has to be remembered for lines to come.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    /// As whom the server does things of its own accord.
+    operator: String,
+    /// What was asked on connections that are no more.
+    left: BTreeMap<(SessionId, i32), Box<Asked>>,
+    /// What is in the log, and not applied.
+    logged: VecDeque<Logged>,
+}
+
+#[derive(Debug)]
+struct Logged {
+    zxid: Zxid,
+    session: SessionId,
+    cxid: i32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Request(Fate),
+    Close(Vec<Text>),
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { operator: operator(), left: BTreeMap::new(), logged: VecDeque::new() }
+    }
+}
+
+impl Audit {
+    /// A connection is gone on which this was asked.
+    pub(crate) fn left(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) {
+        self.left.insert((session, xid), asked);
+        if self.left.len() > LEFT_MAX {
+            self.left.pop_first();
+        }
+    }
+
+    /// A transaction goes to the log.
+    pub(crate) fn logged(&mut self, zxid: Zxid, txn: &Txn) {
+        let what = if let TxnBody::CloseSession { ephemerals } = &txn.body {
+            What::Close(ephemerals.iter().flatten().map(Text::detached).collect())
+        } else {
+            What::Request(Fate::of_txn(&txn.body))
+        };
+        self.logged.push_back(Logged { zxid, session: txn.session, cxid: txn.cxid, what });
+    }
+
+    /// The log is cut behind this place.
+    pub(crate) fn cut(&mut self, last: Zxid) {
+        self.logged.retain(|logged| logged.zxid <= last);
+    }
+
+    /// Another state takes the place of the log.
+    pub(crate) fn replaced(&mut self) {
+        self.logged.clear();
+    }
+
+    /// Tells what was applied by now.
+    pub(crate) fn applied(&mut self, last: Zxid) {
+        self.lines(last).iter().for_each(Line::log);
+    }
+
+    fn lines(&mut self, last: Zxid) -> Vec<Line> {
+        let mut lines = Vec::new();
+        while let Some(Logged { session, cxid, what, .. }) =
+            self.logged.pop_front_if(|logged| logged.zxid <= last)
+        {
+            match what {
+                What::Request(fate) => {
+                    if let Some(asked) = self.left.remove(&(session, cxid)) {
+                        lines.extend(asked.lines(session, &fate));
+                    }
+                }
+                What::Close(ephemerals) => {
+                    // It asks for nothing more.
+                    self.left.retain(|(of, _), _| *of != session);
+                    let session = session.to_string();
+                    lines.extend(ephemerals.iter().map(|path| {
+                        let pairs = [
+                            ("session", Some(session.as_str())),
+                            ("user", Some(self.operator.as_str())),
+                            ("operation", Some(EPHEMERAL)),
+                            ("znode", Some(path.as_str())),
+                        ];
+                        Line::new(&pairs, "success")
+                    }));
+                }
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests;
