@@ -9,7 +9,7 @@ use common::{apply, body, txn};
 use proptest::prelude::*;
 use spec::{Epoch, Machine, Zxid};
 use storage::{
-    Batch, Config, Error, Log, Recovery, Store,
+    Batch, Config, Error, Log, Packing, Recovery, Store,
     disk::{Cuttable, Dice, MemoryDisk},
 };
 use tree::{Tree, Txn};
@@ -61,16 +61,23 @@ struct Server {
     log: Log<Disk>,
 }
 
-/// With two folders, nothing that is synced in one of them helps the other.
-fn config() -> Config {
+/// With two folders, nothing that is synced in one of them helps the other. How snapshots are packed changes from epoch
+/// to epoch.
+fn config(epoch: u32) -> Config {
     let data_log_dir = Some(PathBuf::from("/log"));
-    Config { data_log_dir, segment_bytes: SEGMENT_BYTES, window: 3, ..Config::new(PathBuf::from("/data")) }
+    let packing = match epoch % 3 {
+        0 => Packing::Plain,
+        1 => Packing::Gzip,
+        _ => Packing::Snappy,
+    };
+    let plain = Config::new(PathBuf::from("/data"));
+    Config { data_log_dir, segment_bytes: SEGMENT_BYTES, window: 3, packing, ..plain }
 }
 
 impl Server {
     /// Starts on what is there, and checks it.
     fn boot(disk: &Disk, known: &mut Known) -> Result<Self, Error> {
-        let store = Store::open(disk.clone(), config())?;
+        let store = Store::open(disk.clone(), config(known.epoch))?;
         let mut recovery = match store.recover() {
             Err(error @ Error::Refused { .. }) => panic!("{error}"),
             other => other?,
@@ -422,7 +429,7 @@ fn a_disk_that_lies_about_syncs_is_found_out() {
         }
         disk.cut(&mut Dice::new(seed)).expect("memory");
         drop(server);
-        let store = Store::open(Cuttable::new(below), config()).expect("unlocked");
+        let store = Store::open(Cuttable::new(below), config(0)).expect("unlocked");
         store.recover().expect("a start").recovered.last < known.durable
     });
     assert!(lost);
@@ -446,7 +453,7 @@ fn a_failed_sync_is_not_tried_again() {
 fn a_snapshot_has_few_bytes_that_are_not_synced() {
     let piece = vec![0; 300_000];
     let disk = Cuttable::new(MemoryDisk::default());
-    let store = Store::open(disk.clone(), config()).expect("unlocked");
+    let store = Store::open(disk.clone(), config(0)).expect("unlocked");
     store.recover().expect("a start");
     let mut file = store.snapshots().begin(Zxid::new(Epoch(1), 1)).expect("room");
     for _ in 0..100 {
