@@ -1,8 +1,8 @@
 //! The disk, as the loop sees it: orders go to threads, and what has become durable comes back as events.
 //!
-//! One thread owns the log: it takes every batch that waits, writes them as one, syncs once, and reports. Another one
-//! does what is long or rare: epoch files, snapshots, reading the log for learners, purging. The loop itself never
-//! touches a file.
+//! One thread owns the log: it takes every batch that waits, writes them as one, syncs once, and reports. What is long or
+//! rare has threads of its own: epoch files, which elections wait for; reading the log for learners, who have initLimit
+//! to be brought up to date; snapshots, which may take long to pack, and purging. The loop itself never touches a file.
 
 mod linger;
 mod log_thread;
@@ -135,7 +135,9 @@ pub(crate) struct Store {
     log: blocking::Sender<LogJob>,
     /// Epoch files, which elections wait for.
     epochs: blocking::Sender<SideJob>,
-    /// Snapshots and reading.
+    /// Reading the log for learners.
+    reads: blocking::Sender<SideJob>,
+    /// Snapshots and purging.
     slow: blocking::Sender<SideJob>,
 }
 
@@ -161,23 +163,21 @@ pub(crate) fn start<D: Disk>(
 ) -> std::io::Result<(Store, Threads)> {
     let (log_orders, log_queue) = blocking::channel();
     let (epoch_orders, epoch_queue) = blocking::channel();
+    let (read_orders, read_queue) = blocking::channel();
     let (slow_orders, slow_queue) = blocking::channel();
     let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(run)
     };
-    let (for_log, for_epochs, for_snapshots) = (store.clone(), store.clone(), store.clone());
-    let (log_events, epoch_events) = (events.clone(), events.clone());
-    let (epochs_to_log, snapshots_to_log) = (log_orders.clone(), log_orders.clone());
+    let (for_log, log_events) = (store.clone(), events.clone());
+    let side = |name, queue: blocking::Receiver<SideJob>| {
+        let (store, events, log) = (store.clone(), events.clone(), log_orders.clone());
+        spawn(name, Box::new(move || side_thread::run(&store, &queue, &events, &log)))
+    };
     let threads = vec![
         spawn("log", Box::new(move || log_thread::run(&for_log, log, &log_queue, &log_events)))?,
-        spawn(
-            "epochs",
-            Box::new(move || side_thread::run(&for_epochs, &epoch_queue, &epoch_events, &epochs_to_log)),
-        )?,
-        spawn(
-            "snapshots",
-            Box::new(move || side_thread::run(&for_snapshots, &slow_queue, &events, &snapshots_to_log)),
-        )?,
+        side("epochs", epoch_queue)?,
+        side("reading", read_queue)?,
+        side("snapshots", slow_queue)?,
     ];
     let store = Store {
         batch: Batch::new(),
@@ -185,6 +185,7 @@ pub(crate) fn start<D: Disk>(
         last_large: None,
         log: log_orders,
         epochs: epoch_orders,
+        reads: read_orders,
         slow: slow_orders,
     };
     Ok((store, Threads(threads)))
@@ -260,7 +261,7 @@ impl Store {
 
     pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
         self.hand_over();
-        let _ = self.slow.send(SideJob::Locate(ticket, zxid));
+        let _ = self.reads.send(SideJob::Locate(ticket, zxid));
     }
 
     pub(crate) fn save_snapshot(&mut self, job: SnapshotJob) {
@@ -274,9 +275,12 @@ impl Store {
     /// Gives the orders away: once dropped, the threads end when they have done what they have.
     pub(crate) fn take_away(&mut self) -> Self {
         let nowhere = || blocking::channel().0;
-        let (log, epochs, slow) = (blocking::channel().0, nowhere(), nowhere());
+        let (log, epochs, reads, slow) = (blocking::channel().0, nowhere(), nowhere(), nowhere());
         let (batch, tickets) = (Batch::new(), Vec::new());
-        std::mem::replace(self, Self { batch, tickets, last_large: self.last_large, log, epochs, slow })
+        std::mem::replace(
+            self,
+            Self { batch, tickets, last_large: self.last_large, log, epochs, reads, slow },
+        )
     }
 
     /// Has a part of the log read, piece by piece, as PROPOSAL and COMMIT packets.
@@ -286,7 +290,7 @@ impl Store {
         through: Zxid,
     ) -> mpsc::Receiver<Result<BytesMut, storage::Error>> {
         let (pieces, received) = mpsc::channel(PIECES_QUEUED);
-        let _ = self.slow.send(SideJob::Stream(StreamJob { after, through, pieces }));
+        let _ = self.reads.send(SideJob::Stream(StreamJob { after, through, pieces }));
         received
     }
 }
