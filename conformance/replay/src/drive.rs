@@ -192,7 +192,7 @@ impl<'a> Drive<'a> {
             self.crash(event, *keep)?;
             return Ok(Outcome::Same);
         }
-        let mut recorder = Recorder::default();
+        let mut recorder = Recorder::of_a_step(self.host.peer().is_read_only());
         self.host.step_before(event, &mut recorder).map_err(broken)?;
         let mut segments = recorder.segments;
         if silent.is_some() {
@@ -257,6 +257,7 @@ impl<'a> Drive<'a> {
                 if !self.stand().fire(*timer) {
                     return Ok(Some("a timer that does not run does not fire"));
                 }
+                self.timers.remove(timer);
             }
             HostEvent::Read(from, wire) => {
                 if !self.ends.has_link(*from) {

@@ -99,7 +99,7 @@ pub struct Segment {
     pub hung_up: Vec<ClientId>,
     /// Timers, in order: set or cancelled.
     pub timers: Vec<(Timer, bool)>,
-    /// The part that the server plays from here on.
+    /// The part that the server plays from here on: without a role, one that serves does so to those that only read.
     pub part: Option<(Option<Role>, Epoch, bool)>,
     /// What is asked of the disk.
     pub asked: Vec<(Report, Covers)>,
@@ -110,12 +110,19 @@ pub struct Segment {
 pub struct Recorder {
     /// What happens between the inputs, of which the first is what the step is about.
     pub segments: Vec<Segment>,
+    /// Whether the server has no leader and serves clients that only read, which a refusal says too.
+    read_only: bool,
 }
 
 impl Recorder {
     /// For a start: nobody tells the peer anything before its first words.
     pub fn of_a_start() -> Self {
-        Self { segments: vec![Segment::default()] }
+        Self { segments: vec![Segment::default()], read_only: false }
+    }
+
+    /// For a step of a server that only serves reads, or does not.
+    pub fn of_a_step(read_only: bool) -> Self {
+        Self { segments: Vec::new(), read_only }
     }
 
     fn last(&mut self) -> &mut Segment {
@@ -302,6 +309,7 @@ impl Effects<Tree> for Recorder {
     }
 
     fn role(&mut self, role: Option<Role>, epoch: Epoch, serving: bool) {
+        self.read_only = role.is_none() && serving;
         self.last().part = Some((role, epoch, serving));
     }
 
@@ -317,8 +325,8 @@ impl Effects<Tree> for Recorder {
     }
 
     fn refuse_client(&mut self, client: ClientId) {
-        let refusal =
-            Told::Session { session: SessionId(0), timeout_ms: 0, password: [0; 16], read_only: false };
+        let read_only = self.read_only;
+        let refusal = Told::Session { session: SessionId(0), timeout_ms: 0, password: [0; 16], read_only };
         self.tell(client, refusal);
         self.last().hung_up.push(client);
     }

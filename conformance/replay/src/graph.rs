@@ -334,11 +334,22 @@ impl Graph {
 /// What happens to a server that remembers: the event, by its print too, and the server behind it.
 type OfSubject<'s> = (u128, &'s HostEvent<Subject>, Print);
 
+/// Above the numbers of all writes.
+const READS: i32 = 1000;
+
 /// What the shell tells its peer. The client of the `peer` model offers no identity; the shell gives it that of the
-/// address that it connects from.
+/// address that it connects from. And it numbers its reads below 0, where on the wire the events of watches are.
 fn as_told(mut event: HostEvent<Tree>) -> HostEvent<Tree> {
-    if let HostEvent::Input(Input::ClientConnect { identities, .. }) = &mut event {
-        *identities = vec![Identity { scheme: "ip".into(), id: "127.0.0.1".into() }];
+    match &mut event {
+        HostEvent::Input(Input::ClientConnect { identities, .. }) => {
+            *identities = vec![Identity { scheme: "ip".into(), id: "127.0.0.1".into() }];
+        }
+        HostEvent::Input(Input::ClientRequest { xid, .. }) if *xid < 0 => *xid = READS - *xid,
+        HostEvent::Input(_)
+        | HostEvent::Read(..)
+        | HostEvent::Timer(_)
+        | HostEvent::Disk(_)
+        | HostEvent::Crash(_) => {}
     }
     event
 }

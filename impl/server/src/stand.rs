@@ -196,10 +196,10 @@ impl Stand {
         self.core.0.borrow().shell.links.ends().collect()
     }
 
-    /// The part that the server plays, its epoch, and whether it serves.
+    /// The part that the server plays, its epoch, and whether it serves; without a role, those that only read.
     pub fn part(&self) -> (Option<Role>, Epoch, bool) {
         let part = self.core.0.borrow().shell.part;
-        (part.role, part.epoch, part.serving)
+        (part.role, part.epoch, part.serving || part.read_only)
     }
 
     /// Looks at the actor and its state.
