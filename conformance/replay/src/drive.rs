@@ -278,6 +278,10 @@ impl<'a> Drive<'a> {
         match input {
             Input::Connected(to) => self.ends.open_door(*to, self.place.for_learners(*to))?,
             Input::Accepted(from) => {
+                let role = self.host.peer().zab().role();
+                if role.and_then(|(role, _)| role.leader()) == Some(*from) {
+                    return Ok(Some("the shell turns away whom it follows, and does not tell"));
+                }
                 // It is turned away; before that, it has to say who it is.
                 self.ends.dial_link(*from, self.place.for_learners(me))?;
                 let info = Packet::Zab(Message::FollowerInfo { accepted: Epoch(0), extended: true });

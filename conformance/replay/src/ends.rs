@@ -103,6 +103,8 @@ pub struct Ends {
     me: ServerId,
     voters: BTreeMap<ServerId, VoterEnd>,
     links: BTreeMap<ServerId, LinkEnd>,
+    /// Links whose learners have dialled anew: their ends here are not noticed to be gone.
+    former: Vec<LinkEnd>,
     /// Who listens for a dial of the server.
     doors: BTreeMap<ServerId, TcpListener>,
     clients: BTreeMap<ClientId, ClientEnd>,
@@ -139,6 +141,7 @@ impl Ends {
             me,
             voters: BTreeMap::new(),
             links: BTreeMap::new(),
+            former: Vec::new(),
             doors: BTreeMap::new(),
             clients: BTreeMap::new(),
         };
@@ -229,13 +232,13 @@ impl Ends {
         self.links.get(&id).is_some_and(|link| !link.socket.ended)
     }
 
-    /// A learner dials the server, which listens here. It says nothing yet.
+    /// A learner dials the server, which listens here. It says nothing yet. A link that it has stays as it is.
     ///
     /// # Errors
     /// If it is refused.
     pub fn dial_link(&mut self, id: ServerId, server: SocketAddr) -> anyhow::Result<()> {
         let socket = Socketed::dial(server).context("dialling the quorum port")?;
-        self.links.insert(id, LinkEnd { socket, frames: Vec::new() });
+        self.former.extend(self.links.insert(id, LinkEnd { socket, frames: Vec::new() }));
         Ok(())
     }
 

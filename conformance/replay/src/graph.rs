@@ -17,6 +17,7 @@ use checker::{
     peer::{self, Peer, Subject},
     rows::{Budget, Row, Setup},
     session::{self, Session},
+    zab::Zab,
 };
 use protocol::{
     Message,
@@ -27,10 +28,13 @@ use tree::{Identity, Settings, Tree, Txn};
 use world::{Fault, Host, HostEvent, Left, NetChange, Pace, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::elections;
+use crate::{elections, oracles};
 
 /// Why the steps of a search that is not among the wanted rows are left out.
 pub const NOT_ASKED: &str = "it was not asked for";
+
+/// Why no walk takes a step between a learner's link and its first packet.
+pub const LATE: &str = "the shell tells of a learner's link with its first packet, not before";
 
 /// What tells servers apart: a hash of everything about one, wide enough that none of millions share it.
 pub type Print = u128;
@@ -120,7 +124,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The steps of every search of a budget in which a server is a whole peer.
+    /// The steps of every search of a budget.
     ///
     /// # Errors
     /// If a search breaks a rule or is cut: its steps are not all there are.
@@ -153,19 +157,16 @@ impl Graph {
                     let model = Election::new(config.clone());
                     parts = Some(elections::add(&mut graph, &model).context(row.name)?);
                 }
-                Setup::Zab(_) => {
-                    let why = "a server is the actor of Zab alone there, whose transactions are bytes";
-                    graph.left_out.push((row.setup.model(), row.name, why));
-                    continue;
+                Setup::Zab(bounds) => {
+                    tell(row.name, graph.edges.len());
+                    let model = Zab::new(bounds.clone());
+                    parts = Some(oracles::add(&mut graph, &model).context(row.name)?);
                 }
             }
             let edges = before..graph.edges.len();
             graph.searches.push(Steps { model: row.setup.model(), row: row.name, edges, parts });
         }
-        ensure!(
-            !graph.edges.is_empty(),
-            "there is no such row of the session or the peer model in this budget"
-        );
+        ensure!(!graph.edges.is_empty(), "there is no such row in this budget");
         Ok(graph)
     }
 
@@ -251,11 +252,12 @@ impl Graph {
         Ok(())
     }
 
-    /// A server that starts.
+    /// A server that starts. To its actor an ensemble is the same with observers and without.
     pub(crate) fn root(&mut self, root: Root, host: &Host<Tree>) {
         let number = self.number(print(host));
-        if self.roots.iter().all(|(known, _)| *known != number) {
-            self.roots.push((number, root));
+        match self.roots.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, known)) => known.servers = known.servers.max(root.servers),
+            None => self.roots.push((number, root)),
         }
     }
 
@@ -272,8 +274,10 @@ impl Graph {
         let edge = *self.known.entry((from, event_number)).or_insert(new);
         if edge == new {
             let silent = match event {
-                HostEvent::Input(Input::Accepted(learner)) if !net.contains(&NetChange::Refuse(*learner)) => {
-                    Some(*learner)
+                HostEvent::Input(Input::Accepted(learner)) => {
+                    // Of one that is not to stay, the packet is not told.
+                    let goes = [NetChange::Refuse(*learner), NetChange::Close(*learner)];
+                    (!net.iter().any(|change| goes.contains(change))).then_some(*learner)
                 }
                 HostEvent::Input(_)
                 | HostEvent::Read(..)

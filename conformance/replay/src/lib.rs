@@ -10,8 +10,8 @@
 //!
 //! Disks may take their time: then their operations are reported when the model says so. A crash ends the process, and
 //! the next one starts over files that are made anew from what the model says is left, torn records included
-//! ([`place`]). In the `election` model a server is one actor; its steps are taken by whole peers that have the same
-//! actor ([`elections`]). What came of it all is written to a page ([`record`]).
+//! ([`place`]). In the `election` and the `zab` model a server is one actor; its steps are taken by whole peers that have
+//! the same actor ([`elections`], [`oracles`]). What came of it all is written to a page ([`record`]).
 
 pub mod drive;
 pub mod elections;
@@ -19,6 +19,7 @@ pub mod ends;
 pub mod expected;
 pub mod graph;
 pub mod mutants;
+pub mod oracles;
 pub mod place;
 pub mod record;
 pub mod walks;

@@ -17,7 +17,7 @@ use checker::rows::Budget;
 use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
-    graph::{Graph, NOT_ASKED, Steps},
+    graph::{Graph, LATE, NOT_ASKED, Steps},
     mutants,
     place::Place,
     record::{Difference, RowTold, Section, Told, share},
@@ -33,7 +33,7 @@ use replay::{
     name = "replay",
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
-  replay                          every step of the quick budget of the models of whole peers
+  replay                          every step of the quick budget
   replay --record                 the same, written to conformance/replay/results.md
   replay --rows moves --walks 200 some walks of one row
   replay --budget standard        the standard budget; for hours
@@ -185,9 +185,6 @@ struct Found {
     differences: Vec<Difference>,
     walked: usize,
 }
-
-/// Why no walk takes a step between a learner's link and its first packet.
-const LATE: &str = "the shell tells of a learner's link with its first packet, not before";
 
 /// Behind so many differences there is enough to look at.
 const DIFFERENCES_MAX: usize = 10;

@@ -1,13 +1,14 @@
 //! Where a server on the stand lives: its folder, and addresses of this machine that nobody else uses.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use protocol::Quorum;
 use server::Config;
 use spec::{Epoch, ServerId, SessionId, Zxid};
@@ -15,6 +16,8 @@ use storage::{Batch, Disk, File, RealDisk, Store};
 use tempfile::TempDir;
 use tree::{Tree, Txn, TxnBody};
 use world::Left;
+
+use crate::graph::print_of;
 
 /// The file that says how far the log is known to be synced.
 const MARK: &str = "synced.mark";
@@ -88,7 +91,9 @@ impl Place {
         if !quorum.is_voter(me) {
             text.push_str("peerType=observer\n");
         }
-        let mut config = Config::parse("zoo.cfg", text, |_| Ok(me.to_string()))?;
+        text.push_str(&groups(quorum)?);
+        let mut config = Config::parse("zoo.cfg", text.clone(), |_| Ok(me.to_string()))?;
+        ensure!(config.quorum == *quorum, "zoo.cfg has another quorum than the model: {text}");
         config.commit_log_count = window;
         Ok(config)
     }
@@ -108,7 +113,8 @@ impl Place {
             fs::remove_dir_all(&data)?;
         }
         let label = format!("snapshot.{:x}", spec::Machine::last_processed(state).0);
-        let template = self.folder.path().join("template");
+        // Two states may go up to the same place.
+        let template = self.folder.path().join(format!("template-{:x}", print_of(state)));
         let snapshot = template.join("version-2").join(&label);
         if !snapshot.exists() {
             let store = Store::open(RealDisk::default(), storage::Config::new(template))
@@ -125,7 +131,7 @@ impl Place {
     /// # Errors
     /// As the system says.
     pub fn restore(&self, left: &Left<Txn, Arc<Tree>>) -> anyhow::Result<()> {
-        let (_, state) =
+        let (label, state) =
             left.snapshot.as_ref().context("a crash that leaves no state at all is not played")?;
         self.furnish(state)?;
         if left.log.is_empty() && left.accepted.max(left.current) == Epoch(0) {
@@ -133,7 +139,7 @@ impl Place {
         }
         let store = Store::open(RealDisk::default(), storage::Config::new(self.data()))?;
         if !left.log.is_empty() {
-            self.write_log(&store, &left.log)?;
+            self.write_log(&store, *label, &left.log)?;
         }
         for (epoch, save) in [
             (left.accepted, Store::save_accepted as fn(&Store<RealDisk>, Epoch) -> _),
@@ -149,17 +155,23 @@ impl Place {
         }
     }
 
-    /// Writes a log, of which some records are then torn.
-    fn write_log(&self, store: &Store<RealDisk>, records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<()> {
+    /// Writes a log that goes on behind a snapshot, and of which some records are then torn.
+    fn write_log(
+        &self,
+        store: &Store<RealDisk>,
+        label: Zxid,
+        records: &[Option<(Zxid, Txn)>],
+    ) -> anyhow::Result<()> {
         let mut recovery = store.recover()?;
         let mut log = store.log(&mut recovery);
         log.sync_recovered()?;
-        let (mut torn, mut end) = (Vec::new(), 0);
+        let (mut torn, mut end, mut after) = (Vec::new(), 0, label);
         for (at, record) in records.iter().enumerate() {
             let (zxid, txn) = match record {
                 Some(record) => record.clone(),
-                None => (torn_zxid(&records[at..])?, NO_TXN),
+                None => (torn_zxid(after, &records[at..])?, NO_TXN),
             };
+            after = zxid;
             let mut batch = Batch::new();
             batch.push(zxid, &txn);
             log.append_batch(&batch)?;
@@ -196,13 +208,45 @@ impl Place {
     }
 }
 
+/// The groups and the weights of voters as zoo.cfg has them; nothing for a plain majority.
+fn groups(quorum: &Quorum) -> anyhow::Result<String> {
+    use std::fmt::Write;
+    /// A voter, as a quorum is written down.
+    #[derive(serde::Deserialize)]
+    struct Voter {
+        group: usize,
+        weight: u32,
+    }
+    let mut text = String::new();
+    if *quorum == Quorum::majority(quorum.voters()) {
+        return Ok(text);
+    }
+    let written = serde_json::to_value(quorum)?;
+    let voters: BTreeMap<ServerId, Voter> = serde_json::from_value(written["voters"].clone())?;
+    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (id, Voter { group, weight }) in voters {
+        groups.entry(group).or_default().push(id.to_string());
+        writeln!(text, "weight.{id}={weight}")?;
+    }
+    for (number, members) in groups {
+        writeln!(text, "group.{}={}", number + 1, members.join(":"))?;
+    }
+    Ok(text)
+}
+
 /// Stands for a transaction whose bytes are lost.
 const NO_TXN: Txn =
     Txn { session: SessionId(0), cxid: 0, time: 0, body: TxnBody::Error { code: 0 }, digest: None };
 
-/// The place of the first of these records, which is torn.
-fn torn_zxid(records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<Zxid> {
+/// The place of the first of these records, which is torn and stands behind this one. It is told by the next one that is
+/// not; if that begins an epoch, any earlier place does.
+fn torn_zxid(after: Zxid, records: &[Option<(Zxid, Txn)>]) -> anyhow::Result<Zxid> {
     let behind = records.iter().enumerate().find_map(|(at, record)| Some((at, record.as_ref()?.0)));
     let (distance, zxid) = behind.context("a torn record at the end is none")?;
-    Ok(Zxid(zxid.0 - u64::try_from(distance)?))
+    let distance = u32::try_from(distance)?;
+    Ok(match zxid.counter().checked_sub(distance) {
+        Some(counter @ 1..) => Zxid::new(zxid.epoch(), counter),
+        Some(0) | None if after.epoch().0 + 1 < zxid.epoch().0 => Zxid::new(Epoch(zxid.epoch().0 - 1), 1),
+        Some(0) | None => after.next(),
+    })
 }

@@ -5,8 +5,18 @@ use std::{thread, time::Duration};
 use checker::{
     peer::{self, Peer},
     session::{Bounds, Deed, Session},
+    zab::{self, Zab},
 };
-use replay::{drive, drive::Outcome, expected::Covers, graph::Graph, place::Place, walks, watched::Watched};
+use replay::{
+    drive,
+    drive::Outcome,
+    expected::Covers,
+    graph::{Graph, LATE},
+    oracles,
+    place::Place,
+    walks,
+    watched::Watched,
+};
 use spec::{Epoch, SessionId, Zxid};
 use storage::{Disk, File, RealDisk, Store};
 use tree::{Tree, Txn, TxnBody};
@@ -43,6 +53,28 @@ fn a_server_with_a_slow_disk_comes_to_serve_as_the_model_says() -> anyhow::Resul
     Ok(())
 }
 
+#[test]
+fn a_server_takes_the_steps_of_one_whose_leader_an_oracle_names() -> anyhow::Result<()> {
+    let mut graph = Graph::default();
+    // The first voter decides with any other one; a break brings a learner back, with a link that is not missed yet.
+    let bounds = zab::Bounds {
+        groups: vec![vec![2, 1, 1]],
+        elections: 1,
+        timeouts: 0,
+        breaks: 1,
+        window: 0,
+        ..zab::Bounds::default()
+    };
+    let parts = oracles::add(&mut graph, &Zab::new(bounds))?;
+    let late = parts.iter().filter(|part| **part == Err(LATE)).count();
+    let taken = parts.iter().filter(|part| part.is_ok()).count();
+    assert_eq!(late + taken, parts.len());
+    assert!(taken > 2 * late && late > 0, "{taken} of {} steps", parts.len());
+    let taken = all_walks(&graph, 12)?;
+    assert!(taken.len() > 100 && taken.iter().all(|taken| *taken), "{} steps", taken.len());
+    Ok(())
+}
+
 /// Which steps were taken as the model says.
 fn all_walks(graph: &Graph, worker: u8) -> anyhow::Result<Vec<bool>> {
     let (planned, left) = walks::cover(graph);
@@ -67,12 +99,16 @@ fn a_start_reads_what_stands_before_the_first_torn_record() -> anyhow::Result<()
         let txn = Txn { session: SessionId(7), cxid: 1, time: 5, body, digest: None };
         Some((Zxid::new(Epoch(1), counter), txn))
     };
+    let later = |counter| record(counter).map(|(_, txn)| (Zxid::new(Epoch(2), counter), txn));
     let folder = tempfile::tempdir()?;
     let place = Place::new(folder.path(), 13)?;
     for (log, last) in [
         (vec![record(1), record(2), record(3)], 3),
         (vec![record(1), None, record(3)], 1),
         (vec![record(1), record(2), None, None, record(5)], 2),
+        // What is torn was of an epoch before.
+        (vec![record(1), None, None, later(1)], 1),
+        (vec![record(1), None, None, later(2)], 1),
     ] {
         let snapshot = Some((Zxid::ZERO, std::sync::Arc::new(Tree::default())));
         place.restore(&Left { snapshot, log, accepted: Epoch(2), current: Epoch(1) })?;

@@ -14,7 +14,7 @@ mod coarse;
 mod settings;
 mod symmetry;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use protocol::{Role, zab::Input};
 use spec::{
@@ -152,6 +152,18 @@ impl Zab {
     /// The bounds.
     pub fn bounds(&self) -> &Bounds {
         &self.bounds
+    }
+
+    /// What is the same for every server.
+    pub fn settings(&self) -> &world::Settings {
+        &self.settings
+    }
+
+    /// The names that servers may trade so that nothing else changes: for each way, the new name of every server.
+    pub fn renamings(&self) -> impl Iterator<Item = BTreeMap<ServerId, ServerId>> + '_ {
+        self.renamings
+            .iter()
+            .map(|renaming| self.servers.iter().map(|id| (*id, self.renamed(renaming, *id))).collect())
     }
 
     fn slot_of(&self, server: ServerId) -> usize {
