@@ -1,7 +1,7 @@
 //! The audit log: who asked for which change, and what came of it (`audit.enable`).
 //!
-//! A line says it in ZooKeeper's words, `key=value` with tabs in between, on the target `audit` of the server's log, or in a file of its own (`zabkeeper.auditFile`). The
-//! server that a client is connected to tells of what it asks, when it is answered. A client that hangs up is answered
+//! A line says it in ZooKeeper's words, `key=value` with tabs in between, on the target `audit` of the server's log, or
+//! in a file of its own (`zabkeeper.auditFile`). The server that a client is connected to tells of what it asks, when it is answered. A client that hangs up is answered
 //! nothing, but what it asked for may still be done: that is told when its transaction, which has its session and its
 //! number of the request, is applied here. The ephemerals that go with a session are told by every server, as they go
 //! everywhere.
@@ -30,6 +30,7 @@ const DELETE: &str = "delete";
 const SET_DATA: &str = "setData";
 const SET_ACL: &str = "setAcl";
 const MULTI: &str = "multiOperation";
+const RECONFIG: &str = "reconfig";
 const EPHEMERAL: &str = "ephemeralZNodeDeletionOnSessionCloseOrExpire";
 
 /// A line of the audit log.
@@ -130,6 +131,28 @@ impl Deed {
             | ClientRequest::Sync(_)
             | ClientRequest::Close
             | ClientRequest::Exchange { .. } => None,
+        }
+    }
+
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => CREATE,
+            Self::Delete(_) => DELETE,
+            Self::SetData(_) => SET_DATA,
+            Self::SetAcl { .. } => SET_ACL,
+            Self::Multi(_) => MULTI,
+            Self::Reconfig => RECONFIG,
+            Self::Unread(operation) => operation,
+        }
+    }
+
+    fn path(&self) -> Option<&Text> {
+        match self {
+            Self::Create { path, .. }
+            | Self::Delete(path)
+            | Self::SetData(path)
+            | Self::SetAcl { path, .. } => Some(path),
+            Self::Multi(_) | Self::Reconfig | Self::Unread(_) => None,
         }
     }
 
@@ -332,6 +355,20 @@ impl Asked {
         }
     }
 
+    /// That it was asked, by somebody who did not wait for what became of it.
+    fn invoked(&self, session: SessionId) -> Line {
+        let (session, address) = (session.to_string(), self.address.to_string());
+        let path = self.deed.path();
+        let pairs = [
+            ("session", Some(session.as_str())),
+            ("user", Some(&*self.users).filter(|users| !users.is_empty())),
+            ("ip", Some(address.as_str())),
+            ("operation", Some(self.deed.operation())),
+            ("znode", path.map(Text::as_str)),
+        ];
+        Line::new(&pairs, "invoked")
+    }
+
     fn lines(&self, session: SessionId, fate: &Fate) -> Vec<Line> {
         let (session, address) = (session.to_string(), self.address.to_string());
         let line = |operation, path: Option<&Text>, kind, acl: Option<&str>, failed| {
@@ -353,7 +390,7 @@ impl Asked {
             Deed::Delete(path) => vec![line(DELETE, Some(path), None, None, failed)],
             Deed::SetData(path) => vec![line(SET_DATA, Some(path), None, None, failed)],
             Deed::SetAcl { path, acl } => vec![line(SET_ACL, Some(path), None, Some(acl), failed)],
-            Deed::Reconfig => vec![line("reconfig", None, None, None, failed)],
+            Deed::Reconfig => vec![line(RECONFIG, None, None, None, failed)],
             Deed::Unread(operation) => vec![line(operation, None, None, None, failed)],
             Deed::Multi(parts) => {
                 let Fate::All(made) = fate else { return vec![line(MULTI, None, None, None, true)] };
@@ -380,9 +417,54 @@ pub(crate) struct Audit {
     /// As whom the server does things of its own accord.
     operator: String,
     /// What was asked on connections that are no more.
-    left: BTreeMap<(SessionId, i32), Box<Asked>>,
+    left: Left,
     /// What is in the log, and not applied.
     logged: VecDeque<Logged>,
+}
+
+/// The requests of one session and number, each with its age.
+type Alike = VecDeque<(u64, Box<Asked>)>;
+
+/// What was asked on connections that are no more, of which a client may have given the same number to several.
+#[derive(Debug, Default)]
+struct Left {
+    by_request: BTreeMap<(SessionId, i32), Alike>,
+    /// In the order in which they came.
+    by_age: BTreeMap<u64, (SessionId, i32)>,
+    next: u64,
+}
+
+impl Left {
+    /// One more. Returns the oldest, and whose it is, if there are too many.
+    fn push(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) -> Option<(SessionId, Box<Asked>)> {
+        self.by_request.entry((session, xid)).or_default().push_back((self.next, asked));
+        self.by_age.insert(self.next, (session, xid));
+        self.next += 1;
+        if self.by_age.len() <= LEFT_MAX {
+            return None;
+        }
+        let (session, xid) = self.by_age.first_key_value().map(|(_, request)| *request)?;
+        Some((session, self.take(session, xid)?))
+    }
+
+    /// The oldest with this number.
+    fn take(&mut self, session: SessionId, xid: i32) -> Option<Box<Asked>> {
+        let queue = self.by_request.get_mut(&(session, xid))?;
+        let (age, asked) = queue.pop_front()?;
+        if queue.is_empty() {
+            self.by_request.remove(&(session, xid));
+        }
+        self.by_age.remove(&age);
+        Some(asked)
+    }
+
+    /// All of a session, in the order of their numbers.
+    fn take_all(&mut self, session: SessionId) -> Vec<Asked> {
+        let numbers = self.by_request.range((session, i32::MIN)..=(session, i32::MAX));
+        let numbers: Vec<_> = numbers.map(|((_, xid), queue)| (*xid, queue.len())).collect();
+        let all = numbers.into_iter().flat_map(|(xid, count)| std::iter::repeat_n(xid, count));
+        all.filter_map(|xid| self.take(session, xid)).map(|asked| *asked).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -401,16 +483,16 @@ enum What {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { operator: operator(), left: BTreeMap::new(), logged: VecDeque::new() }
+        Self { operator: operator(), left: Left::default(), logged: VecDeque::new() }
     }
 }
 
 impl Audit {
     /// A connection is gone on which this was asked.
     pub(crate) fn left(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) {
-        self.left.insert((session, xid), asked);
-        if self.left.len() > LEFT_MAX {
-            self.left.pop_first();
+        if let Some((session, asked)) = self.left.push(session, xid, asked) {
+            // What becomes of it is not waited for any longer; that it was asked is told all the same.
+            asked.invoked(session).log();
         }
     }
 
@@ -446,13 +528,14 @@ impl Audit {
         {
             match what {
                 What::Request(fate) => {
-                    if let Some(asked) = self.left.remove(&(session, cxid)) {
+                    if let Some(asked) = self.left.take(session, cxid) {
                         lines.extend(asked.lines(session, &fate));
                     }
                 }
                 What::Close(ephemerals) => {
                     // It asks for nothing more.
-                    self.left.retain(|(of, _), _| *of != session);
+                    // What has come to nothing was asked.
+                    lines.extend(self.left.take_all(session).iter().map(|asked| asked.invoked(session)));
                     let session = session.to_string();
                     lines.extend(ephemerals.iter().map(|path| {
                         let pairs = [

@@ -26,6 +26,8 @@ use tracing_subscriber::{
 
 /// Lines that may wait to be written.
 const QUEUE_LINES: usize = 4096;
+/// The same of a file for the audit log: one request may take a line for each of its parts.
+const AUDIT_LINES: usize = 1 << 17;
 /// How long the end of the process waits for lines to be written.
 const FLUSH_MAX: Duration = Duration::from_millis(200);
 /// The target of lines of the audit log.
@@ -46,12 +48,12 @@ struct Counts {
 }
 
 impl LogPipe {
-    /// Starts a thread that writes to `sink`.
+    /// Starts a thread that writes to `sink`, behind which so many lines may wait.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn to(sink: impl Write + Send + 'static) -> io::Result<Self> {
-        let (lines, queue) = sync_channel(QUEUE_LINES);
+    pub fn to(sink: impl Write + Send + 'static, most: usize) -> io::Result<Self> {
+        let (lines, queue) = sync_channel(most);
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         thread::Builder::new()
@@ -110,11 +112,17 @@ impl<'a> MakeWriter<'a> for LogPipe {
 fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) {
     let mut told = 0;
     for line in queue {
-        // A reader that is gone is no reason to stop: there is nobody left to tell.
-        let _ = sink.write_all(&line);
+        // A reader that is gone, or a disk that is full, is no reason to stop.
+        if sink.write_all(&line).is_err() {
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
         let dropped = counts.dropped.load(Ordering::Relaxed);
         if dropped > told {
-            let _ = writeln!(sink, "{} log lines were dropped: their reader is too slow", dropped - told);
+            let _ = writeln!(
+                sink,
+                "{} log lines were dropped: they came too fast, or could not be written",
+                dropped - told
+            );
             told = dropped;
         }
         let _ = sink.flush();
@@ -155,9 +163,9 @@ pub fn init() -> io::Result<LogPipe> {
 /// # Errors
 /// If no thread can be started, or the file cannot be opened.
 pub fn init_with(audit_file: Option<&Path>) -> io::Result<Pipes> {
-    let log = LogPipe::to(io::stderr())?;
+    let log = LogPipe::to(io::stderr(), QUEUE_LINES)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let audit = audit_file.map(|path| LogPipe::to(open(path)?)).transpose()?;
+    let audit = audit_file.map(|path| LogPipe::to(open(path)?, AUDIT_LINES)).transpose()?;
     match audit.clone() {
         None => {
             tracing_subscriber::fmt()
@@ -175,14 +183,15 @@ pub fn init_with(audit_file: Option<&Path>) -> io::Result<Pipes> {
                 .init();
         }
     }
-    let for_panics = log.clone();
+    let pipes = Pipes { log, audit };
+    let for_panics = pipes.clone();
     std::panic::set_hook(Box::new(move |panic| {
-        for_panics.push(format!("{panic}\n").as_bytes());
+        for_panics.log.push(format!("{panic}\n").as_bytes());
         for_panics.flush();
         // A failed assertion is a fault of ours: a server that went on without the thread would only seem to live.
         std::process::exit(1);
     }));
-    Ok(Pipes { log, audit })
+    Ok(pipes)
 }
 
 /// Opens a file for lines to be put behind what is there.
@@ -225,7 +234,7 @@ mod tests {
     fn a_full_pipe_drops_lines_and_says_how_many() {
         let (go, wait) = channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }).expect("a thread");
+        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }, QUEUE_LINES).expect("a thread");
         let lines = QUEUE_LINES + 100;
         for _ in 0..lines {
             pipe.push(b"line\n");

@@ -85,7 +85,10 @@ pub(crate) fn load<D: Disk>(disk: &D, path: &Path, label: Zxid, packing: Packing
     let mut input = Input { stream, ended: false, chunk: Bytes::new(), checksum: Checksum::new() };
     match input.tree(label) {
         Ok(tree) => Ok(Loaded::Whole(Box::new(tree))),
-        Err(Stop::Damage(damage)) if packing != Packing::Plain && damage.is_early_end() => {
+        // One that unpacks to its end, and is read as if it had none, is damaged in between.
+        Err(Stop::Damage(damage))
+            if packing != Packing::Plain && damage.is_early_end() && !is_whole(disk, path, packing)? =>
+        {
             Ok(Loaded::Unfinished)
         }
         Err(Stop::Damage(damage)) => Ok(Loaded::Damaged(damage)),

@@ -21,9 +21,11 @@ impl<D: Disk> Store<D> {
     /// [`Error::Io`], [`Error::Sync`].
     pub fn purge(&self, keep: usize) -> Result<Purged, Error> {
         let (disk, layout) = (self.disk(), self.layout());
-        let whole = self.snapshots().whole()?;
         let mut purged = Purged::default();
-        let Some(oldest) = whole.get(keep.max(1) - 1).copied() else { return Ok(purged) };
+        let Some(oldest) = self.snapshots().whole(keep.max(1))? else { return Ok(purged) };
+        // Before anything goes: what is left of the log may begin with another epoch, which a learner of the one before
+        // must not be led to.
+        self.purges_before(oldest);
         for name in layout.list_snapshots(disk)? {
             if name.label < oldest {
                 let path = layout.packed_snapshot(name);
@@ -34,12 +36,15 @@ impl<D: Disk> Store<D> {
             }
         }
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
-        let needed = self.read_behind().map_or(oldest, |after| after.min(oldest));
+        // Who comes to read meanwhile waits, and finds no file that goes.
+        let readers = self.readers();
+        let needed = readers.behind().map_or(oldest, |after| after.min(oldest));
         for first in old(&layout.list_logs(disk)?, needed) {
             let path = layout.log(*first);
             disk.remove(&path).context("remove", &path)?;
             purged.logs += 1;
         }
+        drop(readers);
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         Ok(purged)
     }

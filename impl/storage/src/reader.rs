@@ -21,6 +21,8 @@ pub struct LogRange<D: Disk> {
     entries: Option<Entries<D::File>>,
     last: Zxid,
     through: Zxid,
+    /// What the range begins with was not purged.
+    goes_back: bool,
     /// Something that does not read stands behind the last record.
     broken: bool,
 }
@@ -37,7 +39,9 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// [`Error::Io`].
     pub fn read(&self, after: Zxid, through: Zxid) -> Result<LogRange<D>, Error> {
+        // In this order: a purge says what it takes before it looks for readers.
         let reader = self.enter(after);
+        let goes_back = self.is_kept_behind(after);
         let mut range = LogRange {
             store: self.clone(),
             reader,
@@ -45,6 +49,7 @@ impl<D: Disk> Store<D> {
             entries: None,
             last: after,
             through,
+            goes_back,
             broken: false,
         };
         let files = self.layout().list_logs(self.disk())?;
@@ -69,6 +74,10 @@ impl<D: Disk> Store<D> {
             part => u64::try_from(u128::from(snapshot) * u128::from(part) / 1_000_000).unwrap_or(u64::MAX),
         };
         let mut range = self.read(floor, Zxid(u64::MAX))?;
+        if !range.goes_back {
+            // A purge came between.
+            return Ok(None);
+        }
         let (mut found, mut bytes) = (floor, 0_u64);
         // Nearer to the end, there is less to pass over.
         let near = range.files.partition_point(|first| *first <= zxid).saturating_sub(1);
@@ -103,7 +112,8 @@ impl<D: Disk> LogRange<D> {
     /// The next record: its transaction's place, and its body as it stands in the log and travels in a PROPOSAL.
     ///
     /// # Errors
-    /// [`Error::Missing`] if the log does not go on, or not without a gap, before the end of the range; [`Error::Io`].
+    /// [`Error::Missing`] if the log does not go back to the beginning of the range, or does not go on, or not without a
+    /// gap, before its end; [`Error::Io`].
     #[expect(
         clippy::should_implement_trait,
         reason = "the body is borrowed, which an iterator's item cannot be"
@@ -114,6 +124,10 @@ impl<D: Disk> LogRange<D> {
             return Ok(None);
         }
         let missing = Error::Missing { path: self.store.layout().logs.clone(), after, through };
+        // What begins a later epoch would pass for what follows.
+        if !self.goes_back {
+            return Err(missing);
+        }
         loop {
             match self.step()? {
                 Some(zxid) if zxid <= after => {}

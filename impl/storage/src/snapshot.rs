@@ -99,7 +99,8 @@ impl<D: Disk> Snapshots<D> {
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)?;
         for first in layout.list_logs(disk)?.iter().rev() {
             let path = layout.log(*first);
-            disk.remove(&path).context("remove", &path)?;
+            // A purge may be removing some too.
+            if_there(disk.remove(&path)).context("remove", &path)?;
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         self.drop_behind(label)?;
@@ -126,15 +127,19 @@ impl<D: Disk> Snapshots<D> {
         Ok(self.length(&path)?.map(|length| (name.label, length)))
     }
 
-    /// The labels of the snapshots that have their end, newest first.
-    pub(crate) fn whole(&self) -> Result<Vec<Zxid>, Error> {
-        let mut whole = Vec::new();
+    /// The label of the last of so many snapshots that have their end, newest first; nothing if there are fewer. Older
+    /// ones are not looked at: a packed one would be unpacked for that.
+    pub(crate) fn whole(&self, count: usize) -> Result<Option<Zxid>, Error> {
+        let (mut last, mut found) = (None, 0);
         for name in self.store.layout().list_snapshots(self.store.disk())? {
-            if whole.last() != Some(&name.label) && self.is_whole(name)? {
-                whole.push(name.label);
+            if last != Some(name.label) && self.is_whole(name)? {
+                (last, found) = (Some(name.label), found + 1);
+            }
+            if found == count {
+                return Ok(last);
             }
         }
-        Ok(whole)
+        Ok(None)
     }
 
     /// The newest of them at or below `last`.

@@ -85,6 +85,8 @@ struct Inner<D: Disk> {
     accepted: AtomicU32,
     /// The log is whole from here on.
     floor: AtomicU64,
+    /// What is before this place was purged, by this process.
+    purged: AtomicU64,
     /// Readers of the log, by where they stand.
     readers: Mutex<Readers>,
     /// Counts cuts of the log: a snapshot begun before one is not to come to stand behind it.
@@ -95,9 +97,16 @@ struct Inner<D: Disk> {
 }
 
 #[derive(Debug, Default)]
-struct Readers {
+pub(crate) struct Readers {
     next: u64,
     after: BTreeMap<u64, Zxid>,
+}
+
+impl Readers {
+    /// The first place that a reader needs the log behind of.
+    pub(crate) fn behind(&self) -> Option<Zxid> {
+        self.after.values().min().copied()
+    }
 }
 
 impl<D: Disk> Store<D> {
@@ -123,6 +132,7 @@ impl<D: Disk> Store<D> {
             config,
             accepted: AtomicU32::new(0),
             floor: AtomicU64::new(0),
+            purged: AtomicU64::new(0),
             readers: Mutex::default(),
             cuts: Mutex::default(),
             whole: Mutex::default(),
@@ -200,6 +210,17 @@ impl<D: Disk> Store<D> {
         Zxid(self.inner.floor.load(Ordering::Acquire))
     }
 
+    /// The log is to go back to this place at most: what is before it is purged.
+    pub(crate) fn purges_before(&self, place: Zxid) {
+        self.inner.purged.fetch_max(place.0, Ordering::AcqRel);
+        self.inner.floor.fetch_max(place.0, Ordering::AcqRel);
+    }
+
+    /// Whether what stands behind this place was not purged.
+    pub(crate) fn is_kept_behind(&self, place: Zxid) -> bool {
+        place.0 >= self.inner.purged.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_floor(&self, floor: Zxid) {
         self.inner.floor.store(floor.0, Ordering::Release);
     }
@@ -230,7 +251,7 @@ impl<D: Disk> Store<D> {
         self.inner.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn readers(&self) -> MutexGuard<'_, Readers> {
+    pub(crate) fn readers(&self) -> MutexGuard<'_, Readers> {
         self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -245,10 +266,5 @@ impl<D: Disk> Store<D> {
 
     pub(crate) fn leave(&self, reader: u64) {
         self.readers().after.remove(&reader);
-    }
-
-    /// The first place that a reader needs the log behind of.
-    pub(crate) fn read_behind(&self) -> Option<Zxid> {
-        self.readers().after.values().min().copied()
     }
 }

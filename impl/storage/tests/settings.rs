@@ -253,3 +253,57 @@ fn a_learner_gets_as_much_of_the_log_as_is_said() {
     assert_eq!(served(1_000_000, 180), None);
     assert_eq!(served(0, 180), Some(z(60)), "no limit");
 }
+
+/// What is left of the log begins with an epoch, and looks as if it went on behind the one before.
+#[test]
+fn nobody_is_led_from_an_epoch_that_was_purged_into_the_next() {
+    let disk = MemoryDisk::default();
+    let unlimited = Config { snapshot_size_millionths: 0, ..config() };
+    let mut tree = serve(&disk, unlimited.clone(), 60);
+    let (store, mut recovery) = open(&disk, unlimited).expect("a start");
+    let mut log = store.log(&mut recovery);
+    log.sync_recovered().expect("synced");
+    let second = |counter| Zxid::new(Epoch(2), counter);
+    for zxid in (61..=80).map(z).chain((1..=80).map(second)) {
+        let txn = txn(zxid, 200);
+        apply(&mut tree, zxid, &txn);
+        let mut batch = Batch::new();
+        batch.push(zxid, &txn);
+        log.append_batch(&batch).expect("written");
+        log.sync().expect("synced");
+    }
+    let behind =
+        || store.read(z(70), second(80)).expect("readable").next().map(|next| next.map(|(zxid, _)| zxid));
+    assert_eq!(store.locate(z(70)).expect("readable"), Some(z(70)));
+    assert_eq!(behind().expect("whole"), Some(z(71)));
+    store.snapshots().save(&mut tree).expect("saved");
+    assert!(store.purge(1).expect("purged").logs > 0);
+    assert_eq!(store.locate(z(70)).expect("readable"), None);
+    assert!(matches!(behind(), Err(Error::Missing { .. })), "{:?}", behind());
+    assert_eq!(store.locate(second(80)).expect("readable"), Some(second(80)), "the last of all");
+}
+
+#[test]
+fn a_packed_snapshot_that_is_damaged_is_not_taken_for_one_without_an_end() {
+    let disk = MemoryDisk::default();
+    serve(&disk, config(), 20);
+    let name = names(&disk, "snapshot.").pop().expect("one");
+    let path = Path::new(DIR).join(&name);
+    let file = disk.open(&path).expect("there");
+    let mut bytes = vec![0; usize::try_from(file.len().expect("known")).expect("small")];
+    file.read_at(&mut bytes, 0).expect("read");
+    // The number of sessions, behind the header: there are not as many.
+    bytes[16..20].copy_from_slice(&i32::MAX.to_be_bytes());
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &bytes).expect("packed");
+    let packed = packed.finish().expect("packed");
+    disk.remove(&path).expect("there");
+    let gz = Path::new(DIR).join(format!("{name}.gz"));
+    disk.create(&gz).expect("created").write_at(&packed, 0).expect("written");
+    let (_, recovery) = open(&disk, config()).expect("the log leads there");
+    assert!(
+        recovery.warnings.iter().any(|warning| warning.contains("is damaged")),
+        "{:?}",
+        recovery.warnings
+    );
+}

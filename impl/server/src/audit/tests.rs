@@ -225,14 +225,35 @@ fn ephemerals_go_with_their_session() {
     let ephemerals = Some(vec!["/e1".into(), "/e2".into()]);
     audit.logged(Zxid(1), &txn(0, TxnBody::CloseSession { ephemerals }));
     let lines = audit.lines(Zxid(1));
+    assert_eq!(
+        lines[0].text,
+        "session=0x1000000ab\tuser=10.0.0.7\tip=10.0.0.7\toperation=delete\tznode=/e\tresult=invoked"
+    );
     let line = |path: &str| {
         let user = operator();
         format!("session=0x1000000ab\tuser={user}\toperation={EPHEMERAL}\tznode={path}\tresult=success")
     };
-    assert_eq!(texts(&lines), [line("/e1"), line("/e2")]);
-    assert_eq!(audit.left.len(), 2, "those of other sessions");
+    assert_eq!(texts(&lines[1..]), [line("/e1"), line("/e2")]);
+    assert_eq!(audit.left.by_age.len(), 2, "those of other sessions");
     audit.logged(Zxid(2), &txn(0, TxnBody::CloseSession { ephemerals: None }));
     assert_eq!(audit.lines(Zxid(2)), []);
+}
+
+#[test]
+fn two_requests_of_one_number_are_two() {
+    let mut audit = Audit::default();
+    for path in ["/secret", "/x"] {
+        let write = ClientRequest::Write(Write::Delete { path: path.into(), version: -1 });
+        audit.left(SESSION, 5, who(&[]).hears(&Settings::default(), &write, 0).expect("worth a line"));
+    }
+    audit.logged(Zxid(1), &txn(5, TxnBody::Delete { path: "/secret".into(), sweep: false }));
+    audit.logged(Zxid(2), &txn(5, TxnBody::Error { code: -101 }));
+    let front = "session=0x1000000ab\tuser=10.0.0.7\tip=10.0.0.7\toperation=delete\tznode=";
+    let told = audit.lines(Zxid(2));
+    assert_eq!(
+        texts(&told),
+        [format!("{front}/secret\tresult=success"), format!("{front}/x\tresult=failure")]
+    );
 }
 
 #[test]
@@ -243,7 +264,9 @@ fn those_who_hang_up_are_not_remembered_without_end() {
     for xid in 0..10_000 {
         audit.left(SESSION, xid, asked.clone());
     }
-    assert_eq!(audit.left.len(), LEFT_MAX);
+    assert_eq!((audit.left.by_age.len(), audit.left.by_request.len()), (LEFT_MAX, LEFT_MAX));
+    assert!(audit.left.take(SESSION, 10_000 - 1).is_some());
+    assert!(audit.left.take(SESSION, 0).is_none(), "the oldest goes first");
 }
 
 #[test]

@@ -53,10 +53,17 @@ pub(super) fn run<D: Disk>(
             }
             SideJob::Purge { retain } => {
                 match store.purge(retain) {
-                    Ok(purged) => info!(snapshots = purged.snapshots, logs = purged.logs, "purged"),
-                    Err(error) => warn!(%error, "cannot purge"),
+                    Ok(purged) => {
+                        info!(snapshots = purged.snapshots, logs = purged.logs, "purged");
+                        None
+                    }
+                    // The folders are those of what was acknowledged (rule D-15).
+                    Err(error @ Error::Sync { .. }) => Some(failed(error)),
+                    Err(error) => {
+                        warn!(%error, "cannot purge");
+                        None
+                    }
                 }
-                None
             }
         };
         if event.is_some_and(|event| events.send(event).is_err()) {
