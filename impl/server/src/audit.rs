@@ -146,6 +146,18 @@ impl Deed {
         }
     }
 
+    /// Whether the request was refused before it could be one.
+    fn is_none_at_all(&self) -> bool {
+        match self {
+            Self::Reconfig | Self::Unread(_) => true,
+            Self::Create { .. }
+            | Self::Delete(_)
+            | Self::SetData(_)
+            | Self::SetAcl { .. }
+            | Self::Multi(_) => false,
+        }
+    }
+
     fn path(&self) -> Option<&Text> {
         match self {
             Self::Create { path, .. }
@@ -490,6 +502,10 @@ impl Default for Audit {
 impl Audit {
     /// A connection is gone on which this was asked.
     pub(crate) fn left(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) {
+        if asked.deed.is_none_at_all() {
+            // No transaction will come of it, and the next with its number has one.
+            return asked.lines(session, &Fate::Failed).iter().for_each(Line::log);
+        }
         if let Some((session, asked)) = self.left.push(session, xid, asked) {
             // What becomes of it is not waited for any longer; that it was asked is told all the same.
             asked.invoked(session).log();

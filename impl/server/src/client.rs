@@ -254,9 +254,6 @@ impl Drop for Client {
     fn drop(&mut self) {
         if let Some(reader) = &self.reader {
             reader.abort();
-            if let Some(writer) = Rc::get_mut(&mut self.writer) {
-                writer.leave();
-            }
         }
     }
 }

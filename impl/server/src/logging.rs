@@ -117,13 +117,14 @@ fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) 
             counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
         let dropped = counts.dropped.load(Ordering::Relaxed);
-        if dropped > told {
-            let _ = writeln!(
-                sink,
-                "{} log lines were dropped: they came too fast, or could not be written",
-                dropped - told
-            );
-            told = dropped;
+        let missing = dropped - told;
+        if missing > 0 {
+            // Where the last line broke off, this one begins anew. It is tried again with the next.
+            let notice =
+                format!("\n{missing} log lines were dropped: they came too fast, or could not be written\n");
+            if sink.write_all(notice.as_bytes()).is_ok() {
+                told = dropped;
+            }
         }
         let _ = sink.flush();
         counts.written.fetch_add(1, Ordering::AcqRel);

@@ -52,8 +52,8 @@ pub(crate) enum Reader {
 /// Where it is written to.
 #[derive(Debug)]
 pub(crate) enum Writer {
-    /// Without TLS, until the socket is left to whoever reads.
-    Plain(Option<OwnedWriteHalf>),
+    /// Without TLS.
+    Plain(OwnedWriteHalf),
     /// Inside TLS.
     Secure(Rc<Secure>),
 }
@@ -63,7 +63,7 @@ impl Stream {
         match self {
             Self::Plain(tcp) => {
                 let (reader, writer) = tcp.into_split();
-                (Reader::Plain(reader), Writer::Plain(Some(writer)))
+                (Reader::Plain(reader), Writer::Plain(writer))
             }
             Self::Secure(secure) => (Reader::Secure(Rc::clone(&secure)), Writer::Secure(secure)),
         }
@@ -85,17 +85,8 @@ impl Writer {
     /// The socket.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(writer) => writer.as_ref().expect("it is left when nobody writes any more").as_ref(),
+            Self::Plain(writer) => writer.as_ref(),
             Self::Secure(secure) => &secure.tcp,
-        }
-    }
-
-    /// Nobody writes any more, and who reads is about to go: the socket ends with that, without a call of its own that
-    /// ends this direction before.
-    pub(crate) fn leave(&mut self) {
-        match self {
-            Self::Plain(writer) => drop(writer.take().map(OwnedWriteHalf::forget)),
-            Self::Secure(_) => {}
         }
     }
 

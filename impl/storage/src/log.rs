@@ -320,6 +320,8 @@ impl<D: Disk> Log<D> {
         assert!(self.repairs.is_none(), "D-9: the log is cut before recovery was synced");
         self.guarded(|log| {
             log.sync_now()?;
+            let store = log.store.clone();
+            let _removals = store.removals();
             let snapshots = log.store.snapshots();
             let Some(base) = snapshots.newest_whole(last)?.filter(|_| last < log.last) else {
                 return Ok(log.last);
@@ -348,9 +350,10 @@ impl<D: Disk> Log<D> {
             log.sync_now()?;
             log.current = None;
             log.write_mark(mark::NOWHERE, true)?;
+            let _removals = log.store.removals();
             log.store.snapshots().install(label)?;
             log.last = label;
-            log.store.set_floor(label);
+            log.store.begins_at(label);
             Ok(())
         })
     }

@@ -21,6 +21,7 @@ impl<D: Disk> Store<D> {
     /// [`Error::Io`], [`Error::Sync`].
     pub fn purge(&self, keep: usize) -> Result<Purged, Error> {
         let (disk, layout) = (self.disk(), self.layout());
+        let _removals = self.removals();
         let mut purged = Purged::default();
         let Some(oldest) = self.snapshots().whole(keep.max(1))? else { return Ok(purged) };
         // Before anything goes: what is left of the log may begin with another epoch, which a learner of the one before

@@ -91,6 +91,8 @@ struct Inner<D: Disk> {
     readers: Mutex<Readers>,
     /// Counts cuts of the log: a snapshot begun before one is not to come to stand behind it.
     cuts: Mutex<u64>,
+    /// Purging, cutting, and taking a received state: one at a time.
+    removals: Mutex<()>,
     /// Packed snapshots that were seen to have their end, with their lengths.
     whole: Mutex<BTreeMap<SnapshotName, u64>>,
     _locks: Vec<D::Lock>,
@@ -133,6 +135,7 @@ impl<D: Disk> Store<D> {
             accepted: AtomicU32::new(0),
             floor: AtomicU64::new(0),
             purged: AtomicU64::new(0),
+            removals: Mutex::default(),
             readers: Mutex::default(),
             cuts: Mutex::default(),
             whole: Mutex::default(),
@@ -214,6 +217,18 @@ impl<D: Disk> Store<D> {
     pub(crate) fn purges_before(&self, place: Zxid) {
         self.inner.purged.fetch_max(place.0, Ordering::AcqRel);
         self.inner.floor.fetch_max(place.0, Ordering::AcqRel);
+    }
+
+    /// A state at this place has taken that of everything else.
+    pub(crate) fn begins_at(&self, place: Zxid) {
+        self.inner.purged.store(place.0, Ordering::Release);
+        self.set_floor(place);
+    }
+
+    /// Held while files of what is older, or of what comes to nothing, are taken away: what a purge keeps may be what a cut
+    /// is about to drop, and the other way round.
+    pub(crate) fn removals(&self) -> MutexGuard<'_, ()> {
+        self.inner.removals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what stands behind this place was not purged.

@@ -260,6 +260,7 @@ fn nobody_is_led_from_an_epoch_that_was_purged_into_the_next() {
     let disk = MemoryDisk::default();
     let unlimited = Config { snapshot_size_millionths: 0, ..config() };
     let mut tree = serve(&disk, unlimited.clone(), 60);
+    let mut early = tree.clone();
     let (store, mut recovery) = open(&disk, unlimited).expect("a start");
     let mut log = store.log(&mut recovery);
     log.sync_recovered().expect("synced");
@@ -281,6 +282,12 @@ fn nobody_is_led_from_an_epoch_that_was_purged_into_the_next() {
     assert_eq!(store.locate(z(70)).expect("readable"), None);
     assert!(matches!(behind(), Err(Error::Missing { .. })), "{:?}", behind());
     assert_eq!(store.locate(second(80)).expect("readable"), Some(second(80)), "the last of all");
+    // A leader that holds less than was purged sends its state.
+    let mut file = store.snapshots().begin(z(60)).expect("begun");
+    file.write(&body(&mut early)).expect("written");
+    file.commit_received(None).expect("durable");
+    log.install(z(60)).expect("installed");
+    assert_eq!(store.locate(z(60)).expect("readable"), Some(z(60)));
 }
 
 #[test]

@@ -239,9 +239,17 @@ fn ephemerals_go_with_their_session() {
     assert_eq!(audit.lines(Zxid(2)), []);
 }
 
+/// Something that was asked.
+fn asked_once() -> Asked {
+    let write = ClientRequest::Write(Write::Delete { path: "/e".into(), version: -1 });
+    *who(&[]).hears(&Settings::default(), &write, 0).expect("worth a line")
+}
+
 #[test]
 fn two_requests_of_one_number_are_two() {
     let mut audit = Audit::default();
+    let unread = Box::new(Asked { deed: Deed::Unread(CREATE), ..asked_once() });
+    audit.left(SESSION, 5, unread);
     for path in ["/secret", "/x"] {
         let write = ClientRequest::Write(Write::Delete { path: path.into(), version: -1 });
         audit.left(SESSION, 5, who(&[]).hears(&Settings::default(), &write, 0).expect("worth a line"));
