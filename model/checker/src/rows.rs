@@ -152,8 +152,8 @@ fn read_only() -> peer::Bounds {
     }
 }
 
-/// The first of two servers decides alone. The other may hold what it has lost in a crash, show that to a client that
-/// only reads, and have it cut.
+/// The first of two servers decides alone, also when the other has logged something, as a leader, that the first never
+/// had. That is shown to a client that only reads, and cut.
 fn cut_behind_a_read() -> peer::Bounds {
     peer::Bounds { groups: vec![vec![2, 1]], timeouts: 0, crashes: 1, writes: 0, ..read_only() }
 }
