@@ -22,7 +22,7 @@ pub(crate) enum Sent {
 /// Sends what stands in the buffer, as far as the socket takes it. Buffers that have grown large are given back.
 pub(crate) fn send(writer: &Writer, buffer: &mut BytesMut) -> Sent {
     match writer {
-        Writer::Plain(_) => send_by(buffer, |bytes| writer.tcp().try_write(bytes)),
+        Writer::Plain(writer) => send_by(buffer, |bytes| writer.try_write(bytes)),
         Writer::Secure(secure) => given_back(secure.send(buffer, false), buffer),
     }
 }
@@ -30,7 +30,7 @@ pub(crate) fn send(writer: &Writer, buffer: &mut BytesMut) -> Sent {
 /// The same of the last that a connection sends, which is to be closed behind it: the end goes out with the bytes.
 pub(crate) fn send_last(writer: &Writer, buffer: &mut BytesMut) -> Sent {
     let stream: &TcpStream = match writer {
-        Writer::Plain(_) => writer.tcp(),
+        Writer::Plain(writer) => writer.as_ref(),
         Writer::Secure(secure) => return given_back(secure.send(buffer, true), buffer),
     };
     let more = SendFlags::MORE | SendFlags::NOSIGNAL;

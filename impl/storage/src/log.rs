@@ -210,7 +210,9 @@ impl<D: Disk> Log<D> {
     pub fn sync_recovered(&mut self) -> Result<(), Error> {
         self.guarded(|log| {
             let Some(repairs) = log.repairs.take() else { return Ok(()) };
+            let removals = log.store.removals();
             repairs.carry_out(&log.store)?;
+            drop(removals);
             match repairs.end {
                 Some(end) => log.write_mark(end, true),
                 None => Ok(()),

@@ -76,6 +76,7 @@ impl Repairs {
             mark.write(mark::NOWHERE, store.accepted())?;
             mark.sync()?;
             store.snapshots().install(label)?;
+            store.begins_at(label);
         }
         for cut in self.cuts.iter().rev() {
             let path = layout.log(cut.segment);

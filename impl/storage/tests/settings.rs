@@ -314,3 +314,25 @@ fn a_packed_snapshot_that_is_damaged_is_not_taken_for_one_without_an_end() {
         recovery.warnings
     );
 }
+
+/// Purging is due when a server starts, and may come before a state that was received is in its place.
+#[test]
+fn a_received_state_says_where_the_log_begins_whatever_was_purged() {
+    let leaders = MemoryDisk::default();
+    let mut tree = serve(&leaders, config(), 60);
+    let disk = MemoryDisk::default();
+    serve(&disk, config(), 80);
+    let (store, _) = open(&disk, config()).expect("a start");
+    let mut file = store.snapshots().begin(z(60)).expect("begun");
+    file.write(&body(&mut tree)).expect("written");
+    file.commit_received(None).expect("durable");
+    drop(store);
+    let (store, mut recovery) = open(&disk, config()).expect("a start");
+    assert_eq!(recovery.recovered.floor, z(60));
+    let mut log = store.log(&mut recovery);
+    assert!(store.purge(1).expect("purged").logs > 0);
+    log.sync_recovered().expect("installed");
+    assert_eq!(store.locate(z(60)).expect("readable"), Some(z(60)));
+    drop((log, store));
+    assert_eq!(open(&disk, config()).expect("a start").1.tree, tree);
+}

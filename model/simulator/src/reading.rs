@@ -18,11 +18,12 @@ pub(crate) fn told(
     coverage: &mut Coverage,
 ) -> Result<(), Fault> {
     match said {
-        Said::Accepted { read_only, .. } => {
-            holds("C-19", Verdict::of(is_read_only, || *read_only == is_read_only), coverage, || {
-                format!("a server, read-only: {is_read_only}, says {said:?}")
-            })
-        }
+        Said::Accepted { read_only, .. } => holds(
+            "C-19",
+            Verdict::of(is_read_only || *read_only, || *read_only == is_read_only),
+            coverage,
+            || format!("a server, read-only: {is_read_only}, says {said:?}"),
+        ),
         Said::Reply { zxid, .. } if is_read_only => {
             let durable = server.and_then(|view| view.durable.last()).map_or(Zxid::ZERO, |entry| entry.zxid);
             holds("S-17", shown_is_logged(*zxid, durable), coverage, || {
