@@ -15,12 +15,16 @@ use spec::{ErrorCode, SessionId, Zxid};
 
 use crate::{
     Acl, CreateKind, CreateTxn, Outcome, Owner, StatPersisted, Text, Tree, Txn, TxnBody,
+    children::Position,
     node::{Content, NodeId},
     path,
     quota::Amount,
     tree::number,
     watches::{Notify, Watches},
 };
+
+/// How many nodes go together: as many as fit in the memory that is near the processor.
+const TOGETHER: usize = 1024;
 
 /// What every part of a transaction needs to know of the whole.
 #[derive(Clone, Copy)]
@@ -134,9 +138,13 @@ impl Tree {
         path: &Text,
         firing: &mut Firing<'_, '_>,
     ) -> Result<(), ErrorCode> {
-        let (parent_path, _) = path::split(path.as_str()).ok_or(ErrorCode::NoNode)?;
+        let (parent_path, name) = path::split(path.as_str()).ok_or(ErrorCode::NoNode)?;
         let parent = self.lose_child(zxid, parent_path)?;
-        self.delete_from(parent, parent_path, path, firing)
+        let (id, at) =
+            self.store.child(parent, name.as_bytes(), Position::default()).ok_or(ErrorCode::NoNode)?;
+        self.store.unindex(id);
+        self.delete_at(id, at, (parent, parent_path), path, firing);
+        Ok(())
     }
 
     /// Notes on a node that a child of it goes, also if that is gone already.
@@ -146,29 +154,28 @@ impl Tree {
         Ok(id)
     }
 
-    /// Deletes a node whose parent knows of it.
-    fn delete_from(
+    /// Deletes a node that is in the index no longer and stands at this place among the children of its parent, which
+    /// knows of it.
+    fn delete_at(
         &mut self,
-        parent: NodeId,
-        parent_path: &str,
+        id: NodeId,
+        at: Position,
+        (parent, parent_path): (NodeId, &str),
         path: &Text,
         firing: &mut Firing<'_, '_>,
-    ) -> Result<(), ErrorCode> {
-        let inner = path.as_str();
-        let id = self.store.find(inner).ok_or(ErrorCode::NoNode)?;
+    ) {
         for below in self.store.below(id).into_iter().rev() {
             let path = self.store.path(below);
             self.remove(below, &path);
         }
         if firing.watches.is_empty() {
-            self.remove(id, inner);
-            return Ok(());
+            self.remove_at(id, at, path.as_str());
+            return;
         }
         let acl = self.list(id).to_vec();
-        self.remove(id, inner);
+        self.remove_at(id, at, path.as_str());
         firing.watches.deleted(path, &acl, firing.notify);
         self.fire_children_changed(parent, &parent_of(path, parent_path), firing);
-        Ok(())
     }
 
     fn apply_set_data(
@@ -227,17 +234,8 @@ impl Tree {
         self.sessions.remove(&header.session);
         // What goes is not taken out of the session's list one by one.
         let ephemerals = self.ephemerals.remove(&header.session).unwrap_or_default();
-        // Most stand below one node, which is looked up and told once. A node that is deleted is no child of its own, so
-        // the one that is remembered still stands.
-        let mut last: Option<(&str, NodeId)> = None;
-        for path in listed {
-            let Some((parent_path, _)) = path::split(path.as_str()) else { continue };
-            let known = last.filter(|(known, _)| *known == parent_path);
-            last = known.or_else(|| Some((parent_path, self.lose_child(header.zxid, parent_path).ok()?)));
-            if let Some((_, parent)) = last {
-                // A node that is gone already is as it should be.
-                let _ = self.delete_from(parent, parent_path, path, firing);
-            }
+        for brothers in listed.chunk_by(|path, next| path < next && parent_path(path) == parent_path(next)) {
+            self.delete_brothers(header.zxid, brothers, firing);
         }
         let owner = Owner::Session(header.session);
         let is_left = |id: &NodeId| Owner::from_number(self.store.node(*id).stat.ephemeral_owner) == owner;
@@ -245,6 +243,23 @@ impl Tree {
         let left: BTreeSet<Text> = self.store.paths(&left).into_iter().collect();
         for path in &left {
             let _ = self.apply_delete(header.zxid, path, firing);
+        }
+    }
+
+    /// Deletes those of these nodes that are there. They have one parent, which is looked up and told once, and are in
+    /// order, each once.
+    fn delete_brothers(&mut self, zxid: Zxid, brothers: &[Text], firing: &mut Firing<'_, '_>) {
+        let Some(above) = brothers.first().and_then(parent_path) else { return };
+        let Ok(parent) = self.lose_child(zxid, above) else { return };
+        let mut hint = Position::default();
+        for some in brothers.chunks(TOGETHER) {
+            self.store.unindex_children(parent, some.iter().map(name_of), hint);
+            for path in some {
+                if let Some((id, at)) = self.store.child(parent, name_of(path), hint) {
+                    self.delete_at(id, at, (parent, above), path, firing);
+                    hint = at;
+                }
+            }
         }
     }
 
@@ -266,6 +281,16 @@ impl Tree {
     fn fire_children_changed(&self, parent: NodeId, path: &Text, firing: &mut Firing<'_, '_>) {
         firing.watches.children_changed(path, self.list(parent), firing.notify);
     }
+}
+
+/// The parent's path of a path, if that is one of a node that can have a parent.
+fn parent_path(path: &Text) -> Option<&str> {
+    path::split(path.as_str()).map(|(parent, _)| parent)
+}
+
+/// The name that a path ends with.
+fn name_of(path: &Text) -> &[u8] {
+    path::split(path.as_str()).map_or(&[], |(_, name)| name.as_bytes())
 }
 
 /// Whether a parent's counter of creations is behind a new value. Both may have wrapped (rule T-7): the counter only

@@ -26,28 +26,36 @@ pub(crate) struct Position {
     index: usize,
 }
 
+impl Position {
+    /// The place behind it.
+    pub(crate) fn next(self) -> Self {
+        Self { index: self.index + 1, ..self }
+    }
+}
+
 impl ChildList {
     pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// The child whose name is the first; its place is the default one.
-    pub(crate) fn first(&self) -> Option<NodeId> {
-        self.blocks.first()?.first().copied()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.blocks.iter().flatten().copied()
     }
 
-    /// The child at a place, and the place behind it. A place behind the end of its block means the next block's start.
-    pub(crate) fn step(&self, position: Position) -> Option<(NodeId, Position)> {
+    /// The child at a place, and that place. A place behind the end of its block means the next block's start.
+    pub(crate) fn at(&self, position: Position) -> Option<(NodeId, Position)> {
         let Position { mut block, mut index } = position;
         if index == self.blocks.get(block)?.len() {
             (block, index) = (block + 1, 0);
         }
         let id = *self.blocks.get(block)?.get(index)?;
-        Some((id, Position { block, index: index + 1 }))
+        Some((id, Position { block, index }))
+    }
+
+    /// The child at a place, and the place behind it.
+    pub(crate) fn step(&self, position: Position) -> Option<(NodeId, Position)> {
+        let (id, at) = self.at(position)?;
+        Some((id, at.next()))
     }
 
     /// Where the child with this name stands, or, as the error, where it would.
@@ -187,7 +195,10 @@ mod tests {
             for i in 0..count {
                 let name = format!("{:05}", i * 3 % count);
                 if !i.is_multiple_of(5) {
-                    store.remove(store.find(&format!("/{name}")).expect("is there"));
+                    let found = store.child(NodeId::ROOT, name.as_bytes(), Position::default());
+                    let (id, position) = found.expect("is there");
+                    store.unindex(id);
+                    store.remove(id, position);
                     expected.retain(|other| *other != name);
                 }
             }

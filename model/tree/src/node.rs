@@ -170,29 +170,59 @@ impl Store {
         id
     }
 
-    /// Takes a node without children out.
-    pub(crate) fn remove(&mut self, id: NodeId) {
-        let (parent, hash) = {
-            let node = self.node(id);
-            assert!(id != NodeId::ROOT && node.child_count() == 0, "a leaf is removed");
-            (node.parent, node.hash)
-        };
-        // Who takes many away goes by their names, and finds each in front.
-        let siblings = self.node(parent).children.as_deref();
-        let position = if siblings.is_some_and(|list| list.first() == Some(id)) {
-            Position::default()
-        } else {
-            ChildList::position(self, parent, self.node(id).name()).expect("its parent has it")
-        };
+    /// The child of this name, and its place. Who takes many out by their names finds each where the one before it
+    /// stood: there it is looked for first.
+    pub(crate) fn child(&self, parent: NodeId, name: &[u8], hint: Position) -> Option<(NodeId, Position)> {
+        let list = self.node(parent).children.as_deref()?;
+        let hinted = list.at(hint).filter(|(id, _)| self.node(*id).name() == name);
+        hinted.or_else(|| list.at(ChildList::position(self, parent, name).ok()?))
+    }
+
+    /// Takes children of these names out of the index, which are to be removed next. Each stands somewhere else in it: in
+    /// a row the processor waits for several at once.
+    pub(crate) fn unindex_children<'a>(
+        &mut self,
+        parent: NodeId,
+        names: impl Iterator<Item = &'a [u8]>,
+        mut hint: Position,
+    ) {
+        let mut going = Vec::new();
+        for name in names {
+            if let Some((id, at)) = self.child(parent, name, hint) {
+                going.push(id);
+                hint = at.next();
+            }
+        }
+        for id in going {
+            self.unindex(id);
+        }
+    }
+
+    /// Takes a node out of the index, which is to be removed next.
+    pub(crate) fn unindex(&mut self, id: NodeId) {
+        let hash = self.node(id).hash;
+        if let Ok(entry) = self.shards[shard_of(hash)].find_entry(spread(hash), |&other| other == id) {
+            entry.remove();
+        }
+    }
+
+    /// A node's place among its parent's children.
+    pub(crate) fn position(&self, id: NodeId) -> Position {
+        let node = self.node(id);
+        ChildList::position(self, node.parent, node.name()).expect("its parent has it")
+    }
+
+    /// Takes a node without children out, which is in the index no longer and stands at this place among its parent's.
+    pub(crate) fn remove(&mut self, id: NodeId, position: Position) {
+        let node = self.node(id);
+        assert!(id != NodeId::ROOT && node.child_count() == 0, "a leaf is removed");
+        let parent = node.parent;
         let siblings = &mut self.node_mut(parent).children;
         if let Some(list) = siblings {
             list.remove(position);
             if list.len() == 0 {
                 *siblings = None;
             }
-        }
-        if let Ok(entry) = self.shards[shard_of(hash)].find_entry(spread(hash), |&other| other == id) {
-            entry.remove();
         }
         let node = self.node_mut(id);
         node.stat = StatPersisted::default();
@@ -349,6 +379,15 @@ mod tests {
         Content { data, acl: AclKey::OPEN, stat: StatPersisted::default() }
     }
 
+    /// Takes a child of the root out.
+    fn take_out(store: &mut Store, name: &str) -> NodeId {
+        let found = store.child(NodeId::ROOT, name.as_bytes(), Position::default());
+        let (id, position) = found.expect("was inserted");
+        store.unindex(id);
+        store.remove(id, position);
+        id
+    }
+
     #[test]
     fn a_node_is_found_by_its_whole_path_only() {
         let mut store = Store::new(content(None));
@@ -376,7 +415,7 @@ mod tests {
             for i in (0..count).step_by(2).chain((1..count).step_by(2)) {
                 let path = format!("/{round}-{i}");
                 let id = store.find(&path).expect("was inserted");
-                store.remove(id);
+                assert_eq!(take_out(&mut store, &path[1..]), id);
                 assert_eq!(store.find(&path), None);
             }
         }

@@ -1,7 +1,7 @@
 //! What is prepared and not applied yet: the tree as it will be, where it differs.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
 
@@ -18,6 +18,8 @@ use crate::{Acl, Text};
 pub struct Outstanding {
     nodes: BTreeMap<Text, (Zxid, Fate)>,
     sessions: BTreeMap<SessionId, (Zxid, bool)>,
+    /// The sessions whose nodes go with them, as far as the tree has those: there may be many.
+    closing: BTreeMap<SessionId, Zxid>,
     /// Every entry that was made, in order; one whose node or session has a later entry has no effect any more.
     order: VecDeque<(Zxid, Subject)>,
 }
@@ -92,11 +94,15 @@ impl Outstanding {
         self.nodes.insert(path, (zxid, fate))
     }
 
-    /// Records that these nodes go, of which there may be many, and none of which is taken back.
-    pub(crate) fn record_gone(&mut self, zxid: Zxid, paths: &BTreeSet<Text>) {
-        self.order.extend(paths.iter().map(|path| (zxid, Subject::Node(path.clone()))));
-        let mut gone = paths.iter().map(|path| (path.clone(), (zxid, Fate::Gone))).collect();
-        self.nodes.append(&mut gone);
+    /// Records that a session ends, and with it every node that it owns in the tree and that nothing else waits for.
+    pub(crate) fn record_close(&mut self, zxid: Zxid, session: SessionId) {
+        self.closing.insert(session, zxid);
+        self.record_session(zxid, session, false);
+    }
+
+    /// Whether the nodes that this session owns in the tree go, those aside that something later concerns.
+    pub(crate) fn is_closing(&self, session: SessionId) -> bool {
+        self.closing.contains_key(&session)
     }
 
     /// Takes the last entries back, the latest first.
@@ -122,6 +128,9 @@ impl Outstanding {
                 Subject::Session(session) => {
                     if self.sessions.get(&session).is_some_and(|(zxid, _)| *zxid <= applied) {
                         self.sessions.remove(&session);
+                    }
+                    if self.closing.get(&session).is_some_and(|zxid| *zxid <= applied) {
+                        self.closing.remove(&session);
                     }
                 }
             }

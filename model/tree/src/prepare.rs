@@ -88,18 +88,36 @@ impl Tree {
         zxid: Zxid,
     ) -> Txn {
         let session = author.session;
-        let mut ephemerals = self.ephemerals(session);
-        for (path, fate) in outstanding.nodes() {
-            match fate {
-                Fate::Will(node) if owns(session, node) => ephemerals.insert(path.clone()),
-                Fate::Will(_) | Fate::Gone => ephemerals.remove(path),
-            };
-        }
+        let (ephemerals, open) = self.owned(outstanding, session);
         let settings = Settings::default();
         let mut preparation = Preparation::new(self, &settings, outstanding, author, zxid);
-        preparation.delete_all(&ephemerals);
-        outstanding.record_session(zxid, session, false);
-        txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals.into_iter().collect()) })
+        for path in open {
+            preparation.record(path, Fate::Gone);
+        }
+        preparation.lose_children(&ephemerals);
+        outstanding.record_close(zxid, session);
+        txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals) })
+    }
+
+    /// The nodes that a session will own, of which there may be many, and those of them that are not in the tree as they
+    /// will be; both in order.
+    fn owned(&self, outstanding: &Outstanding, session: SessionId) -> (Vec<Text>, Vec<Text>) {
+        let ids = self.ephemerals.get(&session).filter(|_| !outstanding.is_closing(session));
+        let mut owned = ids.map(|ids| self.store.paths(ids)).unwrap_or_default();
+        // Stable: what is in order nearly is soon in order.
+        owned.sort();
+        let concerned: BTreeSet<usize> =
+            outstanding.nodes().filter_map(|(path, _)| owned.binary_search(path).ok()).collect();
+        if !concerned.is_empty() {
+            let mut places = 0..;
+            owned.retain(|_| places.next().is_some_and(|place| !concerned.contains(&place)));
+        }
+        let will_own = |fate: &Fate| matches!(fate, Fate::Will(node) if owns(session, node));
+        let nodes = outstanding.nodes().filter(|(_, fate)| will_own(fate));
+        let open: Vec<Text> = nodes.map(|(path, _)| path.clone()).collect();
+        owned.extend_from_slice(&open);
+        owned.sort();
+        (owned, open)
     }
 }
 
@@ -355,27 +373,20 @@ impl<'a> Preparation<'a> {
         Ok(TxnBody::Check { path: path.clone(), version })
     }
 
-    /// Records that these nodes go, and that their parents have fewer children; once for brothers in a row, of which
-    /// there may be many.
-    fn delete_all(&mut self, paths: &BTreeSet<Text>) {
-        self.outstanding.record_gone(self.zxid, paths);
-        let mut family: Option<(Text, Pending)> = None;
-        for path in paths {
-            let Ok(parent_path) = path::parent_of_request(path) else { continue };
-            if family.as_ref().is_none_or(|(other, _)| *other != parent_path) {
-                self.record_parent(family.take());
-                family = self.view(&parent_path).ok().map(|parent| (parent_path, parent.node));
+    /// Records that the parents of these nodes have fewer children; once for brothers in a row, of which there may be
+    /// many.
+    fn lose_children(&mut self, paths: &[Text]) {
+        let parent_of = |path: &Text| path::split(path.as_str()).map_or(0, |(parent, _)| parent.len());
+        let brothers = |one: &Text, other: &Text| {
+            let (len, other_len) = (parent_of(one), parent_of(other));
+            one.as_str()[..len] == other.as_str()[..other_len]
+        };
+        for family in paths.chunk_by(brothers) {
+            let parent_path = path::inner(&family[0].slice(0..parent_of(&family[0])));
+            if let Ok(View { node: mut parent, .. }) = self.view(&parent_path) {
+                parent.child_count = parent.child_count.saturating_sub(family.len());
+                self.record(parent_path, Fate::Will(parent));
             }
-            if let Some((_, parent)) = &mut family {
-                parent.child_count = parent.child_count.saturating_sub(1);
-            }
-        }
-        self.record_parent(family);
-    }
-
-    fn record_parent(&mut self, parent: Option<(Text, Pending)>) {
-        if let Some((path, parent)) = parent {
-            self.record(path, Fate::Will(parent));
         }
     }
 
@@ -403,6 +414,11 @@ impl<'a> Preparation<'a> {
             None => {
                 let id = self.in_tree(path)?;
                 let node = self.tree.store.node(id);
+                if let Owner::Session(session) = Owner::from_number(node.stat.ephemeral_owner)
+                    && self.outstanding.is_closing(session)
+                {
+                    return Err(ErrorCode::NoNode);
+                }
                 let pending = Pending {
                     version: node.stat.version,
                     cversion: node.stat.cversion,

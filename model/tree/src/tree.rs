@@ -11,6 +11,7 @@ use spec::{SessionId, Zxid};
 use crate::{
     Acl, Owner, Settings, Stat, StatPersisted, Text, acl,
     acl_table::AclTable,
+    children::Position,
     digest,
     node::{Content, Node, NodeId, Store},
     path,
@@ -263,8 +264,16 @@ impl Tree {
         id
     }
 
-    /// Takes a node without children out, and its list's use and its owner's claim with it.
+    /// Takes a node without children out, wherever it stands.
     pub(crate) fn remove(&mut self, id: NodeId, path: &str) {
+        let position = self.store.position(id);
+        self.store.unindex(id);
+        self.remove_at(id, position, path);
+    }
+
+    /// Takes a node without children out that is in the index no longer and stands at this place among its parent's,
+    /// and its list's use and its owner's claim with it.
+    pub(crate) fn remove_at(&mut self, id: NodeId, position: Position, path: &str) {
         self.walks.keep(path, self.store.node(id));
         let node = self.store.node(id);
         let (acl, digest, owner) = (node.acl, node.digest, Owner::from_number(node.stat.ephemeral_owner));
@@ -273,7 +282,7 @@ impl Tree {
         self.acls.release(acl);
         self.disown(owner, id);
         let bytes = self.store.node(id).data_len();
-        self.store.remove(id);
+        self.store.remove(id, position);
         self.quota_loses(path, bytes);
     }
 

@@ -370,8 +370,8 @@ fn a_close_does_what_a_delete_of_each_would_do() {
         leader.write(&create(at, 1));
     }
     // A log may list anything, in any order: a node's child, the node with what stands below it, and another child of
-    // what is gone by then; one that never was, and one below nothing.
-    let listed = ["/a/1", "/b/2", "/a", "/a/2", "/b/1", "/b/never", "/none/1", "/"].map(path);
+    // what is gone by then; one twice, one that never was, and one below nothing.
+    let listed = ["/a/1", "/b/2", "/a", "/a/2", "/b/1", "/b/1", "/b/never", "/none/1", "/"].map(path);
     let zxid = Zxid::new(Epoch(2), 1);
     let txn = |body| Txn { session: ME, cxid: 0, time: 0, body, digest: None };
     let apply = |tree: &mut Tree, body| {
@@ -387,4 +387,31 @@ fn a_close_does_what_a_delete_of_each_would_do() {
     assert_eq!(one.digest(), other.digest());
     assert_eq!(one.stat("/b").expect("stands").pzxid, i64::from_be_bytes(zxid.0.to_be_bytes()));
     assert_eq!((one.ephemeral_count(), one.stat("/a")), (0, None));
+}
+
+#[test]
+fn a_crowd_goes_and_its_brothers_stay() {
+    let mut leader = Leader::new();
+    leader.write(&create("/p", 0));
+    let at = |number: i32| format!("/p/{number:05}");
+    for number in 0..5000 {
+        leader.prepare(if number % 5 == 0 { OTHER } else { ME }, &create(&at(number), 1));
+        leader.apply_all();
+    }
+    leader.close(ME);
+    // Gone for those who come behind, whatever of the tree still has them.
+    assert_eq!(leader.outstanding.len(), 2, "of a crowd only its parent and its session are noted");
+    leader.prepare(OTHER, &delete(&at(1), -1));
+    leader.prepare(OTHER, &create(&at(2), 0));
+    leader.close(ME);
+    let outcomes = leader.apply_all();
+    assert_eq!(outcomes[1], Outcome::Error { code: ErrorCode::NoNode.number() });
+    assert_eq!(outcomes[2], Outcome::Create { path: path(&at(2)) });
+    let again = &leader.log.last().expect("the second close").1.body;
+    assert_eq!(*again, TxnBody::CloseSession { ephemerals: Some(vec![]) });
+    for number in 0..5000 {
+        assert_eq!(leader.tree.stat(&at(number)).is_some(), number % 5 == 0 || number == 2, "{number}");
+    }
+    assert_eq!(stat(&leader, "/p").num_children, 1001);
+    assert!(leader.outstanding.is_empty());
 }
