@@ -103,8 +103,8 @@ pub struct Ends {
     me: ServerId,
     voters: BTreeMap<ServerId, VoterEnd>,
     links: BTreeMap<ServerId, LinkEnd>,
-    /// Links whose learners have dialled anew: their ends here are not noticed to be gone.
-    former: Vec<LinkEnd>,
+    /// Links whose learners have dialled anew, which have not ended: the server says nothing there any more.
+    former: Vec<(ServerId, LinkEnd)>,
     /// Who listens for a dial of the server.
     doors: BTreeMap<ServerId, TcpListener>,
     clients: BTreeMap<ClientId, ClientEnd>,
@@ -199,6 +199,12 @@ impl Ends {
         for (id, link) in &mut self.links {
             link.take().with_context(|| format!("on the link with {id}"))?;
         }
+        for (id, link) in &mut self.former {
+            link.take().with_context(|| format!("on the former link with {id}"))?;
+            let frames = &link.frames;
+            ensure!(frames.is_empty(), "on the former link with {id} the server goes on: {frames:?}");
+        }
+        self.former.retain(|(_, link)| !link.socket.ended);
         let mut waiting = BTreeMap::new();
         for (id, door) in std::mem::take(&mut self.doors) {
             match accepted(&door)? {
@@ -238,7 +244,8 @@ impl Ends {
     /// If it is refused.
     pub fn dial_link(&mut self, id: ServerId, server: SocketAddr) -> anyhow::Result<()> {
         let socket = Socketed::dial(server).context("dialling the quorum port")?;
-        self.former.extend(self.links.insert(id, LinkEnd { socket, frames: Vec::new() }));
+        let before = self.links.insert(id, LinkEnd { socket, frames: Vec::new() });
+        self.former.extend(before.map(|link| (id, link)));
         Ok(())
     }
 
@@ -545,5 +552,33 @@ impl ClientEnd {
             input.drain(..taken);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Message, peer::Packet};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_on_where_it_was_left_is_noticed() {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = server.local_addr().expect("it is bound");
+        let mut ends = Ends::new(ServerId(1), []).expect("nobody else is there");
+        ends.dial_link(ServerId(2), address).expect("it listens");
+        let (mut former, _) = server.accept().expect("it was dialled");
+        ends.dial_link(ServerId(2), address).expect("it listens");
+        let (_, _) = server.accept().expect("it was dialled anew");
+        ends.take().expect("nothing is said");
+        let mut out = Vec::new();
+        let packet: Packet<Tree> = Packet::Zab(Message::UpToDate);
+        put_packet(&packet, Sender { sid: ServerId(1), config: &[], config_version: 0 }, &mut out);
+        former.write_all(&out).expect("there is room");
+        let noticed = (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            ends.take().err()
+        });
+        assert!(format!("{noticed:?}").contains("on the former link with 2"), "{noticed:?}");
     }
 }
