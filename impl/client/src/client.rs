@@ -103,6 +103,10 @@ pub(crate) struct Inner {
     pub(crate) session: SessionId,
     /// That is known to one server alone, which had no leader: no other one will have it.
     pub(crate) local: bool,
+    /// How many connections there were.
+    pub(crate) number: u64,
+    /// A server that was found to write while another one only read.
+    pub(crate) writer: Option<(String, u16)>,
     pub(crate) password: [u8; PASSWORD_BYTES],
     /// What the server has granted.
     pub(crate) granted: Duration,
@@ -192,6 +196,8 @@ impl Client {
             credentials: Vec::new(),
             session: SessionId(0),
             local: false,
+            number: 0,
+            writer: None,
             password: [0; PASSWORD_BYTES],
             granted: options.timeout,
             last_seen: Zxid(0),

@@ -18,6 +18,7 @@ use wire::{
 use crate::{
     Failure,
     client::{Inner, Pending, Shared, malformed},
+    scout,
     state::{Connection, EventType, Notice},
     stream::Stream,
     watches::Kind,
@@ -46,7 +47,7 @@ enum Refusal {
 }
 
 /// Keeps the session until it is over.
-pub(crate) fn run(shared: &Shared) {
+pub(crate) fn run(shared: &Arc<Shared>) {
     let mut pause = PAUSE.0;
     loop {
         match round(shared) {
@@ -72,10 +73,12 @@ enum Round {
     Over,
 }
 
-/// Tries every server once, in a random order, and serves the first that takes the session.
-fn round(shared: &Shared) -> Round {
+/// Tries every server once, in a random order, and before them one that is known to write; serves the first that takes
+/// the session.
+fn round(shared: &Arc<Shared>) -> Round {
     let (mut nobody, mut trouble) = (true, Vec::new());
-    for (host, port) in shared.options.servers.shuffled() {
+    let writer = shared.lock().writer.take();
+    for (host, port) in writer.into_iter().chain(shared.options.servers.shuffled()) {
         if shared.lock().connection.is_over() {
             return Round::Over;
         }
@@ -141,6 +144,7 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     writer.write_all(&resumption(&inner)).map_err(not_served)?;
     (inner.session, inner.password, inner.granted) = (answer.session, answer.password, granted);
     inner.stream = Some(writer);
+    inner.number += 1;
     inner.local = answer.read_only == Some(true);
     inner.connection = if inner.local { Connection::ConnectedReadOnly } else { Connection::Connected };
     let now = inner.connection;
@@ -198,14 +202,21 @@ fn handshake(stream: &mut Stream) -> Result<ConnectResponse, Refusal> {
 }
 
 /// Reads until the connection ends, or the session.
-fn serve(shared: &Shared, mut stream: Stream, host: &str, port: u16) -> Round {
-    let granted = shared.lock().granted;
+fn serve(shared: &Arc<Shared>, mut stream: Stream, host: &str, port: u16) -> Round {
+    let (granted, local, number) = {
+        let inner = shared.lock();
+        (inner.granted, inner.local, inner.number)
+    };
+    if local {
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || scout::run(&shared, number));
+    }
     let (mut heard, mut pinged) = (Instant::now(), Instant::now());
     let mut buffer = Vec::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     let why = loop {
         match stream.read(&mut chunk) {
-            Ok(0) => break "the server hung up".to_owned(),
+            Ok(0) => break ended(shared),
             Ok(count) => {
                 heard = Instant::now();
                 buffer.extend_from_slice(&chunk[..count]);
@@ -240,6 +251,14 @@ fn serve(shared: &Shared, mut stream: Stream, host: &str, port: u16) -> Round {
     lost(shared, &stream, format!("{host}:{port}: {why}"))
 }
 
+/// Why a connection has ended in order.
+fn ended(shared: &Shared) -> String {
+    match &shared.lock().writer {
+        None => "the server hung up".to_owned(),
+        Some((host, port)) => format!("it only reads, and {host}:{port} writes"),
+    }
+}
+
 fn lost(shared: &Shared, stream: &Stream, why: String) -> Round {
     stream.shutdown();
     let mut inner = shared.lock();
@@ -252,6 +271,7 @@ fn lost(shared: &Shared, stream: &Stream, why: String) -> Round {
     inner.trouble.clone_from(&why);
     inner.fail_all(&Failure::ConnectionLoss(why));
     drop(inner);
+    shared.changed.notify_all();
     shared.tell(Notice::Connection(Connection::Connecting));
     Round::Lost
 }
