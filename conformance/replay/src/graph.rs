@@ -21,7 +21,7 @@ use checker::{
 };
 use protocol::{
     Message,
-    peer::{Input, Packet},
+    peer::{ClientRequest, Input, Packet},
 };
 use spec::ServerId;
 use tree::{Identity, Settings, Tree, Txn};
@@ -35,6 +35,9 @@ pub const NOT_ASKED: &str = "it was not asked for";
 
 /// Why no walk takes a step between a learner's link and its first packet.
 pub const LATE: &str = "the shell tells of a learner's link with its first packet, not before";
+
+/// Why no walk takes a step of an exchange of SASL, nor what only such a step leads to.
+pub const EXCHANGED: &str = "a server makes that of an exchange of SASL, which is not played";
 
 /// What tells servers apart: a hash of everything about one, wide enough that none of millions share it.
 pub type Print = u128;
@@ -324,6 +327,31 @@ impl Graph {
     /// What happens at a step.
     pub fn event(&self, edge: &Edge) -> &HostEvent<Tree> {
         &self.events[edge.event as usize]
+    }
+
+    /// Whether a server makes this of several words of a client.
+    pub fn is_exchanged(&self, edge: &Edge) -> bool {
+        let HostEvent::Input(Input::ClientRequest { request, .. }) = self.event(edge) else { return false };
+        matches!(request, ClientRequest::Exchange { .. })
+    }
+
+    /// Why no walk takes these steps.
+    pub fn why_left(&self, steps: &[u32]) -> impl Iterator<Item = &'static str> {
+        let mut reached = vec![false; self.servers()];
+        let mut queue: Vec<u32> = self.roots.iter().map(|(root, _)| *root).collect();
+        let mut next = vec![Vec::new(); self.servers()];
+        for edge in self.edges.iter().filter(|edge| !self.is_exchanged(edge)) {
+            next[edge.from as usize].push(edge.to);
+        }
+        while let Some(server) = queue.pop() {
+            if !std::mem::replace(&mut reached[server as usize], true) {
+                queue.append(&mut next[server as usize]);
+            }
+        }
+        steps.iter().map(move |step| {
+            let edge = &self.edges[*step as usize];
+            if self.is_exchanged(edge) || !reached[edge.from as usize] { EXCHANGED } else { LATE }
+        })
     }
 
     /// Whether this is the first packet of a learner's link.

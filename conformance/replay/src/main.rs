@@ -17,7 +17,7 @@ use checker::rows::Budget;
 use clap::{Parser, Subcommand};
 use replay::{
     drive::{self, Outcome},
-    graph::{Graph, LATE, NOT_ASKED, Steps},
+    graph::{Graph, NOT_ASKED, Steps},
     mutants,
     place::Place,
     record::{Difference, RowTold, Section, Told, share},
@@ -59,7 +59,7 @@ struct Arguments {
     walk: Option<usize>,
     /// The share of the steps that must be covered, in thousandths; without a number of walks. What is not reached is
     /// listed by reason, and less than this is a replay that has lost its way.
-    #[arg(long, default_value_t = 990)]
+    #[arg(long, default_value_t = 980)]
     coverage_min: u64,
     /// How many servers run side by side.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=15))]
@@ -265,8 +265,8 @@ impl<'g> Run<'g> {
                 *unreached.entry(*why).or_default() += 1;
             }
         }
-        for _ in left {
-            *unreached.entry(LATE).or_default() += 1;
+        for why in self.graph.why_left(left) {
+            *unreached.entry(why).or_default() += 1;
         }
         let mut rows = Vec::new();
         for Steps { model, row, edges, parts } in &self.graph.searches {

@@ -64,6 +64,9 @@ impl Planner {
         }
         let mut moves = vec![Vec::new(); graph.servers()];
         for (at, edge) in graph.edges.iter().enumerate() {
+            if graph.is_exchanged(edge) {
+                continue;
+            }
             let here: &mut Vec<Move> = &mut moves[edge.from as usize];
             let first = number(at);
             match edge.silent {

@@ -234,25 +234,36 @@ impl Tree {
         self.sessions.remove(&header.session);
         // What goes is not taken out of the session's list one by one.
         let ephemerals = self.ephemerals.remove(&header.session).unwrap_or_default();
-        for brothers in listed.chunk_by(|path, next| path < next && parent_path(path) == parent_path(next)) {
-            self.delete_brothers(header.zxid, brothers, firing);
-        }
+        self.delete_all(header.zxid, listed, firing);
         let owner = Owner::Session(header.session);
         let is_left = |id: &NodeId| Owner::from_number(self.store.node(*id).stat.ephemeral_owner) == owner;
         let left: BTreeSet<NodeId> = ephemerals.into_iter().filter(is_left).collect();
-        let left: BTreeSet<Text> = self.store.paths(&left).into_iter().collect();
-        for path in &left {
-            let _ = self.apply_delete(header.zxid, path, firing);
+        let mut left = self.store.paths(&left);
+        left.sort();
+        self.delete_all(header.zxid, &left, firing);
+    }
+
+    /// Deletes those of these nodes that are there; whatever their order, though lists are in order from servers of ours.
+    /// The parent of brothers in a row is looked up and told once: it is none of them.
+    fn delete_all(&mut self, zxid: Zxid, paths: &[Text], firing: &mut Firing<'_, '_>) {
+        for brothers in paths.chunk_by(|path, next| parent_path(path) == parent_path(next)) {
+            let Some(above) = brothers.first().and_then(parent_path) else { continue };
+            let Ok(parent) = self.lose_child(zxid, above) else { continue };
+            for ascending in brothers.chunk_by(|path, next| path < next) {
+                self.delete_ascending((parent, above), ascending, firing);
+            }
         }
     }
 
-    /// Deletes those of these nodes that are there. They have one parent, which is looked up and told once, and are in
-    /// order, each once.
-    fn delete_brothers(&mut self, zxid: Zxid, brothers: &[Text], firing: &mut Firing<'_, '_>) {
-        let Some(above) = brothers.first().and_then(parent_path) else { return };
-        let Ok(parent) = self.lose_child(zxid, above) else { return };
+    /// Deletes those of these children that are there; each stands there once, in the order of names.
+    fn delete_ascending(
+        &mut self,
+        (parent, above): (NodeId, &str),
+        children: &[Text],
+        firing: &mut Firing<'_, '_>,
+    ) {
         let mut hint = Position::default();
-        for some in brothers.chunks(TOGETHER) {
+        for some in children.chunks(TOGETHER) {
             self.store.unindex_children(parent, some.iter().map(name_of), hint);
             for path in some {
                 if let Some((id, at)) = self.store.child(parent, name_of(path), hint) {

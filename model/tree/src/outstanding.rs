@@ -11,7 +11,7 @@ use spec::{SessionId, Zxid};
 use crate::{Acl, Text};
 
 /// Changes that are prepared and not yet applied: for each node concerned what it will be, as far as later requests
-/// depend on it.
+/// depend on it. Of a session that closes it is the session that is noted, and not its nodes in the tree.
 ///
 /// Source: ZooKeeper `PrepRequestProcessor`, outstanding changes.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]

@@ -94,8 +94,9 @@ impl Tree {
         for path in open {
             preparation.record(path, Fate::Gone);
         }
+        // First: a parent that goes as well has nothing to lose.
+        preparation.outstanding.record_close(zxid, session);
         preparation.lose_children(&ephemerals);
-        outstanding.record_close(zxid, session);
         txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals) })
     }
 

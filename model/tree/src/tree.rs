@@ -199,18 +199,6 @@ impl Tree {
         self.ephemerals.keys().filter(|session| !self.sessions.contains_key(session)).copied().collect()
     }
 
-    /// Deletes the ephemerals of sessions that are in no session table, as ZooKeeper does when it has loaded its
-    /// database.
-    pub fn delete_ownerless(&mut self) {
-        for session in self.ownerless() {
-            for path in self.ephemerals(session) {
-                if let Some(id) = self.store.find(path.as_str()) {
-                    self.remove(id, path.as_str());
-                }
-            }
-        }
-    }
-
     /// The bytes of all paths and data.
     pub fn data_bytes(&self) -> u64 {
         self.data_bytes

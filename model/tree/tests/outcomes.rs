@@ -2,11 +2,11 @@
 
 mod support;
 
-use spec::{Epoch, ErrorCode, Machine, SessionId, Zxid};
+use spec::{ClientId, Epoch, ErrorCode, Machine, SessionId, Zxid};
 use support::{Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl};
 use tree::{
-    Acl, CreateKind, CreateRequest, CreateTxn, LoadError, Outcome, Owner, Stat, StatPersisted, Tree,
-    TreeBuilder, Txn, TxnBody, Watches, Write, acl,
+    Acl, CreateKind, CreateRequest, CreateTxn, LoadError, Outcome, Owner, Progress, Stat, StatPersisted,
+    Text, Tree, TreeBuilder, Txn, TxnBody, Walk, WalkedNode, WatchKind, WatchMode, Watches, Write, acl,
 };
 
 fn stat(leader: &Leader, at: &str) -> Stat {
@@ -345,12 +345,10 @@ fn a_loader_takes_what_java_leaves_and_refuses_what_is_broken() {
     {
         builder.node(at, None, list, stat).expect("it is in order");
     }
-    let mut tree = builder.finish(Zxid::ZERO).expect("it has a root");
+    let tree = builder.finish(Zxid::ZERO).expect("it has a root");
     assert_eq!(tree.node_count(), 7, "the system's nodes are added");
     assert_eq!(tree.acl("/b"), Some(&[Acl::world(0)][..]), "an unknown list is closed");
     assert_eq!(tree.ownerless(), [ME]);
-    tree.delete_ownerless();
-    assert_eq!((tree.ownerless(), tree.stat("/e")), (vec![], None));
 
     let mut orphan = TreeBuilder::new();
     assert_eq!(orphan.node("/a/b", None, -1, stat), Err(LoadError::NoParent { path: "/a/b".into() }));
@@ -387,6 +385,57 @@ fn a_close_does_what_a_delete_of_each_would_do() {
     assert_eq!(one.digest(), other.digest());
     assert_eq!(one.stat("/b").expect("stands").pzxid, i64::from_be_bytes(zxid.0.to_be_bytes()));
     assert_eq!((one.ephemeral_count(), one.stat("/a")), (0, None));
+}
+
+/// As [`a_close_does_what_a_delete_of_each_would_do`], of many, with watches and while the tree is walked.
+#[test]
+fn a_close_of_a_crowd_does_so_too() {
+    let count = 3000;
+    let at = |number: i32| path(&format!("/p/{number:05}"));
+    let mut leader = Leader::new();
+    leader.write(&create("/p", 0));
+    for number in 0..count {
+        leader.prepare(if number % 7 == 0 { OTHER } else { ME }, &create(at(number).as_str(), 1));
+        leader.apply_all();
+    }
+    let orders: [fn(i32, i32) -> i32; 3] =
+        [|place, _| place, |place, count| count - 1 - place, |place, count| place * 1231 % count];
+    for order in orders {
+        // Whoever owns them, and some that never were.
+        let listed = (0..count).map(|place| order(place, count)).filter(|number| number % 3 != 0);
+        let listed: Vec<Text> = listed.map(|number| at(number + number % 11 / 10 * count)).collect();
+        let run = |bodies: Vec<TxnBody>| {
+            let (mut tree, mut watches, mut events) = (leader.tree.clone(), Watches::default(), Vec::new());
+            let client = ClientId(1);
+            for number in (0..count).step_by(10) {
+                watches.leave(WatchKind::Data, &at(number), client, &[]);
+            }
+            watches.leave(WatchKind::Child, &path("/p"), client, &[]);
+            watches.add(WatchMode::Recursive, &path("/"), client, &[]);
+            let mut walk = Walk::start(&mut tree);
+            let mut walked = Vec::new();
+            let mut show = |node: WalkedNode<'_>| walked.push((node.path.to_owned(), node.stat));
+            assert_eq!(walk.next(&mut tree, 50_000, &mut show), Ok(Progress::More));
+            for body in bodies {
+                let txn = Txn { session: ME, cxid: 0, time: 0, body, digest: None };
+                tree.apply(Zxid::new(Epoch(2), 1), &txn, &mut watches, &mut |client, event| {
+                    events.push((client, event.clone()));
+                });
+            }
+            while walk.next(&mut tree, 50_000, &mut show) == Ok(Progress::More) {}
+            (tree, events, walked)
+        };
+        let deletes = listed.iter().map(|path| TxnBody::Delete { path: path.clone(), sweep: false });
+        let close = |ephemerals| TxnBody::CloseSession { ephemerals };
+        let one = run(vec![close(Some(listed.clone())), close(None)]);
+        let other = run(deletes.chain([close(None)]).collect());
+        assert_eq!(one.0, other.0);
+        assert_eq!(one.0.digest(), other.0.digest());
+        assert_eq!(one.0.data_bytes(), other.0.data_bytes());
+        assert!(one.1 == other.1, "the events differ");
+        assert!(one.2 == other.2, "what is walked differs");
+        assert_eq!(one.2.len(), leader.tree.node_count());
+    }
 }
 
 #[test]
