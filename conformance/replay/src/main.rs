@@ -59,7 +59,7 @@ struct Arguments {
     walk: Option<usize>,
     /// The share of the steps that must be covered, in thousandths; without a number of walks. What is not reached is
     /// listed by reason, and less than this is a replay that has lost its way.
-    #[arg(long, default_value_t = 980)]
+    #[arg(long, default_value_t = 990)]
     coverage_min: u64,
     /// How many servers run side by side.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=15))]

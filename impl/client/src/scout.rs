@@ -112,7 +112,8 @@ mod tests {
                 stream.read_exact(&mut request).expect("it follows");
                 let answer = ConnectResponse {
                     protocol_version: 0,
-                    timeout_ms: 6000,
+                    // No ping is due while the test goes on: it would be taken for a request.
+                    timeout_ms: 60_000,
                     session: SessionId(session),
                     password: [0; 16],
                     read_only: Some(reads_only),
@@ -132,14 +133,14 @@ mod tests {
         let reader = server(true, 7);
         let writer = server(false, 8);
         let servers = Servers::parse(&format!("{reader},{writer}")).expect("valid");
-        let options = Options { servers, timeout: Duration::from_secs(6), read_only: true, tls: None };
+        let options = Options { servers, timeout: Duration::from_mins(1), read_only: true, tls: None };
         for _ in 0..40 {
             let (told, notices) = channel();
             let options = options.clone();
             let client = Client::start(options, move |notice| told.send(notice).expect("it listens"));
             let mut seen = Vec::new();
             while seen.last() != Some(&Connection::Connected) {
-                match notices.recv_timeout(Duration::from_secs(20)) {
+                match notices.recv_timeout(Duration::from_secs(10)) {
                     Ok(Notice::Connection(connection)) => seen.push(connection),
                     other => panic!("{other:?} behind {seen:?}"),
                 }

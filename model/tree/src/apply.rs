@@ -246,8 +246,8 @@ impl Tree {
     /// Deletes those of these nodes that are there; whatever their order, though lists are in order from servers of ours.
     /// The parent of brothers in a row is looked up and told once: it is none of them.
     fn delete_all(&mut self, zxid: Zxid, paths: &[Text], firing: &mut Firing<'_, '_>) {
-        for brothers in paths.chunk_by(|path, next| parent_path(path) == parent_path(next)) {
-            let Some(above) = brothers.first().and_then(parent_path) else { continue };
+        for brothers in paths.chunk_by(|path, next| path::parent(path) == path::parent(next)) {
+            let Some(above) = brothers.first().and_then(path::parent) else { continue };
             let Ok(parent) = self.lose_child(zxid, above) else { continue };
             for ascending in brothers.chunk_by(|path, next| path < next) {
                 self.delete_ascending((parent, above), ascending, firing);
@@ -294,11 +294,6 @@ impl Tree {
     }
 }
 
-/// The parent's path of a path, if that is one of a node that can have a parent.
-fn parent_path(path: &Text) -> Option<&str> {
-    path::split(path.as_str()).map(|(parent, _)| parent)
-}
-
 /// The name that a path ends with.
 fn name_of(path: &Text) -> &[u8] {
     path::split(path.as_str()).map_or(&[], |(_, name)| name.as_bytes())
@@ -313,4 +308,46 @@ fn is_later(new: i32, old: i32) -> bool {
 /// The parent's path as clients have it, sharing the child's.
 fn parent_of(path: &Text, parent: &str) -> Text {
     path::outer(path.slice(0..parent.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::node::tests::indexed;
+
+    /// Clients do not see what the index has too much; it would only grow.
+    #[test]
+    fn what_goes_leaves_the_index_too() {
+        let mut tree = Tree::new();
+        let session = SessionId(1);
+        let mut zxid = Zxid(0);
+        let mut apply = |tree: &mut Tree, body| {
+            zxid = zxid.next();
+            let txn = Txn { session, cxid: 0, time: 0, body, digest: None };
+            tree.apply_txn(zxid, &txn, &mut Watches::default(), &mut |_, _| {});
+        };
+        let create = |path: &str, ephemeral| {
+            TxnBody::Create(CreateTxn {
+                kind: CreateKind::Create { ephemeral },
+                path: path.into(),
+                data: None,
+                acl: Vec::new(),
+                parent_cversion: -1,
+            })
+        };
+        apply(&mut tree, create("/p", false));
+        let names: Vec<Text> = (0..3000).map(|number| Text::from(format!("/p/{number}"))).collect();
+        for name in &names {
+            apply(&mut tree, create(name.as_str(), true));
+        }
+        apply(&mut tree, create("/p/1/below", false));
+        assert_eq!(indexed(&tree.store) + 1, tree.node_count());
+        apply(&mut tree, TxnBody::Delete { path: names[0].clone(), sweep: false });
+        assert_eq!(indexed(&tree.store) + 1, tree.node_count());
+        apply(&mut tree, TxnBody::CloseSession { ephemerals: Some(names[..2000].to_vec()) });
+        assert_eq!(indexed(&tree.store) + 1, tree.node_count());
+        assert_eq!(tree.stat("/p").map(|stat| stat.num_children), Some(0));
+    }
 }

@@ -370,13 +370,18 @@ fn spread(hash: u32) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alloc::format;
 
     use super::*;
 
     fn content(data: Option<&[u8]>) -> Content<'_> {
         Content { data, acl: AclKey::OPEN, stat: StatPersisted::default() }
+    }
+
+    /// How many nodes the index has.
+    pub(crate) fn indexed(store: &Store) -> usize {
+        store.shards.iter().map(HashTable::len).sum()
     }
 
     /// Takes a child of the root out.
@@ -419,9 +424,26 @@ mod tests {
                 assert_eq!(store.find(&path), None);
             }
         }
-        assert_eq!(store.len(), 1);
+        assert_eq!((store.len(), indexed(&store)), (1, 0));
         assert_eq!(store.blocks.iter().map(Vec::len).sum::<usize>(), count + 1);
         assert!(store.node(NodeId::ROOT).children.is_none());
+    }
+
+    #[test]
+    fn what_leaves_the_index_together_is_what_was_named() {
+        let mut store = Store::new(content(None));
+        let children: Vec<String> = (0..3000).map(|i| format!("{i:04}")).collect();
+        for name in &children {
+            store.insert(&format!("/{name}"), NodeId::ROOT, name, content(None));
+        }
+        let going = children.iter().filter(|name| name.ends_with(['2', '3', '4']));
+        let named = going.clone().map(String::as_bytes).chain([&b"none"[..]]);
+        store.unindex_children(NodeId::ROOT, named, Position::default());
+        for name in &children {
+            let is_found = store.find(&format!("/{name}")).is_some();
+            assert_ne!(is_found, going.clone().any(|other| other == name), "{name}");
+        }
+        assert_eq!(indexed(&store), 2100);
     }
 
     #[test]

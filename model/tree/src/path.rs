@@ -83,6 +83,11 @@ pub(crate) fn split(path: &str) -> Option<(&str, &str)> {
     Some((&path[..slash], &path[slash + 1..]))
 }
 
+/// The parent's path of a path as the tree has it, if it is one of a node that can have a parent.
+pub(crate) fn parent(path: &Text) -> Option<&str> {
+    split(path.as_str()).map(|(parent, _)| parent)
+}
+
 /// Whether a node may stand under this name, whoever vouches for it: walks tell names apart by null characters.
 pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.as_bytes().contains(&0)

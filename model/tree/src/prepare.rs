@@ -377,17 +377,11 @@ impl<'a> Preparation<'a> {
     /// Records that the parents of these nodes have fewer children; once for brothers in a row, of which there may be
     /// many.
     fn lose_children(&mut self, paths: &[Text]) {
-        let parent_of = |path: &Text| path::split(path.as_str()).map_or(0, |(parent, _)| parent.len());
-        let brothers = |one: &Text, other: &Text| {
-            let (len, other_len) = (parent_of(one), parent_of(other));
-            one.as_str()[..len] == other.as_str()[..other_len]
-        };
-        for family in paths.chunk_by(brothers) {
-            let parent_path = path::inner(&family[0].slice(0..parent_of(&family[0])));
-            if let Ok(View { node: mut parent, .. }) = self.view(&parent_path) {
-                parent.child_count = parent.child_count.saturating_sub(family.len());
-                self.record(parent_path, Fate::Will(parent));
-            }
+        for brothers in paths.chunk_by(|path, next| path::parent(path) == path::parent(next)) {
+            let Ok(above) = path::parent_of_request(&brothers[0]) else { continue };
+            let Ok(View { node: mut parent, .. }) = self.view(&above) else { continue };
+            parent.child_count = parent.child_count.saturating_sub(brothers.len());
+            self.record(above, Fate::Will(parent));
         }
     }
 

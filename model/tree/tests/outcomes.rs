@@ -238,10 +238,11 @@ fn closing_takes_every_ephemeral_along() {
 }
 
 #[test]
-fn a_parent_can_go_right_behind_its_last_ephemeral() {
+fn a_parent_can_go_right_behind_its_last_ephemerals() {
     let mut leader = Leader::new();
     leader.write(&create("/p", 0));
     leader.write(&create("/p/e", 1));
+    leader.write(&create("/p/f", 1));
     leader.close(ME);
     leader.prepare(OTHER, &delete("/p", -1));
     assert_eq!(leader.apply_all().pop(), Some(Outcome::Delete));
@@ -436,6 +437,27 @@ fn a_close_of_a_crowd_does_so_too() {
         assert!(one.2 == other.2, "what is walked differs");
         assert_eq!(one.2.len(), leader.tree.node_count());
     }
+}
+
+/// No leader of ours makes a child of an ephemeral; a state that is loaded may hold one.
+#[test]
+fn a_parent_that_goes_with_its_child_is_gone() {
+    let mut leader = Leader::new();
+    let mut builder = TreeBuilder::new();
+    let owned = StatPersisted { ephemeral_owner: Owner::Session(ME).number(), ..StatPersisted::default() };
+    for (at, stat) in [("", StatPersisted::default()), ("/e", owned), ("/e/c", owned)] {
+        builder.node(at, None, -1, stat).expect("it is in order");
+    }
+    leader.tree = builder.finish(Zxid::ZERO).expect("it has a root");
+    leader.open(ME);
+    leader.open(OTHER);
+    leader.apply_all();
+    leader.close(ME);
+    leader.prepare(OTHER, &set("/e", -1));
+    leader.prepare(OTHER, &create("/e", 0));
+    let outcomes = leader.apply_all();
+    assert_eq!(outcomes[1], Outcome::Error { code: ErrorCode::NoNode.number() });
+    assert_eq!(outcomes[2], Outcome::Create { path: path("/e") });
 }
 
 #[test]
