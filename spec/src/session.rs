@@ -108,6 +108,12 @@ pub const RULES: &[Rule] = &[
         source: "ZooKeeper `ReadOnlyZooKeeperServer`; issue 3526",
         check: Check::Clients,
     },
+    Rule {
+        id: "S-18",
+        statement: "a write comes to what the state before its place makes of it, though it was prepared when that state was still to come",
+        source: "ZooKeeper `PrepRequestProcessor`, outstanding changes",
+        check: Check::Clients,
+    },
 ];
 
 /// What a learner has forwarded, as it recognises the answer.
@@ -276,6 +282,12 @@ pub fn shown_is_committed(is_committed: bool) -> Verdict {
 /// S-17, of one answer of a server without a leader: the place that it names, and the last one that is durable there.
 pub fn shown_is_logged(shown: Zxid, durable: Zxid) -> Verdict {
     Verdict::of(true, || shown == durable)
+}
+
+/// S-18, of one write that its server admitted: the transaction that was made of it, and the one that the state before its
+/// place makes of it.
+pub fn write_meets_its_place<T: PartialEq + ?Sized>(prepared: &T, met: &T) -> Verdict {
+    Verdict::of(true, || prepared == met)
 }
 
 /// S-16, of one answer to a learner: what it has forwarded that was not answered before, in order. A transaction that

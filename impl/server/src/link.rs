@@ -138,6 +138,8 @@ pub(crate) struct Links {
     table: BTreeMap<ServerId, Link>,
     dirty: Vec<ServerId>,
     backoff: BTreeMap<ServerId, Backoff>,
+    /// How long a leader is dialled that does not let this server in.
+    in_vain_max: Duration,
     last_number: u64,
     me: Option<ServerId>,
     /// The ensemble as text, as NEWLEADER carries it.
@@ -152,6 +154,7 @@ impl Links {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             me: Some(config.me),
+            in_vain_max: IN_VAIN_MAX,
             config_text: Rc::new(config.ensemble_text().into_bytes()),
             ..Self::default()
         }
@@ -286,7 +289,12 @@ impl Links {
     /// Whether the server that was elected has not let this one in for so long that it is no leader, in all
     /// likelihood: it found a better vote in the last instant, or it died.
     fn in_vain(&self, to: ServerId, now: Instant) -> bool {
-        self.backoff.get(&to).is_some_and(|backoff| backoff.since(now) > IN_VAIN_MAX)
+        self.backoff.get(&to).is_some_and(|backoff| backoff.since(now) > self.in_vain_max)
+    }
+
+    /// No dial is in vain, however long it takes.
+    pub(crate) fn dial_for_ever(&mut self) {
+        self.in_vain_max = Duration::MAX;
     }
 
     /// How long to wait before dialling a server: not at all the first time.

@@ -89,6 +89,8 @@ impl Stand {
             let (core, events, threads) = recover(&config, peer, disk, None, no_clock)?;
             spawn_local(end_turns(Rc::clone(&core)));
             listen_on(&core, ports, &config)?;
+            // How long a dial takes is in somebody else's hands as well.
+            core.borrow_mut().shell.links.dial_for_ever();
             Ok::<_, StartError>((core, events, threads))
         })?;
         Ok(Self { runtime, local, core: Loop(core), events, held: Vec::new(), threads })

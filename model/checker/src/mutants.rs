@@ -467,6 +467,11 @@ const MUTANTS: &[Mutant] = &[
         flaw: "the vote for a server whose vote has no weight ranks like any other",
         shown: By(&["weightless"]),
     },
+    Mutant {
+        id: "what-closes-is-still-seen",
+        flaw: "a write is prepared against nodes that go with a close which is not applied yet",
+        shown: By(&["succession", HISTORIES]),
+    },
 ];
 
 /// What came of a mutant. Written as JSON, one object a line.

@@ -117,7 +117,7 @@ impl Budget {
     /// The rows, the longest searches first.
     pub fn rows(self) -> Vec<Row> {
         match self {
-            Self::Quick => quick().into_iter().chain(without_a_leader()).chain(of_other_voters()).collect(),
+            Self::Quick => quick(),
             Self::Standard => standard(),
             Self::Deep => deep(),
             Self::Mutants => mutants(),
@@ -237,6 +237,11 @@ const SEEN_JOINING: &[&str] =
     &["diff", "trunc", "snap", "ackepoch-again", "commit-while-joining", "joined-behind", "two-live-leaders"];
 
 fn quick() -> Vec<Row> {
+    [of_orders(), of_sessions(), of_whole_peers(), without_a_leader(), of_other_voters()].concat()
+}
+
+/// Part of quick: elections and broadcast.
+fn of_orders() -> Vec<Row> {
     let fine = Bounds::default();
     let coarse = Bounds { tier: Tier::Coarse, ..Bounds::default() };
     let calm = Bounds { timeouts: 0, ..coarse.clone() };
@@ -284,11 +289,18 @@ fn quick() -> Vec<Row> {
         ),
         // Dials to servers that do not lead are let through and turned away.
         zab("refusals", Bounds { refusals: true, ..fine }, SEEN_JOINING),
+    ]
+}
+
+/// Part of quick: sessions.
+fn of_sessions() -> Vec<Row> {
+    vec![
         // One fault of each kind, with every script.
         session("moves", [1, 0, 0], SEEN_MOVING),
         session("expiry", [0, 1, 0], SEEN_EXPIRING),
         session("leaders", [0, 0, 1], SEEN_LEADING),
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
+        succeeding(session("succession", [0, 0, 1], SEEN_SUCCEEDING)),
         observing(session("observed", [1, 0, 0], SEEN_MOVING)),
         observing(session("observed-expiry", [0, 1, 0], SEEN_EXPIRING)),
         of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
@@ -299,7 +311,18 @@ fn quick() -> Vec<Row> {
         demanding(session("demanded", [1, 0, 0], SEEN_DEMANDING)),
         sweeping("sweeps", [0, 0, 1], 1, SEEN_SWEEPING),
         sweeping("sweeps-again", [0, 0, 0], 2, SEEN_SWEEPING),
-        // Nothing replaced: whole servers elect a leader, and two of them do all that they are for.
+        // Who joins again is sent the whole state.
+        of_scripts(
+            session("snapshots", [0, 0, 1], &["leader-changed", "S-4"]),
+            &[Deed::Create, Deed::Set],
+            0,
+        ),
+    ]
+}
+
+/// Part of quick: nothing replaced, whole servers elect a leader, and two of them do all that they are for.
+fn of_whole_peers() -> Vec<Row> {
+    vec![
         whole_peers(
             "cold-election",
             peer::Bounds { connections: 0, writes: 0, ..peer::Bounds::default() },
@@ -329,12 +352,6 @@ fn quick() -> Vec<Row> {
             "pair-expiry",
             peer::Bounds { eager: true, looks: 2, ticks: 4, writes: 1, ..pair() },
             &["expired", "session-refused"],
-        ),
-        // Who joins again is sent the whole state.
-        of_scripts(
-            session("snapshots", [0, 0, 1], &["leader-changed", "S-4"]),
-            &[Deed::Create, Deed::Set],
-            0,
         ),
     ]
 }
@@ -532,6 +549,18 @@ const SEEN_MOVING: &[&str] = &[
     "R-7",
 ];
 
+/// A client that creates what another one gives up with its session.
+fn succeeding(mut row: Row) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        let (first, second) = (vec![Deed::Close], vec![Deed::Succeed]);
+        *bounds = session::Bounds { first, second, ..bounds.clone() };
+    }
+    row
+}
+
+/// What a client meets that takes what another one gives up.
+const SEEN_SUCCEEDING: &[&str] = &["write-behind-an-open-close", "leader-changed", "S-2", "S-18"];
+
 /// What clients meet whose sessions expire.
 const SEEN_EXPIRING: &[&str] = &["refused", "expired", "expired-with-ephemeral", "S-2", "S-3", "S-4", "C-4"];
 
@@ -600,6 +629,7 @@ fn standard() -> Vec<Row> {
         session("moves-leaders", [1, 0, 1], &[]),
         session("moves-expiry", [1, 1, 0], &[]),
         observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)),
+        succeeding(session("succession-expiry", [1, 1, 1], SEEN_SUCCEEDING)),
         session("expiry-leaders", [0, 1, 1], &[]),
         without_extensions(session("plain-leaders", [1, 0, 1], &["leader-changed", "S-16"])),
         // What a leader hears of sessions through its followers.
@@ -680,6 +710,7 @@ fn mutants() -> Vec<Row> {
         restarting(session("restarts", [2, 0, 0], &[])),
         without_extensions(session("plain", [1, 0, 0], &[])),
         demanding(session("demanded", [1, 0, 0], &[])),
+        succeeding(session("succession", [0, 0, 0], &[])),
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),

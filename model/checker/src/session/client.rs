@@ -12,7 +12,7 @@ use spec::{
     rule::Verdict,
     session::{Attempt, only_who_proved_may_ask, session_sees_forward, sync_shows_acknowledged},
 };
-use tree::{Event, EventKind, Read, Tree};
+use tree::{Event, EventKind, Read, Tree, Write};
 use world::Said;
 
 use super::{
@@ -83,7 +83,7 @@ struct Asked {
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum What {
-    Write,
+    Write(Write),
     Read(Read),
     Sync,
     Close,
@@ -241,7 +241,7 @@ impl Client {
     /// Whether a close of it is unread behind a write without an answer.
     pub fn closes_behind_a_write(&self) -> bool {
         let whats: Vec<_> = self.asked.iter().map(|asked| &asked.what).collect();
-        whats.contains(&&What::Close) && whats.contains(&&What::Write)
+        whats.contains(&&What::Close) && whats.iter().any(|what| matches!(what, What::Write(_)))
     }
 
     /// What happens to it.
@@ -307,7 +307,7 @@ impl Client {
 
     fn ask(&mut self, xid: i32, request: ClientRequest<Tree>, known: Zxid) {
         let what = match &request {
-            ClientRequest::Write(_) => What::Write,
+            ClientRequest::Write(write) => What::Write(write.clone()),
             ClientRequest::Read(Read::SetWatches { .. }) => What::Watches,
             ClientRequest::Read(read) => What::Read(read.clone()),
             ClientRequest::Sync(_) => What::Sync,
@@ -333,7 +333,7 @@ impl Client {
     /// It waits no more for what it has asked on its connection.
     fn give_up(&mut self) {
         for asked in std::mem::take(&mut self.asked) {
-            if matches!(asked.what, What::Write | What::Close) {
+            if matches!(asked.what, What::Write(_) | What::Close) {
                 self.remember(asked.xid, None);
             }
         }
@@ -470,12 +470,12 @@ impl Client {
                 let verdict = Verdict::of(true, || answer == format!("{:?}", Some(TOKEN)));
                 holds("C-18", verdict, &mut heard.judged, || format!("a proof is answered by {answer}"))?;
             }
-            What::Write => {
-                self.ask_record(xid, zxid, asked.known, answer, heard);
+            What::Write(write) => {
+                self.ask_record(xid, zxid, asked.known, Some(write), answer, heard);
                 self.wrote = self.wrote.max(zxid);
             }
             What::Close => {
-                self.ask_record(xid, zxid, asked.known, answer, heard);
+                self.ask_record(xid, zxid, asked.known, None, answer, heard);
                 self.over = true;
             }
             What::Read(read) => {
@@ -505,11 +505,19 @@ impl Client {
 }
 
 impl Client {
-    /// A write was answered.
-    fn ask_record(&mut self, xid: i32, zxid: Zxid, known: Zxid, answer: &str, heard: &mut Heard) {
+    /// A write, or a close, was answered.
+    fn ask_record(
+        &mut self,
+        xid: i32,
+        zxid: Zxid,
+        known: Zxid,
+        write: Option<Write>,
+        answer: &str,
+        heard: &mut Heard,
+    ) {
         let earlier = self.earlier.iter().filter(|attempt| attempt.xid == xid).copied().collect();
         let (session, answer) = (self.session, answer.to_owned());
-        heard.questions.push(Question::Write { session, xid, zxid, earlier, known, answer });
+        heard.questions.push(Question::Write { session, xid, zxid, earlier, known, write, answer });
         self.remember(xid, Some(zxid));
     }
 }

@@ -6,14 +6,14 @@ use rustc_hash::FxBuildHasher;
 use serde::{Serialize, Serializer};
 use spec::{
     ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
-    machine::{Reader, SessionChange},
+    machine::{Author, Reader, SessionChange},
     session::{
         Answered, Attempt, Forwarded, answered_in_turn, event_has_cause, expired_in_silence, multi_is_whole,
         nothing_was_missed, read_shows_its_place, sessions_write_in_order, shown_is_committed,
-        sweep_takes_what_is_due, write_comes_behind, writes_happen_once,
+        sweep_takes_what_is_due, write_comes_behind, write_meets_its_place, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Owner, Read, Settings, Tree, Txn, TxnBody, Watches};
+use tree::{CreateTxn, Outcome, Outstanding, Owner, Read, Settings, Tree, Txn, TxnBody, Watches, Write};
 use world::{Replica, Stretch};
 
 use super::{
@@ -83,6 +83,8 @@ pub enum Question {
         earlier: Vec<Attempt>,
         /// The last write that anybody was told of when it was sent.
         known: Zxid,
+        /// What it was; none is a close.
+        write: Option<Write>,
         /// What was answered.
         answer: String,
     },
@@ -336,7 +338,7 @@ impl Record {
                 let change = self.first_change(start, *watch, *since);
                 holds("S-10", event_has_cause(change, *event, *late), judged, || why(self))
             }
-            Question::Write { session, xid, zxid, earlier, known, answer } => {
+            Question::Write { session, xid, zxid, earlier, known, write, answer } => {
                 let placed = |(zxid, txn): &(Zxid, Txn)| {
                     let origin = Tree::origin(txn);
                     Answered { zxid: *zxid, session: origin.session, xid: origin.xid }
@@ -350,6 +352,7 @@ impl Record {
                 let expected = self.outcome(start, *zxid);
                 let verdict = read_shows_its_place(*zxid, Zxid::ZERO, answer, &expected);
                 holds("S-9", verdict, judged, || format!("{}; it came to {expected}", why(self)))?;
+                self.judge_preparation(start, *zxid, write.as_ref(), judged)?;
                 self.told = self.told.max(*zxid);
                 Ok(())
             }
@@ -409,6 +412,30 @@ impl Record {
             }
         }
         "nothing".to_owned()
+    }
+
+    /// A write that was admitted is prepared once more, against the state that it meets, where nothing is open.
+    fn judge_preparation(
+        &self,
+        start: &Tree,
+        zxid: Zxid,
+        write: Option<&Write>,
+        judged: &mut Judged,
+    ) -> Result<(), Broken> {
+        let Some((_, txn)) = self.committed.iter().find(|(place, _)| *place == zxid) else { return Ok(()) };
+        if txn.body == (TxnBody::Error { code: ErrorCode::SessionMoved.number() }) {
+            return Ok(());
+        }
+        let state = self.state_at(start, Zxid(zxid.0 - 1));
+        let author = Author { session: txn.session, xid: txn.cxid, identities: &[], time: txn.time };
+        let mut open = Outstanding::default();
+        let met = match write {
+            Some(write) => state.prepare(&Settings::default(), &mut open, author, zxid, write),
+            None => state.prepare_close_session(&mut open, author, zxid),
+        };
+        holds("S-18", write_meets_its_place(txn, &met), judged, || {
+            format!("{zxid} is {txn:?}, and the state before it makes {met:?} of it")
+        })
     }
 
     fn closed(&self) -> impl Iterator<Item = (SessionId, Zxid)> + '_ {

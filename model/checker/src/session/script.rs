@@ -39,6 +39,8 @@ pub enum Deed {
     Sync,
     /// Creates an ephemeral of its own, and closes the session behind it.
     Close,
+    /// Creates the ephemeral that the other client may create and give up with its session.
+    Succeed,
     /// Creates a node in a container of its own, and looks there.
     Shelter,
     /// Sets the node's data twice: the order of the two is what counts.
@@ -70,23 +72,26 @@ impl Deed {
                 create(WANTED, 0, client),
             ]))],
             Self::Shelter => {
-                let own = CONTAINERS[usize::from(client) - 1];
+                let container = CONTAINERS[usize::from(client) - 1];
                 return vec![
-                    write(create(&format!("{own}/x"), 0, client)),
-                    ClientRequest::Read(Read::GetChildren { path: own.into(), watch: false }),
+                    write(create(&format!("{container}/x"), 0, client)),
+                    ClientRequest::Read(Read::GetChildren { path: container.into(), watch: false }),
                 ];
             }
             Self::Sync => vec![sync()],
             Self::SyncTwice => vec![sync(), sync()],
             Self::Prove => vec![proof(client), write(set(client))],
-            Self::Close => {
-                let own = create(&format!("/n/o{client}"), EPHEMERAL, client);
-                return vec![write(own), ClientRequest::Close];
-            }
+            Self::Succeed => vec![write(create(&own(3 - client), EPHEMERAL, client))],
+            Self::Close => return vec![write(create(&own(client), EPHEMERAL, client)), ClientRequest::Close],
         };
         requests.push(ClientRequest::Read(Read::GetData { path: NODE.into(), watch: false }));
         requests
     }
+}
+
+/// The ephemeral of a client that closes.
+fn own(client: u8) -> String {
+    format!("/n/o{client}")
 }
 
 fn write(write: Write) -> ClientRequest<Tree> {

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 
 use protocol::{
     Message, Note, Notification, Timer,
-    peer::{Input, Op, Packet, Request},
+    peer::{ClientRequest, Input, Op, Packet, Request},
 };
 use spec::{Machine as _, ServerId, SessionId, Zxid, session::Forwarded};
 use tree::Tree;
-use world::{End, Happened, HostEvent, Keep, Link, LinkChange, NetChange, Side, Wire};
+use world::{End, Happened, Host, HostEvent, Keep, Link, LinkChange, NetChange, Side, Wire};
 
 use super::{
     Change, Dialect, SERVERS, Session, Yield,
@@ -52,6 +52,11 @@ impl Session {
         event: HostEvent<Tree>,
     ) -> Result<Vec<Vote>, Broken> {
         let me = self.servers[slot];
+        if asks_for_a_write(&event) && has_open_close(host(board.part(slot))) {
+            let mut judged = Judged::default();
+            judged.met("write-behind-an-open-close");
+            board.witness(judged.bits());
+        }
         let yields = board.change(slot, Change::Host(event))?;
         let Yield::Host(happened) = &*yields else { unreachable!("a server's change yields what happened") };
         let Happened { net, votes, told, expired, committed, notes, .. } = &**happened;
@@ -402,6 +407,21 @@ enum Step {
     Open(usize),
     Read(usize, Side),
     Finalize(usize),
+}
+
+/// Whether a client asks for a write with this, at its server or through a learner.
+fn asks_for_a_write(event: &HostEvent<Tree>) -> bool {
+    matches!(
+        event,
+        HostEvent::Input(Input::ClientRequest { request: ClientRequest::Write(_), .. })
+            | HostEvent::Read(_, Wire::Packet(Packet::Request(Request { op: Op::Write(_), .. })))
+    )
+}
+
+/// Whether a leader has proposed to close a session that is still in its state.
+fn has_open_close(leader: &Host<Tree>) -> bool {
+    let lives = |session: SessionId| leader.peer().expiries().any(|(living, _)| living == session);
+    leader.leads() && leader.state().sessions().into_iter().any(|(session, _)| !lives(session))
 }
 
 fn is_proposal(frame: Option<&Wire<Tree>>) -> bool {
