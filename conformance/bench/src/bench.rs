@@ -108,10 +108,10 @@ impl Side {
             Job::Load { kind, connections, outstanding } => {
                 self.load(&load_of(kind, connections, outstanding, options))
             }
-            Job::Sessions => {
+            Job::Sessions { together } => {
                 let pids = self.ensemble.pids();
                 let before = usage::cpu(&pids)?;
-                let seen = sessions::run(&self.ensemble.addresses()?, options.window)?;
+                let seen = sessions::run(&self.ensemble.addresses()?, together, options.window)?;
                 self.figures(&seen, usage::cpu(&pids)?.saturating_sub(before))
             }
             Job::FanOut => {
@@ -307,8 +307,8 @@ pub fn measure(row: &Row, sides: &mut [Side], options: &Options) -> Result<Outco
     let context = |side: &Side| format!("{} on {}", row.name, side.name);
     for side in &mut *sides {
         let warm = match row.job {
-            Job::Load { .. } | Job::Sessions if side.java => JAVA_WARM_ROUNDS,
-            Job::Load { .. } | Job::Sessions => 1,
+            Job::Load { .. } | Job::Sessions { .. } if side.java => JAVA_WARM_ROUNDS,
+            Job::Load { .. } | Job::Sessions { .. } => 1,
             Job::FanOut | Job::Memory | Job::Kill | Job::Hang | Job::Restart | Job::Stall => 0,
         };
         for _ in 0..warm {

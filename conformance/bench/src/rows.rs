@@ -35,7 +35,10 @@ pub enum Job {
         outstanding: usize,
     },
     /// Sessions opened and closed.
-    Sessions,
+    Sessions {
+        /// How many are under way at once.
+        together: usize,
+    },
     /// One set, thousands of watchers.
     FanOut,
     /// Resident memory under reads and then sets.
@@ -107,6 +110,11 @@ const fn other(
     Row { name, what, job, bounds, counts, big }
 }
 
+const fn sessions(name: &'static str, what: &'static str, together: usize) -> Row {
+    const BOUNDS: &[Bound] = &[more(RATE, 3.0, 7.0)];
+    other(name, what, Job::Sessions { together }, BOUNDS, false, false)
+}
+
 /// Every row. Values are of 100 bytes; "64x16" is 64 connections with 16 operations under way each.
 pub const ROWS: &[Row] = &[
     load("get-64x16", "get", (Kind::Get, 64, 16), &[more(RATE, 4.0, 10.0), less(CPU, 5.0, 10.0)]),
@@ -119,7 +127,12 @@ pub const ROWS: &[Row] = &[
     load("multi-16x4", "multi of ten sets", (Kind::Multi, 16, 4), &[more(RATE, 3.0, 6.0)]),
     load("sync-get-64x1", "sync and get, counted as one", (Kind::SyncGet, 64, 1), &[more(RATE, 2.0, 4.0)]),
     load("children-16x4", "getChildren of 1,000 names", (Kind::Children, 16, 4), &[more(RATE, 4.0, 10.0)]),
-    other("sessions", "sessions opened and closed", Job::Sessions, &[more(RATE, 3.0, 7.0)], false, false),
+    sessions("sessions", "sessions opened and closed, 64 at once", 64),
+    sessions(
+        "sessions-256",
+        "the same, 256 at once: both with the backlog that they have by themselves",
+        256,
+    ),
     other(
         "fan-out",
         "set until the last of 9,000 watchers is told",

@@ -19,8 +19,6 @@ use crate::{
     load::{Measured, histogram},
 };
 
-/// How many are under way at once.
-const TOGETHER: usize = 64;
 /// The number of the request that closes a session.
 const CLOSE_XID: i32 = 1;
 /// How long nothing may come.
@@ -28,12 +26,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long one wait lasts at most, so that silence is seen.
 const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// Opens and closes sessions for so long.
+/// Opens and closes sessions for so long, so many at once.
 ///
 /// # Errors
 /// If one is refused or its end not acknowledged.
-pub fn run(addresses: &[SocketAddr], window: Duration) -> Result<Measured> {
-    let mut driver = Driver::new(addresses, window)?;
+pub fn run(addresses: &[SocketAddr], together: usize, window: Duration) -> Result<Measured> {
+    let mut driver = Driver::new(addresses, together, window)?;
     driver.drive()?;
     let operations = driver.latency.len();
     let window = driver.started.elapsed();
@@ -60,17 +58,17 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(addresses: &'a [SocketAddr], window: Duration) -> Result<Self> {
+    fn new(addresses: &'a [SocketAddr], together: usize, window: Duration) -> Result<Self> {
         let started = Instant::now();
         let lane = |number: usize| -> Result<Lane> {
             let connection = Connection::new(connection::dial(addresses[number % addresses.len()], number)?);
             Ok(Lane { connection, number, dialled: started, granted: false })
         };
-        let lanes = (0..TOGETHER).map(lane).collect::<Result<Vec<_>>>()?;
+        let lanes = (0..together).map(lane).collect::<Result<Vec<_>>>()?;
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut driver =
             Self { addresses, poll, lanes, started, end: started + window, latency: histogram()? };
-        for number in 0..TOGETHER {
+        for number in 0..together {
             driver.begin(number)?;
         }
         Ok(driver)
@@ -89,8 +87,8 @@ impl<'a> Driver<'a> {
     }
 
     fn drive(&mut self) -> Result<()> {
-        let mut events = Vec::with_capacity(TOGETHER);
-        let mut under_way = TOGETHER;
+        let mut under_way = self.lanes.len();
+        let mut events = Vec::with_capacity(under_way);
         let mut last = self.started;
         while under_way > 0 {
             events.clear();

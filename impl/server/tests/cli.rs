@@ -1,15 +1,17 @@
 //! `zabkeeper cli` against a server: what it prints, and how it ends.
 
+mod ports;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStdin, Command, Output, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
     thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
+use ports::free_port;
 use serde_json::{Value, json};
 use server::{Config, ExitCode, StartError};
 use storage::RealDisk;
@@ -23,14 +25,6 @@ struct Server {
     port: u16,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<ExitCode, StartError>>>,
-}
-
-/// A port below those that outgoing connections get: nobody has taken it when a server comes back.
-fn free_port() -> u16 {
-    static GIVEN: AtomicU16 = AtomicU16::new(0);
-    let first = 27_000 + u16::try_from(std::process::id() % 5000).expect("it is small");
-    let mut ports = (0..500).map(|_| first + GIVEN.fetch_add(1, Ordering::Relaxed));
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
 }
 
 impl Server {

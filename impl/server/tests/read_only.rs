@@ -1,13 +1,16 @@
 //! An ensemble of which one server stays, over its sockets: clients that only read are served by it, until there is a
 //! leader again.
 
+mod ports;
+
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
+use ports::free_port;
 use protocol::peer::ClientRequest;
 use server::{Config, ExitCode, StartError};
 use spec::{ErrorCode, SessionId, Zxid};
@@ -38,10 +41,8 @@ struct Server {
 
 /// Three servers that may serve reads without a leader, none of them running.
 fn ensemble() -> Vec<Server> {
-    // Bound together, so that no two are the same.
-    let listeners: Vec<_> =
-        (0..4 * SERVERS).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
-    let port = |place: usize| listeners[place].local_addr().expect("it is bound").port();
+    let ports: Vec<_> = (0..4 * SERVERS).map(|_| free_port()).collect();
+    let port = |place: usize| ports[place];
     let member = |at: usize| {
         format!("server.{}=127.0.0.1:{}:{}\n", at + 1, port(2 * SERVERS + at), port(3 * SERVERS + at))
     };

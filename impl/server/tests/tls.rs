@@ -1,15 +1,18 @@
 //! Clients and servers inside TLS, over real sockets. The stores are those of the crate `tls`.
 
+mod ports;
+
 use std::{
     fs,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use ports::free_port;
 use protocol::peer::ClientRequest;
 use server::{Config, ExitCode, StartError};
 use spec::{SessionId, Zxid};
@@ -32,11 +35,6 @@ const ONE: &str = "CN=client one,OU=Clients,O=Zabkeeper tests,C=DE";
 
 fn stores() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tls/tests/stores")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 fn local(port: u16) -> SocketAddr {

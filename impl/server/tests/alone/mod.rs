@@ -2,14 +2,18 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+#[path = "../ports/mod.rs"]
+mod ports;
+
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     thread::{JoinHandle, sleep},
     time::{Duration, Instant},
 };
 
+pub(crate) use ports::free_port;
 use serde_json::Value;
 use server::{Config, ExitCode, StartError};
 use storage::RealDisk;
@@ -31,11 +35,6 @@ pub(crate) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<ExitCode, StartError>>>,
     data: TempDir,
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
 }
 
 impl Server {
