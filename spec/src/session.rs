@@ -110,7 +110,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "S-18",
-        statement: "a write comes to what the state before its place makes of it, though it was prepared when that state was still to come",
+        statement: "a write that is admitted comes to what the state before its place makes of it, but for quotas, though it was prepared when that state was still to come",
         source: "ZooKeeper `PrepRequestProcessor`, outstanding changes",
         check: Check::Clients,
     },

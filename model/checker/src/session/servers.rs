@@ -421,7 +421,9 @@ fn asks_for_a_write(event: &HostEvent<Tree>) -> bool {
 /// Whether a leader has proposed to close a session that is still in its state.
 fn has_open_close(leader: &Host<Tree>) -> bool {
     let lives = |session: SessionId| leader.peer().expiries().any(|(living, _)| living == session);
-    leader.leads() && leader.state().sessions().into_iter().any(|(session, _)| !lives(session))
+    leader.leads()
+        && leader.peer().is_serving()
+        && leader.state().sessions().into_iter().any(|(session, _)| !lives(session))
 }
 
 fn is_proposal(frame: Option<&Wire<Tree>>) -> bool {
