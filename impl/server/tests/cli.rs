@@ -40,9 +40,12 @@ impl Server {
             let _ = stopped.await;
         };
         let thread = std::thread::spawn(move || server::run(config, RealDisk::new(false), None, wait));
-        let server = Self { port, stop: Some(stop), thread: Some(thread) };
+        let mut server = Self { port, stop: Some(stop), thread: Some(thread) };
         let started = Instant::now();
         while !server.serves() {
+            if let Some(ended) = server.thread.take_if(|thread| thread.is_finished()) {
+                panic!("it does not start: {:?}", ended.join());
+            }
             assert!(started.elapsed() < PATIENCE, "it does not serve");
             sleep(Duration::from_millis(10));
         }
