@@ -13,7 +13,9 @@ use spec::{
         sweep_takes_what_is_due, write_comes_behind, write_meets_its_place, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Outstanding, Owner, Read, Settings, Tree, Txn, TxnBody, Watches, Write};
+use tree::{
+    CreateTxn, Identity, Outcome, Outstanding, Owner, Read, Settings, Tree, Txn, TxnBody, Watches, Write,
+};
 use world::{Replica, Stretch};
 
 use super::{
@@ -281,6 +283,11 @@ impl Record {
     fn append(&mut self, start: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
         let mut state = self.last_state(start);
         judge_sweep(&state, zxid, txn, judged)?;
+        if matches!(txn.body, TxnBody::CloseSession { .. }) {
+            // Whoever asked for it, the leader itself included.
+            let met = state.prepare_close_session(&mut Outstanding::default(), author(txn), zxid);
+            judge_preparation(zxid, txn, &met, judged)?;
+        }
         apply(&mut state, zxid, txn);
         if let TxnBody::Multi(parts) = &txn.body {
             let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
@@ -352,7 +359,9 @@ impl Record {
                 let expected = self.outcome(start, *zxid);
                 let verdict = read_shows_its_place(*zxid, Zxid::ZERO, answer, &expected);
                 holds("S-9", verdict, judged, || format!("{}; it came to {expected}", why(self)))?;
-                self.judge_preparation(start, *zxid, write.as_ref(), judged)?;
+                if let Some(write) = write {
+                    self.judge_write(start, *zxid, write, judged)?;
+                }
                 self.told = self.told.max(*zxid);
                 Ok(())
             }
@@ -415,27 +424,18 @@ impl Record {
     }
 
     /// A write that was admitted is prepared once more, against the state that it meets, where nothing is open.
-    fn judge_preparation(
+    fn judge_write(
         &self,
         start: &Tree,
         zxid: Zxid,
-        write: Option<&Write>,
+        write: &Write,
         judged: &mut Judged,
     ) -> Result<(), Broken> {
         let Some((_, txn)) = self.committed.iter().find(|(place, _)| *place == zxid) else { return Ok(()) };
-        if txn.body == (TxnBody::Error { code: ErrorCode::SessionMoved.number() }) {
-            return Ok(());
-        }
         let state = self.state_at(start, Zxid(zxid.0 - 1));
-        let author = Author { session: txn.session, xid: txn.cxid, identities: &[], time: txn.time };
         let mut open = Outstanding::default();
-        let met = match write {
-            Some(write) => state.prepare(&Settings::default(), &mut open, author, zxid, write),
-            None => state.prepare_close_session(&mut open, author, zxid),
-        };
-        holds("S-18", write_meets_its_place(txn, &met), judged, || {
-            format!("{zxid} is {txn:?}, and the state before it makes {met:?} of it")
-        })
+        let met = state.prepare(&Settings::default(), &mut open, author(txn), zxid, write);
+        judge_preparation(zxid, txn, &met, judged)
     }
 
     fn closed(&self) -> impl Iterator<Item = (SessionId, Zxid)> + '_ {
@@ -487,6 +487,18 @@ impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{self:?}"))
     }
+}
+
+/// Who asks for a transaction, where everybody may do everything.
+fn author(txn: &Txn) -> Author<'static, Identity> {
+    Author { session: txn.session, xid: txn.cxid, identities: &[], time: txn.time }
+}
+
+/// A transaction, and what the state before its place makes of the request.
+fn judge_preparation(zxid: Zxid, txn: &Txn, met: &Txn, judged: &mut Judged) -> Result<(), Broken> {
+    holds("S-18", write_meets_its_place(txn, met), judged, || {
+        format!("{zxid} is {txn:?}, and the state before it makes {met:?} of it")
+    })
 }
 
 /// A leader deletes by itself what is due in the state that this transaction meets.
