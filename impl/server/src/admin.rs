@@ -21,16 +21,12 @@ use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ALLOW, CONTENT_TYPE, HeaderValue, STRICT_TRANSPORT_SECURITY},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::spawn_local,
-};
+use tokio::{net::TcpListener, sync::Semaphore, task::spawn_local};
 use tracing::debug;
 
 use self::whole::FileBody;
@@ -38,11 +34,16 @@ use crate::{
     core::Shared,
     metrics,
     net::{self, FILES_BESIDE_CLIENTS},
+    secure::Door,
+    stream::Stream,
     view::Mode,
 };
 
 /// Connections that are served at once.
 const CONNECTIONS_MAX: usize = 64;
+
+/// What a browser is told that came inside TLS: for a day it is to come no other way.
+const ONLY_HTTPS: &str = "max-age=86400; includeSubDomains";
 
 /// What a port answers.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ impl Progress {
 }
 
 /// Takes connections, and serves them.
-pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
+pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer, door: Door) {
     let (offer, room) = (Rc::new(offer), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     if let Err(error) = net::set_options(&listener, offer.idle_max) {
         debug!(%error, "the options of the admin server's sockets cannot be set");
@@ -80,9 +81,14 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, FILES_BESIDE_CLIENTS / 2) => {}
             Ok((stream, address)) => {
-                let (core, offer) = (Rc::clone(&core), Rc::clone(&offer));
+                let (core, offer, door) = (Rc::clone(&core), Rc::clone(&offer), door.clone());
+                let begun = Instant::now();
                 spawn_local(async move {
-                    serve(core, stream, address, offer).await;
+                    match tokio::time::timeout(offer.idle_max, door.open(stream)).await {
+                        Ok(Ok(stream)) => serve(core, (stream, address), begun, offer).await,
+                        Ok(Err(error)) => debug!(%error, "no TLS with an operator"),
+                        Err(_) => debug!("no hands were shaken with an operator in time"),
+                    }
                     drop(place);
                 });
             }
@@ -94,14 +100,20 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer) {
     }
 }
 
-async fn serve(core: Shared, stream: TcpStream, address: SocketAddr, offer: Rc<Offer>) {
-    let idle_max = offer.idle_max;
-    let progress = Progress(Rc::new(Cell::new(Instant::now())));
+async fn serve(core: Shared, (stream, address): (Stream, SocketAddr), begun: Instant, offer: Rc<Offer>) {
+    let (idle_max, is_secure) = (offer.idle_max, matches!(stream, Stream::Secure(_)));
+    let progress = Progress(Rc::new(Cell::new(begun)));
     let from = net::plain_ip(address);
     let (seen, progress) = (progress.clone(), &progress);
     let answers = service_fn(|request: Request<Incoming>| {
         let (core, offer) = (Rc::clone(&core), Rc::clone(&offer));
-        async move { Ok::<_, Infallible>(answer(core, &offer, request, from, progress).await) }
+        async move {
+            let mut answer = answer(core, &offer, request, from, progress).await;
+            if is_secure {
+                answer.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(ONLY_HTTPS));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
     let mut connection = pin!(connection);

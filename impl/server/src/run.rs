@@ -355,13 +355,14 @@ pub(crate) fn listen_on(core: &Shared, ports: Ports, config: &Rc<Config>) -> Res
         if let Some(listener) = not_needed(config, listen("admin", admin.port, bound))? {
             let idle_max = Duration::from_millis(u64::from(admin.idle_max_ms));
             let offer = Offer { commands: Some(admin.commands.clone()), idle_max };
-            spawn_local(admin::accept(Rc::clone(core), listener, offer));
+            let door = core.borrow().shell.tls.admin.clone();
+            spawn_local(admin::accept(Rc::clone(core), listener, offer, door));
         }
     }
     if let (Some(bound), Some((_, number))) = (ports.metrics, &config.metrics) {
         let listener = listen("metrics", *number, bound)?;
         let offer = Offer { commands: None, idle_max: METRICS_IDLE_MAX };
-        spawn_local(admin::accept(Rc::clone(core), listener, offer));
+        spawn_local(admin::accept(Rc::clone(core), listener, offer, Door::Plain));
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ pub(crate) struct Tls {
     pub(crate) servers: Door,
     /// For servers that are dialled.
     pub(crate) dials: Option<Rc<Live>>,
+    /// How operators come in.
+    pub(crate) admin: Door,
 }
 
 impl Tls {
@@ -66,26 +68,36 @@ impl Tls {
     pub(crate) fn load(config: &config::Tls) -> Result<Self, tls::Error> {
         let clients = config.clients.as_ref().map(Live::load).transpose()?;
         let between = config.servers.as_ref().map(Live::load).transpose()?;
-        let servers = match &between {
-            None => Door::Plain,
-            Some(live) if config.unifies_servers => Door::Either(Rc::clone(live)),
-            Some(live) => Door::Secure(Rc::clone(live)),
-        };
+        let servers = Door::of(between.as_ref(), config.unifies_servers);
         let dials = between.filter(|_| config.dials_servers);
-        Ok(Self { clients, servers, dials })
+        let admin = match &config.admin {
+            None => Door::Plain,
+            Some(admin) => Door::of(Some(&Live::load(&admin.settings)?), !admin.is_forced),
+        };
+        Ok(Self { clients, servers, dials, admin })
     }
 
     /// Each set of stores.
     pub(crate) fn all(&self) -> impl Iterator<Item = Rc<Live>> + use<> {
-        let servers = match &self.servers {
+        let doors = [&self.servers, &self.admin];
+        let live = doors.map(|door| match door {
             Door::Plain => None,
             Door::Secure(live) | Door::Either(live) => Some(Rc::clone(live)),
-        };
-        self.clients.clone().into_iter().chain(servers)
+        });
+        self.clients.clone().into_iter().chain(live.into_iter().flatten())
     }
 }
 
 impl Door {
+    /// The door with these stores, if there are some; one that unifies takes plain connections too.
+    fn of(live: Option<&Rc<Live>>, unifies: bool) -> Self {
+        match live {
+            None => Self::Plain,
+            Some(live) if unifies => Self::Either(Rc::clone(live)),
+            Some(live) => Self::Secure(Rc::clone(live)),
+        }
+    }
+
     /// Lets a connection in. Waits for its first byte where that tells how it comes; whoever says nothing for long is
     /// taken for plain.
     pub(crate) async fn open(&self, tcp: TcpStream) -> io::Result<Stream> {

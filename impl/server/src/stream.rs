@@ -6,15 +6,17 @@
 use std::{
     cell::RefCell,
     io::{self, Read, Write},
+    net::Shutdown,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tls::rustls::{Connection, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -25,6 +27,9 @@ use crate::out::{self, Sent};
 
 /// Bytes that one read takes off the socket of a connection inside TLS.
 const READ_BYTES: usize = 64 << 10;
+
+/// Bytes that a long answer has taken in one go, however fast its socket is, before others have their turn.
+const AT_ONCE_MAX: usize = 1 << 20;
 
 thread_local! {
     /// Where they are read to: nothing of them is kept there.
@@ -77,6 +82,60 @@ impl Stream {
                 let state = secure.state.borrow();
                 Some(state.connection.peer_certificates()?.first()?.clone().into_owned())
             }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Secure(secure) => secure.poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Secure(secure) => secure.poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, parts),
+            Self::Secure(secure) => {
+                let first = parts.iter().find(|part| !part.is_empty());
+                secure.poll_write(context, first.map_or(&[][..], |part| &part[..]))
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Secure(secure) => secure.poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Secure(secure) => secure.poll_shutdown(context),
         }
     }
 }
@@ -135,12 +194,14 @@ struct State {
     ahead: BytesMut,
     /// Whether the other end has hung up.
     ended: bool,
+    /// Bytes that were taken since others had their turn.
+    at_once: usize,
 }
 
 impl Secure {
     /// A connection over which hands are shaken; `ahead` was read behind that.
     pub(crate) fn new(tcp: TcpStream, connection: Connection, ahead: BytesMut) -> Self {
-        Self { tcp, state: RefCell::new(State { connection, ahead, ended: false }) }
+        Self { tcp, state: RefCell::new(State { connection, ahead, ended: false, at_once: 0 }) }
     }
 
     fn poll_read(&self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -173,6 +234,40 @@ impl Secure {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Takes some of the bytes, once everything before them is on the socket.
+    fn poll_write(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(context))?;
+        let state = &mut *self.state.borrow_mut();
+        if state.at_once > AT_ONCE_MAX {
+            state.at_once = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let count = state.connection.writer().write(bytes)?;
+        state.at_once += count;
+        // What does not fit goes with the next bytes, or with the flush behind the last.
+        let _ = state.flush(&self.tcp);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &mut *self.state.borrow_mut();
+        loop {
+            match state.flush(&self.tcp) {
+                Sent::All => return Poll::Ready(Ok(())),
+                Sent::Blocked => ready!(self.tcp.poll_write_ready(context))?,
+                Sent::Gone => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            }
+        }
+    }
+
+    /// Says the end, and closes this half of the connection.
+    fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state.borrow_mut().connection.send_close_notify();
+        ready!(self.poll_flush(context))?;
+        Poll::Ready(SockRef::from(&self.tcp).shutdown(Shutdown::Write))
     }
 
     /// Sends what stands in the buffer, as far as the socket takes it; behind the `last` the end is said.

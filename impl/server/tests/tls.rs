@@ -371,6 +371,7 @@ fn what_cannot_be_had_ends_the_start_with_what_to_do() {
     let good = stores_of("server.pem", "trust.pem");
     let rows = [
         ("secureClientPort=1\n".to_owned(), "needs a key store"),
+        ("clientPort=1\nadmin.forceHttps=true\n".to_owned(), "admin.portUnification needs a key store"),
         (format!("secureClientPort=1\n{}", stores_of("weak.pem", "trust.pem")), "signed with SHA-1"),
         (
             format!("secureClientPort=1\n{}", stores_of("server.pem", "server.jks")),
@@ -513,4 +514,71 @@ fn servers_move_to_tls_one_after_the_other() {
         until("it serves", || mode(*port));
     }
     writes(&ports, "/mixed");
+}
+
+/// What comes as answer to a request over HTTP: its head, and the rest.
+fn http(mut stream: impl Read + Write, path: &str) -> std::io::Result<(String, Vec<u8>)> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: ip\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+    let rest = answer.split_off(end + 4);
+    Ok((String::from_utf8_lossy(&answer).to_ascii_lowercase(), rest))
+}
+
+fn plain(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&local(port), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// The lines of a server whose admin server has the stores that servers have.
+fn administered(client: u16, admin: u16, more: &str) -> String {
+    format!(
+        "clientPort={client}\nclientPortAddress=127.0.0.1\nadmin.enableServer=true\n\
+         admin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\n{more}{}",
+        of_stores("ssl.quorum.", "server.pem", "trust.pem")
+    )
+}
+
+#[test]
+fn operators_come_inside_tls_or_without_as_they_like() {
+    let (data, client, admin) = (tempfile::tempdir().expect("a folder"), free_port(), free_port());
+    let more = "admin.portUnification=true\nadmin.snapshot.enabled=true\n";
+    let _server = Server::start(data.path(), &administered(client, admin, more));
+    let (head, _) = until("it serves without TLS", || http(plain(admin).ok()?, "/commands/ruok").ok());
+    assert!(head.starts_with("http/1.1 200") && !head.contains("strict-transport-security"), "{head}");
+    let (head, rest) = http(dial(admin, "").expect("it listens"), "/commands/ruok").expect("an answer");
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(head.contains("strict-transport-security: max-age=86400; includesubdomains"), "{head}");
+    assert!(rest.starts_with(b"{"), "{rest:?}");
+    // An answer that no socket takes at once.
+    let mut session = Session::open(plain(client).expect("it listens")).expect("a session");
+    for number in 0..10_u8 {
+        let data: Vec<u8> = (0..900_000_u32).map(|at| at.to_le_bytes()[1] ^ number).collect();
+        assert_eq!(session.create(&format!("/{number}"), data, acl("world", "anyone")), 0);
+    }
+    let (head, rest) = http(dial(admin, "").expect("it listens"), "/commands/snapshot").expect("an answer");
+    assert!(rest.len() > 9_000_000, "{head}");
+    assert!(head.contains(&format!("snapshot_size: {}\r\n", rest.len())), "{head}");
+    let kept = fs::read_dir(data.path().join("version-2")).expect("a folder").flatten();
+    let is_it = |path: PathBuf| fs::read(path).is_ok_and(|bytes| bytes == rest);
+    assert!(kept.into_iter().any(|entry| is_it(entry.path())), "it is the snapshot in the folder");
+}
+
+#[test]
+fn operators_are_let_in_by_their_certificate_alone_where_that_is_asked_for() {
+    let (data, client, admin) = (tempfile::tempdir().expect("a folder"), free_port(), free_port());
+    let more = "admin.forceHttps=true\nadmin.needClientAuth=true\n";
+    let _server = Server::start(data.path(), &administered(client, admin, more));
+    let (head, _) =
+        until("it serves inside TLS", || http(dial(admin, "client.pem").ok()?, "/commands/ruok").ok());
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    for own in ["", "stranger.pem"] {
+        let refused = dial(admin, own).and_then(|wire| http(wire, "/commands/ruok"));
+        assert!(refused.is_err(), "{own:?} is let in: {refused:?}");
+    }
+    let refused = plain(admin).and_then(|stream| http(stream, "/commands/ruok"));
+    assert!(refused.is_err(), "it answers without TLS: {refused:?}");
 }

@@ -31,7 +31,10 @@ const USED: &[&str] = &[
     "X509AuthenticationProvider.superUser",
     "admin.commandURL",
     "admin.enableServer",
+    "admin.forceHttps",
     "admin.idleTimeout",
+    "admin.needClientAuth",
+    "admin.portUnification",
     "admin.rateLimiterIntervalInMS",
     "admin.serverAddress",
     "admin.serverPort",
@@ -179,9 +182,6 @@ const REFUSED: &[(&str, &str)] = &[
 
 const IGNORED: &[(&str, &str)] = &[
     ("admin.enableServer.ssl", TLS),
-    ("admin.forceHttps", LATER),
-    ("admin.needClientAuth", LATER),
-    ("admin.portUnification", LATER),
     (
         "admin.restore.enabled",
         "restoring is not offered: it would change one server behind the others' backs",

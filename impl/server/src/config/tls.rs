@@ -23,6 +23,17 @@ pub struct Tls {
     pub unifies_servers: bool,
     /// How servers are taken and dialled; none where they do not speak TLS.
     pub servers: Option<Settings>,
+    /// How the admin server takes operators; none where it does not speak TLS.
+    pub admin: Option<AdminTls>,
+}
+
+/// TLS of the admin server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdminTls {
+    /// How operators are taken.
+    pub settings: Settings,
+    /// Whether they come no other way.
+    pub is_forced: bool,
 }
 
 /// TLS as it is set up, with every store read once to see that it can be; a server `alone` has none with others.
@@ -37,18 +48,27 @@ pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
     let unifies_clients = reader.flag("client.portUnification", false);
     let dials_servers = reader.flag("sslQuorum", false);
     let unifies_servers = reader.flag("portUnification", false);
+    let is_forced = reader.flag("admin.forceHttps", false);
+    let has_admin =
+        (reader.flag("admin.portUnification", false) || is_forced) && reader.flag("admin.enableServer", true);
+    let admin_needs_auth = reader.flag("admin.needClientAuth", false);
+    if admin_needs_auth && !(is_forced && has_admin) {
+        reader.warn_at(
+            "admin.needClientAuth",
+            "admin.needClientAuth asks those who come inside TLS alone, and nobody has to without admin.forceHttps",
+        );
+    }
     let clients = (port.is_some() || unifies_clients).then(|| settings(reader, Side::Clients));
     let servers = (!alone && (dials_servers || unifies_servers)).then(|| settings(reader, Side::Servers));
-    for (side, there) in [(Side::Clients, clients.is_some()), (Side::Servers, servers.is_some())] {
-        let key = side.key("keyStore.location");
-        let is_there = there || alone && side == Side::Servers;
-        if !is_there && reader.has(&key) {
-            reader.warn_at(
-                &key,
-                format!("{}* means nothing: no port speaks TLS without {}", side.prefix(), side.switch()),
-            );
-        }
+    let admin = has_admin.then(|| AdminTls { settings: settings(reader, Side::Admin), is_forced });
+    if clients.is_some() {
+        refuse_revocations(reader, Side::Clients);
     }
+    if servers.is_some() || admin.is_some() && admin_needs_auth {
+        refuse_revocations(reader, Side::Servers);
+    }
+    warn_of_idle_stores(reader, Side::Clients, clients.is_some());
+    warn_of_idle_stores(reader, Side::Servers, alone || servers.is_some() || admin.is_some());
     let superuser = reader.text("X509AuthenticationProvider.superUser");
     Tls {
         port: port.map(|port| (address, port)),
@@ -58,6 +78,29 @@ pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
         dials_servers,
         unifies_servers,
         servers,
+        admin,
+    }
+}
+
+/// Stores that no port has are a mistake, in all likelihood.
+fn warn_of_idle_stores(reader: &mut Reader, side: Side, are_used: bool) {
+    let key = side.key("keyStore.location");
+    if !are_used && reader.has(&key) {
+        let (prefix, switch) = (side.prefix(), side.switch());
+        reader.warn_at(&key, format!("{prefix}* means nothing: no port speaks TLS without {switch}"));
+    }
+}
+
+/// Lists of revoked certificates that are asked for are not looked at: to go on without them would be unsafe.
+fn refuse_revocations(reader: &mut Reader, side: Side) {
+    for (suffix, what) in [("crl", "lists of revoked certificates"), ("ocsp", "OCSP")] {
+        let key = side.key(suffix);
+        if reader.flag(&key, false) {
+            let help =
+                "take the line away, and take a revoked certificate's owner out of lists and trust stores";
+            let message = format!("{key} is not possible: {what} are not looked at here");
+            reader.error_with_help(reader.span(&key), message, help);
+        }
     }
 }
 
@@ -66,13 +109,15 @@ pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
 enum Side {
     Clients,
     Servers,
+    /// The admin server, which has the stores of the servers.
+    Admin,
 }
 
 impl Side {
     fn prefix(self) -> &'static str {
         match self {
             Self::Clients => "ssl.",
-            Self::Servers => "ssl.quorum.",
+            Self::Servers | Self::Admin => "ssl.quorum.",
         }
     }
 
@@ -85,6 +130,7 @@ impl Side {
         let keys = match self {
             Self::Clients => ["secureClientPort", "client.portUnification"],
             Self::Servers => ["sslQuorum", "portUnification"],
+            Self::Admin => ["admin.forceHttps", "admin.portUnification"],
         };
         keys.iter().find_map(|key| reader.span(key))
     }
@@ -94,6 +140,7 @@ impl Side {
         match self {
             Self::Clients => "secureClientPort or client.portUnification",
             Self::Servers => "sslQuorum or portUnification",
+            Self::Admin => "admin.forceHttps or admin.portUnification",
         }
     }
 }
@@ -115,15 +162,6 @@ fn settings(reader: &mut Reader, side: Side) -> Settings {
         verifies_clients: settings.verifies_clients && settings.verifies_servers,
         ..settings
     };
-    for (suffix, what) in [("crl", "lists of revoked certificates"), ("ocsp", "OCSP")] {
-        let key = side.key(suffix);
-        if reader.flag(&key, false) {
-            let help =
-                "take the line away, and take a revoked certificate's owner out of lists and trust stores";
-            let message = format!("{key} is not possible: {what} are not looked at here");
-            reader.error_with_help(reader.span(&key), message, help);
-        }
-    }
     try_stores(reader, side, &settings);
     settings
 }
@@ -141,10 +179,11 @@ fn try_stores(reader: &mut Reader, side: Side, settings: &Settings) {
     }
     let is_asked = side == Side::Servers || settings.client_auth != ClientAuth::None;
     if settings.trust_store.is_none() && is_asked {
-        let help = format!(
-            "add a line such as {trust}=/etc/zookeeper/trust.pem, or {}=none",
-            side.key("clientAuth")
-        );
+        let otherwise = match side {
+            Side::Clients | Side::Servers => format!("{}=none", side.key("clientAuth")),
+            Side::Admin => "admin.needClientAuth=false".to_owned(),
+        };
+        let help = format!("add a line such as {trust}=/etc/zookeeper/trust.pem, or {otherwise}");
         let message = "certificates are asked for, and there is no trust store to compare them with";
         return reader.error_with_help(side.span(reader), message, help);
     }
@@ -192,6 +231,10 @@ fn store(reader: &mut Reader, side: Side, which: &str) -> Option<StoreFile> {
 }
 
 fn client_auth(reader: &mut Reader, side: Side) -> ClientAuth {
+    if side == Side::Admin {
+        let needed = reader.flag("admin.needClientAuth", false);
+        return if needed { ClientAuth::Need } else { ClientAuth::None };
+    }
     let key = side.key("clientAuth");
     let name = reader.text_or(&key, "need");
     ClientAuth::from_name(&name).unwrap_or_else(|| {
@@ -200,7 +243,7 @@ fn client_auth(reader: &mut Reader, side: Side) -> ClientAuth {
     })
 }
 
-/// The versions: those that are enabled, or the one of `protocol`; between servers the ones above 1.2 with it, as in
+/// The versions: those that are enabled, or the one of `protocol`; but for clients the ones above 1.2 with it, as in
 /// Java.
 fn protocols(reader: &mut Reader, side: Side) -> Vec<Protocol> {
     let (key, enabled) = (side.key("protocol"), side.key("enabledProtocols"));
@@ -220,7 +263,7 @@ fn protocols(reader: &mut Reader, side: Side) -> Vec<Protocol> {
             reader.error_with_help(reader.span(&key), format!("{key} asks for {name:?}"), help);
         }
     }
-    if side == Side::Servers && !reader.has(&side.key("enabledProtocols")) && protocols == [Protocol::Tls13] {
+    if side != Side::Clients && !reader.has(&side.key("enabledProtocols")) && protocols == [Protocol::Tls13] {
         return of_all;
     }
     protocols
