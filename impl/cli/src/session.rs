@@ -9,7 +9,10 @@ use std::{
 };
 
 use client::{Client, Connection, Options, Servers};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use crate::screen::Screen;
 
@@ -95,26 +98,32 @@ impl Session {
         self.interrupted.store(false, Ordering::Relaxed);
     }
 
-    /// Takes signals on a thread of its own: what must be closed is closed, whatever the main thread waits for.
+    /// Takes signals from now on, on a thread of its own: what must be closed is closed, whatever the main thread waits
+    /// for.
     pub(crate) fn take_signals(self: &Arc<Self>, on_interrupt: OnInterrupt) {
-        let session = Arc::clone(self);
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-            match runtime {
-                Ok(runtime) => runtime.block_on(session.signals(on_interrupt)),
-                Err(error) => session.screen.aside(&format!("signals end this at once: {error}")),
-            }
+        let taken = Builder::new_current_thread().enable_io().build().and_then(|runtime| {
+            let guard = runtime.enter();
+            let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            drop(guard);
+            Ok((runtime, signals))
         });
+        match taken {
+            Ok((runtime, (interrupt, terminate))) => {
+                let session = Arc::clone(self);
+                std::thread::spawn(move || {
+                    runtime.block_on(session.signals(interrupt, terminate, on_interrupt));
+                });
+            }
+            Err(error) => {
+                let text = format!(
+                    "signals cannot be taken: {error}; they end this at once, the session with its timeout"
+                );
+                self.screen.aside(&text);
+            }
+        }
     }
 
-    async fn signals(&self, on_interrupt: OnInterrupt) {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return self
-                .screen
-                .aside("signals cannot be taken; they end this at once, and the session with its timeout");
-        };
+    async fn signals(&self, mut interrupt: Signal, mut terminate: Signal, on_interrupt: OnInterrupt) {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => match on_interrupt {
