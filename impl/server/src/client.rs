@@ -18,6 +18,7 @@ use wire::client::opcode;
 use crate::{
     audit::{Asked, Audit, Who},
     core::Clock,
+    namespaces::Nodes,
     sasl::Exchange,
     stats::{Summary, micros},
     stream::Writer,
@@ -137,6 +138,8 @@ pub(crate) struct Unanswered {
     pub(crate) came: Instant,
     /// Whether it reads.
     pub(crate) reads: bool,
+    /// Which nodes it reads.
+    pub(crate) nodes: Nodes,
     /// What it asks; its number in a request header.
     pub(crate) operation: i32,
     /// The client's number of it.

@@ -23,9 +23,9 @@ use tree::{Settings, Tree, Txn};
 
 use crate::{
     Config,
-    audit::{Asked, Audit},
+    audit::Audit,
     batching::{self, Batching},
-    client::{Clients, Phase, UNSENT_MAX},
+    client::{Clients, Phase, UNSENT_MAX, Unanswered},
     linger::Linger,
     link::Links,
     logging::LogPipe,
@@ -484,15 +484,15 @@ impl Shell {
         }
     }
 
-    /// Records that a request is answered, and how long that took; what the audit log is to tell of it.
-    pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) -> Option<Box<Asked>> {
+    /// Records that a request is answered, and how long that took; the request.
+    pub(crate) fn answered(&mut self, client: ClientId, zxid: Zxid) -> Option<Unanswered> {
         self.stats.packets_sent += 1;
         let now = self.clock.now;
         let (request, took) = self.clients.answered(client, zxid, now)?;
         self.stats.latency.record(took);
         let kind = if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
         kind.record(took);
-        request.audited
+        Some(request)
     }
 }
 

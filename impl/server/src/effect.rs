@@ -75,6 +75,7 @@ impl Effects<Tree> for Shell {
         if let Some(audit) = &mut self.audit {
             audit.logged(zxid, txn);
         }
+        self.stats.namespaces.logged(txn);
         self.snapshots.logged(bytes);
         self.stats.pipeline.logged(zxid, txn.time, self.part.serving);
         if self.mode() == Mode::Leader {
@@ -207,7 +208,9 @@ impl Effects<Tree> for Shell {
             put_reply(xid, zxid, &answer, out);
             self.stats.response(out.len() - before);
         }
-        if let Some(asked) = self.answered(client, zxid)
+        let Some(request) = self.answered(client, zxid) else { return };
+        self.stats.namespaces.answered(&request.nodes, &answer);
+        if let Some(asked) = request.audited
             && let Some((session, _)) = self.clients.get(client).and_then(|client| client.session)
         {
             asked.answered(session, &answer);

@@ -16,6 +16,7 @@ mod link;
 pub mod logging;
 mod mesh;
 mod metrics;
+mod namespaces;
 mod net;
 mod out;
 mod pipeline;

@@ -206,6 +206,15 @@ pub(crate) fn distributions<'a>(view: &View<'a>) -> Vec<Distribution<'a>> {
         key: Some(server.to_string()),
         ..row("ack_latency", measure, 1, true)
     }));
+    for (name, names) in
+        [("read_per_namespace", &stats.namespaces.reads), ("write_per_namespace", &stats.namespaces.writes)]
+    {
+        let of = |(key, measure): (&str, &'a Measure)| Distribution {
+            key: Some(key.to_owned()),
+            ..row(name, measure, 1, false)
+        };
+        rows.extend(names.iter().map(of));
+    }
     // Of throttles that are off nothing is known.
     if view.throttles.connections.max > 0 {
         rows.push(row("connection_token_deficit", &throttled.deficit, 1, false));
@@ -268,7 +277,7 @@ pub(crate) fn exposition(view: &View<'_>) -> String {
         if std::mem::replace(&mut last, name) != name {
             let _ = writeln!(text, "# TYPE {name} summary");
         }
-        let key = key.map(|key| format!("key=\"{key}\""));
+        let key = key.map(|key| format!("key=\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\"")));
         let labels = key.as_ref().map_or_else(String::new, |key| format!("{{{key}}}"));
         let first = key.map_or_else(String::new, |key| format!("{key},"));
         let told: &[f64] = if quantiles { &[0.5, 0.9, 0.99] } else { &[0.5] };

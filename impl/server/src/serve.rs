@@ -31,6 +31,7 @@ use crate::{
     audit::Who,
     client::{Most, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
+    namespaces::Nodes,
     net,
     secure::Door,
     stream::{Reader, Stream},
@@ -375,6 +376,7 @@ impl Core {
         client.asked(Unanswered {
             came: clock.now,
             reads: false,
+            nodes: Nodes::None,
             operation: opcode::CREATE_SESSION,
             xid: 0,
             large: 0,
@@ -431,6 +433,7 @@ impl Core {
             client.asked(Unanswered {
                 came: clock.now,
                 reads: matches!(request, ClientRequest::Read(_)),
+                nodes: if let ClientRequest::Read(read) = &request { Nodes::of(read) } else { Nodes::None },
                 operation: header.operation,
                 xid: header.xid,
                 large,

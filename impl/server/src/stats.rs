@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use spec::Zxid;
 use tree::{Event, EventKind};
 
-use crate::pipeline::Pipeline;
+use crate::{namespaces::Namespaces, pipeline::Pipeline};
 
 /// Least, greatest, number and sum of some measure.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,6 +182,8 @@ pub(crate) struct Stats {
     pub(crate) response_size_last: Option<u64>,
     /// Bytes of events.
     pub(crate) watch_bytes: u64,
+    /// What is read and written, by the first name of its path.
+    pub(crate) namespaces: Namespaces,
     /// How many watches fire.
     pub(crate) fired: Fired,
     /// How long the disk took to sync a batch, in microseconds.
@@ -243,6 +245,7 @@ impl Stats {
             response_sizes: Summary::default(),
             response_size_last: None,
             watch_bytes: 0,
+            namespaces: Namespaces::default(),
             fired: Fired::new(),
             fsync: Measure::new(),
             slow_syncs: 0,

@@ -90,7 +90,7 @@ pub enum Answer<'a> {
 
 impl Answer<'_> {
     /// The bytes of data and names in it.
-    pub(crate) fn content_bytes(&self) -> usize {
+    pub fn content_bytes(&self) -> usize {
         match self {
             Self::Data { data, .. } => data.map_or(0, <[u8]>::len),
             Self::Children(names) | Self::Children2 { names, .. } => names.clone().map(<[u8]>::len).sum(),

@@ -29,6 +29,9 @@ fn stats() -> Stats {
     let ack = wire_ack(Zxid::new(Epoch(1), 1));
     stats.pipeline.logged(Zxid::new(Epoch(1), 1), 100, true);
     stats.pipeline.received(ServerId(2), &ack, true, 107);
+    let body = tree::TxnBody::Delete { path: "/my \"app\"/x".into(), sweep: false };
+    let txn = tree::Txn { session: spec::SessionId(1), cxid: 1, time: 0, body, digest: None };
+    stats.namespaces.logged(&txn);
     stats
 }
 
@@ -153,6 +156,7 @@ fn monitoring_is_keys_and_values_by_tabs() {
         "zk_cnt_updatelatency\t0",
         "zk_avg_2_ack_latency\t7.0",
         "zk_p99_2_ack_latency\t7",
+        "zk_sum_my \"app\"_write_per_namespace\t11",
     ];
     for row in rows {
         assert!(text.lines().any(|line| line == row), "{row} is not in\n{text}");
@@ -179,6 +183,7 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
         "\nsynced_followers 2\n",
         "# TYPE ack_latency summary\nack_latency{key=\"2\",quantile=\"0.5\"} 7\n",
         "\nack_latency_count{key=\"2\"} 1\nack_latency_sum{key=\"2\"} 7\n",
+        r#"write_per_namespace_sum{key="my \"app\""} 11"#,
         "# TYPE connection_drop_probability gauge\nconnection_drop_probability 0.0\n",
         "# TYPE propagation_latency summary\npropagation_latency{quantile=\"0.5\"} 0\n",
         "\npropagation_latency{quantile=\"0.99\"} 0\n",
