@@ -30,7 +30,7 @@ fn stats() -> Stats {
     stats.pipeline.logged(Zxid::new(Epoch(1), 1), 100, true);
     stats.pipeline.received(ServerId(2), &ack, true, 107);
     let body = tree::TxnBody::Delete { path: "/my \"app\"/x".into(), sweep: false };
-    let txn = tree::Txn { session: spec::SessionId(1), cxid: 1, time: 0, body, digest: None };
+    let txn = tree::Txn { session: SessionId(1), cxid: 1, time: 0, body, digest: None };
     stats.namespaces.logged(&txn);
     stats
 }
