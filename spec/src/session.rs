@@ -114,6 +114,12 @@ pub const RULES: &[Rule] = &[
         source: "ZooKeeper `PrepRequestProcessor`, outstanding changes",
         check: Check::Clients,
     },
+    Rule {
+        id: "S-19",
+        statement: "the digest that a transaction tells is that of the state behind it",
+        source: "ZooKeeper `TxnDigest`, `DataTree.compareDigest`",
+        check: Check::Clients,
+    },
 ];
 
 /// What a learner has forwarded, as it recognises the answer.
@@ -288,6 +294,11 @@ pub fn shown_is_logged(shown: Zxid, durable: Zxid) -> Verdict {
 /// place makes of it.
 pub fn write_meets_its_place<T: PartialEq + ?Sized>(prepared: &T, met: &T) -> Verdict {
     Verdict::of(true, || prepared == met)
+}
+
+/// S-19, of one transaction: the digest that it tells, if it tells one, and that of the state behind it.
+pub fn digest_is_that_of_the_state(told: Option<i64>, behind: i64) -> Verdict {
+    told.map_or(Verdict::Silent, |told| Verdict::of(true, || told == behind))
 }
 
 /// S-16, of one answer to a learner: what it has forwarded that was not answered before, in order. A transaction that

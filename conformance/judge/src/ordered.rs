@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use simulator::left_of_multi;
-use spec::{Entry, Machine, ServerId, Zxid, session::multi_is_whole};
+use spec::{
+    Entry, Machine, ServerId, Zxid,
+    session::{digest_is_that_of_the_state, multi_is_whole},
+};
 use tree::{Tree, Txn, TxnBody, Watches};
 
 use crate::{replica::Replica, report::Report};
@@ -58,6 +61,10 @@ impl Ordered {
                     format!("behind the multi at {zxid} the state shows {shown} of {count} changes")
                 });
             }
+            let told = txn.digest.map(|told| told.tree);
+            report.verdict("S-19", digest_is_that_of_the_state(told, tree.digest()), ServerId(0), 0, || {
+                format!("{zxid} tells {told:?}, and the state behind it has {}", tree.digest())
+            });
             digests.push((*zxid, tree.digest()));
         }
         digests

@@ -31,7 +31,7 @@ use protocol::{
 };
 use serde_json::Value;
 use spec::{ClientId, Epoch, Machine as _, ServerId, SessionId, Zxid};
-use tree::{Identity, Settings, Tree, Txn, TxnBody, Watches};
+use tree::{Identity, Settings, Tree, Txn, TxnBody, TxnDigest, Watches, digest};
 use world::{
     Event, Frame, Host, HostEvent, Keep, Left, NetChange, Outcome, Pace, Server, Wire, renamed_timer,
 };
@@ -427,7 +427,9 @@ fn words(host: &Host<Tree>, leader: ServerId) -> Vec<Input<Tree>> {
 /// A transaction of the model.
 fn txn(number: world::Txn) -> Txn {
     let (session, body) = (session(number), TxnBody::CreateSession { timeout_ms: TIMEOUT_MS });
-    Txn { session, cxid: 0, time: 0, body, digest: None }
+    // Sessions are not in the digest: it stays that of the tree without a node.
+    let digest = Some(TxnDigest { version: digest::VERSION, tree: Tree::new().digest() });
+    Txn { session, cxid: 0, time: 0, body, digest }
 }
 
 fn session(number: world::Txn) -> SessionId {

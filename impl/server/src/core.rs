@@ -394,6 +394,7 @@ impl Core {
         if let Some(audit) = shell.audit.as_mut().filter(|_| shell.part.serving) {
             audit.applied(last);
         }
+        shell.stats.digests.compared(self.tree.digest_mismatches(), last, shell.part.serving);
         shell.stats.pipeline.applied(last, shell.clock.wall, role);
     }
 

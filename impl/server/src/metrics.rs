@@ -149,6 +149,7 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
         ("quit_leading_due_to_disloyal_voter", stats.vain_reigns),
         // Such an error ends the server: who answers has had none.
         ("unrecoverable_error_count", 0),
+        ("digest_mismatches_count", stats.digests.mismatches),
         ("sync_processor_request_queued", pipeline.queued),
         ("diff_count", stats.diffs),
         ("snap_count", stats.snaps),

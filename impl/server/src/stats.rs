@@ -140,6 +140,35 @@ impl Fired {
     }
 }
 
+/// What comes of comparing the digests that transactions tell with those of the states behind them (rule T-24).
+#[derive(Debug, Default)]
+pub(crate) struct Digests {
+    /// How many differed, of those that were applied while this server served.
+    pub(crate) mismatches: u64,
+    /// How many differ in the state as it is.
+    known: u64,
+    /// Whether the server served when its last turn ended: a state that is brought up to date may be a fuzzy one.
+    served: bool,
+    /// Whether it was told since then.
+    told: bool,
+}
+
+impl Digests {
+    /// A turn ends, with a state that so many have differed from.
+    pub(crate) fn compared(&mut self, differed: u64, last: Zxid, serves: bool) {
+        let more = differed.saturating_sub(std::mem::replace(&mut self.known, differed));
+        if more > 0 && self.served && serves {
+            self.mismatches += more;
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::error!(zxid = %last, "the state is not the one that the leader says: take this server's data \
+                                               away and start it again, and it fetches the leader's");
+            }
+        }
+        self.served = serves;
+        self.told &= serves;
+    }
+}
+
 /// The counters of a server.
 #[derive(Debug)]
 pub(crate) struct Stats {
@@ -184,6 +213,8 @@ pub(crate) struct Stats {
     pub(crate) watch_bytes: u64,
     /// What is read and written, by the first name of its path.
     pub(crate) namespaces: Namespaces,
+    /// Whether states are what the leader says.
+    pub(crate) digests: Digests,
     /// How many watches fire.
     pub(crate) fired: Fired,
     /// How long the disk took to sync a batch, in microseconds.
@@ -246,6 +277,7 @@ impl Stats {
             response_size_last: None,
             watch_bytes: 0,
             namespaces: Namespaces::default(),
+            digests: Digests::default(),
             fired: Fired::new(),
             fsync: Measure::new(),
             slow_syncs: 0,

@@ -263,6 +263,16 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z13-the-floor-is-a-transaction"),
     },
     Mutant {
+        id: "digest-forgets-the-parent",
+        flaw: "the digest that is told leaves out that a parent's children change",
+        shown: By(&["moves", "--set", "first=[\"create\"]", "--set", "second=[\"set\"]", HISTORIES]),
+    },
+    Mutant {
+        id: "digest-of-a-failed-multi",
+        flaw: "the digest that is told keeps what a multi that fails had prepared",
+        shown: By(&["moves", "--set", "first=[\"multi\"]", "--set", "second=[\"multi\"]", HISTORIES]),
+    },
+    Mutant {
         id: "epoch-before-history",
         flaw: "the current epoch is handed to the disk before the append's end",
         shown: By(&["slow-faults", "--set", "elections=4", HISTORIES]),

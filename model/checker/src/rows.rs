@@ -544,6 +544,7 @@ const SEEN_MOVING: &[&str] = &[
     "S-12",
     "S-13",
     "S-14",
+    "S-19",
     "C-4",
     "C-15",
     "R-7",
@@ -559,7 +560,7 @@ fn succeeding(mut row: Row) -> Row {
 }
 
 /// What a client meets that takes what another one gives up.
-const SEEN_SUCCEEDING: &[&str] = &["write-behind-an-open-close", "leader-changed", "S-2", "S-18"];
+const SEEN_SUCCEEDING: &[&str] = &["write-behind-an-open-close", "leader-changed", "S-2", "S-18", "S-19"];
 
 /// What clients meet whose sessions expire.
 const SEEN_EXPIRING: &[&str] = &["refused", "expired", "expired-with-ephemeral", "S-2", "S-3", "S-4", "C-4"];

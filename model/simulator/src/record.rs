@@ -12,10 +12,10 @@ use spec::{
     machine::{Reader, SessionChange},
     rule::Verdict,
     session::{
-        Answered, Attempt, closed_own_nothing, event_has_cause, expired_in_silence, multi_is_whole,
-        nothing_was_missed, owners_are_open, read_shows_its_place, session_sees_forward,
-        sessions_write_in_order, shown_is_committed, sync_shows_acknowledged, tables_agree,
-        write_comes_behind, writes_happen_once,
+        Answered, Attempt, closed_own_nothing, digest_is_that_of_the_state, event_has_cause,
+        expired_in_silence, multi_is_whole, nothing_was_missed, owners_are_open, read_shows_its_place,
+        session_sees_forward, sessions_write_in_order, shown_is_committed, sync_shows_acknowledged,
+        tables_agree, write_comes_behind, writes_happen_once,
     },
 };
 use tree::{CreateTxn, Outcome, Read, Settings, Tree, Txn, TxnBody, Watches};
@@ -162,6 +162,10 @@ impl Order {
         let nodes_before = before.digest();
         let mut state = before.clone();
         let outcome = state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {});
+        let told = txn.digest.map(|told| told.tree);
+        holds("S-19", digest_is_that_of_the_state(told, state.digest()), coverage, || {
+            format!("{zxid} tells {told:?}, and the state behind it has {}", state.digest())
+        })?;
         if let TxnBody::Multi(parts) = &txn.body {
             judge_multi(zxid, parts, &state, nodes_before, coverage)?;
         }

@@ -53,6 +53,7 @@ impl Tree {
         let outcome = self.apply_body(header, &txn.body, &mut Firing { watches, notify });
         self.last = self.last.max(zxid);
         self.measure_new_quotas();
+        self.compare_digest(txn.digest);
         self.log_digest(zxid);
         outcome
     }

@@ -47,7 +47,7 @@ impl Machine for Tree {
         zxid: Zxid,
         timeout_ms: i32,
     ) -> Txn {
-        Self::prepare_open(outstanding, author, zxid, timeout_ms)
+        self.prepare_open(outstanding, author, zxid, timeout_ms)
     }
 
     fn prepare_close_session(

@@ -5,10 +5,11 @@ use alloc::{
     vec::Vec,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spec::{SessionId, Zxid};
 
-use crate::{Acl, Text};
+use crate::{Acl, StatPersisted, Text};
 
 /// Changes that are prepared and not yet applied: for each node concerned what it will be, as far as later requests
 /// depend on it. Of a session that closes it is the session that is noted, and not its nodes in the tree.
@@ -22,6 +23,8 @@ pub struct Outstanding {
     closing: BTreeMap<SessionId, Zxid>,
     /// Every entry that was made, in order; one whose node or session has a later entry has no effect any more.
     order: VecDeque<(Zxid, Subject)>,
+    /// The tree's digest behind all of it; 0 if nothing waits.
+    digest: i64,
 }
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -42,16 +45,24 @@ pub(crate) enum Fate {
 /// A node as it will be.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) struct Pending {
-    pub(crate) version: i32,
-    pub(crate) cversion: i32,
-    pub(crate) aversion: i32,
-    pub(crate) ephemeral_owner: i64,
-    pub(crate) mtime: i64,
+    pub(crate) stat: StatPersisted,
     pub(crate) child_count: usize,
+    pub(crate) data: Data,
     /// The length of its data in bytes.
     pub(crate) data_len: usize,
+    /// Its part of the tree's digest.
+    pub(crate) digest: u32,
     /// None if the list is the one that the tree has.
     pub(crate) acl: Option<Vec<Acl>>,
+}
+
+/// The data that a node will have.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+pub(crate) enum Data {
+    /// What the tree has there.
+    Kept,
+    /// This.
+    New(Option<Bytes>),
 }
 
 /// What a node was before an entry, to go back to.
@@ -83,21 +94,30 @@ impl Outstanding {
         self.sessions.get(&session).map(|(_, open)| *open)
     }
 
-    pub(crate) fn record_session(&mut self, zxid: Zxid, session: SessionId, open: bool) {
+    /// The tree's digest behind all that waits, if `tree` is that of the tree as it is.
+    pub(crate) fn digest(&self, tree: i64) -> i64 {
+        if self.order.is_empty() { tree } else { self.digest }
+    }
+
+    /// Records what becomes of a session, and the tree's digest behind that.
+    pub(crate) fn record_session(&mut self, zxid: Zxid, session: SessionId, open: bool, digest: i64) {
+        self.digest = digest;
         self.sessions.insert(session, (zxid, open));
         self.order.push_back((zxid, Subject::Session(session)));
     }
 
-    /// Records what becomes of a node, and returns what was to become of it before.
-    pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate) -> Option<(Zxid, Fate)> {
+    /// Records what becomes of a node, with the tree's digest behind that, and returns what was to become of it before.
+    pub(crate) fn record(&mut self, zxid: Zxid, path: Text, fate: Fate, digest: i64) -> Option<(Zxid, Fate)> {
+        self.digest = digest;
         self.order.push_back((zxid, Subject::Node(path.clone())));
         self.nodes.insert(path, (zxid, fate))
     }
 
-    /// Records that a session ends, and with it every node that it owns in the tree and that nothing else waits for.
-    pub(crate) fn record_close(&mut self, zxid: Zxid, session: SessionId) {
+    /// Records that a session ends, and with it every node that it owns in the tree and that nothing else waits for, and
+    /// the tree's digest behind that.
+    pub(crate) fn record_close(&mut self, zxid: Zxid, session: SessionId, digest: i64) {
         self.closing.insert(session, zxid);
-        self.record_session(zxid, session, false);
+        self.record_session(zxid, session, false, digest);
     }
 
     /// Whether the nodes that this session owns in the tree go, those aside that something later concerns.
@@ -105,8 +125,8 @@ impl Outstanding {
         self.closing.contains_key(&session)
     }
 
-    /// Takes the last entries back, the latest first.
-    pub(crate) fn roll_back(&mut self, entries: Vec<Before>) {
+    /// Takes the last entries back, the latest first, which leaves this digest.
+    pub(crate) fn roll_back(&mut self, entries: Vec<Before>, digest: i64) {
         for (path, before) in entries.into_iter().rev() {
             self.order.pop_back();
             match before {
@@ -114,6 +134,7 @@ impl Outstanding {
                 None => self.nodes.remove(&path),
             };
         }
+        self.digest = if self.order.is_empty() { 0 } else { digest };
     }
 
     /// Forgets what is applied now.
@@ -134,6 +155,9 @@ impl Outstanding {
                     }
                 }
             }
+        }
+        if self.order.is_empty() {
+            self.digest = 0;
         }
     }
 }

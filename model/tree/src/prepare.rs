@@ -1,4 +1,5 @@
-//! From requests to transactions: every check, in ZooKeeper's order (rules T-1, T-6, T-7).
+//! From requests to transactions: every check, in ZooKeeper's order (rules T-1, T-6, T-7), and the digest of the state
+//! behind (rule T-24).
 //!
 //! A request is judged against the tree as it will be once everything that was prepared before it is applied. The
 //! first check that fails decides the error, and the failed write still is a transaction of its own.
@@ -9,14 +10,15 @@ use bytes::Bytes;
 use spec::{ErrorCode, SessionId, Zxid, machine::Author};
 
 use crate::{
-    Acl, CreateKind, CreateMode, CreateRequest, CreateTxn, Identity, Outstanding, Owner, Settings, Text,
-    Tree, Txn, TxnBody, Write,
+    Acl, CreateKind, CreateMode, CreateRequest, CreateTxn, Identity, Outstanding, Owner, Settings,
+    StatPersisted, Text, Tree, Txn, TxnBody, TxnDigest, Write,
     acl::{ADMIN, CREATE, DELETE, READ, WRITE},
-    auth,
+    auth, digest,
     node::NodeId,
-    outstanding::{Before, Fate, Pending},
+    outstanding::{Before, Data, Fate, Pending},
     path,
     quota::{Amount, signed},
+    tree::number,
 };
 
 /// The longest time to live, in milliseconds: it has 40 bits.
@@ -66,18 +68,21 @@ impl Tree {
                 preparation.single(write)
             }
         };
-        txn(author, body.unwrap_or_else(error))
+        let digest = preparation.digest();
+        txn(author, body.unwrap_or_else(error), digest)
     }
 
     /// The transaction that opens a session; see [`spec::Machine::prepare_create_session`].
     pub(crate) fn prepare_open(
+        &self,
         outstanding: &mut Outstanding,
         author: Author<'_, Identity>,
         zxid: Zxid,
         timeout_ms: i32,
     ) -> Txn {
-        outstanding.record_session(zxid, author.session, true);
-        txn(author, TxnBody::CreateSession { timeout_ms })
+        let digest = outstanding.digest(self.digest);
+        outstanding.record_session(zxid, author.session, true, digest);
+        txn(author, TxnBody::CreateSession { timeout_ms }, digest)
     }
 
     /// The transaction that closes a session; see [`spec::Machine::prepare_close_session`].
@@ -88,55 +93,78 @@ impl Tree {
         zxid: Zxid,
     ) -> Txn {
         let session = author.session;
-        let (ephemerals, open) = self.owned(outstanding, session);
+        let Owned { paths, open, digest } = self.owned(outstanding, session);
         let settings = Settings::default();
         let mut preparation = Preparation::new(self, &settings, outstanding, author, zxid);
-        for path in open {
-            preparation.record(path, Fate::Gone);
+        for (path, digest) in open {
+            preparation.record_gone(path, digest);
         }
         // First: a parent that goes as well has nothing to lose.
-        preparation.outstanding.record_close(zxid, session);
-        preparation.lose_children(&ephemerals);
-        txn(author, TxnBody::CloseSession { ephemerals: Some(ephemerals) })
+        let digest = preparation.digest().wrapping_sub(digest);
+        preparation.outstanding.record_close(zxid, session, digest);
+        preparation.lose_children(&paths);
+        let digest = preparation.digest();
+        txn(author, TxnBody::CloseSession { ephemerals: Some(paths) }, digest)
     }
 
-    /// The nodes that a session will own, of which there may be many, and those of them that are not in the tree as they
-    /// will be; both in order.
-    fn owned(&self, outstanding: &Outstanding, session: SessionId) -> (Vec<Text>, Vec<Text>) {
+    /// The nodes that a session will own, of which there may be many.
+    fn owned(&self, outstanding: &Outstanding, session: SessionId) -> Owned {
         let ids = self.ephemerals.get(&session).filter(|_| !outstanding.is_closing(session));
+        let part = |id: NodeId| i64::from(self.store.node(id).digest);
+        let mut digest: i64 = ids.into_iter().flatten().map(|id| part(*id)).sum();
         let mut owned = ids.map(|ids| self.store.paths(ids)).unwrap_or_default();
         // Stable: what is in order nearly is soon in order.
         owned.sort();
         let concerned: BTreeSet<usize> =
             outstanding.nodes().filter_map(|(path, _)| owned.binary_search(path).ok()).collect();
         if !concerned.is_empty() {
+            let ids = concerned.iter().filter_map(|place| self.store.find(owned[*place].as_str()));
+            digest -= ids.map(part).sum::<i64>();
             let mut places = 0..;
             owned.retain(|_| places.next().is_some_and(|place| !concerned.contains(&place)));
         }
-        let will_own = |fate: &Fate| matches!(fate, Fate::Will(node) if owns(session, node));
-        let nodes = outstanding.nodes().filter(|(_, fate)| will_own(fate));
-        let open: Vec<Text> = nodes.map(|(path, _)| path.clone()).collect();
-        owned.extend_from_slice(&open);
+        let open: Vec<(Text, u32)> =
+            outstanding.nodes().filter_map(|(path, fate)| will_go(session, path, fate)).collect();
+        owned.extend(open.iter().map(|(path, _)| path.clone()));
         owned.sort();
-        (owned, open)
+        Owned { paths: owned, open, digest }
     }
+}
+
+/// The nodes that a session will own.
+struct Owned {
+    /// All of them, in order.
+    paths: Vec<Text>,
+    /// Those that are not in the tree as they will be, in order, with their digests.
+    open: Vec<(Text, u32)>,
+    /// What all others come to in the tree's digest.
+    digest: i64,
 }
 
 /// The transaction of a request that was refused before its preparation.
 pub(crate) fn refused(author: Author<'_, Identity>, code: ErrorCode) -> Txn {
-    txn(author, error(code))
+    txn(author, error(code), 0)
 }
 
-fn txn(author: Author<'_, Identity>, body: TxnBody) -> Txn {
-    Txn { session: author.session, cxid: author.xid, time: author.time, body, digest: None }
+/// A transaction, behind which the tree has this digest: that of a transaction that is nothing but an error is not told.
+fn txn(author: Author<'_, Identity>, body: TxnBody, digest: i64) -> Txn {
+    let is_error = matches!(body, TxnBody::Error { .. });
+    let digest = (!is_error).then_some(TxnDigest { version: digest::VERSION, tree: digest });
+    Txn { session: author.session, cxid: author.xid, time: author.time, body, digest }
 }
 
 fn error(code: ErrorCode) -> TxnBody {
     TxnBody::Error { code: code.number() }
 }
 
-fn owns(session: SessionId, node: &Pending) -> bool {
-    Owner::from_number(node.ephemeral_owner) == Owner::Session(session)
+/// A node that something waits for, with its digest, if it will be this session's.
+fn will_go(session: SessionId, path: &Text, fate: &Fate) -> Option<(Text, u32)> {
+    match fate {
+        Fate::Will(node) if Owner::from_number(node.stat.ephemeral_owner) == Owner::Session(session) => {
+            Some((path.clone(), node.digest))
+        }
+        Fate::Will(_) | Fate::Gone => None,
+    }
 }
 
 /// The version behind a change, if the one before is what the client expects; −1 expects any.
@@ -181,6 +209,7 @@ impl<'a> Preparation<'a> {
         }
         let mut bodies = Vec::with_capacity(parts.len());
         let mut failed = None;
+        let before = self.digest();
         self.entries = Some(Vec::new());
         for part in parts {
             match self.part(part) {
@@ -192,7 +221,7 @@ impl<'a> Preparation<'a> {
             }
         }
         if let Some(code) = failed {
-            self.outstanding.roll_back(self.entries.take().unwrap_or_default());
+            self.outstanding.roll_back(self.entries.take().unwrap_or_default(), before);
             bodies.fill(TxnBody::Error { code: 0 });
             bodies.push(error(code));
             bodies.resize(parts.len(), error(ErrorCode::RuntimeInconsistency));
@@ -240,32 +269,35 @@ impl<'a> Preparation<'a> {
         let parent = self.view(&parent_path)?;
         parent.permit(CREATE, self.author.identities)?;
         let mut parent = parent.node;
-        let path =
-            if is_sequential { Text::from(format!("{path}{:010}", parent.cversion)) } else { path.clone() };
+        let path = if is_sequential {
+            Text::from(format!("{path}{:010}", parent.stat.cversion))
+        } else {
+            path.clone()
+        };
         path::validate(path.as_str())?;
         if self.view(&path::inner(&path)).is_ok() {
             return Err(ErrorCode::NodeExists);
         }
-        if matches!(Owner::from_number(parent.ephemeral_owner), Owner::Session(_)) {
+        if matches!(Owner::from_number(parent.stat.ephemeral_owner), Owner::Session(_)) {
             return Err(ErrorCode::NoChildrenForEphemerals);
         }
         let data_len = data.map_or(0, Bytes::len);
         self.check_quota(&path, Amount { count: 1, bytes: signed(data_len) })?;
-        parent.cversion = parent.cversion.wrapping_add(1);
+        parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
         parent.child_count += 1;
-        let parent_cversion = parent.cversion;
+        self.touch_children(&mut parent);
+        let parent_cversion = parent.stat.cversion;
+        let owner = kind.owner(self.author.session);
         let node = Pending {
-            version: 0,
-            cversion: 0,
-            aversion: 0,
-            ephemeral_owner: kind.owner(self.author.session).number(),
-            mtime: self.author.time,
+            stat: StatPersisted::created(number(self.zxid), self.author.time, owner),
             child_count: 0,
+            data: Data::New(data.cloned()),
             data_len,
+            digest: 0,
             acl: Some(acl.clone()),
         };
-        self.record(parent_path, Fate::Will(parent));
-        self.record(path.clone(), Fate::Will(node));
+        self.record(parent_path, parent);
+        self.record(path.clone(), node);
         Ok(TxnBody::Create(CreateTxn { kind, path, data: data.cloned(), acl, parent_cversion }))
     }
 
@@ -299,12 +331,12 @@ impl<'a> Preparation<'a> {
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        let owner = Owner::from_number(node.ephemeral_owner);
-        if !self.settings.is_over(owner, node.cversion, node.mtime, self.author.time) {
+        let owner = Owner::from_number(node.stat.ephemeral_owner);
+        if !self.settings.is_over(owner, node.stat.cversion, node.stat.mtime, self.author.time) {
             return Err(ErrorCode::BadVersion);
         }
         let parent = self.view(&parent_path)?.node;
-        self.take_out(parent_path, parent, path);
+        self.take_out(parent_path, parent, path, node.digest);
         Ok(TxnBody::Delete { path: path.clone(), sweep: true })
     }
 
@@ -318,19 +350,25 @@ impl<'a> Preparation<'a> {
         parent.permit(DELETE, self.author.identities)?;
         let parent = parent.node;
         let node = self.view(path)?.node;
-        next_version(node.version, version)?;
+        next_version(node.stat.version, version)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        self.take_out(parent_path, parent, path);
+        self.take_out(parent_path, parent, path, node.digest);
         Ok(TxnBody::Delete { path: path.clone(), sweep: false })
     }
 
     /// Records that a node goes.
-    fn take_out(&mut self, parent_path: Text, mut parent: Pending, path: &Text) {
+    fn take_out(&mut self, parent_path: Text, mut parent: Pending, path: &Text, digest: u32) {
         parent.child_count -= 1;
-        self.record(parent_path, Fate::Will(parent));
-        self.record(path.clone(), Fate::Gone);
+        self.touch_children(&mut parent);
+        self.record(parent_path, parent);
+        self.record_gone(path.clone(), digest);
+    }
+
+    /// A child of this node comes or goes.
+    fn touch_children(&self, node: &mut Pending) {
+        node.stat.pzxid = node.stat.pzxid.max(number(self.zxid));
     }
 
     fn set_data(&mut self, path: &Text, data: Option<&Bytes>, version: i32) -> Result<TxnBody, ErrorCode> {
@@ -342,11 +380,12 @@ impl<'a> Preparation<'a> {
         let mut node = node.node;
         let data_len = data.map_or(0, Bytes::len);
         self.check_quota(&inner, Amount { count: 0, bytes: signed(data_len) - signed(node.data_len) })?;
-        node.version = next_version(node.version, version)?;
-        node.data_len = data_len;
-        node.mtime = self.author.time;
-        let version = node.version;
-        self.record(inner, Fate::Will(node));
+        node.stat.version = next_version(node.stat.version, version)?;
+        node.stat.mzxid = number(self.zxid);
+        node.stat.mtime = self.author.time;
+        (node.data, node.data_len) = (Data::New(data.cloned()), data_len);
+        let version = node.stat.version;
+        self.record(inner, node);
         Ok(TxnBody::SetData { path: path.clone(), data: data.cloned(), version, reconfig: false })
     }
 
@@ -358,10 +397,10 @@ impl<'a> Preparation<'a> {
         let node = self.view(&inner)?;
         node.permit(ADMIN, self.author.identities)?;
         let mut node = node.node;
-        node.aversion = next_version(node.aversion, version)?;
+        node.stat.aversion = next_version(node.stat.aversion, version)?;
         node.acl = Some(acl.clone());
-        let version = node.aversion;
-        self.record(inner, Fate::Will(node));
+        let version = node.stat.aversion;
+        self.record(inner, node);
         Ok(TxnBody::SetAcl { path: path.clone(), acl, version })
     }
 
@@ -370,7 +409,7 @@ impl<'a> Preparation<'a> {
         path::validate(path.as_str())?;
         let node = self.view(&path::inner(path))?;
         node.permit(READ, self.author.identities)?;
-        let version = next_version(node.node.version, version)?;
+        let version = next_version(node.node.stat.version, version)?;
         Ok(TxnBody::Check { path: path.clone(), version })
     }
 
@@ -381,7 +420,8 @@ impl<'a> Preparation<'a> {
             let Ok(above) = path::parent_of_request(&brothers[0]) else { continue };
             let Ok(View { node: mut parent, .. }) = self.view(&above) else { continue };
             parent.child_count = parent.child_count.saturating_sub(brothers.len());
-            self.record(above, Fate::Will(parent));
+            self.touch_children(&mut parent);
+            self.record(above, parent);
         }
     }
 
@@ -403,8 +443,7 @@ impl<'a> Preparation<'a> {
                     None => self.tree.list(self.in_tree(path)?),
                 };
                 let acl = self.judged(acl);
-                let node = Pending { acl: node.acl.clone(), ..*node };
-                Ok(View { node, acl })
+                Ok(View { node: node.clone(), acl })
             }
             None => {
                 let id = self.in_tree(path)?;
@@ -415,13 +454,11 @@ impl<'a> Preparation<'a> {
                     return Err(ErrorCode::NoNode);
                 }
                 let pending = Pending {
-                    version: node.stat.version,
-                    cversion: node.stat.cversion,
-                    aversion: node.stat.aversion,
-                    ephemeral_owner: node.stat.ephemeral_owner,
-                    mtime: node.stat.mtime,
+                    stat: node.stat,
                     child_count: node.child_count(),
+                    data: Data::Kept,
                     data_len: node.data_len(),
+                    digest: node.digest,
                     acl: None,
                 };
                 Ok(View { node: pending, acl: self.judged(self.tree.list(id)) })
@@ -438,10 +475,34 @@ impl<'a> Preparation<'a> {
         self.tree.store.find(path.as_str()).ok_or(ErrorCode::NoNode)
     }
 
-    fn record(&mut self, path: Text, fate: Fate) {
+    /// Records what becomes of a node. Its digest is that of before, 0 if it is new.
+    fn record(&mut self, path: Text, mut node: Pending) {
+        let data = match &node.data {
+            Data::New(data) => data.as_deref(),
+            Data::Kept => self.in_tree(&path).ok().and_then(|id| self.tree.store.node(id).data()),
+        };
+        let (before, after) = (node.digest, digest::of_node(path.as_str(), data, &node.stat));
+        node.digest = after;
+        self.enter(path, Fate::Will(node), (before, after));
+    }
+
+    /// Records that a node goes, whose digest is this.
+    fn record_gone(&mut self, path: Text, before: u32) {
+        self.enter(path, Fate::Gone, (before, 0));
+    }
+
+    fn enter(&mut self, path: Text, fate: Fate, (before, after): (u32, u32)) {
+        let digest = self.digest().wrapping_add(i64::from(after)).wrapping_sub(i64::from(before));
         match &mut self.entries {
-            None => drop(self.outstanding.record(self.zxid, path, fate)),
-            Some(entries) => entries.push((path.clone(), self.outstanding.record(self.zxid, path, fate))),
+            None => drop(self.outstanding.record(self.zxid, path, fate, digest)),
+            Some(entries) => {
+                entries.push((path.clone(), self.outstanding.record(self.zxid, path, fate, digest)));
+            }
         }
+    }
+
+    /// The tree's digest behind everything that is prepared.
+    fn digest(&self) -> i64 {
+        self.outstanding.digest(self.tree.digest)
     }
 }

@@ -9,7 +9,7 @@ use alloc::{
 use spec::{SessionId, Zxid};
 
 use crate::{
-    Acl, Owner, Settings, Stat, StatPersisted, Text, acl,
+    Acl, Owner, Settings, Stat, StatPersisted, Text, TxnDigest, acl,
     acl_table::AclTable,
     children::Position,
     digest,
@@ -55,6 +55,8 @@ pub struct Tree {
     pub(crate) digest: i64,
     /// The digest behind some of the last transactions.
     pub(crate) digest_log: VecDeque<(Zxid, i64)>,
+    /// How many transactions told another digest than that of the state behind them.
+    pub(crate) digests_missed: u64,
     /// The bytes of all paths and data.
     pub(crate) data_bytes: u64,
     pub(crate) walks: WalkTable,
@@ -85,6 +87,7 @@ impl Tree {
             last: Zxid::ZERO,
             digest: 0,
             digest_log: VecDeque::new(),
+            digests_missed: 0,
             data_bytes: u64::try_from(root.data.map_or(0, <[u8]>::len)).unwrap_or_default(),
             walks: WalkTable::default(),
         };
@@ -215,6 +218,18 @@ impl Tree {
     /// Source: ZooKeeper `DataTree.logZxidDigest`.
     pub fn digest_log(&self) -> impl Iterator<Item = (Zxid, i64)> {
         self.digest_log.iter().copied()
+    }
+
+    /// How many transactions told another digest than that of the state behind them, since this state was loaded (rule
+    /// T-24). What brings a fuzzy snapshot up to date counts too, where it means nothing.
+    pub fn digest_mismatches(&self) -> u64 {
+        self.digests_missed
+    }
+
+    /// Compares the digest that a transaction tells with that of the state behind it.
+    pub(crate) fn compare_digest(&mut self, told: Option<TxnDigest>) {
+        let known = told.filter(|told| told.version == digest::VERSION);
+        self.digests_missed += u64::from(known.is_some_and(|told| told.tree != self.digest));
     }
 
     /// Enters the digest behind a transaction, if it is one of those that are kept.

@@ -8,9 +8,10 @@ use spec::{
     ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
     machine::{Author, Reader, SessionChange},
     session::{
-        Answered, Attempt, Forwarded, answered_in_turn, event_has_cause, expired_in_silence, multi_is_whole,
-        nothing_was_missed, read_shows_its_place, sessions_write_in_order, shown_is_committed,
-        sweep_takes_what_is_due, write_comes_behind, write_meets_its_place, writes_happen_once,
+        Answered, Attempt, Forwarded, answered_in_turn, digest_is_that_of_the_state, event_has_cause,
+        expired_in_silence, multi_is_whole, nothing_was_missed, read_shows_its_place,
+        sessions_write_in_order, shown_is_committed, sweep_takes_what_is_due, write_comes_behind,
+        write_meets_its_place, writes_happen_once,
     },
 };
 use tree::{
@@ -289,6 +290,7 @@ impl Record {
             judge_preparation(zxid, txn, &met, judged)?;
         }
         apply(&mut state, zxid, txn);
+        judge_digest(&state, zxid, txn, judged)?;
         if let TxnBody::Multi(parts) = &txn.body {
             let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
             judged.met(if done { "multi-done" } else { "multi-failed" });
@@ -498,6 +500,14 @@ fn author(txn: &Txn) -> Author<'static, Identity> {
 fn judge_preparation(zxid: Zxid, txn: &Txn, met: &Txn, judged: &mut Judged) -> Result<(), Broken> {
     holds("S-18", write_meets_its_place(txn, met), judged, || {
         format!("{zxid} is {txn:?}, and the state before it makes {met:?} of it")
+    })
+}
+
+/// The state behind a transaction has the digest that it tells.
+fn judge_digest(behind: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
+    let verdict = digest_is_that_of_the_state(txn.digest.map(|told| told.tree), behind.digest());
+    holds("S-19", verdict, judged, || {
+        format!("{zxid} tells {:?}, and the state behind it has {}", txn.digest, behind.digest())
     })
 }
 

@@ -37,7 +37,7 @@ const SITUATIONS: &[&str] = &[
 /// The rules that the model asks.
 const RULES: &[&str] = &[
     "S-1", "S-2", "S-3", "S-4", "S-5", "S-7", "S-8", "S-9", "S-10", "S-11", "S-12", "S-13", "S-14", "S-15",
-    "S-16", "S-18", "C-4", "C-15", "C-17", "C-18", "R-7",
+    "S-16", "S-18", "S-19", "C-4", "C-15", "C-17", "C-18", "R-7",
 ];
 
 /// What was met: a bit for each situation, then one for each rule that was put to the test.

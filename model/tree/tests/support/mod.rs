@@ -92,6 +92,7 @@ impl Leader {
             .tree
             .apply(zxid, &txn, &mut self.watches, &mut |client, event| events.push((client, event.clone())));
         self.tree.settle(&mut self.outstanding, zxid);
+        assert_eq!(self.tree.digest_mismatches(), 0, "{txn:?} tells the digest of the state behind it");
         outcome
     }
 
