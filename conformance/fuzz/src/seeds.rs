@@ -6,7 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use differential::{ClientRecording, FileRecording, Side, StreamRecording, V3_8, V3_9, golden, unhex};
 use protocol::peer::{ClientRequest, Input, Packet, Request};
-use recording::Encoder;
+use recording::{Encoder, ring::MAGIC};
 use spec::{ClientId, ServerId, SessionId, Zxid};
 use tree::{Acl, CreateRequest, Read, Tree, WatchMode, Write};
 use wire::{client::put_request, snapshot};
@@ -241,7 +241,7 @@ pub(crate) fn recording() -> Seeds {
         0_u64.to_le_bytes().to_vec(),
         crc32fast::hash(&records).to_le_bytes().to_vec(),
     ];
-    let file = [vec![0], b"ZKREC\0\0\x03".to_vec(), header.concat(), records.clone()].concat();
+    let file = [vec![0], MAGIC.to_vec(), header.concat(), records.clone()].concat();
     Ok(vec![file, [vec![1], records].concat(), claims()])
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Run {
     places: Places,
     /// Transactions of which some data is in no log and no recording.
     hollow: BTreeSet<Zxid>,
+    /// Transactions whose digest was computed from a state of which something is guessed.
+    blurred: BTreeSet<Zxid>,
     anchors: Vec<(Zxid, Tree)>,
     anchored: usize,
     stores: Vec<Store<RealDisk>>,
@@ -164,6 +166,7 @@ impl Run {
             lives: BTreeMap::new(),
             places: Places::of(&pool),
             hollow: BTreeSet::new(),
+            blurred: BTreeSet::new(),
             pool,
             anchors: vec![(Zxid::ZERO, Tree::new())],
             anchored: 0,
@@ -690,7 +693,15 @@ impl Run {
     fn logs(&mut self, at: usize, zxid: Zxid, txn: &Txn) {
         let Some(replica) = &mut self.servers[at].replica else { return };
         let known = self.pool.get(&zxid);
-        if known.is_some_and(|known| is_same(known, txn, replica.guessed)) {
+        if known == Some(txn) {
+            return;
+        }
+        if (replica.guessed || self.blurred.contains(&zxid))
+            && known.is_some_and(|known| *known == Txn { digest: known.digest, ..txn.clone() })
+        {
+            // Whoever hears of it has it like that in its history.
+            replica.guessed = true;
+            self.blurred.insert(zxid);
             return;
         }
         if self.hollow.contains(&zxid)
@@ -700,8 +711,10 @@ impl Run {
             self.hollow.insert(zxid);
             replica.guessed = true;
         } else if known.is_none() {
-            // Made over a state of which something is guessed, its digest is too.
             let digest = txn.digest.filter(|_| !replica.guessed);
+            if digest != txn.digest {
+                self.blurred.insert(zxid);
+            }
             self.pool.insert(zxid, Txn { digest, ..txn.clone() });
         } else if !replica.tainted {
             self.breach(at, "I-4", format!("{zxid} is logged with another content than elsewhere"));
@@ -750,13 +763,6 @@ impl Run {
             order.judge_moment(servers, report, at_us);
         }
     }
-}
-
-/// Whether two servers log the same. The digest of a state of which something is guessed, or that is not known, does not
-/// count.
-fn is_same(known: &Txn, txn: &Txn, guessed: bool) -> bool {
-    known == txn
-        || ((guessed || known.digest.is_none()) && *known == Txn { digest: known.digest, ..txn.clone() })
 }
 
 /// An input for a reader, without content.
