@@ -9,9 +9,10 @@ use tree::{Answer, CreateTxn, Read, Text, Tree, Txn, TxnBody};
 
 use crate::stats::Measure;
 
-/// How many children of the root are told of, those that come first: each costs some ten kilobytes, and names are up
-/// to clients.
+/// How many children of the root are told of, those that come first: each costs some 27 KB, and names are up to clients.
 const NAMES_MAX: usize = 256;
+/// Names that are longer, in bytes, are not told of: every scrape repeats them.
+const NAME_BYTES_MAX: usize = 128;
 /// What a Stat counts for in bytes, as in ZooKeeper.
 const STAT_BYTES: usize = 68;
 
@@ -138,7 +139,7 @@ impl Names {
 
     fn measure(&mut self, name: &str) -> Option<&mut Measure> {
         if !self.0.contains_key(name) {
-            if self.0.len() == NAMES_MAX {
+            if self.0.len() == NAMES_MAX || name.len() > NAME_BYTES_MAX {
                 return None;
             }
             self.0.insert(name.into(), Measure::new());
@@ -221,5 +222,15 @@ mod tests {
         log(&mut namespaces, create("/000/more", b""));
         assert_eq!(namespaces.writes.iter().count(), NAMES_MAX);
         assert_eq!(told(&namespaces.writes)[0], ("000", 2, 4 + 9));
+    }
+
+    #[test]
+    fn long_names_are_not_told_of() {
+        let mut namespaces = Namespaces::default();
+        for length in [NAME_BYTES_MAX + 1, NAME_BYTES_MAX] {
+            log(&mut namespaces, create(&format!("/{}", "n".repeat(length)), b""));
+        }
+        let lengths: Vec<usize> = namespaces.writes.iter().map(|(name, _)| name.len()).collect();
+        assert_eq!(lengths, [NAME_BYTES_MAX]);
     }
 }

@@ -160,8 +160,11 @@ impl Digests {
         if more > 0 && self.served && serves {
             self.mismatches += more;
             if !std::mem::replace(&mut self.told, true) {
-                tracing::error!(zxid = %last, "the state is not the one that the leader says: take this server's data \
-                                               away and start it again, and it fetches the leader's");
+                tracing::error!(
+                    through = %last,
+                    "the state is not the one that the leader says: compare what the word `hash` says with other \
+                     servers; if only this one differs, take its data away and start it, and it fetches the leader's"
+                );
             }
         }
         self.served = serves;
