@@ -170,14 +170,15 @@ pub trait Machine {
     /// Drops every watch of a connection.
     fn forget_client(watches: &mut Self::Watches, client: ClientId);
 
-    /// The identities that a credential proves.
+    /// The identities that a credential proves, on a connection that has these already.
     ///
     /// # Errors
-    /// [`ErrorCode::AuthFailed`].
+    /// [`Unproved`].
     fn authenticate(
         settings: &Self::Settings,
+        identities: &[Self::Identity],
         credential: &Self::Credential,
-    ) -> Result<Vec<Self::Identity>, ErrorCode>;
+    ) -> Result<Vec<Self::Identity>, Unproved>;
 
     /// Whether a connection with these identities may ask for anything but to prove another one.
     ///
@@ -190,6 +191,15 @@ pub trait Machine {
 
     /// Every session in the table with its timeout in milliseconds, in the order of ids.
     fn sessions(&self) -> Vec<(SessionId, i32)>;
+}
+
+/// What becomes of a credential that proves nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Unproved {
+    /// It is wrong: the client is told so, and hung up on.
+    Failed,
+    /// It is meant for another ensemble: the client is hung up on without a word, and so tries another server.
+    Elsewhere,
 }
 
 /// What a transaction answers.

@@ -116,8 +116,14 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "S-19",
-        statement: "the digest that a transaction tells is that of the state behind it",
+        statement: "a transaction that is more than an error tells the digest of the state behind it",
         source: "ZooKeeper `TxnDigest`, `DataTree.compareDigest`",
+        check: Check::Clients,
+    },
+    Rule {
+        id: "S-20",
+        statement: "whatever a client waits for on the connection that it uses can still be answered, or its connection closed, without a further fault",
+        source: "ZooKeeper `CommitProcessor`; issue 3861",
         check: Check::Clients,
     },
 ];
@@ -192,9 +198,10 @@ pub fn sessions_write_in_order(committed: &[Answered]) -> Verdict {
     verdict
 }
 
-/// S-7, of the states that one session was shown by replies and events, in the order of receipt.
+/// S-7, of the states that one session was shown by replies and events, in the order of receipt; 0 is none.
 pub fn session_sees_forward(shown: &[Zxid]) -> Verdict {
-    Verdict::of(shown.len() > 1, || shown.is_sorted())
+    let states = shown.iter().filter(|zxid| **zxid > Zxid::ZERO);
+    Verdict::of(states.count() > 1, || shown.is_sorted())
 }
 
 /// S-8, of the committed writes and what the clients know of theirs. Where a client has given several writes of a
@@ -218,13 +225,13 @@ pub fn writes_happen_once(committed: &[Answered], attempts: &[Attempt]) -> Verdi
     Verdict::of(!attempts.is_empty() || !committed.is_empty(), || once && kept)
 }
 
-/// S-14, of one sync: the latest write that was acknowledged to anyone when it was sent, and the state that the
-/// reads behind it showed.
+/// S-14, of one sync: the latest write that was acknowledged to anyone when it was sent, 0 being none, and the state
+/// that the reads behind it showed.
 pub fn sync_shows_acknowledged(acknowledged_before: Option<Zxid>, shown_behind: &[Zxid]) -> Verdict {
     match acknowledged_before {
-        Some(latest) => {
-            Verdict::of(!shown_behind.is_empty(), || shown_behind.iter().all(|zxid| *zxid >= latest))
-        }
+        Some(latest) => Verdict::of(latest > Zxid::ZERO && !shown_behind.is_empty(), || {
+            shown_behind.iter().all(|zxid| *zxid >= latest)
+        }),
         None => Verdict::Silent,
     }
 }
@@ -296,9 +303,9 @@ pub fn write_meets_its_place<T: PartialEq + ?Sized>(prepared: &T, met: &T) -> Ve
     Verdict::of(true, || prepared == met)
 }
 
-/// S-19, of one transaction: the digest that it tells, if it tells one, and that of the state behind it.
-pub fn digest_is_that_of_the_state(told: Option<i64>, behind: i64) -> Verdict {
-    told.map_or(Verdict::Silent, |told| Verdict::of(true, || told == behind))
+/// S-19, of one transaction: the digest that it tells, whether it has to tell one, and that of the state behind it.
+pub fn digest_is_that_of_the_state(told: Option<i64>, must_tell: bool, behind: i64) -> Verdict {
+    Verdict::of(told.is_some() || must_tell, || told == Some(behind))
 }
 
 /// S-16, of one answer to a learner: what it has forwarded that was not answered before, in order. A transaction that

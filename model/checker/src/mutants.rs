@@ -288,6 +288,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["groups", HISTORIES]),
     },
     Mutant {
+        id: "held-write-is-forgotten",
+        flaw: "what waits behind a sync at its server is not handed on when the sync is through (S-20)",
+        shown: By(&["held", "--set", "changes=0"]),
+    },
+    Mutant {
         id: "inform-before-commit",
         flaw: "an observer is told of a proposal, and not of its commit",
         shown: By(&["observing", HISTORIES]),
@@ -471,6 +476,11 @@ const MUTANTS: &[Mutant] = &[
         id: "vote-of-the-promise",
         flaw: "between Zab and the election, a vote comes to name the epoch promised, not the one joined",
         shown: By(&["peer-pair", HISTORIES]),
+    },
+    Mutant {
+        id: "waits-over-a-change",
+        flaw: "with its role a server forgets the clients that wait for an answer, and keeps their connections (S-20)",
+        shown: By(&["leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]"]),
     },
     Mutant {
         id: "weightless-leads",

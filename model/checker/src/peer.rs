@@ -253,8 +253,10 @@ impl Peer {
         let server = host.view().expect("its state remembers");
         let mut verdict = self.rules.server(&server);
         if let Some(word) = host.peer().election().word().filter(|word| word.state != ServerState::Looking) {
-            verdict = verdict.and(self.holds("F-3", leader_votes(word.vote.leader, &self.voters()), || {
-                format!("server {} has {} for a leader, which has no vote", server.id, word.vote.leader)
+            let quorum = self.rules.quorum();
+            let may_lead = quorum.voters().filter(|voter| quorum.may_lead(*voter)).collect();
+            verdict = verdict.and(self.holds("F-3", leader_votes(word.vote.leader, &may_lead), || {
+                format!("server {} has {} for a leader, which may not lead", server.id, word.vote.leader)
             }));
             verdict.witnesses |= self.rules.bit("elected");
         }
@@ -289,10 +291,6 @@ impl Peer {
     fn holds(&self, rule: &str, holds: bool, why: impl FnOnce() -> String) -> Verdict {
         let broken = (!holds).then(|| Broken::new(rule, why()));
         Verdict { broken, witnesses: self.rules.bit(rule) }
-    }
-
-    fn voters(&self) -> std::collections::BTreeSet<ServerId> {
-        self.rules.quorum().voters().collect()
     }
 }
 

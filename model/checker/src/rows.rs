@@ -229,7 +229,7 @@ const OBSERVING: &[&str] = &[
 
 fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'static [&'static str]) -> Row {
     let bounds = session::Bounds { moves, ticks, changes, ..session::Bounds::default() };
-    Row { name, setup: Setup::Session(bounds), expects, traps: false }
+    Row { name, setup: Setup::Session(bounds), expects, traps: true }
 }
 
 /// What servers meet that join an ensemble in the midst of faults.
@@ -301,6 +301,7 @@ fn of_sessions() -> Vec<Row> {
         session("leaders", [0, 0, 1], SEEN_LEADING),
         of_scripts(session("order", [1, 0, 0], &["late-write-refused", "S-5"]), &[Deed::SetTwice], 100),
         succeeding(session("succession", [0, 0, 1], SEEN_SUCCEEDING)),
+        of_scripts(session("held", [0, 0, 1], SEEN_HOLDING), &[Deed::SyncSet], 100),
         observing(session("observed", [1, 0, 0], SEEN_MOVING)),
         observing(session("observed-expiry", [0, 1, 0], SEEN_EXPIRING)),
         of_first(observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)), &[Deed::Set]),
@@ -559,6 +560,9 @@ fn succeeding(mut row: Row) -> Row {
     row
 }
 
+/// What clients meet whose writes wait behind their syncs.
+const SEEN_HOLDING: &[&str] = &["held-behind-a-sync", "leader-changed", "S-9", "S-11", "S-14"];
+
 /// What a client meets that takes what another one gives up.
 const SEEN_SUCCEEDING: &[&str] = &["write-behind-an-open-close", "leader-changed", "S-2", "S-18", "S-19"];
 
@@ -630,6 +634,7 @@ fn standard() -> Vec<Row> {
         session("moves-leaders", [1, 0, 1], &[]),
         session("moves-expiry", [1, 1, 0], &[]),
         observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)),
+        of_scripts(session("held-moves", [1, 0, 1], SEEN_HOLDING), &[Deed::SyncSet], 100),
         succeeding(session("succession-expiry", [1, 1, 1], SEEN_SUCCEEDING)),
         session("expiry-leaders", [0, 1, 1], &[]),
         without_extensions(session("plain-leaders", [1, 0, 1], &["leader-changed", "S-16"])),
@@ -712,6 +717,7 @@ fn mutants() -> Vec<Row> {
         without_extensions(session("plain", [1, 0, 0], &[])),
         demanding(session("demanded", [1, 0, 0], &[])),
         succeeding(session("succession", [0, 0, 0], &[])),
+        of_scripts(session("held", [0, 0, 1], &[]), &[Deed::SyncSet], 100),
         observing(restarting(session("restarts-observed", [2, 0, 0], &[]))),
         session("leaders", [0, 0, 1], &[]),
         session("expiry-leaders", [0, 1, 1], &[]),

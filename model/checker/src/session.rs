@@ -297,6 +297,10 @@ impl Session {
                 if deposed && matches!(request, ClientRequest::Sync(_)) {
                     judged.met("sync-at-a-deposed-leader");
                 }
+                let one = client(board.part(self.client_slot(number)));
+                if matches!(request, ClientRequest::Write(_)) && one.waits_ahead_of(xid) {
+                    judged.met("held-behind-a-sync");
+                }
                 Input::ClientRequest { client: id, xid, request, time: 0 }
             }
         };
@@ -633,17 +637,33 @@ impl Model for Session {
         broken.rule != "panic" && broken.rule != "world"
     }
 
-    fn is_goal(&self, _: &[&Part]) -> bool {
-        true
+    /// Nobody waits for an answer on the connection that it uses: what the search for traps looks for is rule S-20.
+    fn is_goal(&self, parts: &[&Part]) -> bool {
+        !self.client_slots().any(|slot| client(parts[slot]).waits())
     }
 
-    /// Progress is the matter of the other models.
-    fn is_demanded(&self, _: &[&Part]) -> bool {
-        false
+    fn is_demanded(&self, parts: &[&Part]) -> bool {
+        !self.is_goal(parts)
     }
 
+    /// Who leaves a connection, or loses its session, waits no more: that is no answer.
     fn is_fault_free(&self, action: &Action) -> bool {
-        !matches!(action, Action::Depose { .. })
+        match action {
+            Action::Send { .. }
+            | Action::Take { .. }
+            | Action::Read { .. }
+            | Action::Agree { .. }
+            | Action::Ping { .. }
+            | Action::Sweep { .. }
+            | Action::SweepNext { .. }
+            | Action::Notice { .. } => true,
+            Action::Assign { .. }
+            | Action::Connect { .. }
+            | Action::Move { .. }
+            | Action::Part { .. }
+            | Action::Tick { .. }
+            | Action::Depose { .. } => false,
+        }
     }
 
     fn describe(&self, action: &Action) -> String {

@@ -5,8 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest as _, Sha1};
-use sha2::{Sha256, Sha512};
-use spec::ErrorCode;
+use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
+use spec::{ErrorCode, machine::Unproved};
 
 use crate::{
     Digest, Settings, Text,
@@ -14,20 +14,40 @@ use crate::{
     names,
 };
 
-/// The identities that a credential proves: for `digest`, the user's name and the hash of name and password. Nothing is
-/// looked up; what the identity is good for is for access control lists to say, but for the one that an operator has
-/// named, whose owner may do everything.
+/// The identities that a credential proves, beside those that its connection has: of its address, and of the owner of
+/// its certificate, who say so again by schemes `ip` and `x509`, and prove no more by that. Scheme `ensemble` proves
+/// nothing, and names the ensemble that the client looks for.
 ///
-/// Source: ZooKeeper `DigestAuthenticationProvider`.
+/// Source: ZooKeeper `IPAuthenticationProvider`, `X509AuthenticationProvider`, `EnsembleAuthenticationProvider`.
 ///
 /// # Errors
-/// [`ErrorCode::AuthFailed`] for every other scheme.
-pub fn authenticate(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, ErrorCode> {
-    if credential.scheme != "digest" {
-        return Err(ErrorCode::AuthFailed);
+/// [`Unproved`]: it is wrong, or for another ensemble, or of a scheme that is not offered.
+pub fn authenticate(
+    settings: &Settings,
+    identities: &[Identity],
+    credential: &Credential,
+) -> Result<Vec<Identity>, Unproved> {
+    match credential.scheme.as_str() {
+        "digest" => prove_digest(settings, credential),
+        "ip" => Ok(Vec::new()),
+        "x509" if identities.iter().any(|identity| identity.scheme == "x509") => Ok(Vec::new()),
+        "ensemble" => {
+            let names = settings.ensembles.as_ref().ok_or(Unproved::Failed)?;
+            let is_named = || names.iter().any(|name| name.as_bytes() == credential.bytes);
+            let fits = credential.bytes.is_empty() || names.is_empty() || is_named();
+            if fits { Ok(Vec::new()) } else { Err(Unproved::Elsewhere) }
+        }
+        _ => Err(Unproved::Failed),
     }
+}
+
+/// The user's name and the hash of name and password. Nothing is looked up; what the identity is good for is for access
+/// control lists to say, but for the one that an operator has named, whose owner may do everything.
+///
+/// Source: ZooKeeper `DigestAuthenticationProvider`.
+fn prove_digest(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, Unproved> {
     let pair = String::from_utf8_lossy(&credential.bytes);
-    let id = digest_id(settings.digest, &pair).ok_or(ErrorCode::AuthFailed)?;
+    let id = digest_id(settings.digest, &pair).ok_or(Unproved::Failed)?;
     let is_super = settings.super_digest.as_ref().is_some_and(|digest| *digest == *id.as_str());
     let id = Identity { scheme: Text::from_static("digest"), id: Text::from(id) };
     Ok(if is_super { vec![superuser(), id] } else { vec![id] })
@@ -57,8 +77,12 @@ pub fn admit(settings: &Settings, identities: &[Identity]) -> Result<(), ErrorCo
 pub fn digest_id(digest: Digest, pair: &str) -> Option<String> {
     let hash = match digest {
         Digest::Sha1 => STANDARD.encode(Sha1::digest(pair.as_bytes())),
+        Digest::Sha224 => STANDARD.encode(Sha224::digest(pair.as_bytes())),
         Digest::Sha256 => STANDARD.encode(Sha256::digest(pair.as_bytes())),
+        Digest::Sha384 => STANDARD.encode(Sha384::digest(pair.as_bytes())),
         Digest::Sha512 => STANDARD.encode(Sha512::digest(pair.as_bytes())),
+        Digest::Sha512Short => STANDARD.encode(Sha512_224::digest(pair.as_bytes())),
+        Digest::Sha512Half => STANDARD.encode(Sha512_256::digest(pair.as_bytes())),
         Digest::Off => return None,
     };
     let user = pair.split(':').next().unwrap_or_default();
@@ -283,19 +307,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_connection_has_it_may_say_again() {
+        let proof = |scheme: &str| Credential { scheme: Text::from(scheme), bytes: Bytes::new() };
+        let owner = [identity("ip", "::1"), identity("x509", "CN=one")];
+        assert_eq!(authenticate(&plain(), &owner[..1], &proof("ip")), Ok(Vec::new()));
+        assert_eq!(authenticate(&plain(), &owner, &proof("x509")), Ok(Vec::new()));
+        assert_eq!(authenticate(&plain(), &owner[..1], &proof("x509")), Err(Unproved::Failed));
+    }
+
+    #[test]
+    fn who_looks_for_another_ensemble_is_told_nothing() {
+        let say = |ensembles: Option<&[&str]>, name: &'static str| {
+            let names = |names: &[&str]| names.iter().map(|name| Text::from(*name)).collect();
+            let settings = Settings { ensembles: ensembles.map(names), ..plain() };
+            let credential = Credential { scheme: Text::from("ensemble"), bytes: name.into() };
+            authenticate(&settings, &[], &credential)
+        };
+        assert_eq!(say(None, "a"), Err(Unproved::Failed), "there is no such provider");
+        assert_eq!(say(Some(&[]), "a"), Ok(Vec::new()), "it has no name");
+        assert_eq!(say(Some(&["a", "b"]), "b"), Ok(Vec::new()));
+        assert_eq!(say(Some(&["a", "b"]), ""), Ok(Vec::new()));
+        assert_eq!(say(Some(&["a", "b"]), "c"), Err(Unproved::Elsewhere));
+    }
+
+    #[test]
     fn a_digest_is_what_zookeeper_makes_of_it() {
         // The value is in ZooKeeper's own documentation of superDigest.
         let id = "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=";
         assert_eq!(digest_id(Digest::Sha1, "super:superpw").as_deref(), Some(id));
         let proof = Credential { scheme: Text::from("digest"), bytes: Bytes::from_static(b"super:superpw") };
-        assert_eq!(authenticate(&plain(), &proof), Ok(vec![identity("digest", id)]));
+        assert_eq!(authenticate(&plain(), &[], &proof), Ok(vec![identity("digest", id)]));
         let other = Credential { scheme: Text::from("sasl"), bytes: Bytes::new() };
-        assert_eq!(authenticate(&plain(), &other), Err(ErrorCode::AuthFailed));
+        assert_eq!(authenticate(&plain(), &[], &other), Err(Unproved::Failed));
         let named = Settings { super_digest: Some(Text::from(id)), ..plain() };
         let both = vec![identity("super", ""), identity("digest", id)];
-        assert_eq!(authenticate(&named, &proof), Ok(both));
+        assert_eq!(authenticate(&named, &[], &proof), Ok(both));
         let off = Settings { digest: Digest::Off, ..named };
-        assert_eq!(authenticate(&off, &proof), Err(ErrorCode::AuthFailed));
+        assert_eq!(authenticate(&off, &[], &proof), Err(Unproved::Failed));
         assert_eq!(resolve(&off, &[entry(ALL, "digest", id)], &[]), Err(ErrorCode::InvalidAcl));
     }
 

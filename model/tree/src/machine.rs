@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin, Reader, SessionChange},
+    machine::{Author, Origin, Reader, SessionChange, Unproved},
 };
 
 use crate::{
@@ -134,8 +134,12 @@ impl Machine for Tree {
         watches.forget(client);
     }
 
-    fn authenticate(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, ErrorCode> {
-        auth::authenticate(settings, credential)
+    fn authenticate(
+        settings: &Settings,
+        identities: &[Identity],
+        credential: &Credential,
+    ) -> Result<Vec<Identity>, Unproved> {
+        auth::authenticate(settings, identities, credential)
     }
 
     fn admit(settings: &Settings, identities: &[Identity]) -> Result<(), ErrorCode> {

@@ -28,6 +28,9 @@ pub struct Settings {
     /// Whether lists may name owners of certificates, in scheme `x509` (a port that speaks TLS, or `authProvider.N` with
     /// `X509AuthenticationProvider`).
     pub x509: bool,
+    /// The names of this ensemble (`ensembleAuthName`), where clients may say which one they look for (`authProvider.N`
+    /// with `EnsembleAuthenticationProvider`); every name is taken if this is empty.
+    pub ensembles: Option<Vec<Text>>,
     /// A connection has to prove an identity of one of these schemes before it may ask for anything
     /// (`enforce.auth.schemes`, `sessionRequireClientSASLAuth`); none are demanded if this is empty.
     pub demanded: Vec<Text>,
@@ -39,10 +42,18 @@ pub enum Digest {
     /// SHA-1.
     #[default]
     Sha1,
+    /// SHA-224.
+    Sha224,
     /// SHA-256.
     Sha256,
+    /// SHA-384.
+    Sha384,
     /// SHA-512.
     Sha512,
+    /// SHA-512, 224 bits of it.
+    Sha512Short,
+    /// SHA-512, 256 bits of it.
+    Sha512Half,
     /// Nothing: the scheme is not offered (`DigestAuthenticationProvider.enabled`).
     Off,
 }
@@ -52,8 +63,12 @@ impl Digest {
     pub fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_uppercase().as_str() {
             "SHA" | "SHA1" | "SHA-1" => Some(Self::Sha1),
+            "SHA-224" => Some(Self::Sha224),
             "SHA-256" => Some(Self::Sha256),
+            "SHA-384" => Some(Self::Sha384),
             "SHA-512" => Some(Self::Sha512),
+            "SHA-512/224" => Some(Self::Sha512Short),
+            "SHA-512/256" => Some(Self::Sha512Half),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ mod ensemble;
 mod host;
 mod judge;
 mod link;
+pub mod placed;
 mod places;
 mod plain;
 mod recorded;

@@ -3,7 +3,7 @@
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
     history::Entry,
-    machine::{Author, Origin, Reader},
+    machine::{Author, Origin, Reader, Unproved},
 };
 
 use crate::{Replica, view::hash_of};
@@ -148,9 +148,10 @@ impl<M: Machine> Machine for Recorded<M> {
 
     fn authenticate(
         settings: &Self::Settings,
+        identities: &[Self::Identity],
         credential: &Self::Credential,
-    ) -> Result<Vec<Self::Identity>, ErrorCode> {
-        M::authenticate(settings, credential)
+    ) -> Result<Vec<Self::Identity>, Unproved> {
+        M::authenticate(settings, identities, credential)
     }
 
     fn admit(settings: &Self::Settings, identities: &[Self::Identity]) -> Result<(), ErrorCode> {

@@ -228,6 +228,11 @@ impl Client {
         self.has_wishes() || !self.asked.is_empty() || left
     }
 
+    /// Whether it has asked something on its connection, if only to be let in, and has no answer.
+    pub fn waits(&self) -> bool {
+        self.home.as_ref().is_some_and(|home| !home.open || !self.asked.is_empty())
+    }
+
     fn has_wishes(&self) -> bool {
         self.wishes() > 0
     }
@@ -242,6 +247,11 @@ impl Client {
     pub fn closes_behind_a_write(&self) -> bool {
         let whats: Vec<_> = self.asked.iter().map(|asked| &asked.what).collect();
         whats.contains(&&What::Close) && whats.iter().any(|what| matches!(what, What::Write(_)))
+    }
+
+    /// Whether a sync waits for its answer ahead of this request on its connection.
+    pub fn waits_ahead_of(&self, xid: i32) -> bool {
+        self.asked.iter().take_while(|asked| asked.xid != xid).any(|asked| asked.what == What::Sync)
     }
 
     /// What happens to it.

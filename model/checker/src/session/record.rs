@@ -5,19 +5,20 @@ use std::{collections::BTreeMap, hash::BuildHasher};
 use rustc_hash::FxBuildHasher;
 use serde::{Serialize, Serializer};
 use spec::{
-    ClientId, ErrorCode, Machine, ServerId, SessionId, Zxid,
-    machine::{Author, Reader, SessionChange},
+    ClientId, ErrorCode, Machine, ServerId, SessionId, Verdict, Zxid,
+    machine::{Reader, SessionChange},
     session::{
         Answered, Attempt, Forwarded, answered_in_turn, digest_is_that_of_the_state, event_has_cause,
         expired_in_silence, multi_is_whole, nothing_was_missed, read_shows_its_place,
-        sessions_write_in_order, shown_is_committed, sweep_takes_what_is_due, write_comes_behind,
-        write_meets_its_place, writes_happen_once,
+        sessions_write_in_order, shown_is_committed, write_comes_behind, write_meets_its_place,
+        writes_happen_once,
     },
 };
-use tree::{
-    CreateTxn, Identity, Outcome, Outstanding, Owner, Read, Settings, Tree, Txn, TxnBody, Watches, Write,
+use tree::{CreateTxn, Outcome, Outstanding, Read, Settings, Tree, Txn, TxnBody, Watches, Write};
+use world::{
+    Replica, Stretch,
+    placed::{self, author},
 };
-use world::{Replica, Stretch};
 
 use super::{
     client::Watch,
@@ -284,9 +285,7 @@ impl Record {
     fn append(&mut self, start: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
         let mut state = self.last_state(start);
         judge_sweep(&state, zxid, txn, judged)?;
-        if matches!(txn.body, TxnBody::CloseSession { .. }) {
-            // Whoever asked for it, the leader itself included.
-            let met = state.prepare_close_session(&mut Outstanding::default(), author(txn), zxid);
+        if let Some(met) = placed::close_anew(&state, zxid, txn) {
             judge_preparation(zxid, txn, &met, judged)?;
         }
         apply(&mut state, zxid, txn);
@@ -491,11 +490,6 @@ impl Serialize for Record {
     }
 }
 
-/// Who asks for a transaction, where everybody may do everything.
-fn author(txn: &Txn) -> Author<'static, Identity> {
-    Author { session: txn.session, xid: txn.cxid, identities: &[], time: txn.time }
-}
-
 /// A transaction, and what the state before its place makes of the request.
 fn judge_preparation(zxid: Zxid, txn: &Txn, met: &Txn, judged: &mut Judged) -> Result<(), Broken> {
     holds("S-18", write_meets_its_place(txn, met), judged, || {
@@ -505,7 +499,9 @@ fn judge_preparation(zxid: Zxid, txn: &Txn, met: &Txn, judged: &mut Judged) -> R
 
 /// The state behind a transaction has the digest that it tells.
 fn judge_digest(behind: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
-    let verdict = digest_is_that_of_the_state(txn.digest.map(|told| told.tree), behind.digest());
+    let must_tell = !matches!(txn.body, TxnBody::Error { .. });
+    let told = txn.digest.map(|told| told.tree);
+    let verdict = digest_is_that_of_the_state(told, must_tell, behind.digest());
     holds("S-19", verdict, judged, || {
         format!("{zxid} tells {:?}, and the state behind it has {}", txn.digest, behind.digest())
     })
@@ -513,15 +509,12 @@ fn judge_digest(behind: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Re
 
 /// A leader deletes by itself what is due in the state that this transaction meets.
 fn judge_sweep(before: &Tree, zxid: Zxid, txn: &Txn, judged: &mut Judged) -> Result<(), Broken> {
-    if let TxnBody::Delete { path, sweep: true } = &txn.body {
-        let may_end = matches!(before.owner(path.as_str()), Some(Owner::Container | Owner::Ttl(_)));
-        let children = before.stat(path.as_str()).map_or(0, |stat| stat.num_children);
-        let verdict = sweep_takes_what_is_due(may_end, usize::try_from(children).unwrap_or_default());
+    let (verdict, what) = placed::judge_sweep(before, txn);
+    if verdict != Verdict::Silent {
         judged.met("swept");
-        holds("S-15", verdict, judged, || format!("{path} with {children} children is swept at {zxid}"))?;
     }
-    if txn.session == SessionId(0) && matches!(txn.body, TxnBody::Error { .. }) {
+    if placed::is_late_sweep(txn) {
         judged.met("sweep-came-late");
     }
-    Ok(())
+    holds("S-15", verdict, judged, || format!("{what} at {zxid}"))
 }

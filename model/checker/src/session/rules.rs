@@ -32,6 +32,7 @@ const SITUATIONS: &[&str] = &[
     "write-behind-a-sync",
     "unproved-refused",
     "write-behind-an-open-close",
+    "held-behind-a-sync",
 ];
 
 /// The rules that the model asks.

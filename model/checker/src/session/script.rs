@@ -47,6 +47,8 @@ pub enum Deed {
     SetTwice,
     /// Syncs twice, the second time while the first may be under way.
     SyncTwice,
+    /// Syncs, and sets the node's data behind that, which waits for the sync at its server.
+    SyncSet,
     /// Proves an identity, which is demanded of everybody then, and sets the node's data.
     Prove,
 }
@@ -80,6 +82,7 @@ impl Deed {
             }
             Self::Sync => vec![sync()],
             Self::SyncTwice => vec![sync(), sync()],
+            Self::SyncSet => vec![sync(), write(set(client))],
             Self::Prove => vec![proof(client), write(set(client))],
             Self::Succeed => vec![write(create(&own(3 - client), EPHEMERAL, client))],
             Self::Close => return vec![write(create(&own(client), EPHEMERAL, client)), ClientRequest::Close],

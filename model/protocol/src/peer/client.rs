@@ -25,7 +25,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Origin, Reader, SessionChange},
+    machine::{Origin, Reader, SessionChange, Unproved},
 };
 
 use super::{Answer, ClientRequest, Effects, Op};
@@ -105,11 +105,26 @@ enum Held<W> {
 /// An answer that depends on nothing but its turn.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 enum Settled {
-    Ping { xid: i32 },
-    Authenticated { xid: i32 },
-    Exchanged { xid: i32, answer: Option<Vec<u8>> },
-    AuthFailed { xid: i32, code: ErrorCode },
-    Refused { xid: i32, code: ErrorCode, close: bool },
+    Ping {
+        xid: i32,
+    },
+    Authenticated {
+        xid: i32,
+    },
+    Exchanged {
+        xid: i32,
+        answer: Option<Vec<u8>>,
+    },
+    AuthFailed {
+        xid: i32,
+    },
+    /// The client looks for another ensemble.
+    Elsewhere,
+    Refused {
+        xid: i32,
+        code: ErrorCode,
+        close: bool,
+    },
 }
 
 /// Something for the leader to do.
@@ -682,14 +697,18 @@ impl<M: Machine> Client<M> {
     }
 
     fn authenticate(&mut self, settings: &M::Settings, xid: i32, credential: &M::Credential) -> Settled {
-        match M::authenticate(settings, credential) {
+        match M::authenticate(settings, &self.identities, credential) {
             Ok(identities) => {
                 self.identify(identities);
                 Settled::Authenticated { xid }
             }
-            Err(code) => {
+            Err(Unproved::Failed) => {
                 self.ending = true;
-                Settled::AuthFailed { xid, code }
+                Settled::AuthFailed { xid }
+            }
+            Err(Unproved::Elsewhere) => {
+                self.ending = true;
+                Settled::Elsewhere
             }
         }
     }
@@ -714,10 +733,13 @@ impl Settled {
             Self::Exchanged { xid, answer } => {
                 out.reply(client, *xid, Zxid::ZERO, Answer::Exchange(answer.as_deref()));
             }
-            Self::AuthFailed { xid, code } => out.reply(client, *xid, Zxid::ZERO, Answer::Error(*code)),
+            Self::AuthFailed { xid } => {
+                out.reply(client, *xid, Zxid::ZERO, Answer::Error(ErrorCode::AuthFailed));
+            }
+            Self::Elsewhere => {}
             Self::Refused { xid, code, .. } => out.reply(client, *xid, last, Answer::Error(*code)),
         }
-        matches!(self, Self::AuthFailed { .. } | Self::Refused { close: true, .. })
+        matches!(self, Self::AuthFailed { .. } | Self::Elsewhere | Self::Refused { close: true, .. })
     }
 }
 

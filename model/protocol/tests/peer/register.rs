@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin, Reader, SessionChange},
+    machine::{Author, Origin, Reader, SessionChange, Unproved},
 };
 
 use crate::net::Subject;
@@ -237,8 +237,17 @@ impl Machine for Register {
         watches.retain(|(_, watcher)| *watcher != client);
     }
 
-    fn authenticate(_settings: &Self::Settings, credential: &Option<u8>) -> Result<Vec<u8>, ErrorCode> {
-        credential.map(|identity| vec![identity]).ok_or(ErrorCode::AuthFailed)
+    /// The identity 254 is another ensemble's.
+    fn authenticate(
+        _settings: &Self::Settings,
+        _identities: &[u8],
+        credential: &Option<u8>,
+    ) -> Result<Vec<u8>, Unproved> {
+        match credential {
+            Some(254) => Err(Unproved::Elsewhere),
+            Some(identity) => Ok(vec![*identity]),
+            None => Err(Unproved::Failed),
+        }
     }
 
     /// The identity 0 is what addresses have, and 255 one that nobody may have.

@@ -195,6 +195,20 @@ fn identities_add_up_and_a_refused_one_ends_the_connection() {
 }
 
 #[test]
+fn who_looks_for_another_ensemble_is_hung_up_on_in_its_turn() {
+    let mut net = World::new(3);
+    let (client, _, _) = net.open(1);
+    net.request(client, 1, set(1, 1));
+    net.request(client, -4, ClientRequest::Authenticate(Some(254)));
+    net.request(client, 2, set(1, 2));
+    net.pump();
+    let said = net.take(client);
+    assert_eq!(answers(&said), [(1, "Done")]);
+    assert_eq!(said.last(), Some(&Said::Closed));
+    assert_eq!(net.node(3).machine.cells[&1].value, 1, "nothing is taken behind it");
+}
+
+#[test]
 fn what_is_not_offered_is_refused_in_its_turn() {
     let mut net = World::new(3);
     let (client, _, _) = net.open(1);

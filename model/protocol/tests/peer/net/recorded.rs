@@ -1,7 +1,7 @@
 //! A machine that keeps what was applied to it.
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{Author, Origin, Reader},
+    machine::{Author, Origin, Reader, Unproved},
 };
 
 use super::Subject;
@@ -127,9 +127,10 @@ impl<M: Machine> Machine for Recorded<M> {
 
     fn authenticate(
         settings: &Self::Settings,
+        identities: &[Self::Identity],
         credential: &Self::Credential,
-    ) -> Result<Vec<Self::Identity>, ErrorCode> {
-        M::authenticate(settings, credential)
+    ) -> Result<Vec<Self::Identity>, Unproved> {
+        M::authenticate(settings, identities, credential)
     }
 
     fn admit(settings: &Self::Settings, identities: &[Self::Identity]) -> Result<(), ErrorCode> {
