@@ -15,7 +15,7 @@ use differential::{
 use protocol::peer::{Answer, ClientRequest};
 use spec::{
     ClientId, ErrorCode, Machine, SessionId, Zxid,
-    machine::{self, Author},
+    machine::{self, Author, Unproved},
 };
 use tree::{
     Event, Identity, Outcome, Outstanding, Read, Settings, Tree, TreeBuilder, Txn, TxnBody, Watches, Write,
@@ -204,12 +204,13 @@ impl Twin<'_> {
             ClientRequest::Close => self.close(at, header),
             ClientRequest::Read(read) => self.read(at, header, read),
             ClientRequest::Authenticate(credential) => {
-                let answer = match Tree::authenticate(&SETTINGS, credential) {
+                let identities = &self.connections[at].identities;
+                let answer = match Tree::authenticate(&SETTINGS, identities, credential) {
                     Ok(identities) => {
                         self.connections[at].identities.extend(identities);
                         Answer::Empty
                     }
-                    Err(code) => Answer::Error(code),
+                    Err(Unproved::Failed | Unproved::Elsewhere) => Answer::Error(ErrorCode::AuthFailed),
                 };
                 Tree::identify(&SETTINGS, &mut self.watches, client(at), &self.connections[at].identities);
                 // Apache answers with zxid 0.

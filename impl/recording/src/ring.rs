@@ -15,7 +15,7 @@ use std::{
 use crate::Error;
 
 /// How a file begins.
-pub const MAGIC: &[u8; 8] = b"ZKREC\0\0\x07";
+pub const MAGIC: &[u8; 8] = b"ZKREC\0\0\x08";
 /// What every file's name begins with; the file's number follows, in hex.
 const PREFIX: &str = "ring.";
 /// Length, number and checksum of a chunk.

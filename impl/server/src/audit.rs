@@ -20,7 +20,7 @@ use spec::{ErrorCode, SessionId, Zxid};
 use tree::{Acl, Identity, Outcome, Settings, Text, Tree, Txn, TxnBody, Write};
 use wire::client::opcode;
 
-use crate::logging::TARGET;
+use crate::{logging::TARGET, net::java_ip};
 
 /// Requests of clients that have hung up that are remembered at most.
 const LEFT_MAX: usize = 4096;
@@ -325,7 +325,9 @@ impl Who {
     ) -> Option<Box<Asked>> {
         match request {
             ClientRequest::Authenticate(credential) => {
-                self.proves(tree::auth::authenticate(settings, credential).unwrap_or_default());
+                self.proves(
+                    tree::auth::authenticate(settings, &self.identities, credential).unwrap_or_default(),
+                );
             }
             ClientRequest::Exchange { proves, .. } => self.proves(proves.clone()),
             ClientRequest::Write(_)
@@ -369,7 +371,7 @@ impl Asked {
 
     /// That it was asked, by somebody who did not wait for what became of it.
     fn invoked(&self, session: SessionId) -> Line {
-        let (session, address) = (session.to_string(), self.address.to_string());
+        let (session, address) = (session.to_string(), java_ip(self.address));
         let path = self.deed.path();
         let pairs = [
             ("session", Some(session.as_str())),
@@ -382,7 +384,7 @@ impl Asked {
     }
 
     fn lines(&self, session: SessionId, fate: &Fate) -> Vec<Line> {
-        let (session, address) = (session.to_string(), self.address.to_string());
+        let (session, address) = (session.to_string(), java_ip(self.address));
         let line = |operation, path: Option<&Text>, kind, acl: Option<&str>, failed| {
             let pairs = [
                 ("session", Some(session.as_str())),

@@ -599,7 +599,7 @@ mod tests {
                 break;
             }
             for identity in
-                <tree::Tree as spec::Machine>::authenticate(&settings, &credential).expect("proved")
+                <tree::Tree as spec::Machine>::authenticate(&settings, &[], &credential).expect("proved")
             {
                 bytes += 8 + identity.scheme.as_bytes().len() + identity.id.as_bytes().len();
             }

@@ -303,7 +303,8 @@ impl Config {
             client_address,
             client_port,
             client_backlog: backlog(reader),
-            max_client_cnxns: reader.number("maxClientCnxns", 60, 0, u32::MAX),
+            max_client_cnxns: u32::try_from(reader.number("maxClientCnxns", 60, -1, i64::from(u32::MAX)))
+                .unwrap_or(0),
             max_cnxns: reader.number("maxCnxns", 0, 0, u32::MAX),
             session_timeout_min_ms,
             session_timeout_max_ms,
@@ -315,11 +316,11 @@ impl Config {
             purge_retain: retain(reader),
             purge_interval_hours: reader.number("autopurge.purgeInterval", 0, 0, 24 * 365),
             snap_count: reader.number("snapCount", 100_000, 2, u32::MAX),
-            snap_size_bytes: reader.number::<u64>("snapSizeLimitInKb", 4_194_304, 2, 1 << 40) * 1024,
+            snap_size_bytes: snap_size(reader),
             preallocate_bytes: segment(reader),
             commit_log_count: reader.number("commitLogCount", 500, 1, 10_000_000),
             files: Files::read(reader),
-            force_sync: reader.flag("forceSync", true),
+            force_sync: reader.unless_no("forceSync"),
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
             throttles: Throttles::read(reader, tick_ms.saturating_mul(init_limit)),
@@ -450,9 +451,17 @@ fn limits(reader: &mut Reader, ensemble: bool) -> (u32, u32) {
     (limit("initLimit", 10), limit("syncLimit", 5))
 }
 
+/// How many bytes are logged between two snapshots at most; all that fits in a number is no limit.
+fn snap_size(reader: &mut Reader) -> u64 {
+    match u64::try_from(reader.number("snapSizeLimitInKb", 4_194_304_i64, -1, 1 << 40)) {
+        Ok(limit) if limit > 0 => limit * 1024,
+        _ => u64::MAX,
+    }
+}
+
 fn session_timeouts(reader: &mut Reader, tick_ms: u32) -> (i32, i32) {
     let mut timeout = |key: &str, ticks: u32| match reader.number::<i32>(key, -1, -1, i32::MAX) {
-        given if given > 0 => given,
+        given if given >= 0 => given,
         _ => i32::try_from(tick_ms.saturating_mul(ticks)).unwrap_or(i32::MAX),
     };
     let (min, max) = (timeout("minSessionTimeout", 2), timeout("maxSessionTimeout", 20));
@@ -484,6 +493,7 @@ fn settings(reader: &mut Reader, me: ServerId) -> Settings {
         super_digest: reader.text("DigestAuthenticationProvider.superDigest").map(Text::from),
         sasl: false,
         x509: false,
+        ensembles: None,
         demanded: Vec::new(),
     }
 }
@@ -506,7 +516,7 @@ fn digest(reader: &mut Reader) -> Digest {
     }
     let name = reader.text_or(KEY, "SHA1");
     Digest::from_name(&name).unwrap_or_else(|| {
-        let message = format!("{KEY} is {name:?}, and must be SHA1, SHA-256 or SHA-512");
+        let message = format!("{KEY} is {name:?}, and must be SHA1 or one of SHA-2, such as SHA-256");
         reader.error(reader.span(KEY), message);
         Digest::default()
     })

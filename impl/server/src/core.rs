@@ -30,6 +30,7 @@ use crate::{
     link::Links,
     logging::LogPipe,
     mesh::Mesh,
+    namespaces::Nodes,
     out::{self, Sent},
     recorder::Recorder,
     run::ExitCode,
@@ -494,6 +495,21 @@ impl Shell {
         let kind = if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
         kind.record(took);
         Some(request)
+    }
+
+    /// An answer is on its way that its client may not take: those of ZooKeeper give up on what is longer than their
+    /// own limit, which is this server's if nobody has changed it.
+    pub(crate) fn warn_of_long_answer(&mut self, bytes: usize, nodes: &Nodes) {
+        if let Some(answers) = self.seldom.answers.count(self.clock.now) {
+            let (path, limit) = (nodes.first().unwrap_or("-"), self.config.frame_bytes_max);
+            tracing::warn!(
+                answers,
+                path,
+                bytes,
+                limit,
+                "an answer is longer than jute.maxbuffer; clients may hang up on it"
+            );
+        }
     }
 }
 

@@ -203,12 +203,17 @@ impl Effects<Tree> for Shell {
 
     fn reply(&mut self, client: ClientId, xid: i32, zxid: Zxid, answer: Answer<'_, Tree>) {
         self.tell(|told| told.reply(client, xid, zxid, &answer));
+        let mut bytes = 0;
         if let Some(out) = self.clients.buffer(client) {
             let before = out.len();
             put_reply(xid, zxid, &answer, out);
-            self.stats.response(out.len() - before);
+            bytes = out.len() - before;
+            self.stats.response(bytes);
         }
         let Some(request) = self.answered(client, zxid) else { return };
+        if bytes > self.config.frame_bytes_max {
+            self.warn_of_long_answer(bytes, &request.nodes);
+        }
         self.stats.namespaces.answered(&request.nodes, &answer);
         if let Some(asked) = request.audited
             && let Some((session, _)) = self.clients.get(client).and_then(|client| client.session)

@@ -6,6 +6,7 @@ use std::fmt::{Display, Formatter, Result, Write};
 
 use crate::{
     config::MILLION,
+    namespaces::Quotas,
     stats::{Measure, Summary},
     view::{Learners, Mode, View},
 };
@@ -38,10 +39,19 @@ impl Display for Value {
 
 /// One metric.
 #[derive(Clone, Debug)]
-pub(crate) struct Metric {
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+pub(crate) struct Metric<'a> {
+    name: &'static str,
+    /// What it is of, where there are several of this name, which stand together.
+    key: Option<&'a str>,
+    kind: Kind,
     pub(crate) value: Value,
+}
+
+impl Metric<'_> {
+    /// What `mntr` and `monitor` call it.
+    pub(crate) fn full_name(&self) -> String {
+        self.key.map_or(self.name.to_owned(), |key| format!("{key}_{}", self.name))
+    }
 }
 
 /// One summary.
@@ -72,9 +82,9 @@ pub(crate) fn sizes(last: Option<u64>, sizes: &Summary) -> [i64; 3] {
 }
 
 /// Every plain metric.
-pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
+pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     let mut metrics = Vec::with_capacity(64);
-    let mut gauge = |name, value| metrics.push(Metric { name, kind: Kind::Gauge, value });
+    let mut gauge = |name, value| metrics.push(Metric { name, key: None, kind: Kind::Gauge, value });
     let (stats, latency) = (view.stats, &view.stats.latency);
     gauge("avg_latency", Value::Decimal(latency.average(1000)));
     gauge("min_latency", whole(latency.min / 1000));
@@ -129,10 +139,39 @@ pub(crate) fn plain(view: &View<'_>) -> Vec<Metric> {
         }
     }
     counters(view, &mut metrics);
+    of_names(view, &mut metrics);
     metrics
 }
 
-fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
+/// What is told of quotas, and where it stands.
+const OF_QUOTAS: [(&str, Figure); 4] = [
+    ("quota_count_limit_per_namespace", |quotas| quotas.count_limit),
+    ("quota_bytes_limit_per_namespace", |quotas| quotas.bytes_limit),
+    ("quota_count_usage_per_namespace", |quotas| quotas.count),
+    ("quota_bytes_usage_per_namespace", |quotas| quotas.bytes),
+];
+
+type Figure = fn(&Quotas) -> i64;
+
+/// What is told of each name.
+fn of_names<'a>(view: &'a View<'_>, metrics: &mut Vec<Metric<'a>>) {
+    for (name, figure) in OF_QUOTAS {
+        metrics.extend(view.quotas.iter().map(|(key, quotas)| Metric {
+            name,
+            key: Some(key),
+            kind: Kind::Gauge,
+            value: Value::Whole(figure(quotas)),
+        }));
+    }
+    metrics.extend(view.stats.namespaces.refused.iter().map(|(key, count)| Metric {
+        name: "quota_exceeded_error_per_namespace",
+        key: Some(key),
+        kind: Kind::Counter,
+        value: whole(*count),
+    }));
+}
+
+fn counters(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
     let stats = view.stats;
     let (pipeline, throttled) = (&stats.pipeline, &stats.throttled);
     let rows = [
@@ -168,7 +207,12 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric>) {
         ("snapshot_error_count", stats.snapshots_failed),
         ("log_lines_dropped", view.log_lines_dropped),
     ];
-    metrics.extend(rows.map(|(name, value)| Metric { name, kind: Kind::Counter, value: whole(value) }));
+    metrics.extend(rows.map(|(name, value)| Metric {
+        name,
+        key: None,
+        kind: Kind::Counter,
+        value: whole(value),
+    }));
 }
 
 /// Every summary.
@@ -178,13 +222,15 @@ pub(crate) fn distributions<'a>(view: &View<'a>) -> Vec<Distribution<'a>> {
     let row =
         |name, measure, divisor, quantiles| Distribution { name, key: None, measure, divisor, quantiles };
     let mut rows = vec![
-        row("dbinittime", &stats.loading, 1, false),
+        row("dbinittime", &stats.loading.all, 1, false),
+        row("startup_snap_load_time", &stats.loading.snapshot, 1, false),
+        row("startup_txns_load_time", &stats.loading.log, 1, false),
+        row("startup_txns_loaded", &stats.loading.txns, 1, false),
         row("fsynctime", &stats.fsync, 1000, false),
         row("snapshottime", &stats.snapshot, 1, false),
         row("election_time", &stats.election, 1, false),
         row("readlatency", &stats.read_latency, 1000, true),
         row("updatelatency", &stats.update_latency, 1000, true),
-        row("startup_txns_loaded", &stats.loaded_txns, 1, false),
         row("propagation_latency", &pipeline.propagation, 1, true),
         row("proposal_latency", &pipeline.proposal, 1, true),
         row("quorum_ack_latency", &pipeline.quorum_ack, 1, true),
@@ -266,19 +312,23 @@ pub(crate) fn turns(view: &View<'_>) -> [(&'static str, u64); 4] {
 /// no `_total` behind them.
 pub(crate) fn exposition(view: &View<'_>) -> String {
     let mut text = String::with_capacity(8 << 10);
-    for Metric { name, kind, value } in plain(view) {
+    let mut last = "";
+    for Metric { name, key, kind, value } in plain(view) {
         let kind = match kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
         };
-        let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
+        if std::mem::replace(&mut last, name) != name {
+            let _ = writeln!(text, "# TYPE {name} {kind}");
+        }
+        let labels = key.map_or_else(String::new, |key| format!("{{{}}}", label(key)));
+        let _ = writeln!(text, "{name}{labels} {value}");
     }
-    let mut last = "";
     for Distribution { name, key, measure, divisor, quantiles } in distributions(view) {
         if std::mem::replace(&mut last, name) != name {
             let _ = writeln!(text, "# TYPE {name} summary");
         }
-        let key = key.map(|key| format!("key=\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\"")));
+        let key = key.as_deref().map(label);
         let labels = key.as_ref().map_or_else(String::new, |key| format!("{{{key}}}"));
         let first = key.map_or_else(String::new, |key| format!("{key},"));
         let told: &[f64] = if quantiles { &[0.5, 0.9, 0.99] } else { &[0.5] };
@@ -295,6 +345,11 @@ pub(crate) fn exposition(view: &View<'_>) -> String {
     }
     process(&mut text);
     text
+}
+
+/// The label that tells what a metric is of.
+fn label(key: &str) -> String {
+    format!("key=\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// A number of thousandths, or of ones, as a decimal number.

@@ -1,11 +1,15 @@
-//! What is read and written below each child of the root: how often, and how many bytes.
+//! What is read and written below each child of the root: how often, and how many bytes; and what its quotas come to.
 //!
-//! Source: ZooKeeper `DataTree.updateReadStat`, `updateWriteStat`.
+//! Source: ZooKeeper `DataTree.updateReadStat`, `updateWriteStat`, `QuotaMetricsUtils`.
 
 use std::collections::BTreeMap;
 
-use protocol::peer;
-use tree::{Answer, CreateTxn, Read, Text, Tree, Txn, TxnBody};
+use protocol::peer::{self, ClientRequest};
+use spec::ErrorCode;
+use tree::{
+    Answer, CreateTxn, Outcome, Read, Text, Tree, Txn, TxnBody, Write,
+    quota::{self, Quota},
+};
 
 use crate::stats::Measure;
 
@@ -16,26 +20,59 @@ const NAME_BYTES_MAX: usize = 128;
 /// What a Stat counts for in bytes, as in ZooKeeper.
 const STAT_BYTES: usize = 68;
 
-/// The nodes that a request reads, as far as that counts here.
+/// The nodes that a request is about, as far as that counts here.
 #[derive(Clone, Debug)]
 pub(crate) enum Nodes {
     /// None.
     None,
     /// This one.
     One(Text),
-    /// One in each part of a multiRead.
+    /// One in each part of a multi or a multiRead.
     Many(Vec<Self>),
 }
 
 impl Nodes {
-    /// Those of a read.
-    pub(crate) fn of(read: &Read) -> Self {
+    /// Those of a request. Which ones a write is about counts only where quotas are enforced.
+    pub(crate) fn of(request: &ClientRequest<Tree>, enforce_quota: bool) -> Self {
+        match request {
+            ClientRequest::Read(read) => Self::of_read(read),
+            ClientRequest::Write(write) if enforce_quota => Self::of_write(write),
+            ClientRequest::Write(_)
+            | ClientRequest::Ping
+            | ClientRequest::Authenticate(_)
+            | ClientRequest::Sync(_)
+            | ClientRequest::Close
+            | ClientRequest::Refused { .. }
+            | ClientRequest::Exchange { .. } => Self::None,
+        }
+    }
+
+    /// The path of the first of them.
+    pub(crate) fn first(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::One(path) => Some(path.as_str()),
+            Self::Many(parts) => parts.iter().find_map(Self::first),
+        }
+    }
+
+    fn of_write(write: &Write) -> Self {
+        match write {
+            Write::Create { path, .. } | Write::SetData { path, .. } => Self::One(path.clone()),
+            Write::Multi(parts) => Self::Many(parts.iter().map(Self::of_write).collect()),
+            Write::Delete { .. } | Write::SetAcl { .. } | Write::Check { .. } | Write::Sweep { .. } => {
+                Self::None
+            }
+        }
+    }
+
+    fn of_read(read: &Read) -> Self {
         match read {
             Read::GetData { path, .. }
             | Read::Exists { path, .. }
             | Read::GetChildren { path, .. }
             | Read::GetChildren2 { path, .. } => Self::One(path.clone()),
-            Read::Multi(parts) => Self::Many(parts.iter().map(Self::of).collect()),
+            Read::Multi(parts) => Self::Many(parts.iter().map(Self::of_read).collect()),
             Read::GetAcl { .. }
             | Read::GetEphemerals { .. }
             | Read::GetAllChildrenNumber { .. }
@@ -48,18 +85,47 @@ impl Nodes {
     }
 }
 
-/// The bytes of each read and of each write below each name.
+/// What is told of each name.
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
-    pub(crate) reads: Names,
-    pub(crate) writes: Names,
+    /// The bytes of each read.
+    pub(crate) reads: Names<Measure>,
+    /// The bytes of each write.
+    pub(crate) writes: Names<Measure>,
+    /// How many writes of this server's clients a quota has refused.
+    pub(crate) refused: Names<u64>,
 }
 
 impl Namespaces {
-    /// A read is answered.
+    /// A request is answered.
     pub(crate) fn answered(&mut self, nodes: &Nodes, answer: &peer::Answer<'_, Tree>) {
-        if let peer::Answer::Read(answer) = answer {
-            self.read(nodes, answer);
+        match answer {
+            peer::Answer::Read(answer) => self.read(nodes, answer),
+            peer::Answer::Outcome(Outcome::Multi(outcomes)) => self.refused_part(nodes, outcomes),
+            peer::Answer::Error(ErrorCode::QuotaExceeded) => self.refused(nodes),
+            peer::Answer::Outcome(_)
+            | peer::Answer::Sync(_)
+            | peer::Answer::Exchange(_)
+            | peer::Answer::Empty
+            | peer::Answer::Error(_) => {}
+        }
+    }
+
+    /// A multi is answered: a quota may have refused one of its parts.
+    fn refused_part(&mut self, nodes: &Nodes, outcomes: &[Outcome]) {
+        let refused = Outcome::Error { code: ErrorCode::QuotaExceeded.number() };
+        if let Nodes::Many(parts) = nodes
+            && let Some(part) = outcomes.iter().position(|outcome| *outcome == refused)
+        {
+            parts.get(part).into_iter().for_each(|part| self.refused(part));
+        }
+    }
+
+    fn refused(&mut self, nodes: &Nodes) {
+        if let Nodes::One(path) = nodes
+            && let Some(count) = name(path.as_str()).and_then(|name| self.refused.of(name))
+        {
+            *count += 1;
         }
     }
 
@@ -92,7 +158,7 @@ impl Namespaces {
             TxnBody::Delete { path, .. } => self.writes.record(path, path.len()),
             TxnBody::CloseSession { ephemerals } => {
                 let ephemerals = ephemerals.as_deref().unwrap_or_default();
-                for below in ephemerals.chunk_by(|path, next| name(path) == name(next)) {
+                for below in ephemerals.chunk_by(|path, next| name(path.as_str()) == name(next.as_str())) {
                     self.writes.record_all(below);
                 }
             }
@@ -111,46 +177,83 @@ impl Namespaces {
     }
 }
 
-/// A measure for each name, in order.
-#[derive(Debug, Default)]
-pub(crate) struct Names(BTreeMap<Box<str>, Measure>);
+/// Something for each name, in order.
+#[derive(Debug)]
+pub(crate) struct Names<T>(BTreeMap<Box<str>, T>);
 
-impl Names {
-    /// Each name with its measure.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Measure)> {
-        self.0.iter().map(|(name, measure)| (&**name, measure))
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Default> Names<T> {
+    /// Each name with what it has.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.0.iter().map(|(name, of)| (&**name, of))
     }
 
+    fn of(&mut self, name: &str) -> Option<&mut T> {
+        if !self.0.contains_key(name) {
+            if self.0.len() == NAMES_MAX || name.len() > NAME_BYTES_MAX {
+                return None;
+            }
+            self.0.insert(name.into(), T::default());
+        }
+        self.0.get_mut(name)
+    }
+}
+
+impl Names<Measure> {
     fn record(&mut self, path: &Text, bytes: usize) {
-        if let Some(measure) = name(path).and_then(|name| self.measure(name)) {
+        if let Some(measure) = name(path.as_str()).and_then(|name| self.of(name)) {
             measure.record(bytes as u64);
         }
     }
 
     /// Nodes below one name go.
     fn record_all(&mut self, paths: &[Text]) {
-        let name = paths.first().and_then(name);
-        if let Some(measure) = name.and_then(|name| self.measure(name)) {
+        let name = paths.first().and_then(|path| name(path.as_str()));
+        if let Some(measure) = name.and_then(|name| self.of(name)) {
             for path in paths {
                 measure.record(path.len() as u64);
             }
         }
     }
+}
 
-    fn measure(&mut self, name: &str) -> Option<&mut Measure> {
-        if !self.0.contains_key(name) {
-            if self.0.len() == NAMES_MAX || name.len() > NAME_BYTES_MAX {
-                return None;
+/// What the quotas below a name come to: the sums of their limits, −1 of one that has none, and of what is used. A hard
+/// limit goes before the other.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Quotas {
+    pub(crate) count_limit: i64,
+    pub(crate) bytes_limit: i64,
+    pub(crate) count: i64,
+    pub(crate) bytes: i64,
+}
+
+impl Names<Quotas> {
+    /// What all quotas come to.
+    pub(crate) fn sum(quotas: impl Iterator<Item = Quota>) -> Self {
+        let mut names = Self::default();
+        for Quota { subject, limits, stats } in quotas {
+            let Some(sum) = name(&subject).and_then(|name| names.of(name)) else { continue };
+            let limit = |soft, hard| limits.limit(hard).unwrap_or_else(|| limits.get(soft));
+            let add = |to: &mut i64, more: i64| *to = to.saturating_add(more);
+            add(&mut sum.count_limit, limit(quota::COUNT, quota::COUNT_HARD));
+            add(&mut sum.bytes_limit, limit(quota::BYTES, quota::BYTES_HARD));
+            if let Some(stats) = stats {
+                add(&mut sum.count, stats.get(quota::COUNT));
+                add(&mut sum.bytes, stats.get(quota::BYTES));
             }
-            self.0.insert(name.into(), Measure::new());
         }
-        self.0.get_mut(name)
+        names
     }
 }
 
 /// The name of the root's child at or above a node; the root has none.
-fn name(path: &Text) -> Option<&str> {
-    path.as_str().split('/').nth(1).filter(|name| !name.is_empty())
+fn name(path: &str) -> Option<&str> {
+    path.split('/').nth(1).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -161,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    fn told(names: &Names) -> Vec<(&str, u64, u64)> {
+    fn told(names: &Names<Measure>) -> Vec<(&str, u64, u64)> {
         names.iter().map(|(name, measure)| (name, measure.summary.count, measure.summary.sum)).collect()
     }
 
@@ -203,11 +306,11 @@ mod tests {
         let mut namespaces = Namespaces::default();
         let stat = Tree::new().stat("/").expect("it is there");
         let data = |stat: Stat| Answer::Data { data: Some(b"123"), stat };
-        let get = Nodes::of(&Read::GetData { path: "/a/b".into(), watch: false });
+        let get = Nodes::of_read(&Read::GetData { path: "/a/b".into(), watch: false });
         namespaces.answered(&get, &peer::Answer::Read(data(stat)));
         namespaces.answered(&get, &peer::Answer::Error(ErrorCode::NoNode));
         let exists = Read::Exists { path: "/b".into(), watch: true };
-        let several = Nodes::of(&Read::Multi(vec![exists.clone(), exists]));
+        let several = Nodes::of_read(&Read::Multi(vec![exists.clone(), exists]));
         let answers = vec![Ok(data(stat)), Err(ErrorCode::NoNode)];
         namespaces.answered(&several, &peer::Answer::Read(Answer::Multi(answers)));
         assert_eq!(told(&namespaces.reads), [("a", 1, 4 + 3 + 68), ("b", 1, 2 + 3 + 68)]);
@@ -232,5 +335,49 @@ mod tests {
         }
         let lengths: Vec<usize> = namespaces.writes.iter().map(|(name, _)| name.len()).collect();
         assert_eq!(lengths, [NAME_BYTES_MAX]);
+    }
+
+    #[test]
+    fn what_quotas_refuse_is_counted() {
+        let set = Write::SetData { path: "/a/b".into(), data: None, version: -1 };
+        let delete = Write::Delete { path: "/c".into(), version: -1 };
+        let error = |code: ErrorCode| Outcome::Error { code: code.number() };
+        let parts = [
+            Outcome::Error { code: 0 },
+            error(ErrorCode::QuotaExceeded),
+            error(ErrorCode::RuntimeInconsistency),
+        ];
+        let multi = ClientRequest::Write(Write::Multi(vec![delete, set.clone(), set.clone()]));
+        let set = ClientRequest::Write(set);
+        let mut namespaces = Namespaces::default();
+        let mut ask = |request: &ClientRequest<Tree>, enforce, answer| {
+            namespaces.answered(&Nodes::of(request, enforce), &answer);
+            namespaces.refused.iter().map(|(name, count)| (name.to_owned(), *count)).collect::<Vec<_>>()
+        };
+        let refused = || peer::Answer::Error(ErrorCode::QuotaExceeded);
+        assert_eq!(ask(&set, false, refused()), []);
+        assert_eq!(ask(&set, true, peer::Answer::Error(ErrorCode::NoNode)), []);
+        assert_eq!(ask(&set, true, refused()), [("a".to_owned(), 1)]);
+        let outcome = Outcome::Multi(parts.to_vec());
+        assert_eq!(ask(&multi, true, peer::Answer::Outcome(&outcome)), [("a".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn quotas_of_a_name_come_to_sums() {
+        let figures = |text: &str| quota::Figures::read(Some(text.as_bytes()));
+        let quota = |subject: &str, limits, stats: Option<&str>| Quota {
+            subject: subject.into(),
+            limits: figures(limits),
+            stats: stats.map(figures),
+        };
+        let quotas = [
+            quota("/a/x", "count=10,bytes=-1", Some("count=2,bytes=7")),
+            quota("/a/y", "count=5,bytes=9=;byteHardLimit=20;countHardLimit=-1", Some("count=1,bytes=3")),
+            quota("/b", "count=-1,bytes=100", None),
+        ];
+        let sums = Names::sum(quotas.into_iter());
+        let a = Quotas { count_limit: 15, bytes_limit: 19, count: 3, bytes: 10 };
+        let b = Quotas { count_limit: -1, bytes_limit: 100, count: 0, bytes: 0 };
+        assert_eq!(sums.iter().collect::<Vec<_>>(), [("a", &a), ("b", &b)]);
     }
 }

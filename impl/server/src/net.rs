@@ -138,6 +138,21 @@ pub(crate) fn plain_ip(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
+/// An address as Java writes it: of IPv6 every group, none left out.
+pub(crate) fn java_ip(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => ip.segments().map(|group| format!("{group:x}")).join(":"),
+    }
+}
+
+/// The same with a port.
+pub(crate) fn java_address(address: SocketAddr) -> String {
+    let ip = java_ip(address.ip());
+    let port = address.port();
+    if address.is_ipv6() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+}
+
 /// A number below this one, another each time; 0 if there is none.
 pub(crate) fn random_below(max: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
@@ -176,7 +191,7 @@ mod tests {
 
     use socket2::SockRef;
 
-    use super::{Backoff, BoundPort, is_hung_up, random_below, set_options};
+    use super::{Backoff, BoundPort, is_hung_up, java_address, java_ip, random_below, set_options};
 
     #[test]
     fn lots_are_below_their_bound_and_differ() {
@@ -229,5 +244,13 @@ mod tests {
             let wait = Duration::from_millis(wait);
             assert_eq!(backoff.wait(start + Duration::from_millis(since)), wait, "{since}");
         }
+    }
+
+    #[test]
+    fn addresses_are_written_as_java_does() {
+        let written = |text: &str| java_address(text.parse().expect("an address"));
+        assert_eq!(written("10.0.0.1:80"), "10.0.0.1:80");
+        assert_eq!(written("[::1]:80"), "[0:0:0:0:0:0:0:1]:80");
+        assert_eq!(java_ip("2001:db8::a".parse().expect("an address")), "2001:db8:0:0:0:0:0:a");
     }
 }

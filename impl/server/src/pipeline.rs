@@ -179,7 +179,7 @@ impl Pipeline {
     fn acknowledged(&mut self, by: ServerId, zxid: Zxid, now: i64) {
         let Ok(place) = self.open.binary_search_by_key(&zxid, |(zxid, _)| *zxid) else { return };
         if let Ok(took) = u64::try_from(now.saturating_sub(self.open[place].1)) {
-            self.acks.entry(by).or_insert_with(Measure::new).record(took);
+            self.acks.entry(by).or_default().record(took);
         }
     }
 

@@ -295,18 +295,19 @@ pub(crate) fn recover<D: Disk>(
     wall: WallClock,
 ) -> Result<Recovered, StartError> {
     let files = storage::Store::open(disk, storage_config(config))?;
-    let started = Instant::now();
     let mut recovery = files.recover()?;
     for warning in &recovery.warnings {
         warn!("{warning}");
     }
-    let loading_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let (snapshot_ms, log_ms) = (ms(recovery.loading), ms(recovery.replaying));
     let loaded_txns = u64::try_from(recovery.replayed).unwrap_or(u64::MAX);
     info!(
         zxid = %recovery.recovered.last,
         nodes = recovery.tree.node_count(),
         replayed = loaded_txns,
-        ms = loading_ms,
+        snapshot_ms,
+        log_ms,
         "the data is loaded"
     );
     let snapshot_bytes = files.snapshots().newest()?.map_or(0, |(_, size)| size);
@@ -323,8 +324,11 @@ pub(crate) fn recover<D: Disk>(
     {
         let core = &mut *core.borrow_mut();
         core.adorn_tree(false);
-        core.shell.stats.loading.record(loading_ms);
-        core.shell.stats.loaded_txns.record(loaded_txns);
+        let loading = &mut core.shell.stats.loading;
+        loading.all.record(snapshot_ms.saturating_add(log_ms));
+        loading.snapshot.record(snapshot_ms);
+        loading.log.record(log_ms);
+        loading.txns.record(loaded_txns);
     }
     Ok((core, disk_events, threads))
 }

@@ -27,6 +27,8 @@ pub struct Sasl {
     pub keeps_failed: bool,
     /// Whether an identity of this scheme is demanded: who fails is told so.
     pub demanded: bool,
+    /// Whether lists know users of this scheme; an identity that none knows is none.
+    pub listed: bool,
 }
 
 impl Sasl {
@@ -62,7 +64,8 @@ impl Sasl {
     }
 
     fn identities(&self, user: &str) -> Vec<Identity> {
-        let mut identities = vec![Identity { scheme: Text::from_static("sasl"), id: Text::from(user) }];
+        let id = Identity { scheme: Text::from_static("sasl"), id: Text::from(user) };
+        let mut identities: Vec<_> = self.listed.then_some(id).into_iter().collect();
         if self.superusers.iter().any(|known| known == user) {
             identities.push(Identity { scheme: Text::from_static("super"), id: Text::default() });
         }
@@ -113,6 +116,16 @@ mod tests {
         assert_eq!(failed(&demands), refused(ErrorCode::SessionClosedRequireAuth));
         let keeps = Sasl { keeps_failed: true, ..sasl() };
         assert_eq!(failed(&keeps), ClientRequest::Exchange { answer: None, proves: Vec::new() });
+    }
+
+    #[test]
+    fn without_its_provider_nobody_is_in_lists() {
+        let schemes = |listed| {
+            let identities = Sasl { listed, ..sasl() }.identities("bob");
+            identities.iter().map(|identity| identity.scheme.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(schemes(true), ["sasl", "super"]);
+        assert_eq!(schemes(false), ["super"]);
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct SeldomLines {
     pub(crate) clients: Seldom,
     /// Too many connections come at once.
     pub(crate) throttled: Seldom,
+    /// Answers are longer than clients take.
+    pub(crate) answers: Seldom,
     /// No hands are shaken with clients.
     pub(crate) handshakes: Seldom,
     /// Whoever dials the quorum port is no learner.

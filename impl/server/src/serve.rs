@@ -382,7 +382,7 @@ impl Core {
             large: 0,
             audited: None,
         });
-        let mut identities = vec![Identity::ip(&client.address.ip().to_string())];
+        let mut identities = vec![Identity::ip(&net::java_ip(client.address.ip()))];
         identities.extend(client.certified.iter().cloned());
         if self.shell.config.audit.is_some() {
             client.who = Some(Box::new(Who::new(client.address.ip(), &identities)));
@@ -433,7 +433,7 @@ impl Core {
             client.asked(Unanswered {
                 came: clock.now,
                 reads: matches!(request, ClientRequest::Read(_)),
-                nodes: if let ClientRequest::Read(read) = &request { Nodes::of(read) } else { Nodes::None },
+                nodes: Nodes::of(&request, settings.enforce_quota),
                 operation: header.operation,
                 xid: header.xid,
                 large,

@@ -43,6 +43,12 @@ pub(crate) struct Measure {
     histogram: Histogram<u64>,
 }
 
+impl Default for Measure {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Measure {
     pub(crate) fn new() -> Self {
         Self {
@@ -230,14 +236,22 @@ pub(crate) struct Stats {
     pub(crate) election: Measure,
     /// When this server began to look for a leader, while it does.
     pub(crate) looking_since: Option<Instant>,
-    /// How long it took to read the data at the start, in milliseconds.
-    pub(crate) loading: Measure,
-    /// Transactions of the log that were read then.
-    pub(crate) loaded_txns: Measure,
+    /// How the data was read at the start.
+    pub(crate) loading: Loading,
     /// How long transactions take on their way.
     pub(crate) pipeline: Pipeline,
     /// How long a turn of the loop took, in microseconds.
     pub(crate) turns: Histogram<u64>,
+}
+
+/// How the data was read at the start, times in milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Loading {
+    pub(crate) all: Measure,
+    pub(crate) snapshot: Measure,
+    pub(crate) log: Measure,
+    /// Transactions of the log that were replayed.
+    pub(crate) txns: Measure,
 }
 
 /// A turn that takes longer than this is worth a warning.
@@ -287,8 +301,7 @@ impl Stats {
             snapshot: Measure::new(),
             election: Measure::new(),
             looking_since: None,
-            loading: Measure::new(),
-            loaded_txns: Measure::new(),
+            loading: Loading::default(),
             pipeline: Pipeline::new(),
             turns: Histogram::new_with_max(TURN_MAX, 2).expect("two digits up to a minute"),
         }

@@ -10,6 +10,7 @@ use crate::{
     config::Throttles,
     core::{Core, Part},
     logging::LogPipe,
+    namespaces::{Names, Quotas},
     stats::Stats,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) outstanding: u64,
     pub(crate) connections: u64,
     pub(crate) tree: TreeView,
+    /// What quotas come to, below each child of the root.
+    pub(crate) quotas: Names<Quotas>,
     pub(crate) quorum_size: u64,
     /// Of a leader.
     pub(crate) learners: Option<Learners>,
@@ -140,6 +143,7 @@ impl Core {
                 watches: number(self.peer.watches().len()),
                 sessions: number(self.tree.session_count()),
             },
+            quotas: Names::sum(self.tree.quotas()),
             quorum_size: number(shell.config.quorum.voters().count()),
             learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
             pending_syncs: (mode == Mode::Leader)

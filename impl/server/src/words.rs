@@ -66,7 +66,10 @@ impl Core {
     /// The answer to a word of those that only a server answers that serves.
     fn word_of_server(&mut self, word: &str) -> Option<String> {
         Some(match word {
-            "srvr" => format!("Zookeeper version: {}\n{}", version(), server(&self.view())),
+            "srvr" => {
+                let view = self.view();
+                format!("{}{}", head(&view), server(&view))
+            }
             "stat" => stat(&self.view(), &self.shell.clients.views()),
             "mntr" => monitor(&self.view()),
             "conf" => self.configuration(),
@@ -99,6 +102,9 @@ const OF_PROCESS: [&str; 5] = ["ruok", "isro", "envi", "gtmk", "stmk"];
 const SERVING: [&str; 13] =
     ["srvr", "stat", "mntr", "conf", "cons", "dump", "dirs", "wchs", "wchc", "wchp", "hash", "crst", "srst"];
 
+/// A server without a leader says so.
+const READS: &str = "READ-ONLY mode; serving only read-only clients\n";
+
 fn server(view: &View<'_>) -> String {
     let stats = view.stats;
     let latency = &stats.latency;
@@ -122,8 +128,14 @@ fn server(view: &View<'_>) -> String {
     text
 }
 
+/// What `srvr` and `stat` begin with.
+fn head(view: &View<'_>) -> String {
+    let reads = if view.mode == Mode::ReadOnly { READS } else { "" };
+    format!("Zookeeper version: {}\n{reads}", version())
+}
+
 fn stat(view: &View<'_>, clients: &[ClientView]) -> String {
-    let mut text = format!("Zookeeper version: {}\nClients:\n", version());
+    let mut text = format!("{}Clients:\n", head(view));
     for client in clients {
         let _ = writeln!(text, " {})", listing::connection(client));
     }
@@ -171,7 +183,7 @@ fn monitor(view: &View<'_>) -> String {
         let _ = writeln!(text, "zk_peer_state\t{state}");
     }
     for metric in metrics::plain(view) {
-        let _ = writeln!(text, "zk_{}\t{}", metric.name, metric.value);
+        let _ = writeln!(text, "zk_{}\t{}", metric.full_name(), metric.value);
     }
     for (name, value) in metrics::distributions(view).iter().flat_map(metrics::Distribution::rows) {
         let _ = writeln!(text, "zk_{name}\t{value}");

@@ -1,7 +1,11 @@
 //! A start: read what is there, let [`protocol::recovery`] decide, load and replay. Nothing is written here; what is
 //! left to do on disk is kept as [`Repairs`] until the log is told to carry them out.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use protocol::{
     Recovered,
@@ -39,6 +43,10 @@ pub struct Recovery {
     pub warnings: Vec<String>,
     /// How many records were replayed.
     pub replayed: usize,
+    /// How long it took to load the snapshot.
+    pub loading: Duration,
+    /// How long it took to read the log and to replay it.
+    pub replaying: Duration,
     pub(crate) repairs: Repairs,
 }
 
@@ -117,11 +125,13 @@ impl Repairs {
 
 pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let (disk, layout) = (store.disk(), store.layout());
+    let started = Instant::now();
     let received = layout.find_received(disk)?;
     let Looked { snapshots, loaded, mut warnings } = match received {
         Some(name) => look_at_received(store, name)?,
         None => look(store)?,
     };
+    let loading = started.elapsed();
     let label = snapshots.last().filter(|s| s.verdict == SnapshotVerdict::Valid).map(|s| s.label);
     // What was received takes the place of the log too.
     let files = if received.is_some() { Vec::new() } else { layout.list_logs(disk)? };
@@ -146,7 +156,8 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let repairs = Repairs { install: received.map(|name| name.label), snapshot, ..repairs(&found, &plan) };
     let replayed = plan.replay.len();
     let recovered = replay(store, &found, &plan, &mut tree)?;
-    Ok(Recovery { tree, recovered, warnings, replayed, repairs })
+    let replaying = started.elapsed().saturating_sub(loading);
+    Ok(Recovery { tree, recovered, warnings, replayed, loading, replaying, repairs })
 }
 
 impl<D: Disk> Store<D> {

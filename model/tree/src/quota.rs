@@ -32,6 +32,17 @@ pub(crate) struct Amount {
     pub(crate) bytes: i64,
 }
 
+/// A quota, as it stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Quota {
+    /// The path of the node that it is of.
+    pub subject: Box<str>,
+    /// What there may be.
+    pub limits: Figures,
+    /// What there is, where that is kept.
+    pub stats: Option<Figures>,
+}
+
 /// The node that the quota with this node belongs to, if it is one of a quota, and whether it has the limits.
 fn subject(path: &str) -> Option<(&str, bool)> {
     let rest = path.strip_prefix(QUOTA)?;
@@ -42,6 +53,21 @@ fn subject(path: &str) -> Option<(&str, bool)> {
 }
 
 impl Tree {
+    /// Every quota, in the order of paths, where they are kept.
+    pub fn quotas(&self) -> impl Iterator<Item = Quota> {
+        self.quotas.iter().map(|subject| Quota {
+            subject: subject.clone(),
+            limits: self.figures(subject, LIMITS).unwrap_or_default(),
+            stats: self.figures(subject, STATS),
+        })
+    }
+
+    /// The figures in one of the nodes of a quota.
+    fn figures(&self, subject: &str, suffix: &str) -> Option<Figures> {
+        let id = self.store.find(&format!("{QUOTA}{subject}{suffix}"))?;
+        Some(Figures::read(self.store.node(id).data()))
+    }
+
     /// The node nearest above a path, itself included, that has a quota.
     fn quota_of<'a>(&self, path: &'a str) -> Option<&'a str> {
         if self.quotas.is_empty() {
@@ -158,11 +184,9 @@ impl Tree {
     /// [`ErrorCode::QuotaExceeded`] if a hard limit would be passed.
     pub(crate) fn check_quota(&self, path: &str, more: Amount) -> Result<(), ErrorCode> {
         let Some(quota) = self.quota_of(path) else { return Ok(()) };
-        let figures = |suffix| {
-            let id = self.store.find(&format!("{QUOTA}{quota}{suffix}"))?;
-            Some(Figures::read(self.store.node(id).data()))
+        let (Some(limits), Some(stats)) = (self.figures(quota, LIMITS), self.figures(quota, STATS)) else {
+            return Ok(());
         };
-        let (Some(limits), Some(stats)) = (figures(LIMITS), figures(STATS)) else { return Ok(()) };
         let passes = |more: i64, name, hard| {
             more != 0 && limits.limit(hard).is_some_and(|limit| stats.get(name).saturating_add(more) > limit)
         };

@@ -78,7 +78,7 @@ impl Pair {
                 assert_eq!(format!("{answer:?}"), format!("{same:?}"), "another answer");
             }
             ClientRequest::Authenticate(credential) => {
-                if let Ok(proved) = Tree::authenticate(&self.settings, &credential) {
+                if let Ok(proved) = Tree::authenticate(&self.settings, &self.identities, &credential) {
                     self.identities.extend(proved);
                 }
             }

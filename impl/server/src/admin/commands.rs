@@ -15,6 +15,7 @@ use crate::{
     config::{ServerAddress, join, masked, properties_given},
     core::Core,
     metrics,
+    net::java_address,
     view::{ClientView, Mode, version},
     words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
 };
@@ -143,8 +144,12 @@ pub(super) fn shed(core: &mut Core, body: &[u8]) -> (StatusCode, Value) {
 /// The page with a link to each command.
 pub(super) fn links(prefix: &str) -> String {
     let mut page = String::new();
-    for Command { names, .. } in COMMANDS {
-        let _ = write!(page, "<a href=\"{prefix}/{0}\">{0}</a>\n<br/>\n", names[0]);
+    let answered_elsewhere = ["restore", "snapshot"];
+    let mut names: Vec<_> = COMMANDS.iter().map(|command| command.names[0]).collect();
+    names.extend(answered_elsewhere);
+    names.sort_unstable();
+    for name in names {
+        let _ = write!(page, "<a href=\"{prefix}/{name}\">{name}</a>\n<br/>\n");
     }
     page
 }
@@ -204,7 +209,7 @@ fn connections(core: &Core, brief: bool) -> Map<String, Value> {
 fn connection(client: &ClientView, brief: bool, started: std::time::Instant) -> Value {
     let ClientView { address, outstanding, session, traffic, is_secure: _ } = client;
     let mut row = map([
-        ("remote_socket_address", json!(address.to_string())),
+        ("remote_socket_address", json!(java_address(*address))),
         ("interest_ops", json!(1)),
         ("outstanding_requests", json!(outstanding)),
         ("packets_received", json!(traffic.received)),
@@ -290,7 +295,7 @@ fn monitor(core: &Core) -> Map<String, Value> {
     if let Some(state) = view.mode.peer_state() {
         answer.insert("peer_state".to_owned(), json!(state));
     }
-    let plain = metrics::plain(&view).into_iter().map(|metric| (metric.name.to_owned(), value(metric.value)));
+    let plain = metrics::plain(&view).into_iter().map(|metric| (metric.full_name(), value(metric.value)));
     answer.extend(plain);
     let distributions = metrics::distributions(&view);
     let rows = distributions.iter().flat_map(metrics::Distribution::rows);
@@ -388,6 +393,9 @@ fn system_properties(core: &Core) -> Map<String, Value> {
 }
 
 fn voting_view(core: &Core) -> Map<String, Value> {
+    if core.shell.mode() == Mode::ReadOnly {
+        return Map::new();
+    }
     let row = |(id, server): (&ServerId, &ServerAddress)| {
         let view = json!({
             "server_addresses": [quorum_address(server)],
@@ -437,7 +445,8 @@ fn watches_by_path(core: &Core) -> Map<String, Value> {
 
 fn zab_state(core: &Core) -> Map<String, Value> {
     let config = &core.shell.config;
-    let (Some(own), true) = (config.servers.get(&config.me), core.shell.mode() != Mode::NotServing) else {
+    let has_quorum = !matches!(core.shell.mode(), Mode::NotServing | Mode::ReadOnly);
+    let (Some(own), true) = (config.servers.get(&config.me), has_quorum) else {
         return map([("voting", json!(false)), ("zabstate", json!(""))]);
     };
     let last = core.tree.last_processed();

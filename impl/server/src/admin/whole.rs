@@ -27,7 +27,10 @@ use tracing::{info, warn};
 use tree::{Acl, Credential, Identity, auth};
 
 use super::Progress;
-use crate::core::{Core, Shared};
+use crate::{
+    core::{Core, Shared},
+    net::java_ip,
+};
 
 /// Bytes of a file that are read at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -47,11 +50,11 @@ pub(super) fn authorize(core: &Core, headers: &HeaderMap, from: IpAddr) -> Resul
     let header = headers.get(AUTHORIZATION).ok_or(missing)?;
     let words: Vec<_> = header.as_bytes().split(|byte| *byte == b' ').collect();
     let identities = match words[..] {
-        [b"ip"] | [b"ip", _] => vec![Identity::ip(&from.to_string())],
+        [b"ip"] | [b"ip", _] => vec![Identity::ip(&java_ip(from))],
         [scheme, bytes] => {
             let scheme = String::from_utf8_lossy(scheme);
             let credential = Credential { scheme: (&*scheme).into(), bytes: bytes.to_vec().into() };
-            auth::authenticate(settings, &credential).map_err(|_| unknown)?
+            auth::authenticate(settings, &[], &credential).map_err(|_| unknown)?
         }
         _ => return Err(unknown),
     };

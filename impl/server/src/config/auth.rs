@@ -19,7 +19,7 @@ pub(super) fn read(
     settings: &mut Settings,
     read: impl Fn(&Path) -> io::Result<String>,
 ) -> Sasl {
-    settings.sasl = providers(reader);
+    providers(reader, settings);
     settings.demanded = demanded(reader, settings);
     let users = users(reader, read);
     let demanded = settings.demanded.iter().any(|scheme| *scheme == "sasl");
@@ -33,7 +33,8 @@ pub(super) fn read(
         };
         reader.warn_at(key, format!("nobody can authenticate with SASL: {JAAS} names no users"));
     }
-    Sasl { users, superusers, keeps_failed: reader.flag("allowSaslFailedClients", false), demanded }
+    let keeps_failed = reader.flag("allowSaslFailedClients", false);
+    Sasl { users, superusers, keeps_failed, demanded, listed: settings.sasl || demanded }
 }
 
 /// Whether lists may name owners of certificates although no port here speaks TLS: clients of other servers may.
@@ -42,25 +43,33 @@ pub(super) fn names_x509(reader: &mut Reader) -> bool {
     providers.iter().any(|entry| entry.value.strip_prefix(PROVIDERS).unwrap_or(&entry.value) == X509)
 }
 
-/// Whether lists may name users of SASL.
-fn providers(reader: &mut Reader) -> bool {
-    let mut sasl = false;
+/// Which schemes there are beside those that always are.
+fn providers(reader: &mut Reader, settings: &mut Settings) {
+    let names = reader.text("ensembleAuthName");
     for entry in reader.family("authProvider.") {
         match entry.value.strip_prefix(PROVIDERS).unwrap_or(&entry.value) {
-            "SASLAuthenticationProvider" => sasl = true,
+            "SASLAuthenticationProvider" => settings.sasl = true,
+            "EnsembleAuthenticationProvider" => {
+                let names = names.iter().flat_map(|names| names.split(','));
+                settings.ensembles = Some(names.map(|name| Text::from(name.trim())).collect());
+            }
             // What X509AuthenticationProvider does is said beside the state of `settings.x509`.
             "DigestAuthenticationProvider" | "IPAuthenticationProvider" | X509 => {}
             other => {
                 let message = format!(
                     "{} is ignored: there is no provider {other:?} here, only SASLAuthenticationProvider, \
-                     X509AuthenticationProvider, DigestAuthenticationProvider and IPAuthenticationProvider",
+                     X509AuthenticationProvider, DigestAuthenticationProvider, IPAuthenticationProvider and \
+                     EnsembleAuthenticationProvider",
                     entry.key
                 );
                 reader.warn_at(&entry.key, message);
             }
         }
     }
-    sasl
+    if names.is_some() && settings.ensembles.is_none() {
+        let message = "ensembleAuthName has no effect: no authProvider.N is EnsembleAuthenticationProvider";
+        reader.warn_at("ensembleAuthName", message);
+    }
 }
 
 /// The schemes of which a connection has to prove an identity.

@@ -110,7 +110,8 @@ impl Reader {
                 let taken = Taken { value: entry.value.clone(), place, ignored: Some(reason) };
                 self.taken.insert(key.clone(), taken);
             }
-            Some(Fate::Refused(_)) if matches!(entry.value.as_str(), "false" | "no" | "0") => {}
+            Some(Fate::Refused(_))
+                if matches!(entry.value.to_ascii_lowercase().as_str(), "false" | "no" | "0") => {}
             Some(Fate::Refused(reason)) => {
                 let message = format!("{key} is not possible: {reason}");
                 self.errors.push(Problem::new(&self.sources, span, message));
@@ -206,7 +207,8 @@ impl Reader {
     {
         self.text(key);
         let entry = self.entries.get(key)?;
-        match entry.value.parse::<T>() {
+        let decimal = if keys::is_of_file(key) { entry.value.clone() } else { decoded(&entry.value) };
+        match decimal.parse::<T>() {
             Ok(number) if number >= least && number <= most => Some(number),
             _ => {
                 let message =
@@ -224,14 +226,41 @@ impl Reader {
             return default;
         };
         match entry.value.to_ascii_lowercase().as_str() {
-            "true" | "yes" => true,
+            "true" => true,
             "false" | "no" => false,
+            "yes" if !keys::is_of_file(key) => {
+                let message = format!("{key} is {:?}, which is no: only true is yes here", entry.value);
+                self.warn_at(key, message);
+                self.comes_to(key, false);
+                false
+            }
             _ => {
                 let message = format!("{key} is {:?}, and must be true or false", entry.value);
                 self.error(Some(entry.value_span.clone()), message);
                 default
             }
         }
+    }
+
+    /// On, unless the word is `no`, as ZooKeeper has it of some keys: neither `false` nor `NO` turns them off.
+    pub(crate) fn unless_no(&mut self, key: &str) -> bool {
+        let Some(word) = self.text(key) else {
+            self.default(key, "yes");
+            return true;
+        };
+        match word.to_ascii_lowercase().as_str() {
+            "yes" | "true" => {}
+            "no" if word == "no" => return false,
+            "no" | "false" => {
+                self.warn_at(key, format!("{key} is {word:?}, which does not turn it off: only no does"));
+                self.comes_to(key, "yes");
+            }
+            _ => {
+                let message = format!("{key} is {word:?}, and must be yes or no");
+                self.error(self.span(key), message);
+            }
+        }
+        true
     }
 
     /// As [`Self::flag`]; on and off are said too.
@@ -274,4 +303,18 @@ impl Reader {
         let span = entry.map(|entry| entry.key_span.clone());
         self.warnings.push(Problem::new(&self.sources, span, message));
     }
+}
+
+/// A number as Java decodes those of system properties, in decimal: hexadecimal behind `0x` or `#`, octal behind a 0. What
+/// is no number stays as it is.
+fn decoded(text: &str) -> String {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let lower = digits.to_ascii_lowercase();
+    let hex = lower.strip_prefix("0x").or_else(|| lower.strip_prefix('#')).map(|digits| (digits, 16));
+    let octal = || lower.strip_prefix('0').filter(|digits| !digits.is_empty()).map(|digits| (digits, 8));
+    let decode = |(digits, radix)| {
+        let is_plain = |digits: &&str| !digits.starts_with('+');
+        Some(digits).filter(is_plain).and_then(|digits| u64::from_str_radix(digits, radix).ok())
+    };
+    hex.or_else(octal).and_then(decode).map_or_else(|| text.to_owned(), |number| format!("{sign}{number}"))
 }

@@ -47,6 +47,78 @@ fn the_recorder_is_on_beside_the_data_unless_it_is_told_otherwise() {
     assert!(config("zabkeeper.recorderBytes=1000").is_err());
 }
 
+/// What these lines come to, with the warnings.
+fn comes_to<T>(lines: &str, value: impl Fn(&Config) -> T) -> (T, Vec<String>) {
+    let config = parse(&format!("dataDir=/d\nclientPort=2181\n{lines}"), None).expect("valid");
+    (value(&config), config.warnings.iter().map(super::Problem::summary).collect())
+}
+
+#[test]
+fn words_mean_what_they_mean_to_zookeeper() {
+    let synced = |word: &str| comes_to(&format!("forceSync={word}"), |config| config.force_sync);
+    assert_eq!((synced("yes"), synced("no").0), ((true, Vec::new()), false));
+    for word in ["false", "NO"] {
+        let (is_synced, warnings) = synced(word);
+        assert!(is_synced && warnings[0].contains("only no does"), "{word}: {warnings:?}");
+    }
+    let serves =
+        |word: &str| comes_to(&format!("leaderServes={word}"), |config| config.throttles.leader_serves);
+    assert_eq!((serves("no"), serves("false").0), ((false, Vec::new()), true));
+    let enforced =
+        |word: &str| comes_to(&format!("enforceQuota={word}"), |config| config.settings.enforce_quota);
+    assert_eq!((enforced("TRUE"), enforced("no")), ((true, Vec::new()), (false, Vec::new())));
+    let (is_enforced, warnings) = enforced("yes");
+    assert!(!is_enforced && warnings[0].contains("only true is yes"), "{warnings:?}");
+    // A key that counts in the file alone is true or false, or ends the start there too.
+    for wrong in ["forceSync=maybe", "standaloneEnabled=yes"] {
+        assert!(parse(&format!("dataDir=/d\nclientPort=2181\n{wrong}"), None).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn numbers_of_properties_are_decoded_as_java_does() {
+    let longest = |word: &str| comes_to(&format!("jute.maxbuffer={word}"), |config| config.frame_bytes_max).0;
+    assert_eq!(["4194304", "0x400000", "#400000", "0X400000", "020000000"].map(longest), [4 << 20; 5]);
+    assert_eq!(comes_to("largeRequestThreshold=-0x1", |config| config.throttles.large_over).0, None);
+    assert!(parse("dataDir=/d\nclientPort=0x885", None).is_err(), "those of the file are decimal");
+    for odd in ["0x", "0x+10", "089", "4m"] {
+        assert!(parse(&format!("dataDir=/d\nclientPort=1\njute.maxbuffer={odd}"), None).is_err(), "{odd}");
+    }
+}
+
+#[test]
+fn limits_may_be_off_in_two_ways() {
+    let most = |word: &str| comes_to(&format!("maxClientCnxns={word}"), |config| config.max_client_cnxns).0;
+    assert_eq!(["0", "-1", "7"].map(most), [0, 0, 7]);
+    let least =
+        |word: &str| comes_to(&format!("minSessionTimeout={word}"), |config| config.session_timeout_min_ms).0;
+    assert_eq!(["0", "-1", "100"].map(least), [0, 6000, 100]);
+}
+
+#[test]
+fn snapshots_may_have_no_limit_of_bytes() {
+    let limit =
+        |word: &str| comes_to(&format!("snapSizeLimitInKb={word}"), |config| config.snap_size_bytes).0;
+    assert_eq!(["-1", "0", "2"].map(limit), [u64::MAX, u64::MAX, 2048]);
+}
+
+#[test]
+fn an_ensemble_may_have_names() {
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.EnsembleAuthenticationProvider";
+    let names = |lines: &str| {
+        let names = |config: &Config| {
+            let names = config.settings.ensembles.as_ref()?;
+            Some(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        comes_to(lines, names)
+    };
+    assert_eq!(names(provider), (Some(Vec::new()), Vec::new()));
+    let both = names(&format!("{provider}\nensembleAuthName=a, b"));
+    assert_eq!(both, (Some(vec!["a".to_owned(), "b".to_owned()]), Vec::new()));
+    let (none, warnings) = names("ensembleAuthName=a");
+    assert!(none.is_none() && warnings[0].contains("has no effect"), "{warnings:?}");
+}
+
 #[test]
 fn an_ensemble_knows_itself_by_myid() {
     let config = parse(ENSEMBLE, Some("2\n")).expect("valid");
@@ -293,7 +365,7 @@ fn settings_of_permission_are_taken() {
     let odd = parse("dataDir=/d\nclientPort=1\nskipACL=true", None).expect_err("neither yes nor no");
     assert!(odd[0].contains("skipACL is \"true\": it is yes or no"), "{odd:?}");
     let wrong = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.digestAlg=MD5", None);
-    assert!(wrong.is_err_and(|errors| errors[0].contains("must be SHA1, SHA-256 or SHA-512")));
+    assert!(wrong.is_err_and(|errors| errors[0].contains("must be SHA1 or one of SHA-2")));
     let off = parse("dataDir=/d\nclientPort=1\nDigestAuthenticationProvider.enabled=false", None);
     assert_eq!(off.expect("valid").settings.digest, tree::Digest::Off);
 }

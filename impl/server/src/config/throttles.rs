@@ -77,14 +77,16 @@ impl Throttles {
                 when_late: reader.flag("request_stale_latency_check", false),
             },
             wait_max_ms: reader.number("throttled_op_wait_time", 0, 0, u32::MAX),
-            large_over: usize::try_from(reader.number("largeRequestThreshold", -1, -1, i64::MAX)).ok(),
+            large_over: usize::try_from(reader.number("largeRequestThreshold", -1, -1, i64::MAX))
+                .ok()
+                .filter(|bytes| *bytes > 0),
             large_bytes_max: reader.number("largeRequestMaxBytes", 100 << 20, 1, usize::MAX),
             sessionless_max_ms: reader.number("nio.sessionlessCnxnTimeout", 10_000, 1, u32::MAX),
             connections: Tokens::read(reader),
             snap_syncs_max: reader.number("leader.maxConcurrentSnapSyncs", 10, 1, usize::MAX),
             diff_syncs_max: reader.number("leader.maxConcurrentDiffSyncs", 100, 1, usize::MAX),
             reconnect_delay_max_ms: reader.number("observer.reconnectDelayMs", 0, 0, u32::MAX),
-            leader_serves: reader.flag("leaderServes", true),
+            leader_serves: reader.unless_no("leaderServes"),
         };
         if throttles.wait_max_ms > 0 && throttles.requests_max == 0 {
             let message =

@@ -10,7 +10,7 @@ use spec::{Machine, SessionId, Zxid};
 use tree::Text;
 use wire::client::opcode;
 
-use crate::{core::Core, view::ClientView};
+use crate::{core::Core, net::java_address, view::ClientView};
 
 /// Who watches which nodes: by path, sessions.
 pub(crate) type Watchers = BTreeMap<Text, BTreeSet<SessionId>>;
@@ -134,7 +134,10 @@ pub(super) fn connection(client: &ClientView) -> String {
     let traffic = &client.traffic;
     format!(
         "/{}[1](queued={},recved={},sent={}",
-        client.address, client.outstanding, traffic.received, traffic.sent
+        java_address(client.address),
+        client.outstanding,
+        traffic.received,
+        traffic.sent
     )
 }
 

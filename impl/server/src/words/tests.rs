@@ -5,6 +5,7 @@ use std::{
 };
 
 use spec::{Epoch, ServerId, SessionId, Zxid};
+use tree::quota::{Figures, Quota};
 
 use super::{length, listing, monitor, server, stat};
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     config::{Throttles, Words},
     core::Part,
     metrics,
+    namespaces::Names,
     stats::Stats,
     view::{ClientView, Learners, Mode, TreeView, View, version},
 };
@@ -44,6 +46,15 @@ fn wire_ack(zxid: Zxid) -> protocol::peer::Packet<tree::Tree> {
     protocol::peer::Packet::Zab(protocol::Message::Ack { zxid })
 }
 
+fn quota() -> Quota {
+    let figures = |text: &str| Figures::read(Some(text.as_bytes()));
+    Quota {
+        subject: "/my \"app\"".into(),
+        limits: figures("count=10,bytes=-1"),
+        stats: Some(figures("count=3,bytes=17")),
+    }
+}
+
 fn view(stats: &Stats, mode: Mode) -> View<'_> {
     View {
         stats,
@@ -53,6 +64,7 @@ fn view(stats: &Stats, mode: Mode) -> View<'_> {
         outstanding: 1,
         connections: 1,
         tree: TreeView { nodes: 5, ..TreeView::default() },
+        quotas: Names::sum([quota()].into_iter()),
         quorum_size: 3,
         learners: (mode == Mode::Leader).then_some(Learners {
             links: 3,
@@ -97,6 +109,11 @@ fn shapes_are_javas() {
         version()
     );
     assert_eq!(stat(&view(&stats, Mode::Follower), &[client()]), follower);
+    let read_only = stat(&view(&stats, Mode::ReadOnly), &[]);
+    assert!(
+        read_only.contains("\nREAD-ONLY mode; serving only read-only clients\nClients:\n"),
+        "{read_only}"
+    );
 }
 
 #[test]
@@ -157,6 +174,8 @@ fn monitoring_is_keys_and_values_by_tabs() {
         "zk_avg_2_ack_latency\t7.0",
         "zk_p99_2_ack_latency\t7",
         "zk_sum_my \"app\"_write_per_namespace\t11",
+        "zk_my \"app\"_quota_count_limit_per_namespace\t10",
+        "zk_my \"app\"_quota_bytes_usage_per_namespace\t17",
     ];
     for row in rows {
         assert!(text.lines().any(|line| line == row), "{row} is not in\n{text}");
@@ -184,6 +203,8 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
         "# TYPE ack_latency summary\nack_latency{key=\"2\",quantile=\"0.5\"} 7\n",
         "\nack_latency_count{key=\"2\"} 1\nack_latency_sum{key=\"2\"} 7\n",
         r#"write_per_namespace_sum{key="my \"app\""} 11"#,
+        "# TYPE quota_count_usage_per_namespace gauge\nquota_count_usage_per_namespace{key=\"my \\\"app\\\"\"} 3\n",
+        "\nquota_bytes_limit_per_namespace{key=\"my \\\"app\\\"\"} -1\n",
         "# TYPE connection_drop_probability gauge\nconnection_drop_probability 0.0\n",
         "# TYPE propagation_latency summary\npropagation_latency{quantile=\"0.5\"} 0\n",
         "\npropagation_latency{quantile=\"0.99\"} 0\n",
