@@ -1,6 +1,6 @@
 //! What the servers of a trial have recorded, told again and judged.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -26,15 +26,12 @@ pub fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     for id in ensemble.ids() {
         ensemble.terminate(id, SERVING_PATIENCE)?;
     }
-    let dirs: Vec<_> = ensemble
-        .ids()
-        .into_iter()
-        .map(|id| ensemble.dir(id).join("data"))
-        .filter(|dir| dir.join("recorder").is_dir())
-        .collect();
+    let all: Vec<_> = ensemble.ids().into_iter().map(|id| ensemble.dir(id).join("data")).collect();
+    let (dirs, without): (Vec<_>, Vec<_>) = all.into_iter().partition(|dir| dir.join("recorder").is_dir());
     if dirs.is_empty() {
         return Ok(Value::Null);
     }
+    ensure!(without.is_empty(), "servers of the same trial have recorded nothing: {without:?}");
     let report = judge::judge(&dirs, None)?;
     println!("recordings: {}", report.summary());
     if !report.is_clean() {

@@ -25,8 +25,9 @@ struct Connection {
     acknowledged: Vec<(i32, Zxid)>,
     /// Writes under way, and what its server had acknowledged to anyone when each came.
     sent: BTreeMap<i32, Zxid>,
-    /// The client's last number of a write, and whether they have always counted up: only then a number names a write.
-    last_xid: Option<i32>,
+    /// The client's first and last number of a write, and whether they have always counted up: only then a number names a
+    /// write.
+    xids: Option<(i32, i32)>,
     repeats: bool,
 }
 
@@ -54,7 +55,9 @@ impl Clients {
                 let known = self.last.get(&server).copied().unwrap_or(Zxid::ZERO);
                 let connection = self.table.entry((server, *client)).or_default();
                 connection.sent.insert(*xid, known);
-                connection.repeats |= connection.last_xid.replace(*xid).is_some_and(|last| last >= *xid);
+                let (first, last) = connection.xids.unwrap_or((*xid, i32::MIN));
+                connection.repeats |= last >= *xid;
+                connection.xids = Some((first, *xid));
             }
             _ => {}
         }
@@ -116,11 +119,26 @@ impl Clients {
         });
     }
 
-    /// At the end: S-5 and S-8, for each connection.
-    pub(crate) fn conclude(&mut self, order: &Order, pool: &BTreeMap<Zxid, Txn>, report: &mut Report) {
+    /// At the end: S-5 and S-8, for each connection, and of all that is committed of each session whose numbers name its
+    /// writes. `whole` says that nothing of any server is missing.
+    pub(crate) fn conclude(
+        &mut self,
+        order: &Order,
+        pool: &BTreeMap<Zxid, Txn>,
+        whole: bool,
+        report: &mut Report,
+    ) {
         let table = std::mem::take(&mut self.table);
         let over = std::mem::take(&mut self.over);
-        for connection in over.into_iter().chain(table.into_values()) {
+        let connections: Vec<_> = over.into_iter().chain(table.into_values()).collect();
+        if !order.blind {
+            let mut writes = writes_of_sessions(order, pool);
+            for (session, counts_on) in counting(&connections, whole) {
+                let writes = writes.remove(&session).unwrap_or_default();
+                judge_session(session, &writes, counts_on, report);
+            }
+        }
+        for connection in connections {
             let Some(session) = connection.session else { continue };
             let attempts: Vec<Attempt> = connection
                 .acknowledged
@@ -155,6 +173,52 @@ impl Clients {
     }
 }
 
+/// Each session, and whether each number is that of one write of it: its clients have counted on from connection to
+/// connection, as far as that is known; where something is missing, there must be two that show it.
+fn counting(connections: &[Connection], whole: bool) -> BTreeMap<SessionId, bool> {
+    let mut sessions: BTreeMap<SessionId, (bool, Vec<(i32, i32)>)> = BTreeMap::new();
+    for connection in connections {
+        let Some(session) = connection.session else { continue };
+        let (repeats, xids) = sessions.entry(session).or_default();
+        *repeats |= connection.repeats;
+        xids.extend(connection.xids);
+    }
+    let counts_on = |(repeats, mut xids): (bool, Vec<(i32, i32)>)| {
+        xids.sort_unstable();
+        let ascend = xids.windows(2).all(|pair| pair[0].1 < pair[1].0);
+        !repeats && ascend && (whole || xids.len() > 1)
+    };
+    sessions.into_iter().map(|(session, known)| (session, counts_on(known))).collect()
+}
+
+/// The writes of each session that are committed and came to something, in order.
+fn writes_of_sessions(order: &Order, pool: &BTreeMap<Zxid, Txn>) -> BTreeMap<SessionId, Vec<Answered>> {
+    let mut writes: BTreeMap<SessionId, Vec<Answered>> = BTreeMap::new();
+    for entry in &order.committed {
+        if let Some(txn) = pool.get(&entry.zxid)
+            && txn.cxid > 0
+            && !matches!(txn.body, TxnBody::Error { .. })
+        {
+            let answered = Answered { zxid: entry.zxid, session: txn.session, xid: txn.cxid };
+            writes.entry(txn.session).or_default().push(answered);
+        }
+    }
+    writes
+}
+
+fn judge_session(session: SessionId, writes: &[Answered], counts_on: bool, report: &mut Report) {
+    if !counts_on {
+        report.untested("S-5");
+        return report.untested("S-8");
+    }
+    report.verdict("S-8", writes_happen_once(writes, &[]), ServerId(0), 0, || {
+        format!("a write of session {session} is committed more than once")
+    });
+    report.verdict("S-5", sessions_write_in_order(writes), ServerId(0), 0, || {
+        format!("the writes of session {session} are committed in another order than they were sent in")
+    });
+}
+
 /// Whether a transaction closes its session.
 pub(crate) fn closes(txn: &Txn) -> bool {
     matches!(txn.body, TxnBody::CloseSession { .. })
@@ -162,7 +226,7 @@ pub(crate) fn closes(txn: &Txn) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use spec::Epoch;
+    use spec::{Entry, Epoch};
     use tree::{Text, Write};
 
     use super::*;
@@ -220,6 +284,42 @@ mod tests {
             answer(&mut clients, &mut report, 2, 1, zxid(place));
             assert_eq!(broken(&report), expected, "at {place}");
             assert_eq!(report.tested.contains_key("S-11"), expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_nobody_was_told_of_counts_too() {
+        let delete = |xid| Txn {
+            session: SessionId(7),
+            cxid: xid,
+            time: 0,
+            body: TxnBody::Delete { path: Text::from("/a"), sweep: false },
+            digest: None,
+        };
+        // The numbers of its writes on two connections, the numbers of what is committed, and what that breaks.
+        let rows = [
+            ([vec![1, 2], vec![3]], vec![1, 2, 3], vec![]),
+            ([vec![1, 2], vec![3]], vec![1, 2, 2, 3], vec!["S-8", "S-5"]),
+            ([vec![1, 2], vec![3]], vec![1, 3, 2], vec!["S-5"]),
+            ([vec![1, 2], vec![1]], vec![1, 2, 1], vec![]),
+            ([vec![1], vec![]], vec![1, 1], vec!["S-8", "S-5"]),
+        ];
+        for (sent, placed, expected) in rows {
+            let (mut clients, mut report) = (Clients::default(), Report::default());
+            for (client, xids) in (1..).zip(&sent) {
+                connect(&mut clients, client, Zxid::ZERO, false);
+                let accepted =
+                    Effect::Session { client: ClientId(client), session: SessionId(7), read_only: false };
+                clients.shown(SERVER, &accepted, &Order::default(), &mut report, 0);
+                for xid in xids {
+                    write(&mut clients, client, *xid);
+                }
+            }
+            let pool: BTreeMap<_, _> = (1..).map(zxid).zip(placed.iter().map(|xid| delete(*xid))).collect();
+            let mut order = Order::default();
+            order.committed.extend(pool.keys().map(|zxid| Entry { zxid: *zxid, digest: 0 }));
+            clients.conclude(&order, &pool, true, &mut report);
+            assert_eq!(broken(&report), expected, "{sent:?} and {placed:?}");
         }
     }
 

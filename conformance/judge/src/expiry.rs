@@ -61,7 +61,7 @@ impl Expiry {
         }
     }
 
-    /// A leader has let a client go on with its session.
+    /// A leader has let a client go on with its session, or proposes to open it.
     pub(crate) fn granted(&mut self, leader: ServerId, session: SessionId) {
         if let Some(reign) = self.0.get_mut(&leader) {
             reign.heard.insert(session, reign.ticks);

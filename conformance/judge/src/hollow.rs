@@ -92,6 +92,17 @@ fn fill(data: &mut Option<Bytes>, whole: Option<&Bytes>) -> Option<()> {
     fits.then_some(())
 }
 
+/// Whether a transaction has data that a recording leaves out.
+pub(crate) fn has_long_data(txn: &TxnBody) -> bool {
+    match txn {
+        TxnBody::Create(CreateTxn { data, .. }) | TxnBody::SetData { data, .. } => {
+            data.as_ref().is_some_and(|data| data.len() > DATA_MAX)
+        }
+        TxnBody::Multi(bodies) => bodies.iter().any(has_long_data),
+        _ => false,
+    }
+}
+
 /// Whether zeros may stand in a transaction for data that nobody has.
 pub(crate) fn is_hollow(txn: &TxnBody) -> bool {
     let zeros = |data: &Option<Bytes>| {

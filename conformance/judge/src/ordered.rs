@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use simulator::left_of_multi;
 use spec::{
     Entry, Machine, ServerId, Zxid,
-    session::{digest_is_that_of_the_state, multi_is_whole},
+    session::{digest_is_that_of_the_state, multi_is_whole, write_meets_its_place},
 };
-use tree::{Tree, Txn, TxnBody, Watches};
+use tree::{Text, Tree, Txn, TxnBody, Watches};
+use world::placed;
 
 use crate::{replica::Replica, report::Report};
 
@@ -54,6 +55,7 @@ impl Ordered {
                 break;
             };
             let before = tree.digest();
+            judge_placed(tree, *zxid, txn, report);
             tree.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
             if let TxnBody::Multi(parts) = &txn.body {
                 let (done, shown, count) = left_of_multi(*zxid, parts, tree, before);
@@ -62,11 +64,34 @@ impl Ordered {
                 });
             }
             let told = txn.digest.map(|told| told.tree);
-            report.verdict("S-19", digest_is_that_of_the_state(told, tree.digest()), ServerId(0), 0, || {
+            // Servers of other makers may tell none.
+            let verdict = digest_is_that_of_the_state(told, false, tree.digest());
+            report.verdict("S-19", verdict, ServerId(0), 0, || {
                 format!("{zxid} tells {told:?}, and the state behind it has {}", tree.digest())
             });
             digests.push((*zxid, tree.digest()));
         }
         digests
     }
+}
+
+/// S-15, and S-18 of closes: in any order, and without the digest, which servers of other makers may not tell.
+fn judge_placed(before: &Tree, zxid: Zxid, txn: &Txn, report: &mut Report) {
+    let (verdict, what) = placed::judge_sweep(before, txn);
+    report.verdict("S-15", verdict, ServerId(0), 0, || format!("{what} at {zxid}"));
+    if let Some(met) = placed::close_anew(before, zxid, txn)
+        && let (Some(closes), Some(meets)) = (closed_by(txn), closed_by(&met))
+    {
+        report.verdict("S-18", write_meets_its_place(&closes, &meets), ServerId(0), 0, || {
+            format!("the close at {zxid} takes {closes:?}, and the state before it has {meets:?}")
+        });
+    }
+}
+
+/// The ephemerals that go with a close, in order, if it lists them.
+fn closed_by(txn: &Txn) -> Option<Vec<Text>> {
+    let TxnBody::CloseSession { ephemerals: Some(paths) } = &txn.body else { return None };
+    let mut paths = paths.clone();
+    paths.sort();
+    Some(paths)
 }

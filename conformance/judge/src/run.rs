@@ -14,12 +14,12 @@ use protocol::{
 use recording::{Boot, Checkpoint, LinkMark, Record, TreeMark};
 use spec::{Machine, ServerId, Zxid};
 use storage::{RealDisk, Store};
-use tree::{Text, Tree, Txn, Write};
+use tree::{Text, Tree, Txn, TxnBody, Write};
 
 use crate::{
-    clients::{Clients, closes},
+    clients::Clients,
     expiry::Expiry,
-    hollow::{Places, is_hollow},
+    hollow::{Places, has_long_data, is_hollow},
     load::{self, Front, Source},
     network::{Got, Network, Sent, tell},
     ordered::Ordered,
@@ -32,8 +32,6 @@ use crate::{
 
 /// So many transactions are committed between two states of which a copy is kept.
 const ANCHOR_EVERY: usize = 20_000;
-/// So many sessions that are closed are kept in mind.
-const CLOSED_MAX: usize = 64;
 /// So many copies are kept beside the empty state.
 const ANCHORS_MAX: usize = 3;
 
@@ -137,7 +135,8 @@ impl Run {
         let mut pool = BTreeMap::new();
         let stores: Vec<_> = sources.iter().filter_map(Source::store).collect();
         for store in &stores {
-            pool.extend(store.transactions(Zxid::ZERO, Zxid(u64::MAX)).unwrap_or_default());
+            let txns = store.transactions(Zxid::ZERO, Zxid(u64::MAX)).unwrap_or_default();
+            pool_log(&mut pool, txns, &mut report);
         }
         for source in &sources {
             source.pool(&mut pool);
@@ -186,7 +185,8 @@ impl Run {
             self.advance(at);
         }
         self.judge_moment();
-        self.clients.conclude(&self.order, &self.pool, &mut self.report);
+        let whole = self.is_whole();
+        self.clients.conclude(&self.order, &self.pool, whole, &mut self.report);
         self.order.conclude(&mut self.report);
         if let Some(trace) = self.trace.take()
             && let Err(error) = trace.finish()
@@ -194,6 +194,12 @@ impl Run {
             self.report.not_judged(format!("the trace could not be written: {error:#}"));
         }
         self.report
+    }
+
+    /// Whether nothing of any server is missing.
+    fn is_whole(&self) -> bool {
+        let untorn = self.servers.iter().all(|server| server.torn.is_empty());
+        untorn && self.report.not_judged.is_empty() && self.order.knows_every_voter(&self.servers)
     }
 
     /// The server whose step is next: the earliest that waits for nobody, or the earliest of all.
@@ -599,15 +605,7 @@ impl Run {
             let held = replica.delivered();
             if held > self.order.last() {
                 let history = through(&replica.disk.logged, held);
-                let before = self.order.committed.len();
                 self.order.commit(me, history, &mut self.report);
-                for entry in &self.order.committed[before..] {
-                    if let Some(txn) = self.pool.get(&entry.zxid).filter(|txn| closes(txn)) {
-                        self.order.closed.push((txn.session, entry.zxid));
-                    }
-                }
-                let many = self.order.closed.len().saturating_sub(CLOSED_MAX);
-                self.order.closed.drain(..many);
             }
         }
         for effect in effects {
@@ -625,6 +623,7 @@ impl Run {
 
     /// Makes the state behind what is committed.
     fn follow_order(&mut self) {
+        self.order.note_closes(&self.pool);
         if self.order.blind {
             return self.ordered.forget();
         }
@@ -658,7 +657,13 @@ impl Run {
                 }
             }
             Effect::Dial(peer) | Effect::Close(peer) => self.servers[at].unlink(peer),
-            Effect::Append(_, zxid, txn) => self.logs(at, zxid, &txn),
+            Effect::Append(_, zxid, txn) => {
+                if matches!(txn.body, TxnBody::CreateSession { .. }) {
+                    // A leader proposes it when it is asked.
+                    self.expiry.granted(me, txn.session);
+                }
+                self.logs(at, zxid, &txn);
+            }
             Effect::Note(note) => self.note(at, note, at_us),
             Effect::Vote(_, word) => {
                 let named = word.vote.leader;
@@ -706,7 +711,7 @@ impl Run {
         }
         if self.hollow.contains(&zxid)
             || is_hollow(&txn.body)
-            || (known.is_some() && self.places.is_ambiguous(txn))
+            || (known.is_some() && has_long_data(&txn.body) && self.places.is_ambiguous(txn))
         {
             self.hollow.insert(zxid);
             replica.guessed = true;
@@ -762,6 +767,18 @@ impl Run {
             let at_us = servers.iter().map(|server| server.source.at_us).max().unwrap_or(0);
             order.judge_moment(servers, report, at_us);
         }
+    }
+}
+
+/// Adds what a log holds to what is known: I-4, of what stands on disks.
+fn pool_log(pool: &mut BTreeMap<Zxid, Txn>, txns: Vec<(Zxid, Txn)>, report: &mut Report) {
+    for (zxid, txn) in txns {
+        if let Some(known) = pool.get(&zxid)
+            && *known != (Txn { digest: known.digest, ..txn.clone() })
+        {
+            report.breach("I-4", ServerId(0), 0, format!("two logs have another content each at {zxid}"));
+        }
+        pool.insert(zxid, txn);
     }
 }
 

@@ -8,6 +8,11 @@ use crate::run::{self, Call};
 
 /// Builds a server with this patch in a scratch folder, and returns its path.
 pub(crate) fn server(patch: &str, scratch: &Path) -> Result<String> {
+    Ok(format!("{}/zabkeeper", built(patch, scratch, &["zabkeeper-server"])?))
+}
+
+/// Builds these packages with this patch in a scratch folder, and returns where their programs are.
+pub(crate) fn built(patch: &str, scratch: &Path, packages: &[&str]) -> Result<String> {
     let source = scratch.join("source");
     if source.exists() {
         fs::remove_dir_all(&source)?;
@@ -20,10 +25,11 @@ pub(crate) fn server(patch: &str, scratch: &Path) -> Result<String> {
     let manifest = manifest.to_str().context("no plain name")?;
     let target = scratch.join("target");
     let target = target.to_str().context("no plain name")?;
-    let build =
-        ["build", "--locked", "--profile", "mutant", "-p", "zabkeeper-server", "--manifest-path", manifest];
-    run::cargo(&build).args(["--target-dir", target]).call()?;
-    Ok(format!("{target}/mutant/zabkeeper"))
+    run::cargo(&["build", "--locked", "--profile", "mutant", "--manifest-path", manifest])
+        .args(["--target-dir", target])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .call()?;
+    Ok(format!("{target}/mutant"))
 }
 
 /// Copies what belongs to the project.

@@ -1,7 +1,12 @@
 //! `cargo xtask judge`: builds the judge of recordings and lets it judge; or shows, with servers that have a known flaw,
 //! that it sees them.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -20,8 +25,7 @@ const RECORD: &str = "conformance/judge/mutants.md";
 struct Mutant {
     /// Its patch.
     patch: &'static str,
-    /// Whether the flaw is in the actor; else in the shell around it.
-    actor: bool,
+    place: Place,
     flaw: &'static str,
     /// What is done to it.
     trial: &'static [&'static str],
@@ -29,29 +33,70 @@ struct Mutant {
     rule: &'static str,
 }
 
+/// Where a flaw is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    Shell,
+    /// In the server's actor; the judge executes the sound one.
+    Actor,
+    /// In the actor of both, as it were if nobody knew of it: then no step differs, and it is for the rules to see it.
+    Both,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Actor => "actor",
+            Self::Both => "actor, and in the judge's",
+        }
+    }
+}
+
 const KILLS: &[&str] = &["kills", "--leader", "1", "--all", "0"];
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
         patch: "model/checker/mutants/ack-before-fsync.patch",
-        actor: true,
+        place: Place::Actor,
         flaw: "a proposal is acknowledged when it is logged",
         trial: KILLS,
         rule: "J-1",
     },
     Mutant {
         patch: "conformance/judge/mutants/packet-lost.patch",
-        actor: false,
+        place: Place::Shell,
         flaw: "now and then a PING is not sent",
         trial: KILLS,
         rule: "J-3",
     },
     Mutant {
         patch: "conformance/judge/mutants/packet-twice.patch",
-        actor: false,
+        place: Place::Shell,
         flaw: "now and then a forwarded request is told twice",
         trial: KILLS,
         rule: "J-3",
+    },
+    Mutant {
+        patch: "model/checker/mutants/commit-without-quorum.patch",
+        place: Place::Both,
+        flaw: "a leader commits what it has logged itself",
+        trial: KILLS,
+        rule: "R-2",
+    },
+    Mutant {
+        patch: "model/checker/mutants/close-by-halves.patch",
+        place: Place::Both,
+        flaw: "a close that lists nodes leaves them, and its session",
+        trial: KILLS,
+        rule: "S-2",
+    },
+    Mutant {
+        patch: "model/checker/mutants/digest-forgets-the-parent.patch",
+        place: Place::Both,
+        flaw: "the digest that is told leaves out what becomes of a new node's parent",
+        trial: KILLS,
+        rule: "S-19",
     },
 ];
 
@@ -79,7 +124,7 @@ pub(crate) fn mutants() -> Result<bool> {
         let found =
             report["first"].as_array().into_iter().flatten().find(|breach| breach["rule"] == mutant.rule);
         let why = found.and_then(|breach| breach["why"].as_str()).unwrap_or("NOT CAUGHT");
-        let part = if mutant.actor { "actor" } else { "shell" };
+        let part = mutant.place.name();
         let short: String = why.chars().take(160).collect();
         println!("{part}: {}: {}: {short}", mutant.flaw, mutant.rule);
         let _ = writeln!(table, "| {part} | {} | {} | {short} |", mutant.flaw, mutant.rule);
@@ -90,7 +135,12 @@ pub(crate) fn mutants() -> Result<bool> {
 }
 
 fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
-    let server = flawed::server(mutant.patch, scratch)?;
+    let packages: &[&str] = match mutant.place {
+        Place::Shell | Place::Actor => &["zabkeeper-server"],
+        Place::Both => &["zabkeeper-server", "zabkeeper-judge"],
+    };
+    let flawed = flawed::built(mutant.patch, scratch, packages)?;
+    let server = format!("{flawed}/zabkeeper");
     let dir = scratch.join("run");
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -103,7 +153,7 @@ fn judged(mutant: &Mutant, scratch: &Path) -> Result<Value> {
         .within(Duration::from_mins(10));
     // The judge is to see the flaw; clients need not.
     let _ = trial.verdict();
-    let judge = release.join("judge");
+    let judge = if mutant.place == Place::Both { PathBuf::from(flawed) } else { release }.join("judge");
     let out = dir.join("judged.json");
     let command = format!("{} {} --json > {}; true", judge.display(), dir.display(), out.display());
     Call::new("sh", &["-c", &command]).within(PATIENCE).call()?;

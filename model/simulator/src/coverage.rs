@@ -109,7 +109,8 @@ pub const RULES: [&str; 43] = [
 ];
 
 /// More of them: what clients are told.
-pub const CLIENT_RULES: [&str; 9] = ["S-11", "S-12", "S-13", "S-14", "S-17", "S-19", "C-4", "C-19", "heals"];
+pub const CLIENT_RULES: [&str; 10] =
+    ["S-11", "S-12", "S-13", "S-14", "S-17", "S-18", "S-19", "C-4", "C-19", "heals"];
 
 /// What was met.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]

@@ -143,9 +143,9 @@ impl Elections {
         holds("F-2", Verdict::of(true, backed), coverage, || {
             format!("server {me} elects {leader} without a quorum for it: {words:?}")
         })?;
-        let votes = || leader_votes(leader, &self.quorum.voters().collect());
-        holds("F-3", Verdict::of(true, votes), coverage, || {
-            format!("server {me} elects {leader}, which has no vote")
+        let may_lead = self.quorum.voters().filter(|voter| self.quorum.may_lead(*voter)).collect();
+        holds("F-3", Verdict::of(true, || leader_votes(leader, &may_lead)), coverage, || {
+            format!("server {me} elects {leader}, which may not lead")
         })
     }
 

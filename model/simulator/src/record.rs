@@ -15,11 +15,11 @@ use spec::{
         Answered, Attempt, closed_own_nothing, digest_is_that_of_the_state, event_has_cause,
         expired_in_silence, multi_is_whole, nothing_was_missed, owners_are_open, read_shows_its_place,
         session_sees_forward, sessions_write_in_order, shown_is_committed, sync_shows_acknowledged,
-        tables_agree, write_comes_behind, writes_happen_once,
+        tables_agree, write_comes_behind, write_meets_its_place, writes_happen_once,
     },
 };
 use tree::{CreateTxn, Outcome, Read, Settings, Tree, Txn, TxnBody, Watches};
-use world::{Fault, Host, Replica, Storage, Stretch};
+use world::{Fault, Host, Replica, Storage, Stretch, placed};
 
 use crate::{coverage::Coverage, node::Subject, plan::TICK_MS};
 
@@ -160,10 +160,16 @@ impl Order {
     fn append(&mut self, zxid: Zxid, txn: &Txn, coverage: &mut Coverage) -> Result<(), Fault> {
         let before = self.last_state();
         let nodes_before = before.digest();
+        if let Some(met) = placed::close_anew(before, zxid, txn) {
+            holds("S-18", write_meets_its_place(txn, &met), coverage, || {
+                format!("{zxid} is {txn:?}, and the state before it makes {met:?} of it")
+            })?;
+        }
         let mut state = before.clone();
         let outcome = state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {});
         let told = txn.digest.map(|told| told.tree);
-        holds("S-19", digest_is_that_of_the_state(told, state.digest()), coverage, || {
+        let must_tell = !matches!(txn.body, TxnBody::Error { .. });
+        holds("S-19", digest_is_that_of_the_state(told, must_tell, state.digest()), coverage, || {
             format!("{zxid} tells {told:?}, and the state behind it has {}", state.digest())
         })?;
         if let TxnBody::Multi(parts) = &txn.body {

@@ -1,6 +1,10 @@
 //! A run: what is due is carried out, one thing after the other, and judged.
 
-use std::{collections::BTreeMap, hash::BuildHasher, mem::take};
+use std::{
+    collections::{BTreeMap, btree_map},
+    hash::BuildHasher,
+    mem::take,
+};
 
 use protocol::{
     Message, Quorum, Timer,
@@ -10,8 +14,9 @@ use rustc_hash::FxBuildHasher;
 use spec::{
     Machine, ServerId, SessionId,
     history::{Entry, Record},
+    machine::SessionChange,
 };
-use tree::{Event, Txn};
+use tree::{Event, Tree, Txn};
 use world::{
     Fault, GhostChange, Happened, Host, HostDisk, HostEvent, LinkChange, NetChange, Said, Side, Storage,
     TimerChange, Wire,
@@ -505,7 +510,7 @@ impl<'a, F: Form> Run<'a, F> {
             self.coverage.tested(rule);
         }
         let record_is_new = !ghost.is_empty();
-        self.take_down(&net);
+        self.take_down(server, &net);
         for change in ghost {
             match change {
                 GhostChange::Establish(epoch, leader, initial) => {
@@ -562,12 +567,18 @@ impl<'a, F: Form> Run<'a, F> {
         Ok(())
     }
 
-    /// Keeps what is proposed, by place and digest: the record of a run has no more of a transaction than those.
-    fn take_down(&mut self, net: &[NetChange<Wire<Subject>>]) {
+    /// Keeps what a server proposes, by place and digest: the record of a run has no more of a transaction than those.
+    fn take_down(&mut self, server: usize, net: &[NetChange<Wire<Subject>>]) {
         for change in net {
             if let NetChange::Send(_, Wire::Packet(Packet::Zab(Message::Proposal { zxid, txn }))) = change {
                 let entry = Entry { zxid: *zxid, digest: FxBuildHasher.hash_one(txn) };
-                self.proposed.entry(entry).or_insert_with(|| txn.clone());
+                if let btree_map::Entry::Vacant(place) = self.proposed.entry(entry) {
+                    if matches!(Tree::origin(txn).change, SessionChange::Open(_)) {
+                        // A leader proposes it when it is asked.
+                        self.order.heard_of(server_id(server), txn.session);
+                    }
+                    place.insert(txn.clone());
+                }
             }
         }
     }
