@@ -1,6 +1,6 @@
 //! What clients asked and were shown, as far as it is recorded: writes, and reads that left something behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::peer::{ClientRequest, Input};
 use spec::{
@@ -17,6 +17,8 @@ use crate::{report::Report, rules::Order, sink::Effect};
 /// One connection.
 #[derive(Debug, Default)]
 struct Connection {
+    /// Later ones have greater ones.
+    serial: u64,
     session: Option<SessionId>,
     /// Its server has no leader, and says so: what it shows may never be committed (rule C-19).
     read_only: bool,
@@ -38,6 +40,17 @@ pub(crate) struct Clients {
     over: Vec<Connection>,
     /// The last write that each server has acknowledged.
     last: BTreeMap<ServerId, Zxid>,
+    /// How many connections have been made.
+    made: u64,
+}
+
+impl Connection {
+    /// The client numbers a write, or its close, so.
+    fn counts(&mut self, xid: i32) {
+        let (first, last) = self.xids.unwrap_or((xid, i32::MIN));
+        self.repeats |= last >= xid;
+        self.xids = Some((first, xid));
+    }
 }
 
 impl Clients {
@@ -48,16 +61,18 @@ impl Clients {
                 // What it was shown by another server, or here before; who goes without writing may have been shown an
                 // end that is nobody's any more (C-19).
                 let shown = if *read_only { Zxid::ZERO } else { *last_seen };
-                let connection = Connection { shown, ..Connection::default() };
+                self.made += 1;
+                let connection = Connection { serial: self.made, shown, ..Connection::default() };
                 self.over.extend(self.table.insert((server, *client), connection));
+            }
+            Input::ClientRequest { client, xid, request: ClientRequest::Close, .. } => {
+                self.table.entry((server, *client)).or_default().counts(*xid);
             }
             Input::ClientRequest { client, xid, request: ClientRequest::Write(_), .. } => {
                 let known = self.last.get(&server).copied().unwrap_or(Zxid::ZERO);
                 let connection = self.table.entry((server, *client)).or_default();
                 connection.sent.insert(*xid, known);
-                let (first, last) = connection.xids.unwrap_or((*xid, i32::MIN));
-                connection.repeats |= last >= *xid;
-                connection.xids = Some((first, *xid));
+                connection.counts(*xid);
             }
             _ => {}
         }
@@ -119,8 +134,8 @@ impl Clients {
         });
     }
 
-    /// At the end: S-5 and S-8, for each connection, and of all that is committed of each session whose numbers name its
-    /// writes. `whole` says that nothing of any server is missing.
+    /// At the end: S-5 and S-8, for each connection, and, where nothing of any server is missing (`whole`), of all that is
+    /// committed of each session that was opened in this run and whose numbers name its writes.
     pub(crate) fn conclude(
         &mut self,
         order: &Order,
@@ -131,11 +146,10 @@ impl Clients {
         let table = std::mem::take(&mut self.table);
         let over = std::mem::take(&mut self.over);
         let connections: Vec<_> = over.into_iter().chain(table.into_values()).collect();
-        if !order.blind {
-            let mut writes = writes_of_sessions(order, pool);
-            for (session, counts_on) in counting(&connections, whole) {
-                let writes = writes.remove(&session).unwrap_or_default();
-                judge_session(session, &writes, counts_on, report);
+        if whole && !order.blind && connections.iter().all(|connection| connection.session.is_some()) {
+            let counts_on = counting(&connections);
+            for (session, writes) in writes_of_sessions(order, pool) {
+                judge_session(session, &writes, counts_on.get(&session) == Some(&true), report);
             }
         }
         for connection in connections {
@@ -174,30 +188,32 @@ impl Clients {
 }
 
 /// Each session, and whether each number is that of one write of it: its clients have counted on from connection to
-/// connection, as far as that is known; where something is missing, there must be two that show it.
-fn counting(connections: &[Connection], whole: bool) -> BTreeMap<SessionId, bool> {
-    let mut sessions: BTreeMap<SessionId, (bool, Vec<(i32, i32)>)> = BTreeMap::new();
+/// connection.
+fn counting(connections: &[Connection]) -> BTreeMap<SessionId, bool> {
+    let mut sessions: BTreeMap<SessionId, Vec<&Connection>> = BTreeMap::new();
     for connection in connections {
-        let Some(session) = connection.session else { continue };
-        let (repeats, xids) = sessions.entry(session).or_default();
-        *repeats |= connection.repeats;
-        xids.extend(connection.xids);
+        if let Some(session) = connection.session {
+            sessions.entry(session).or_default().push(connection);
+        }
     }
-    let counts_on = |(repeats, mut xids): (bool, Vec<(i32, i32)>)| {
-        xids.sort_unstable();
-        let ascend = xids.windows(2).all(|pair| pair[0].1 < pair[1].0);
-        !repeats && ascend && (whole || xids.len() > 1)
+    let counts_on = |mut connections: Vec<&Connection>| {
+        connections.sort_unstable_by_key(|connection| connection.serial);
+        let xids: Vec<_> = connections.iter().filter_map(|connection| connection.xids).collect();
+        let repeats = connections.iter().any(|connection| connection.repeats);
+        !repeats && xids.windows(2).all(|pair| pair[0].1 < pair[1].0)
     };
-    sessions.into_iter().map(|(session, known)| (session, counts_on(known))).collect()
+    sessions.into_iter().map(|(session, connections)| (session, counts_on(connections))).collect()
 }
 
-/// The writes of each session that are committed and came to something, in order.
+/// The writes of each session that was opened in this run, those that are committed and came to something, in order.
 fn writes_of_sessions(order: &Order, pool: &BTreeMap<Zxid, Txn>) -> BTreeMap<SessionId, Vec<Answered>> {
     let mut writes: BTreeMap<SessionId, Vec<Answered>> = BTreeMap::new();
-    for entry in &order.committed {
-        if let Some(txn) = pool.get(&entry.zxid)
-            && txn.cxid > 0
-            && !matches!(txn.body, TxnBody::Error { .. })
+    let mut opened = BTreeSet::new();
+    for entry in order.committed.iter().filter(|entry| entry.zxid > order.begins()) {
+        let Some(txn) = pool.get(&entry.zxid) else { continue };
+        if let TxnBody::CreateSession { .. } = txn.body {
+            opened.insert(txn.session);
+        } else if opened.contains(&txn.session) && txn.cxid > 0 && !matches!(txn.body, TxnBody::Error { .. })
         {
             let answered = Answered { zxid: entry.zxid, session: txn.session, xid: txn.cxid };
             writes.entry(txn.session).or_default().push(answered);
@@ -302,6 +318,7 @@ mod tests {
             ([vec![1, 2], vec![3]], vec![1, 2, 2, 3], vec!["S-8", "S-5"]),
             ([vec![1, 2], vec![3]], vec![1, 3, 2], vec!["S-5"]),
             ([vec![1, 2], vec![1]], vec![1, 2, 1], vec![]),
+            ([vec![5, 6], vec![1, 2]], vec![5, 6, 1, 2], vec![]),
             ([vec![1], vec![]], vec![1, 1], vec!["S-8", "S-5"]),
         ];
         for (sent, placed, expected) in rows {
@@ -315,12 +332,31 @@ mod tests {
                     write(&mut clients, client, *xid);
                 }
             }
-            let pool: BTreeMap<_, _> = (1..).map(zxid).zip(placed.iter().map(|xid| delete(*xid))).collect();
+            let opening = Txn { body: TxnBody::CreateSession { timeout_ms: 1 }, ..delete(0) };
+            let txns = std::iter::once(opening).chain(placed.iter().map(|xid| delete(*xid)));
+            let pool: BTreeMap<_, _> = (1..).map(zxid).zip(txns).collect();
             let mut order = Order::default();
             order.committed.extend(pool.keys().map(|zxid| Entry { zxid: *zxid, digest: 0 }));
             clients.conclude(&order, &pool, true, &mut report);
             assert_eq!(broken(&report), expected, "{sent:?} and {placed:?}");
         }
+    }
+
+    #[test]
+    fn a_close_has_a_number_too() {
+        let (mut clients, mut report) = (Clients::default(), Report::default());
+        for client in [1, 2] {
+            connect(&mut clients, client, Zxid::ZERO, false);
+            let accepted =
+                Effect::Session { client: ClientId(client), session: SessionId(7), read_only: false };
+            clients.shown(SERVER, &accepted, &Order::default(), &mut report, 0);
+        }
+        write(&mut clients, 1, 2);
+        let close =
+            Input::ClientRequest { client: ClientId(2), xid: 1, request: ClientRequest::Close, time: 0 };
+        clients.told(SERVER, &close);
+        let connections: Vec<_> = clients.table.into_values().collect();
+        assert_eq!(counting(&connections).get(&SessionId(7)), Some(&false), "it numbers anew");
     }
 
     #[test]

@@ -125,6 +125,11 @@ impl Order {
         self.base
     }
 
+    /// The last transaction that the first leader of the run began with.
+    pub(crate) fn begins(&self) -> Zxid {
+        self.reigns.first().map_or(Zxid::ZERO, |reign| reign.initial)
+    }
+
     /// Whether every voter is among these.
     pub(crate) fn knows_every_voter(&self, servers: &[Server]) -> bool {
         let known = |voter: ServerId| servers.iter().any(|server| server.id == voter);

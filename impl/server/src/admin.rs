@@ -216,7 +216,7 @@ fn plainly(core: &Shared, offer: &Offer, request: &Request<Incoming>) -> Answer 
     }
     match (path, of_commands) {
         ("/metrics", _) => {
-            let mut answer = plain(StatusCode::OK, metrics::exposition(&core.borrow().view()));
+            let mut answer = plain(StatusCode::OK, metrics::exposition(&core.borrow().whole_view()));
             let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             answer.headers_mut().insert(CONTENT_TYPE, format);
             answer

@@ -122,7 +122,12 @@ pub(crate) struct TreeView {
 }
 
 impl Core {
-    /// The server as it is now.
+    /// The same with what every quota comes to, of which there may be many.
+    pub(crate) fn whole_view(&self) -> View<'_> {
+        View { quotas: Names::sum(self.tree.quotas()), ..self.view() }
+    }
+
+    /// The server as it is now, without quotas.
     pub(crate) fn view(&self) -> View<'_> {
         let shell = &self.shell;
         let mode = shell.mode();
@@ -143,7 +148,7 @@ impl Core {
                 watches: number(self.peer.watches().len()),
                 sessions: number(self.tree.session_count()),
             },
-            quotas: Names::sum(self.tree.quotas()),
+            quotas: Names::default(),
             quorum_size: number(shell.config.quorum.voters().count()),
             learners: (mode == Mode::Leader).then(|| shell.links.learners(&shell.config.quorum)),
             pending_syncs: (mode == Mode::Leader)

@@ -71,7 +71,7 @@ impl Core {
                 format!("{}{}", head(&view), server(&view))
             }
             "stat" => stat(&self.view(), &self.shell.clients.views()),
-            "mntr" => monitor(&self.view()),
+            "mntr" => monitor(&self.whole_view()),
             "conf" => self.configuration(),
             "cons" => listing::connections(&self.shell.clients.views(), self.shell.stats.started),
             "dump" => self.dump(),

@@ -284,7 +284,7 @@ fn leader(core: &Core) -> Map<String, Value> {
 }
 
 fn monitor(core: &Core) -> Map<String, Value> {
-    let view = core.view();
+    let view = core.whole_view();
     let value = |value: metrics::Value| match value {
         metrics::Value::Whole(number) => json!(number),
         metrics::Value::Decimal(text) => {

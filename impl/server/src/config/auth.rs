@@ -34,7 +34,7 @@ pub(super) fn read(
         reader.warn_at(key, format!("nobody can authenticate with SASL: {JAAS} names no users"));
     }
     let keeps_failed = reader.flag("allowSaslFailedClients", false);
-    Sasl { users, superusers, keeps_failed, demanded, listed: settings.sasl || demanded }
+    Sasl { users, superusers, keeps_failed, demanded, listed: settings.sasl }
 }
 
 /// Whether lists may name owners of certificates although no port here speaks TLS: clients of other servers may.

@@ -9,6 +9,9 @@ use super::{
     properties::{self, Entry},
 };
 
+/// What keys begin with that ZooKeeper does not know.
+const OWN: &str = "zabkeeper.";
+
 /// A value, and where it comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Taken {
@@ -207,7 +210,8 @@ impl Reader {
     {
         self.text(key);
         let entry = self.entries.get(key)?;
-        let decimal = if keys::is_of_file(key) { entry.value.clone() } else { decoded(&entry.value) };
+        let is_decimal = keys::is_of_file(key) || key.starts_with(OWN);
+        let decimal = if is_decimal { entry.value.clone() } else { decoded(&entry.value) };
         match decimal.parse::<T>() {
             Ok(number) if number >= least && number <= most => Some(number),
             _ => {
@@ -227,6 +231,7 @@ impl Reader {
         };
         match entry.value.to_ascii_lowercase().as_str() {
             "true" => true,
+            "yes" if key.starts_with(OWN) => true,
             "false" | "no" => false,
             "yes" if !keys::is_of_file(key) => {
                 let message = format!("{key} is {:?}, which is no: only true is yes here", entry.value);

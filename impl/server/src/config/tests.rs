@@ -41,6 +41,7 @@ fn the_recorder_is_on_beside_the_data_unless_it_is_told_otherwise() {
     assert_eq!(plain.recorder_dir.as_deref(), Some(Path::new("/d/recorder")));
     assert_eq!(plain.recorder_bytes, 64 << 20);
     assert_eq!(config("zabkeeper.recorder=off").expect("valid").recorder_dir, None);
+    assert!(config("zabkeeper.recorder=yes").expect("valid").recorder_dir.is_some());
     let moved = config("zabkeeper.recorderDir=/r\nzabkeeper.recorderBytes=1048576").expect("valid");
     assert_eq!((moved.recorder_dir.as_deref(), moved.recorder_bytes), (Some(Path::new("/r")), 1 << 20));
     assert!(config("zabkeeper.recorder=perhaps").is_err());
