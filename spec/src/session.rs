@@ -123,7 +123,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "S-20",
         statement: "whatever a client waits for on the connection that it uses can still be answered, or its connection closed, without a further fault",
-        source: "ZooKeeper `CommitProcessor`; issue 3861",
+        source: "ZooKeeper `CommitProcessor`, whose clients can wait for ever (rule C-16)",
         check: Check::Clients,
     },
 ];

@@ -223,6 +223,11 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z8-acknowledgements-are-of-a-link"),
     },
     Mutant {
+        id: "another-ensembles-client-stays",
+        flaw: "who looks for another ensemble keeps the connection, which takes nothing any more (C-14)",
+        shown: Under("peer"),
+    },
+    Mutant {
         id: "answer-names-an-older-state",
         flaw: "a read names the state before the one that it shows",
         shown: By(&["moves", "--set", "first=[\"close\"]", "--set", "second=[\"watch\"]", HISTORIES]),
