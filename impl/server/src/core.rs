@@ -251,7 +251,7 @@ impl Shell {
         let before = client.out.len();
         let sent = match client.phase {
             Phase::Closing => out::send_last(&client.writer, &mut client.out),
-            Phase::Fresh(_) | Phase::Open => out::send(&client.writer, &mut client.out),
+            Phase::Fresh(_) | Phase::Open => out::send(&client.writer, &mut client.out, out::KEPT_OF_CLIENT),
         };
         self.stats.response_bytes += u64::try_from(before - client.out.len()).unwrap_or(0);
         match sent {

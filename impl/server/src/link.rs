@@ -129,6 +129,9 @@ pub(crate) enum Room {
     Gone,
 }
 
+/// How much room is kept for the next packet that goes to many, in bytes.
+const ENCODED_KEPT: usize = 64 << 10;
+
 /// A packet that goes to many, at its place in the order.
 type Encoded = Option<(Zxid, BytesMut)>;
 
@@ -178,8 +181,11 @@ impl Links {
         let encoded = |links: &mut Self, zxid: &Zxid, kept: fn(&mut Self) -> &mut Encoded| {
             let bytes = match kept(links).take() {
                 Some((encoded, bytes)) if encoded == *zxid => bytes,
-                _ => {
-                    let mut bytes = BytesMut::new();
+                before => {
+                    let room =
+                        before.map(|(_, bytes)| bytes).filter(|bytes| bytes.capacity() <= ENCODED_KEPT);
+                    let mut bytes = room.unwrap_or_default();
+                    bytes.clear();
                     put_message(message, sender.borrow(), &mut bytes);
                     bytes
                 }
@@ -263,7 +269,7 @@ impl Links {
             // What was said before the link is given up, a refusal for example, still has its chance.
             if let (Some(writer), Some(Part::Packets(bytes))) = (link.writer.clone(), link.parts.front_mut())
             {
-                out::send(&writer, bytes);
+                out::send(&writer, bytes, out::KEPT_OF_LINK);
             }
         }
     }
@@ -412,12 +418,12 @@ impl Links {
             let (sent, over) = match part {
                 Part::Packets(bytes) => {
                     let before = bytes.len();
-                    let sent = out::send(&writer, bytes);
+                    let sent = out::send(&writer, bytes, out::KEPT_OF_LINK);
                     link.packet_bytes -= before - bytes.len();
                     (sent, true)
                 }
                 Part::Stream { bytes, room, ended, .. } => {
-                    let sent = out::send(&writer, bytes);
+                    let sent = out::send(&writer, bytes, out::KEPT_OF_LINK);
                     if bytes.len() < STREAM_ROOM {
                         room.notify_one();
                     }

@@ -194,13 +194,11 @@ impl<T: Default> Names<T> {
     }
 
     fn of(&mut self, name: &str) -> Option<&mut T> {
-        if !self.0.contains_key(name) {
-            if self.0.len() == NAMES_MAX || name.len() > NAME_BYTES_MAX {
-                return None;
-            }
-            self.0.insert(name.into(), T::default());
+        if self.0.contains_key(name) {
+            return self.0.get_mut(name);
         }
-        self.0.get_mut(name)
+        let is_told = self.0.len() < NAMES_MAX && name.len() <= NAME_BYTES_MAX;
+        is_told.then(|| self.0.entry(name.into()).or_default())
     }
 }
 
@@ -253,7 +251,9 @@ impl Names<Quotas> {
 
 /// The name of the root's child at or above a node; the root has none.
 fn name(path: &str) -> Option<&str> {
-    path.split('/').nth(1).filter(|name| !name.is_empty())
+    let below = path.strip_prefix('/')?;
+    let end = below.bytes().position(|byte| byte == b'/').unwrap_or(below.len());
+    Some(&below[..end]).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

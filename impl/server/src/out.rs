@@ -19,11 +19,16 @@ pub(crate) enum Sent {
     Gone,
 }
 
-/// Sends what stands in the buffer, as far as the socket takes it. Buffers that have grown large are given back.
-pub(crate) fn send(writer: &Writer, buffer: &mut BytesMut) -> Sent {
+/// How much room a buffer keeps, in bytes, for what goes to a client. There may be many of those.
+pub(crate) const KEPT_OF_CLIENT: usize = 64 << 10;
+/// The same for what goes to a server.
+pub(crate) const KEPT_OF_LINK: usize = 1 << 20;
+
+/// Sends what stands in the buffer, as far as the socket takes it. A buffer that has grown above `kept` is given back.
+pub(crate) fn send(writer: &Writer, buffer: &mut BytesMut, kept: usize) -> Sent {
     match writer {
-        Writer::Plain(writer) => send_by(buffer, |bytes| writer.try_write(bytes)),
-        Writer::Secure(secure) => given_back(secure.send(buffer, false), buffer),
+        Writer::Plain(writer) => send_by(buffer, kept, |bytes| writer.try_write(bytes)),
+        Writer::Secure(secure) => given_back(secure.send(buffer, false), buffer, kept),
     }
 }
 
@@ -31,15 +36,15 @@ pub(crate) fn send(writer: &Writer, buffer: &mut BytesMut) -> Sent {
 pub(crate) fn send_last(writer: &Writer, buffer: &mut BytesMut) -> Sent {
     let stream: &TcpStream = match writer {
         Writer::Plain(writer) => writer.as_ref(),
-        Writer::Secure(secure) => return given_back(secure.send(buffer, true), buffer),
+        Writer::Secure(secure) => return given_back(secure.send(buffer, true), buffer, KEPT_OF_CLIENT),
     };
     let more = SendFlags::MORE | SendFlags::NOSIGNAL;
-    send_by(buffer, |bytes| {
+    send_by(buffer, KEPT_OF_CLIENT, |bytes| {
         stream.try_io(Interest::WRITABLE, || net::send(stream, bytes, more).map_err(io::Error::from))
     })
 }
 
-fn send_by(buffer: &mut BytesMut, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Sent {
+fn send_by(buffer: &mut BytesMut, kept: usize, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> Sent {
     let mut sent = 0;
     while sent < buffer.len() {
         match write(&buffer[sent..]) {
@@ -53,14 +58,13 @@ fn send_by(buffer: &mut BytesMut, mut write: impl FnMut(&[u8]) -> io::Result<usi
             Err(_) => return Sent::Gone,
         }
     }
-    given_back(Sent::All, buffer)
+    given_back(Sent::All, buffer, kept)
 }
 
 /// Empties the buffer if all is sent.
-fn given_back(sent: Sent, buffer: &mut BytesMut) -> Sent {
-    const KEPT: usize = 64 << 10;
+fn given_back(sent: Sent, buffer: &mut BytesMut, kept: usize) -> Sent {
     if sent == Sent::All {
-        if buffer.capacity() > KEPT {
+        if buffer.capacity() > kept {
             *buffer = BytesMut::new();
         } else {
             buffer.clear();

@@ -123,6 +123,8 @@ pub(super) struct StreamJob {
 
 /// A transaction of so many bytes takes long to apply: thousands of nodes that go with a session.
 const LARGE: usize = 64 << 10;
+/// How much room is taken for a batch ahead, in bytes.
+const BATCH_ROOM_MAX: usize = 256 << 10;
 /// Pieces of a log that may wait for a learner.
 const PIECES_QUEUED: usize = 4;
 
@@ -224,8 +226,11 @@ impl Store {
     /// Hands the batch to the log's thread.
     pub(crate) fn hand_over(&mut self) {
         if self.has_batch() {
-            let batch = std::mem::take(&mut self.batch);
-            let tickets = std::mem::take(&mut self.tickets);
+            // The next batch will be about as large: room for it is taken at once.
+            let next = Batch::with_capacity(self.batch.len().min(BATCH_ROOM_MAX));
+            let batch = std::mem::replace(&mut self.batch, next);
+            let next = Vec::with_capacity(self.tickets.len());
+            let tickets = std::mem::replace(&mut self.tickets, next);
             self.order(LogJob::Append { batch, tickets });
         }
     }

@@ -158,7 +158,7 @@ impl Writer {
     pub(crate) async fn send_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut buffer = BytesMut::from(bytes);
         loop {
-            match out::send(self, &mut buffer) {
+            match out::send(self, &mut buffer, out::KEPT_OF_CLIENT) {
                 Sent::All => return Ok(()),
                 Sent::Blocked => self.writable().await?,
                 Sent::Gone => return Err(io::ErrorKind::ConnectionReset.into()),

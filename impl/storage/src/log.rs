@@ -55,6 +55,11 @@ impl Batch {
         Self::default()
     }
 
+    /// No record, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
     /// Adds a record.
     ///
     /// # Panics

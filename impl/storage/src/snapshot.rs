@@ -1,6 +1,10 @@
 //! Snapshot files: written under another name, synced, renamed (rule D-13).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Instant,
+};
 
 use spec::Zxid;
 use tree::{Progress, Tree, Walk, WalkedNode};
@@ -21,7 +25,7 @@ use crate::{
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes that a snapshot may have ahead of its last sync. The log is synced beside it, and a file system that orders data
 /// before its journal has the log wait for all of them.
-const UNSYNCED_MAX: u64 = 4 << 20;
+const UNSYNCED_MAX: u64 = 1 << 20;
 /// The formula of the tree's digest.
 const DIGEST_VERSION: i32 = 2;
 
@@ -58,6 +62,7 @@ impl<D: Disk> Snapshots<D> {
             written: 0,
             synced: 0,
             checksum,
+            gentle: false,
         })
     }
 
@@ -215,9 +220,17 @@ pub struct SnapshotFile<D: Disk> {
     written: u64,
     synced: u64,
     checksum: Checksum,
+    gentle: bool,
 }
 
 impl<D: Disk> SnapshotFile<D> {
+    /// Leaves half of the disk's time to others: for a snapshot that nobody waits for.
+    #[must_use]
+    pub fn gently(mut self) -> Self {
+        self.gentle = true;
+        self
+    }
+
     /// Takes the next bytes of the body: what [`put_head`], [`put_node`] and [`snapshot::put_end`] yield, split
     /// anywhere.
     ///
@@ -284,7 +297,12 @@ impl<D: Disk> SnapshotFile<D> {
             return Ok(());
         }
         self.synced = self.written;
-        self.file.sync().synced(&self.path)
+        let started = Instant::now();
+        self.file.sync().synced(&self.path)?;
+        if self.gentle {
+            thread::sleep(started.elapsed());
+        }
+        Ok(())
     }
 }
 

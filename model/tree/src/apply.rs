@@ -187,8 +187,8 @@ impl Tree {
         version: i32,
         firing: &mut Firing<'_, '_>,
     ) -> Result<Outcome, ErrorCode> {
-        let id = self.find(path.as_str()).ok_or(ErrorCode::NoNode)?;
         let inner = path::inner_str(path.as_str());
+        let id = self.store.find(inner).ok_or(ErrorCode::NoNode)?;
         self.replace_data(id, inner, data);
         self.change(id, inner, |node| {
             node.stat.version = version;

@@ -210,7 +210,7 @@ impl<'a> Preparation<'a> {
         let mut bodies = Vec::with_capacity(parts.len());
         let mut failed = None;
         let before = self.digest();
-        self.entries = Some(Vec::new());
+        self.entries = Some(Vec::with_capacity(parts.len()));
         for part in parts {
             match self.part(part) {
                 Ok(body) => bodies.push(body),

@@ -106,6 +106,9 @@ fn write<D: Disk>(
     mut chunks: tokio::sync::mpsc::Receiver<super::SnapshotChunk>,
 ) -> Result<Option<u64>, Error> {
     let mut file = store.snapshots().begin(label)?;
+    if !received {
+        file = file.gently();
+    }
     while let Some(chunk) = chunks.blocking_recv() {
         file.write(&chunk.bytes)?;
         if chunk.last {
