@@ -53,6 +53,15 @@ enum What {
         #[arg(long, default_value_t = 4)]
         window: usize,
     },
+    /// Kill nobody: ask the leader to end under continuous writes, and judge all that is committed of each session.
+    Orderly {
+        /// How many clients write.
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        /// How many requests each client keeps under way.
+        #[arg(long, default_value_t = 4)]
+        window: usize,
+    },
     /// Cut the power of one, two and all servers under continuous writes.
     PowerCuts {
         /// How many cuts.
@@ -189,6 +198,10 @@ fn run(what: What, binary: &Path, dir: &Path) -> Result<Value> {
         What::Kills { against, leader, all, clients, window } => {
             let ensemble = Ensemble::new(against.servers(binary), 3, dir)?;
             kills::run(ensemble, kills::Plan { leader, all, clients, window })
+        }
+        What::Orderly { clients, window } => {
+            let ensemble = Ensemble::new(Against::Zabkeeper.servers(binary), 3, dir)?;
+            kills::orderly(ensemble, clients, window)
         }
         What::PowerCuts { cuts, seed, clients, window, rate_min, no_sync } => {
             let kind = Servers::Cuttable { command: vec!["cut-server".to_owned()] };

@@ -160,6 +160,7 @@ impl Worker {
             first,
             homes: 0,
             window,
+            number: 1,
             last: None,
             heard: Instant::now(),
             silence: Duration::ZERO,
@@ -239,6 +240,9 @@ struct Run {
     first: usize,
     homes: u64,
     window: usize,
+    /// The number of the next request. Every second worker numbers on over its connections, as Apache's client does; the
+    /// others begin anew with each, as kazoo does.
+    number: i32,
     /// Where the session was last.
     last: Option<SocketAddr>,
     /// When the last word of the session's server came.
@@ -250,12 +254,15 @@ struct Run {
 impl Run {
     fn run(&mut self) {
         while self.shared.current() != Order::Stop {
-            if let Some(client) = self.connect()
-                && let Err(error) = self.talk(client)
-                && let Some(broken) = error.downcast_ref::<Broken>()
-            {
-                lock(&self.state).broken.get_or_insert_with(|| broken.0.clone());
-                return;
+            if let Some(mut client) = self.connect() {
+                let ended = self.talk(&mut client);
+                self.number = client.next_number();
+                if let Err(error) = ended
+                    && let Some(broken) = error.downcast_ref::<Broken>()
+                {
+                    lock(&self.state).broken.get_or_insert_with(|| broken.0.clone());
+                    return;
+                }
             }
             lock(&self.state).resting = false;
             self.shared.sleep(REDIAL);
@@ -271,7 +278,10 @@ impl Run {
         };
         let answer = Client::connect(server, session.as_ref(), SESSION_TIMEOUT_MS, zxid, REPLY_PATIENCE);
         match (answer, session) {
-            (Ok(client), old) => {
+            (Ok(mut client), old) => {
+                if self.first.is_multiple_of(2) {
+                    client.number_from(self.number);
+                }
                 if old.is_some() {
                     self.hear();
                 } else {
@@ -302,10 +312,10 @@ impl Run {
     }
 
     /// Writes until the connection is gone, a promise is broken, or the order is to stop.
-    fn talk(&mut self, mut client: Client) -> Result<()> {
+    fn talk(&mut self, client: &mut Client) -> Result<()> {
         let made = lock(&self.state).ephemeral;
         let path = ephemeral(client.session().id);
-        let made = keep_ephemeral(&mut client, &path, made)?;
+        let made = keep_ephemeral(client, &path, made)?;
         lock(&self.state).ephemeral = Some(made);
         let mut under_way = VecDeque::new();
         loop {
@@ -323,7 +333,7 @@ impl Run {
                 Order::Rest if under_way.is_empty() => {
                     lock(&self.state).resting = true;
                     self.shared.sleep(Duration::from_millis(500));
-                    self.send(&mut client, &mut under_way, true)?;
+                    self.send(client, &mut under_way, true)?;
                 }
                 Order::Rest => {}
                 // Looked at twice, the second time under the lock: the conductor gives the order before it looks at
@@ -331,11 +341,11 @@ impl Run {
                 Order::Run if !self.leave_rest() => continue,
                 Order::Run => {
                     while under_way.len() < self.window {
-                        self.send(&mut client, &mut under_way, false)?;
+                        self.send(client, &mut under_way, false)?;
                     }
                 }
             }
-            self.receive(&mut client, &mut under_way)?;
+            self.receive(client, &mut under_way)?;
         }
     }
 

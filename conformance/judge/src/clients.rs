@@ -146,7 +146,9 @@ impl Clients {
         let table = std::mem::take(&mut self.table);
         let over = std::mem::take(&mut self.over);
         let connections: Vec<_> = over.into_iter().chain(table.into_values()).collect();
-        if whole && !order.blind && connections.iter().all(|connection| connection.session.is_some()) {
+        // Whoever was turned away has asked for nothing that could have become anything.
+        let known = |connection: &Connection| connection.session.is_some() || connection.xids.is_none();
+        if whole && !order.blind && connections.iter().all(known) {
             let counts_on = counting(&connections);
             for (session, writes) in writes_of_sessions(order, pool) {
                 judge_session(session, &writes, counts_on.get(&session) == Some(&true), report);
@@ -227,6 +229,7 @@ fn judge_session(session: SessionId, writes: &[Answered], counts_on: bool, repor
         report.untested("S-5");
         return report.untested("S-8");
     }
+    report.writes_of_sessions += writes.len();
     report.verdict("S-8", writes_happen_once(writes, &[]), ServerId(0), 0, || {
         format!("a write of session {session} is committed more than once")
     });

@@ -70,19 +70,55 @@ impl Expiry {
 
     /// A leader has found a session expired.
     pub(crate) fn expired(&self, replica: &Replica, session: SessionId, report: &mut Report, at_us: u64) {
-        let reign = self.0.get(&replica.id);
-        let heard = reign.and_then(|reign| reign.heard.get(&session).copied().or(reign.whole.then_some(0)));
         // One whose opening is not applied yet is nobody's loss.
-        let timeout_ms = replica.tree.session_timeout(session);
-        let (Some(reign), Some(heard), Some(timeout_ms)) = (reign, heard, timeout_ms) else {
-            return report.untested("S-3");
-        };
-        let silent = reign.ticks - heard;
+        let Some(timeout_ms) = replica.tree.session_timeout(session) else { return report.untested("S-3") };
         let spans = u32::try_from(timeout_ms).unwrap_or_default().div_ceil(replica.config.tick_ms.max(1));
-        report.verdict("S-3", expired_in_silence(silent, spans), replica.id, at_us, || {
+        self.judge(replica.id, session, spans, report, at_us);
+    }
+
+    /// Whether that leader has heard nothing of a session for so many ticks.
+    fn judge(&self, leader: ServerId, session: SessionId, spans: u32, report: &mut Report, at_us: u64) {
+        let reign = self.0.get(&leader);
+        let heard = reign.and_then(|reign| reign.heard.get(&session).copied().or(reign.whole.then_some(0)));
+        let (Some(reign), Some(heard)) = (reign, heard) else { return report.untested("S-3") };
+        let silent = reign.ticks - heard;
+        report.verdict("S-3", expired_in_silence(silent, spans), leader, at_us, || {
             format!(
                 "session {session} is expired after {silent} ticks in silence, and its timeout spans {spans}"
             )
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADER: ServerId = ServerId(2);
+    const SESSION: SessionId = SessionId(7);
+
+    /// What a leader has broken, tested and left open that expires a session of three ticks in its tick of this number.
+    fn judged(ticks: u32, heard: Option<u32>, whole: bool) -> (usize, usize, usize) {
+        let mut expiry = Expiry(BTreeMap::from([(LEADER, Reign { whole, ..Reign::default() })]));
+        let mut report = Report::default();
+        for tick in 0..ticks {
+            if heard == Some(tick) {
+                expiry.granted(LEADER, SESSION);
+            }
+            expiry.0.get_mut(&LEADER).expect("it leads").ticks += 1;
+        }
+        expiry.judge(LEADER, SESSION, 3, &mut report, 0);
+        (report.breaches_count, report.tested.len(), report.untested.len())
+    }
+
+    #[test]
+    fn a_session_expires_behind_its_timeout_of_silence() {
+        let soon = (0..9).find(|ticks| judged(*ticks, None, true).0 == 0).expect("it may expire some time");
+        assert!(soon >= 3, "not before its timeout, and it may in tick {soon}");
+        assert_eq!(judged(soon - 1, None, true), (1, 0, 0), "a tick too early");
+        assert_eq!(judged(soon, None, true), (0, 1, 0));
+        assert_eq!(judged(soon + 2, Some(2), true), (0, 1, 0), "as long behind the last that was heard");
+        assert_eq!(judged(soon + 1, Some(2), true), (1, 0, 0), "and no sooner");
+        assert_eq!(judged(soon, None, false), (0, 0, 1), "who knows when it was heard of");
     }
 }

@@ -95,3 +95,74 @@ fn closed_by(txn: &Txn) -> Option<Vec<Text>> {
     paths.sort();
     Some(paths)
 }
+
+#[cfg(test)]
+mod tests {
+    use spec::{Epoch, SessionId};
+    use tree::{CreateKind, CreateTxn};
+
+    use super::*;
+
+    const OWNER: SessionId = SessionId(7);
+
+    fn txn(session: SessionId, body: TxnBody) -> Txn {
+        Txn { session, cxid: 1, time: 5, body, digest: None }
+    }
+
+    fn create(kind: CreateKind, path: &str) -> Txn {
+        let (path, parent_cversion) = (Text::from(path), 1);
+        txn(OWNER, TxnBody::Create(CreateTxn { kind, path, data: None, acl: Vec::new(), parent_cversion }))
+    }
+
+    /// A container with a child, an empty one, and two ephemerals of one session.
+    fn before() -> Tree {
+        let ephemeral = CreateKind::Create { ephemeral: true };
+        let txns = [
+            txn(OWNER, TxnBody::CreateSession { timeout_ms: 100 }),
+            create(CreateKind::Container, "/full"),
+            create(CreateKind::Create { ephemeral: false }, "/full/child"),
+            create(CreateKind::Container, "/empty"),
+            create(ephemeral, "/one"),
+            create(ephemeral, "/two"),
+        ];
+        let mut tree = Tree::new();
+        for (zxid, txn) in (1..).map(at).zip(&txns) {
+            tree.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {});
+        }
+        tree
+    }
+
+    fn at(counter: u32) -> Zxid {
+        Zxid::new(Epoch(1), counter)
+    }
+
+    /// The rules that a transaction behind all of that breaks, and how many hold.
+    fn judged(body: TxnBody) -> (Vec<&'static str>, Vec<&'static str>) {
+        let mut report = Report::default();
+        judge_placed(&before(), at(7), &txn(OWNER, body), &mut report);
+        let broken = report.breaches.iter().map(|breach| breach.rule).collect();
+        (broken, report.tested.into_keys().collect())
+    }
+
+    fn sweep(path: &str) -> TxnBody {
+        TxnBody::Delete { path: path.into(), sweep: true }
+    }
+
+    fn close(paths: &[&str]) -> TxnBody {
+        TxnBody::CloseSession { ephemerals: Some(paths.iter().map(|path| Text::from(*path)).collect()) }
+    }
+
+    #[test]
+    fn a_sweep_takes_what_is_empty_and_may_end() {
+        assert_eq!(judged(sweep("/empty")), (vec![], vec!["S-15"]));
+        assert_eq!(judged(sweep("/full")), (vec!["S-15"], vec![]), "it has a child");
+        assert_eq!(judged(sweep("/one")), (vec!["S-15"], vec![]), "it is no container");
+    }
+
+    #[test]
+    fn a_close_takes_every_ephemeral_in_any_order() {
+        assert_eq!(judged(close(&["/two", "/one"])), (vec![], vec!["S-18"]));
+        assert_eq!(judged(close(&["/one"])), (vec!["S-18"], vec![]), "one is left");
+        assert_eq!(judged(close(&["/one", "/two", "/empty"])), (vec!["S-18"], vec![]), "one is another's");
+    }
+}

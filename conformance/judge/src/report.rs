@@ -44,6 +44,8 @@ pub struct Report {
     pub moments: u64,
     /// Transactions committed.
     pub committed: usize,
+    /// Writes of sessions of which all that was committed was compared, not only what was acknowledged on each connection.
+    pub writes_of_sessions: usize,
     /// Epochs established.
     pub reigns: u64,
     /// Bytes of recordings.
@@ -133,6 +135,7 @@ impl Report {
             "inputs": self.inputs,
             "moments": self.moments,
             "committed": self.committed,
+            "writes_of_sessions": self.writes_of_sessions,
             "epochs": self.reigns,
             "bytes": self.bytes,
         })

@@ -794,3 +794,30 @@ pub(crate) fn tell_input(input: &Input<Tree>) -> String {
         other => format!("{other:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spec::{Epoch, SessionId};
+    use tree::TxnBody;
+
+    use super::*;
+
+    fn logs(codes: [i32; 2], digests: [Option<i64>; 2]) -> Report {
+        let (mut pool, mut report) = (BTreeMap::new(), Report::default());
+        for (code, digest) in codes.into_iter().zip(digests) {
+            let digest = digest.map(|tree| tree::TxnDigest { version: 2, tree });
+            let body = TxnBody::Error { code };
+            let txn = Txn { session: SessionId(7), cxid: 1, time: 5, body, digest };
+            pool_log(&mut pool, vec![(Zxid::new(Epoch(1), 1), txn)], &mut report);
+        }
+        report
+    }
+
+    #[test]
+    fn two_logs_agree_on_what_stands_at_a_place() {
+        assert!(logs([-101, -101], [None, None]).breaches.is_empty());
+        assert!(logs([-101, -101], [Some(5), None]).breaches.is_empty(), "who tells no digest");
+        let breaches = logs([-101, -110], [None, None]).breaches;
+        assert_eq!(breaches.iter().map(|breach| breach.rule).collect::<Vec<_>>(), ["I-4"]);
+    }
+}

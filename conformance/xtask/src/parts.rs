@@ -72,7 +72,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             }),
             part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
             part("differential", SAME, || differential::part(Beside::Newest, 2, 500)),
-            part("kills", "the leader killed three times", || kills("zabkeeper", 3, 0)),
+            part("kills", "the leader asked to end, and killed three times", || both_ends(3, 0)),
             part("histories", "clients under each nemesis for some seconds, judged", || {
                 histories::part(&["--seconds", "54"])
             }),
@@ -123,7 +123,9 @@ fn full_parts() -> Vec<Part> {
         ),
         part("kazoo", "a fixed list of cases of a stock client", || kazoo("zabkeeper")),
         part("kazoo-suite", "kazoo's own tests, against Apache ZooKeeper and against ours", kazoo_suite),
-        part("kills", "the leader killed twenty times, all servers ten times", || kills("zabkeeper", 20, 10)),
+        part("kills", "the leader asked to end, and killed twenty times, all servers ten times", || {
+            both_ends(20, 10)
+        }),
         part(
             "hardships",
             "stopped servers, deaf and hostile clients, full disks and pipes, wrong names and clocks, noise",
@@ -320,6 +322,21 @@ fn faults(arguments: &[&str], patience: Duration) -> Result<Value> {
         .within(patience)
         .call()?;
     Ok(serde_json::from_str(&fs::read_to_string(&json)?)?)
+}
+
+/// A leader that ends in order and comes back.
+fn orderly() -> Result<String> {
+    let told = faults(&["orderly"], Duration::from_mins(4))?;
+    let compared = &told["recordings"]["writes_of_sessions"];
+    Ok(format!(
+        "a leader asked to end: {compared} writes compared with all of their session{}",
+        recordings(&told)
+    ))
+}
+
+/// Servers of ours end in order, and are killed.
+fn both_ends(leader: usize, all: usize) -> Result<String> {
+    Ok(format!("{}; {}", orderly()?, kills("zabkeeper", leader, all)?))
 }
 
 fn kills(against: &str, leader: usize, all: usize) -> Result<String> {
