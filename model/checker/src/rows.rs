@@ -583,6 +583,25 @@ const SEEN_LEADING: &[&str] = &[
     "S-14",
 ];
 
+/// What clients meet where two of these come together: all that they meet in each.
+const SEEN_MOVING_AND_LEADING: &[&str] =
+    &both::<{ SEEN_MOVING.len() + SEEN_LEADING.len() }>(SEEN_MOVING, SEEN_LEADING);
+const SEEN_MOVING_AND_EXPIRING: &[&str] =
+    &both::<{ SEEN_MOVING.len() + SEEN_EXPIRING.len() }>(SEEN_MOVING, SEEN_EXPIRING);
+const SEEN_EXPIRING_AND_LEADING: &[&str] =
+    &both::<{ SEEN_EXPIRING.len() + SEEN_LEADING.len() }>(SEEN_EXPIRING, SEEN_LEADING);
+
+/// Two lists as one.
+const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
 fn traps(row: Row) -> Row {
     Row { traps: true, ..row }
 }
@@ -631,12 +650,12 @@ fn standard() -> Vec<Row> {
         ),
         election("relooks", [(1, 1), (1, 1), (1, 1)], 3, 0, 1),
         election("crash", [(1, 1), (1, 1), (1, 1)], 3, 1, 0),
-        session("moves-leaders", [1, 0, 1], &[]),
-        session("moves-expiry", [1, 1, 0], &[]),
+        session("moves-leaders", [1, 0, 1], SEEN_MOVING_AND_LEADING),
+        session("moves-expiry", [1, 1, 0], SEEN_MOVING_AND_EXPIRING),
         observing(session("observed-leaders", [0, 0, 1], SEEN_LEADING)),
         of_scripts(session("held-moves", [1, 0, 1], SEEN_HOLDING), &[Deed::SyncSet], 100),
         succeeding(session("succession-expiry", [1, 1, 1], SEEN_SUCCEEDING)),
-        session("expiry-leaders", [0, 1, 1], &[]),
+        session("expiry-leaders", [0, 1, 1], SEEN_EXPIRING_AND_LEADING),
         without_extensions(session("plain-leaders", [1, 0, 1], &["leader-changed", "S-16"])),
         // What a leader hears of sessions through its followers.
         with_pings(session("pings", [0, 1, 0], SEEN_EXPIRING), 1),
