@@ -368,6 +368,11 @@ impl Clients {
         has_place
     }
 
+    /// How many shake hands.
+    pub(crate) fn knocking(&self) -> usize {
+        self.knocking
+    }
+
     /// Hands are shaken, or will not be.
     pub(crate) fn knocked(&mut self, address: SocketAddr) {
         self.knocking -= 1;

@@ -9,7 +9,6 @@ mod files;
 mod flags;
 mod keys;
 mod problem;
-mod properties;
 mod reader;
 mod throttles;
 mod tls;
@@ -19,6 +18,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,7 +28,7 @@ use spec::ServerId;
 use tree::{Digest, Settings, Text};
 
 pub use self::tls::Tls;
-use crate::sasl::Sasl;
+use crate::{net::ANYWHERE, sasl::Sasl};
 pub use address::ServerAddress;
 pub(crate) use address::join;
 pub use files::Files;
@@ -77,6 +77,8 @@ pub struct Config {
     pub servers: BTreeMap<ServerId, ServerAddress>,
     /// Which of them decide; this server itself if it is alone.
     pub quorum: Quorum,
+    /// Groups and weights as servers tell each other of them, a line each; empty where a majority counts.
+    pub group_lines: String,
     /// Whether ports between servers listen on every address, and not only on the one of the server list.
     pub quorum_listen_on_all_ips: bool,
     /// How long a dial between servers may take.
@@ -248,7 +250,7 @@ impl Config {
         self.servers.is_empty()
     }
 
-    /// The ensemble as servers tell each other of it: a line for each server, then the version. Empty for one that is
+    /// The ensemble as servers tell each other of it: a line for each server, group and weight, then the version. Empty for one that is
     /// alone.
     pub fn ensemble_text(&self) -> String {
         let mut text = String::new();
@@ -262,11 +264,12 @@ impl Config {
             let role = if server.observer { "observer" } else { "participant" };
             let _ = write!(text, "server.{id}={host}:{quorum}:{election}:{role}");
             if let Some((host, port)) = &server.client {
-                let host = host.as_deref().unwrap_or("0.0.0.0");
+                let host = host.as_deref().unwrap_or(ANYWHERE);
                 let _ = write!(text, ";{}", join(host, *port));
             }
             text.push('\n');
         }
+        text.push_str(&self.group_lines);
         text.push_str("version=0");
         text
     }
@@ -282,7 +285,7 @@ impl Config {
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
         reader.unsupported_choice("electionAlg", &["3"], "3 is the only election algorithm there is");
         voters::check_peer_type(reader, me.and_then(|me| servers.get(&me)));
-        let quorum = me.and_then(|me| voters::quorum(reader, &servers, me));
+        let voters = me.and_then(|me| voters::read(reader, &servers, me));
         if !reader.flag("syncEnabled", true) {
             reader
                 .warn_at("syncEnabled", "an observer writes its log and snapshots here, whatever this says");
@@ -310,7 +313,8 @@ impl Config {
             session_timeout_max_ms,
             me: me?,
             servers,
-            quorum: quorum?,
+            group_lines: voters.as_ref()?.lines.clone(),
+            quorum: voters?.quorum,
             quorum_listen_on_all_ips: reader.flag("quorumListenOnAllIPs", false),
             connect_timeout_ms: reader.number("cnxTimeout", 5000, 1, 600_000),
             purge_retain: retain(reader),
@@ -418,6 +422,12 @@ fn my_id(
 fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(Option<String>, Option<u16>)> {
     let address = reader.text("clientPortAddress");
     let port = reader.optional_number::<u16>("clientPort", 1, u16::MAX);
+    if address.is_some() && !reader.has("clientPort") {
+        let span = reader.span("clientPortAddress");
+        let help = "add a line such as clientPort=2181".to_owned();
+        reader.error_with_help(span, "clientPortAddress needs a clientPort", help);
+        return None;
+    }
     let listed = listed.and_then(|server| server.client.clone());
     match (port, listed) {
         (Some(port), Some((_, listed))) if port != listed => {
@@ -425,7 +435,14 @@ fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(O
             reader.error(reader.span("clientPort"), message);
             None
         }
-        (_, Some((host, port))) => Some((address.or(host), Some(port))),
+        (Some(_), Some((host, _))) if contradict(address.as_deref(), host.as_deref()) => {
+            let (address, host) = (address.unwrap_or_default(), host.unwrap_or_else(|| ANYWHERE.to_owned()));
+            let message =
+                format!("clientPortAddress is {address}, and this server's line in the list says {host}");
+            reader.error(reader.span("clientPortAddress"), message);
+            None
+        }
+        (_, Some((host, port))) => Some((host, Some(port))),
         (Some(port), None) => Some((address, Some(port))),
         (None, None) if reader.has("secureClientPort") && !reader.has("clientPort") => Some((None, None)),
         (None, None) => {
@@ -434,6 +451,24 @@ fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(O
             }
             None
         }
+    }
+}
+
+/// Whether a `clientPortAddress` cannot be that of the list, as far as that shows without looking a name up. Every
+/// address, or none, fits any of the list, which counts then.
+///
+/// Source: ZooKeeper `QuorumPeerConfig.setupClientPort`.
+fn contradict(address: Option<&str>, listed: Option<&str>) -> bool {
+    let parsed = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let Some(address) = address.filter(|address| !parsed(address).is_some_and(|ip| ip.is_unspecified()))
+    else {
+        return false;
+    };
+    let listed = listed.unwrap_or(ANYWHERE);
+    match (parsed(address), parsed(listed)) {
+        (Some(one), Some(other)) => one != other,
+        (None, Some(other)) => other.is_unspecified(),
+        (Some(_) | None, None) => false,
     }
 }
 
@@ -633,7 +668,7 @@ pub(crate) fn properties_given(
 
 /// An address to listen on, as it is given or by default; none for every address.
 fn listening(reader: &mut Reader, key: &str) -> Option<String> {
-    Some(reader.text_or(key, "0.0.0.0")).filter(|host| host != "0.0.0.0")
+    Some(reader.text_or(key, ANYWHERE)).filter(|host| host != ANYWHERE)
 }
 
 fn admin(reader: &mut Reader) -> Option<Admin> {

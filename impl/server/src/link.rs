@@ -6,6 +6,7 @@
 //! whatever a task of an older one still brings is dropped here, so that the peer never hears of it.
 
 mod read;
+mod traffic;
 
 use std::{
     cell::RefCell,
@@ -29,7 +30,7 @@ use wire::{
 
 use crate::{
     Config,
-    core::{Core, Later, Shell},
+    core::{Core, Later, Shell, wall_clock},
     net::Backoff,
     out::{self, Sent},
     recorder::link_mark,
@@ -38,6 +39,8 @@ use crate::{
     view::Learners,
 };
 pub(crate) use read::{accept, answer, call};
+pub(crate) use traffic::ObserverLink;
+use traffic::Traffic;
 
 /// Unsent bytes above which a learner is dropped.
 const UNSENT_MAX: usize = 64 << 20;
@@ -81,6 +84,7 @@ struct Link {
     task: Option<AbortHandle>,
     /// Whether UPTODATE has been sent.
     synced: bool,
+    traffic: Traffic,
 }
 
 impl Drop for Link {
@@ -221,6 +225,7 @@ impl Links {
         if let Some(Part::Packets(out)) = link.parts.back_mut() {
             let before = out.len();
             put(out);
+            link.traffic.goes(&out[before..]);
             link.packet_bytes += out.len() - before;
         }
         self.mark(to);
@@ -259,6 +264,7 @@ impl Links {
             blocked: false,
             task,
             synced: false,
+            traffic: Traffic { established: wall_clock(), ..Traffic::default() },
         };
         self.table.insert(peer, link);
     }
@@ -333,13 +339,6 @@ impl Links {
             synced_followers: followers.len(),
             synced_observers: observers.len(),
         }
-    }
-
-    /// Observers that are brought up to date.
-    pub(crate) fn synced_observers(&self, quorum: &Quorum) -> Vec<ServerId> {
-        let synced =
-            self.table.iter().filter(|(_, link)| link.accepted && link.writer.is_some() && link.synced);
-        synced.map(|(id, _)| *id).filter(|id| !quorum.is_voter(*id)).collect()
     }
 
     /// Takes a place behind everything that is queued for this server.
@@ -420,6 +419,9 @@ impl Links {
                     let before = bytes.len();
                     let sent = out::send(&writer, bytes, out::KEPT_OF_LINK);
                     link.packet_bytes -= before - bytes.len();
+                    if sent == Sent::All {
+                        link.traffic.queued = 0;
+                    }
                     (sent, true)
                 }
                 Part::Stream { bytes, room, ended, .. } => {

@@ -1,6 +1,7 @@
 //! `zabkeeper`: the commands.
 
 use std::{
+    fs,
     io::Read,
     path::{Path, PathBuf},
     process,
@@ -39,12 +40,17 @@ enum Command {
         clientPort=2181\n\n\
         Properties of ZooKeeper's may stand in the file, in JVMFLAGS and SERVER_JVMFLAGS, and here:\n  \
         zabkeeper serve -Dzookeeper.snapCount=10000 zoo.cfg\n\n\
+        A server that is alone needs no file:\n  \
+        zabkeeper serve 2181 /var/lib/zookeeper\n  \
+        zabkeeper serve 2181 /var/lib/zookeeper 2000 60   # with tickTime, maxClientCnxns\n\n\
         SIGTERM and Ctrl-C stop it; a leader hands over first.")]
     Serve {
         #[command(flatten)]
         properties: Properties,
-        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
-        config: PathBuf,
+        /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys; or the client port, the folder for data, and
+        /// if wanted tickTime and maxClientCnxns.
+        #[arg(required = true, num_args = 1..=4)]
+        config: Vec<PathBuf>,
         /// Stop when standard input ends: for a parent process whose servers must not outlive it.
         #[arg(long, hide = true)]
         while_stdin_is_open: bool,
@@ -123,7 +129,27 @@ struct Properties {
 impl Properties {
     /// Reads a configuration with what is set here and in the environment; says what is wrong with it.
     fn load(&self, path: &Path) -> Option<Config> {
-        match Config::load_with(path, &Flags::of_environment().and(&self.properties)) {
+        Self::told(Config::load_with(path, &self.flags()))
+    }
+
+    /// The same of a server that is alone: the values of these keys, as far as they are given.
+    ///
+    /// Source: ZooKeeper `ServerConfig.parse`.
+    fn load_alone(&self, values: &[PathBuf]) -> Option<Config> {
+        let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+        let line = |(key, value): (&str, &PathBuf)| {
+            format!("{key}={}\n", value.display().to_string().replace('\\', "\\\\"))
+        };
+        let text = keys.into_iter().zip(values).map(line).collect();
+        Self::told(Config::parse_with("arguments", text, &self.flags(), |path| fs::read_to_string(path)))
+    }
+
+    fn flags(&self) -> Flags {
+        Flags::of_environment().and(&self.properties)
+    }
+
+    fn told(config: Result<Config, config::ConfigError>) -> Option<Config> {
+        match config {
             Ok(config) => Some(config),
             Err(error) => {
                 eprintln!("{:?}", miette::Report::new(error));
@@ -152,8 +178,12 @@ fn main() {
     process::exit(i32::from(code as u8));
 }
 
-fn serve(properties: &Properties, path: &Path, while_stdin_is_open: bool) -> ExitCode {
-    let Some(config) = properties.load(path) else { return ExitCode::Invocation };
+fn serve(properties: &Properties, given: &[PathBuf], while_stdin_is_open: bool) -> ExitCode {
+    let config = match given {
+        [path] => properties.load(path),
+        values => properties.load_alone(values),
+    };
+    let Some(config) = config else { return ExitCode::Invocation };
     let log = match logging::init_with(config.audit.as_ref().and_then(|audit| audit.file.as_deref())) {
         Ok(log) => log,
         Err(error) => {
@@ -197,6 +227,9 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     for warning in &config.warnings {
         println!("warning: {}", warning.summary());
+        if let Some(excerpt) = warning.excerpt() {
+            println!("{excerpt}");
+        }
     }
     let place = match config.servers.len() {
         0 | 1 => "a server alone".to_owned(),

@@ -108,6 +108,10 @@ pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     {
         gauge(name, Value::Whole(value));
     }
+    gauge("outstanding_tls_handshake", whole(view.handshakes));
+    gauge("auth_failed_count", whole(stats.handshakes_failed));
+    gauge("non_mtls_remote_conn_count", whole(stats.plain_remote));
+    gauge("non_mtls_local_conn_count", whole(stats.plain_local));
     gauge("connection_drop_probability", Value::Decimal(scaled_million(view.drop_chance)));
     if let Some(open) = open_files() {
         gauge("open_file_descriptor_count", whole(open));
@@ -181,6 +185,9 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
         ("connection_request_count", stats.connection_requests),
         ("connection_rejected", stats.connections_refused),
         ("unsuccessful_handshake", stats.handshakes_failed),
+        ("ensemble_auth_success", stats.ensemble_named),
+        ("ensemble_auth_fail", stats.ensemble_other),
+        ("ensemble_auth_skip", stats.ensemble_any),
         ("connection_drop_count", stats.connections_dropped),
         ("sessionless_connections_expired", stats.sessionless_expired),
         ("stale_sessions_expired", stats.sessions_expired),

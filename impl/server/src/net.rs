@@ -11,6 +11,9 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
+/// Every address, as IPv4 writes it.
+pub(crate) const ANYWHERE: &str = "0.0.0.0";
+
 /// A port that is taken, and that nobody can connect to yet.
 #[derive(Debug)]
 pub(crate) struct BoundPort {
@@ -19,9 +22,10 @@ pub(crate) struct BoundPort {
 }
 
 impl BoundPort {
-    /// Takes a port on every address, IPv6 included where there is any, or on one.
+    /// Takes a port on every address, IPv6 included where there is any, or on one. Every address of IPv4 is every
+    /// address, as in Java.
     pub(crate) async fn bind(host: Option<&str>, port: u16, backlog: u32) -> io::Result<Self> {
-        let address = match host {
+        let address = match host.filter(|host| *host != ANYWHERE) {
             None => None,
             Some(host) => Some(
                 lookup_host((host, port))

@@ -19,7 +19,7 @@ use tokio::{
     task::{spawn_local, yield_now},
 };
 use tracing::{debug, warn};
-use tree::{Identity, Text, Tree};
+use tree::{Identity, Text, Tree, auth::sought};
 use wire::{
     Decoder,
     client::{ConnectRequest, RequestHeader, decode_request, decode_token, opcode},
@@ -34,7 +34,7 @@ use crate::{
     namespaces::Nodes,
     net,
     secure::Door,
-    stream::{Reader, Stream},
+    stream::{Reader, Stream, Writer},
     throttle::TOO_LARGE,
     words,
 };
@@ -155,11 +155,15 @@ fn admit(core: &Shared, stream: Stream, address: SocketAddr, config: &Config, sc
     let (reader, writer) = stream.into_split();
     let mut guard = core.borrow_mut();
     let clock = guard.shell.clock_now();
+    let is_plain = matches!(writer, Writer::Plain(_));
     let admitted = guard.shell.clients.admit(address, writer, certified, most(config), clock);
     let Some(id) = admitted else {
         guard.shell.stats.connections_refused += 1;
         return debug!(%address, "a connection was refused: there are too many of its address, or in all");
     };
+    if is_plain {
+        guard.shell.stats.came_plain(net::plain_ip(address));
+    }
     let task = spawn_local(read(Rc::clone(core), id, reader, Rc::clone(scratch)));
     guard.shell.clients.reads_with(id, task.abort_handle());
 }
@@ -422,13 +426,18 @@ impl Core {
         let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
-            if let ClientRequest::Authenticate(credential) = &request
-                && !client.proofs.admit(credential)
-            {
-                return Frame::Wrong(TOO_MANY_PROOFS);
+            let settings = &self.shell.config.settings;
+            if let ClientRequest::Authenticate(credential) = &request {
+                if !client.proofs.admit(credential) {
+                    return Frame::Wrong(TOO_MANY_PROOFS);
+                }
+                if credential.scheme == "ensemble"
+                    && let Some(sought) = sought(settings, &credential.bytes)
+                {
+                    self.shell.stats.sought(sought);
+                }
             }
             heard = client.is_heard(generation);
-            let settings = &self.shell.config.settings;
             let audited = client.who.as_mut().and_then(|who| who.hears(settings, &request, header.operation));
             client.asked(Unanswered {
                 came: clock.now,

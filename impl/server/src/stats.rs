@@ -1,11 +1,14 @@
 //! What the server counts, as plain integers: they are only touched on the loop.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use hdrhistogram::Histogram;
 
 use spec::Zxid;
-use tree::{Event, EventKind};
+use tree::{Event, EventKind, auth::Sought};
 
 use crate::{namespaces::Namespaces, pipeline::Pipeline};
 
@@ -189,6 +192,13 @@ pub(crate) struct Stats {
     pub(crate) response_bytes: u64,
     pub(crate) connections_refused: u64,
     pub(crate) handshakes_failed: u64,
+    /// Connections without TLS: from other machines, and from this one.
+    pub(crate) plain_remote: u64,
+    pub(crate) plain_local: u64,
+    /// Clients that have named an ensemble: this one, another one, or it did not matter.
+    pub(crate) ensemble_named: u64,
+    pub(crate) ensemble_other: u64,
+    pub(crate) ensemble_any: u64,
     pub(crate) connections_dropped: u64,
     pub(crate) connection_requests: u64,
     pub(crate) sessionless_expired: u64,
@@ -272,6 +282,11 @@ impl Stats {
             response_bytes: 0,
             connections_refused: 0,
             handshakes_failed: 0,
+            plain_remote: 0,
+            plain_local: 0,
+            ensemble_named: 0,
+            ensemble_other: 0,
+            ensemble_any: 0,
             connections_dropped: 0,
             connection_requests: 0,
             sessionless_expired: 0,
@@ -333,6 +348,22 @@ impl Stats {
         if let Some(since) = self.looking_since.take() {
             self.election.record(micros(since.elapsed()) / 1000);
         }
+    }
+
+    /// A client has come without TLS.
+    pub(crate) fn came_plain(&mut self, from: IpAddr) {
+        let count = if from.is_loopback() { &mut self.plain_local } else { &mut self.plain_remote };
+        *count += 1;
+    }
+
+    /// A client has said which ensemble it looks for.
+    pub(crate) fn sought(&mut self, sought: Sought) {
+        let count = match sought {
+            Sought::Any => &mut self.ensemble_any,
+            Sought::This => &mut self.ensemble_named,
+            Sought::Other => &mut self.ensemble_other,
+        };
+        *count += 1;
     }
 
     /// What `srst` begins anew: packets, latencies and sizes.

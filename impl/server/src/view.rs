@@ -37,6 +37,8 @@ pub(crate) struct View<'a> {
     pub(crate) zxid: Zxid,
     pub(crate) outstanding: u64,
     pub(crate) connections: u64,
+    /// Connections that shake hands.
+    pub(crate) handshakes: u64,
     pub(crate) tree: TreeView,
     /// What quotas come to, below each child of the root.
     pub(crate) quotas: Names<Quotas>,
@@ -139,6 +141,7 @@ impl Core {
             zxid: self.last_zxid(),
             outstanding: number(self.peer.outstanding_requests()),
             connections: number(shell.clients.len()),
+            handshakes: number(shell.clients.knocking()),
             // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
             // makers are to show the same.
             tree: TreeView {

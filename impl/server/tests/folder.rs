@@ -4,6 +4,8 @@ mod alone;
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Command, Stdio},
 };
@@ -158,4 +160,32 @@ fn the_audit_log_has_a_file_of_its_own() {
     assert!(server.wait().expect("it ends").success());
     assert!(lines().ends_with("operation=serverStop\tresult=invoked\n"), "{}", lines());
     assert_eq!(lines().lines().count(), 3, "{}", lines());
+}
+
+#[test]
+fn a_server_that_is_alone_needs_no_file() {
+    let data = tempfile::tempdir().expect("a folder");
+    let port = free_port().to_string();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_zabkeeper"))
+        .args(["serve", "-Dzookeeper.admin.enableServer=false", "-Dzookeeper.4lw.commands.whitelist=conf"])
+        .args(["--while-stdin-is-open", &port])
+        .arg(data.path())
+        .args(["500", "7"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary is there");
+    let mut said = String::new();
+    wait_until("it serves", || {
+        said.clear();
+        let asked = TcpStream::connect(format!("127.0.0.1:{port}")).and_then(|mut stream| {
+            stream.write_all(b"conf")?;
+            stream.read_to_string(&mut said)
+        });
+        asked.is_ok() && said.contains("tickTime=500")
+    });
+    drop(server.stdin.take());
+    assert!(server.wait().expect("it ends").success());
+    assert!(said.contains("maxClientCnxns=7") && said.contains(&format!("clientPort={port}")), "{said}");
+    assert!(data.path().join("version-2").is_dir());
 }

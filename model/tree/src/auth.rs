@@ -31,14 +31,36 @@ pub fn authenticate(
         "digest" => prove_digest(settings, credential),
         "ip" => Ok(Vec::new()),
         "x509" if identities.iter().any(|identity| identity.scheme == "x509") => Ok(Vec::new()),
-        "ensemble" => {
-            let names = settings.ensembles.as_ref().ok_or(Unproved::Failed)?;
-            let is_named = || names.iter().any(|name| name.as_bytes() == credential.bytes);
-            let fits = credential.bytes.is_empty() || names.is_empty() || is_named();
-            if fits { Ok(Vec::new()) } else { Err(Unproved::Elsewhere) }
-        }
+        "ensemble" => match sought(settings, &credential.bytes) {
+            None => Err(Unproved::Failed),
+            Some(Sought::Any | Sought::This) => Ok(Vec::new()),
+            Some(Sought::Other) => Err(Unproved::Elsewhere),
+        },
         _ => Err(Unproved::Failed),
     }
+}
+
+/// Which ensemble a client looks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sought {
+    /// It names none, or this server has no name.
+    Any,
+    /// One of this server's names.
+    This,
+    /// Another one.
+    Other,
+}
+
+/// Which ensemble a credential of scheme `ensemble` is for; `None` where that scheme is not offered.
+pub fn sought(settings: &Settings, name: &[u8]) -> Option<Sought> {
+    let names = settings.ensembles.as_ref()?;
+    Some(if name.is_empty() || names.is_empty() {
+        Sought::Any
+    } else if names.iter().any(|own| own.as_bytes() == name) {
+        Sought::This
+    } else {
+        Sought::Other
+    })
 }
 
 /// The user's name and the hash of name and password. Nothing is looked up; what the identity is good for is for access

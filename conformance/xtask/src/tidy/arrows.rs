@@ -19,10 +19,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &["spec", "protocol", "tree"]),
     ("storage", &["spec", "protocol", "tree", "wire"]),
     ("recording", &["spec", "protocol", "tree"]),
+    ("properties", &[]),
     ("tls", &[]),
     ("client", &["spec", "protocol", "tree", "wire", "tls"]),
-    ("cli", &["spec", "tree", "client", "tls"]),
-    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli", "tls"]),
+    ("cli", &["spec", "tree", "client", "properties", "tls"]),
+    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli", "properties", "tls"]),
 ];
 
 /// What the pure crates may use of others' directly; their tests may use what they like.

@@ -13,9 +13,10 @@ use tree::Text;
 
 use crate::{
     config::{ServerAddress, join, masked, properties_given},
-    core::Core,
+    core::{Core, Shell},
+    link::ObserverLink,
     metrics,
-    net::java_address,
+    net::{ANYWHERE, java_address},
     view::{ClientView, Mode, version},
     words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
 };
@@ -73,7 +74,11 @@ const COMMANDS: &[Command] = &[
     of_server(&["last_snapshot", "lsnp"], |core, _| last_snapshot(core)),
     of_server(&["leader", "lead"], |core, _| leader(core)),
     of_process(&["monitor", "mntr"], |core, _| monitor(core)),
-    of_server(&["observer_connection_stat_reset", "orst"], |_, _| Map::new()),
+    of_server(&["observer_connection_stat_reset", "orst"], |core, _| {
+        let Shell { links, config, .. } = &mut core.shell;
+        links.reset_observers(&config.quorum);
+        Map::new()
+    }),
     of_server(&["observers", "obsr"], |core, _| observers(core)),
     of_server(&["ruok"], |_, _| Map::new()),
     of_server(&["server_stats", "srvr"], |core, _| server_stats(core)),
@@ -308,9 +313,25 @@ fn monitor(core: &Core) -> Map<String, Value> {
 fn observers(core: &Core) -> Map<String, Value> {
     let shell = &core.shell;
     let leads = shell.mode() == Mode::Leader;
-    let synced = if leads { shell.links.synced_observers(&shell.config.quorum) } else { Vec::new() };
-    let rows: Vec<_> = synced.iter().map(|id| json!({"sid": id.0})).collect();
-    map([("synced_observers", json!(rows.len())), ("observers", json!(rows))])
+    let observers = if leads { shell.links.observers(&shell.config.quorum) } else { Vec::new() };
+    let synced = observers.iter().filter(|observer| observer.synced).count();
+    let rows: Vec<_> = observers.iter().map(observer).collect();
+    map([("synced_observers", json!(synced)), ("observers", json!(rows))])
+}
+
+fn observer(link: &ObserverLink) -> Value {
+    let ObserverLink { id, address, traffic, queued_bytes, synced: _ } = link;
+    json!({
+        "remote_socket_address": address.map_or_else(|| "<null>".to_owned(), |from| format!("/{}", java_address(from))),
+        "sid": id.0,
+        "established": traffic.established,
+        "queued_packets": traffic.queued,
+        "queued_packets_size": queued_bytes,
+        "packets_received": traffic.received,
+        "packets_sent": traffic.sent,
+        "requests": traffic.requests,
+        "last_zxid": traffic.last.map_or(-1, |zxid| zxid.0.cast_signed()),
+    })
 }
 
 fn server_stats(core: &Core) -> Map<String, Value> {
@@ -375,7 +396,7 @@ fn client_address(server: &ServerAddress) -> String {
     server
         .client
         .as_ref()
-        .map_or(String::new(), |(host, port)| join(host.as_deref().unwrap_or("0.0.0.0"), *port))
+        .map_or(String::new(), |(host, port)| join(host.as_deref().unwrap_or(ANYWHERE), *port))
 }
 
 /// What is known of this server's surroundings, and every property that was given, under the names that Java has for
@@ -458,7 +479,7 @@ fn zab_state(core: &Core) -> Map<String, Value> {
         (
             "client_address",
             json!(config.client_port.map_or_else(String::new, |port| {
-                join(config.client_address.as_deref().unwrap_or("0.0.0.0"), port)
+                join(config.client_address.as_deref().unwrap_or(ANYWHERE), port)
             })),
         ),
         ("voting", json!(!own.observer)),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::properties::Entry;
+use properties::Entry;
 
 /// The variables, in the order in which `zkServer.sh` passes them on.
 const VARIABLES: [&str; 2] = ["SERVER_JVMFLAGS", "JVMFLAGS"];

@@ -74,6 +74,19 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The line that it is about, and below it what of that is meant, underlined.
+    pub fn excerpt(&self) -> Option<String> {
+        let (text, span) = (self.source_code.inner(), self.span?);
+        let (before, rest) = text.split_at_checked(span.offset())?;
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text.get(start..)?.lines().next()?;
+        let meant = rest.lines().next()?.chars().take(span.len()).count().max(1);
+        let indent = before.get(start..)?.chars().count();
+        Some(format!("  {line}\n  {:indent$}{}", "", "^".repeat(meant)))
+    }
+}
+
 /// The texts of a configuration, the file first. A place in one of them is counted on from the end of the one before.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Display, ops::Range, str::FromStr};
 
+use properties::Entry;
+
 use super::{
     flags::{self, Kind},
     keys::{self, Fate},
     problem::{Problem, Sources},
-    properties::{self, Entry},
 };
 
 /// What keys begin with that ZooKeeper does not know.

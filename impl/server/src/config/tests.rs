@@ -187,6 +187,34 @@ fn with_roles(lines: &str) -> String {
 }
 
 #[test]
+fn the_list_says_where_clients_come_unless_it_is_contradicted() {
+    let start = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nserver.2=b:1:2\nserver.1=a:2888:3888;";
+    let parse = |listed: &str, lines: &str| parse(&format!("{start}{listed}\n{lines}"), Some("1"));
+    let address = |listed: &str, lines: &str| parse(listed, lines).expect(lines).client_address;
+    assert_eq!(address("127.0.0.1:2181", "").as_deref(), Some("127.0.0.1"));
+    let same = "clientPort=2181\nclientPortAddress=127.0.0.1";
+    assert_eq!(address("127.0.0.1:2181", same).as_deref(), Some("127.0.0.1"));
+    let everywhere = "clientPort=2181\nclientPortAddress=0.0.0.0";
+    assert_eq!(address("127.0.0.1:2181", everywhere).as_deref(), Some("127.0.0.1"), "the list counts");
+    for (listed, lines, expected) in [
+        ("2181", same, "clientPortAddress is 127.0.0.1, and this server's line in the list says 0.0.0.0"),
+        ("127.0.0.2:2181", same, "and this server's line in the list says 127.0.0.2"),
+        ("2182", same, "clientPort is 2181, and this server's line in the list says 2182"),
+        ("2181", "clientPortAddress=127.0.0.1", "clientPortAddress needs a clientPort"),
+    ] {
+        let problems = parse(listed, lines).expect_err(lines);
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{lines}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_warning_shows_its_place() {
+    let config = parse("dataDir=/d\nclientPort=2181\n  syncEnabled = false\n", None).expect("valid");
+    let excerpts: Vec<_> = config.warnings.iter().filter_map(super::Problem::excerpt).collect();
+    assert!(excerpts.contains(&"    syncEnabled = false\n    ^^^^^^^^^^^".to_owned()), "{excerpts:?}");
+}
+
+#[test]
 fn observers_are_listed_and_have_no_vote() {
     let config = parse(&with_roles("peerType=observer"), Some("4")).expect("valid");
     assert_eq!(config.servers.len(), 4);
@@ -211,6 +239,9 @@ fn groups_and_weights_make_the_quorum() {
     let groups = groups.map(|group| group.into_iter().map(|(id, weight)| (ServerId(id), weight)));
     assert_eq!(Ok(config.expect("valid").quorum), Quorum::hierarchical(groups));
     let config = parse(&with_roles("group.1=1:2:3\nweight.4=5"), Some("1")).expect("valid");
+    let lines = "participant\nserver.4=d:2888:3888:observer\n\
+        group.1=1:2:3\nweight.1=1\nweight.2=1\nweight.3=1\nweight.4=5\nversion=0";
+    assert!(config.ensemble_text().ends_with(lines), "{}", config.ensemble_text());
     assert!(config.warnings[0].summary().contains("its weight counts nowhere"), "{:?}", config.warnings);
     let alone = parse("dataDir=/d\nclientPort=1\nweight.1=2", None).expect("valid");
     assert!(alone.warnings[0].summary().contains("needs no groups"), "{:?}", alone.warnings);

@@ -2,19 +2,33 @@
 //!
 //! Source: ZooKeeper `QuorumPeerConfig`, `QuorumHierarchical`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
+use properties::Entry;
 use protocol::Quorum;
 use spec::ServerId;
 
-use super::{ServerAddress, properties::Entry, reader::Reader};
+use super::{ServerAddress, reader::Reader};
+
+/// Who makes a quorum.
+pub(super) struct Voters {
+    pub(super) quorum: Quorum,
+    /// Groups and weights as servers tell each other of them, a line each; empty where a majority counts.
+    pub(super) lines: String,
+}
+
+impl Voters {
+    fn majority(ids: impl IntoIterator<Item = ServerId>) -> Self {
+        Self { quorum: Quorum::majority(ids), lines: String::new() }
+    }
+}
 
 /// The quorums of these servers, which are the ensemble; with no server at all, `alone` is one by itself.
-pub(super) fn quorum(
+pub(super) fn read(
     reader: &mut Reader,
     servers: &BTreeMap<ServerId, ServerAddress>,
     alone: ServerId,
-) -> Option<Quorum> {
+) -> Option<Voters> {
     let voters: Vec<_> = servers.iter().filter(|(_, server)| !server.observer).map(|(id, _)| *id).collect();
     let (groups, weights) = (reader.family("group."), reader.family("weight."));
     if servers.is_empty() {
@@ -24,14 +38,14 @@ pub(super) fn quorum(
                     .warn_at(prefix, "a server that is alone needs no groups and weights; they are ignored");
             }
         }
-        return Some(Quorum::majority([alone]));
+        return Some(Voters::majority([alone]));
     }
     if groups.is_empty() && weights.is_empty() {
-        return Some(Quorum::majority(voters));
+        return Some(Voters::majority(voters));
     }
     let weights = self::weights(reader, servers, &weights);
     let groups = self::groups(reader, servers, &groups);
-    let grouped: Vec<_> = groups.iter().flatten().copied().collect();
+    let grouped: Vec<_> = groups.values().flatten().copied().collect();
     for id in voters.iter().filter(|id| !grouped.contains(id)) {
         let span = reader.span(&format!("server.{id}"));
         let help = format!("add it to a line such as group.1={}", join(&voters));
@@ -40,9 +54,10 @@ pub(super) fn quorum(
     if !reader.errors.is_empty() {
         return None;
     }
+    let lines = lines(&groups, &voters, &weights);
     let weigh = |id: ServerId| (id, weights.get(&id).copied().unwrap_or(1));
-    match Quorum::hierarchical(groups.into_iter().map(|group| group.into_iter().map(weigh))) {
-        Ok(quorum) => Some(quorum),
+    match Quorum::hierarchical(groups.into_values().map(|group| group.into_iter().map(weigh))) {
+        Ok(quorum) => Some(Voters { quorum, lines }),
         Err(unfit) => {
             let first = reader.family("weight.").into_iter().chain(reader.family("group.")).next();
             reader.error(first.map(|entry| entry.value_span), unfit);
@@ -51,17 +66,38 @@ pub(super) fn quorum(
     }
 }
 
-/// The members of each group.
+/// Groups, each in the order of ids, and then the weight of everybody who votes or is given one.
+fn lines(
+    groups: &BTreeMap<u64, Vec<ServerId>>,
+    voters: &[ServerId],
+    given: &BTreeMap<ServerId, u32>,
+) -> String {
+    let mut lines = String::new();
+    for (number, group) in groups {
+        let mut group = group.clone();
+        group.sort();
+        let _ = writeln!(lines, "group.{number}={}", join(&group));
+    }
+    let mut weights: BTreeMap<_, _> = voters.iter().map(|id| (*id, 1)).collect();
+    weights.extend(given);
+    for (id, weight) in weights {
+        let _ = writeln!(lines, "weight.{id}={weight}");
+    }
+    lines
+}
+
+/// The members of each group, by its number.
 fn groups(
     reader: &mut Reader,
     servers: &BTreeMap<ServerId, ServerAddress>,
     entries: &[Entry],
-) -> Vec<Vec<ServerId>> {
-    let mut groups: Vec<Vec<ServerId>> = Vec::new();
+) -> BTreeMap<u64, Vec<ServerId>> {
+    let mut groups: BTreeMap<u64, Vec<ServerId>> = BTreeMap::new();
     for entry in entries {
-        if number_of(entry, "group.").is_none() {
+        let Some(number) = number_of(entry, "group.") else {
             reader.error(entry.key_span.clone(), "a group's number is 0 or more, as in group.1");
-        }
+            continue;
+        };
         let mut group = Vec::new();
         for member in entry.value.split(':') {
             let member = member.trim();
@@ -75,7 +111,7 @@ fn groups(
                 Some((id, server)) if server.observer => {
                     format!("{} names server {id}, an observer, which votes in no group", entry.key)
                 }
-                Some((id, _)) if group.contains(id) || groups.iter().any(|group| group.contains(id)) => {
+                Some((id, _)) if group.contains(id) || groups.values().any(|group| group.contains(id)) => {
                     format!("server {id} is in two groups, or twice in one")
                 }
                 Some((id, _)) => {
@@ -85,7 +121,7 @@ fn groups(
             };
             reader.error(entry.value_span.clone(), problem);
         }
-        groups.push(group);
+        groups.insert(number, group);
     }
     groups
 }

@@ -281,6 +281,8 @@ fn packets(
                     tell_sync(peer, &packet);
                     let serves = core.shell.part.serving;
                     core.shell.stats.pipeline.received(peer, &packet, serves, time);
+                    let asks = matches!(packet, Packet::Request { .. } | Packet::Sync);
+                    core.shell.links.came(peer, asks);
                     core.step(Input::Packet { from: peer, packet, time });
                 }
                 Received::Snap { last } => {

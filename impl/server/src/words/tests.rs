@@ -63,6 +63,7 @@ fn view(stats: &Stats, mode: Mode) -> View<'_> {
         zxid: Zxid::new(Epoch(1), 2),
         outstanding: 1,
         connections: 1,
+        handshakes: 0,
         tree: TreeView { nodes: 5, ..TreeView::default() },
         quotas: Names::sum([quota()].into_iter()),
         quorum_size: 3,

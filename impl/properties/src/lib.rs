@@ -9,20 +9,21 @@ use std::ops::Range;
 
 /// One key with its value.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// What stands before the separator.
-    pub(crate) key: String,
+    pub key: String,
     /// What stands behind it, without white space around it.
-    pub(crate) value: String,
+    pub value: String,
     /// The bytes of the text that the key was read from.
-    pub(crate) key_span: Range<usize>,
+    pub key_span: Range<usize>,
     /// The bytes of the text that the value was read from; empty, at the end of the line, for an empty value.
-    pub(crate) value_span: Range<usize>,
+    pub value_span: Range<usize>,
 }
 
 impl Entry {
     /// As part of a longer text, in which its own begins there.
-    pub(crate) fn moved(self, start: usize) -> Self {
+    #[must_use]
+    pub fn moved(self, start: usize) -> Self {
         let moved = |span: Range<usize>| span.start + start..span.end + start;
         Self { key_span: moved(self.key_span), value_span: moved(self.value_span), ..self }
     }
@@ -48,7 +49,7 @@ impl Glyph {
 }
 
 /// Every entry of the text, in its order. Never fails: any text is some list of properties.
-pub(crate) fn parse(text: &str) -> Vec<Entry> {
+pub fn parse(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut rest = text.char_indices().peekable();
     while rest.peek().is_some() {
