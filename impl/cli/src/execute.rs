@@ -20,6 +20,8 @@ pub(crate) enum Trouble {
     Failed(Failed),
     /// It makes no sense here, for this reason.
     Refused(String),
+    /// There is no session.
+    NotConnected,
 }
 
 /// Where results go.

@@ -17,6 +17,8 @@ pub(crate) enum Invocation {
         json: bool,
         /// The one command; none for those that are asked for, or read.
         words: Vec<String>,
+        /// What is asked for and cannot be done, and does not end it.
+        note: Option<String>,
     },
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let tls = properties.tls().map_err(problem)?;
     let timeout = Duration::from_millis(u64::from(milliseconds));
     let wish = Wish { servers, timeout, read_only, tls };
-    Ok(Invocation::Run { wish, json, words })
+    Ok(Invocation::Run { wish, json, words, note: properties.unheard() })
 }
 
 #[cfg(test)]
@@ -96,7 +98,7 @@ mod tests {
         ];
         for (line, servers, timeout, with_json, command) in rows {
             match parsed(line).expect(line) {
-                Invocation::Run { wish, json, words } => {
+                Invocation::Run { wish, json, words, note: _ } => {
                     assert_eq!(wish.servers.to_string(), servers, "{line}");
                     assert_eq!(wish.timeout, Duration::from_millis(timeout), "{line}");
                     assert_eq!((json, words.join(" ").as_str()), (with_json, command), "{line}");

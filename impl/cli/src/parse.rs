@@ -3,6 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use client::{Change, Created, Servers};
+use properties::Entry;
 use tree::{Acl, WatchChoice, WatchMode};
 
 use crate::{
@@ -31,6 +32,12 @@ pub(crate) struct Problem {
 impl Problem {
     fn plain(message: impl Into<String>) -> Self {
         Self { message: message.into(), advice: None }
+    }
+
+    /// What is wrong with a path.
+    fn of_path(path: &str, message: String) -> Self {
+        let lacks_slash = !path.is_empty() && !path.starts_with('/');
+        Self { message, advice: lacks_slash.then(|| format!("did you mean /{path}?")) }
     }
 
     fn of(verb: &Verb, message: impl Into<String>) -> Self {
@@ -92,7 +99,7 @@ impl Reader<'_> {
     /// The first word, which is a path.
     fn path(&self) -> Result<String, Problem> {
         let path = self.word(0).unwrap_or_default();
-        path::judge(path).map_err(Problem::plain)?;
+        path::judge(path).map_err(|message| Problem::of_path(path, message))?;
         Ok(path.to_owned())
     }
 
@@ -198,12 +205,10 @@ impl Reader<'_> {
             "history" => Command::History,
             "close" => Command::Close,
             "quit" => Command::Quit,
-            "printwatches" => Command::PrintWatches(match self.word(0) {
-                None => None,
-                Some("on") => Some(true),
-                Some("off") => Some(false),
-                Some(other) => return Err(self.problem(format!("{other} is neither on nor off"))),
-            }),
+            "printwatches" => {
+                // As in ZooKeeper, anything but `on` turns them off.
+                Command::PrintWatches(self.word(0).map(|word| word == "on"))
+            }
             "redo" => {
                 let number = self.word(0).unwrap_or_default();
                 let wrong =
@@ -262,7 +267,7 @@ impl Reader<'_> {
         let path = self.word(0).unwrap_or_default();
         // With a number at its end, a slash there is no harm.
         path::judge(&if sequential { format!("{path}1") } else { path.to_owned() })
-            .map_err(Problem::plain)?;
+            .map_err(|message| Problem::of_path(path, message))?;
         Ok(Command::Create {
             path: path.to_owned(),
             data: self.word(1).map(|data| Bytes::copy_from_slice(data.as_bytes())),
@@ -355,9 +360,8 @@ impl Reader<'_> {
         let members = match self.sorted.value("file") {
             Some(file) => {
                 let text = std::fs::read_to_string(file);
-                Some(servers_of(
-                    &text.map_err(|error| self.problem(format!("Error processing {file}: {error}")))?,
-                ))
+                let members = text.map_err(|error| error.to_string()).and_then(|text| members_of(&text));
+                Some(members.map_err(|error| self.problem(format!("Error processing {file}: {error}")))?)
             }
             None => members,
         };
@@ -370,10 +374,22 @@ impl Reader<'_> {
     }
 }
 
-/// The servers that a file of a configuration lists.
-fn servers_of(text: &str) -> String {
-    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("server."));
-    lines.collect::<Vec<_>>().join("\n")
+/// What a file of a configuration says of members: servers, groups and weights. The version that it may name is given
+/// apart.
+///
+/// Source: ZooKeeper `ReconfigCommand`, `QuorumPeerConfig.parseDynamicConfig`.
+fn members_of(text: &str) -> Result<String, String> {
+    let mut lines = Vec::new();
+    for Entry { key, value, .. } in properties::parse(text) {
+        match key.as_str() {
+            "version" => {}
+            key if ["server.", "group", "weight"].iter().any(|start| key.starts_with(start)) => {
+                lines.push(format!("{key}={value}"));
+            }
+            key => return Err(format!("Unrecognised parameter: {key}")),
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 fn limit(flag: &str, value: i64) -> Limits {
@@ -431,6 +447,7 @@ mod tests {
             ),
             ("getEphemerals", Command::Ephemerals { prefix: "/".to_owned() }),
             ("printwatches off", Command::PrintWatches(Some(false))),
+            ("printwatches maybe", Command::PrintWatches(Some(false))),
             ("delquota -N /a", Command::DelQuota { path: path(), which: Some(limit("N", -1)) }),
             ("setquota -b 0 /a", Command::SetQuota { path: path(), limits: limit("b", 0) }),
         ];
@@ -481,14 +498,13 @@ mod tests {
             ("create -t 0 /a", "ttl must be positive", ""),
             ("create /a/", "must not end", ""),
             ("create /a x y", "scheme:id:perm", "usage: create"),
-            ("get a", "did you mean /a?", ""),
+            ("get a", "Path must start with / character", "did you mean /a?"),
             ("setquota /a", "one of -n, -b, -N, -B", "usage: setquota"),
             ("setquota -n 1 -b 2 /a", "already been selected: 'n'", "usage: setquota"),
             ("setquota -n 0 /a", "greater than zero", ""),
             ("setquota -n 1 /zookeeper/quota/a", "cannot set a quota under", ""),
             ("addWatch -m once /a", "modes are PERSISTENT", "usage: addWatch"),
             ("redo x", "`history` lists them", "usage: redo"),
-            ("printwatches maybe", "neither on nor off", "usage: printwatches"),
             ("reconfig", "what is to change", "usage: reconfig"),
             ("reconfig -add 1=x -members 2=y", "mixing incremental", "usage: reconfig"),
             ("connect a:b", "\"b\" is no port", "usage: connect"),
@@ -504,8 +520,10 @@ mod tests {
     #[test]
     fn a_file_of_a_configuration_gives_its_servers() {
         assert_eq!(
-            servers_of("a=b\nserver.1=x:1:2;3\n\n server.2=y\nversion=5"),
-            "server.1=x:1:2;3\nserver.2=y"
+            members_of("# all\nserver.1=x:1:2;3\n\n server.2 = y\ngroup.1=1:2\nweight.1=2\nversion=5")
+                .as_deref(),
+            Ok("server.1=x:1:2;3\nserver.2=y\ngroup.1=1:2\nweight.1=2")
         );
+        assert_eq!(members_of("server.1=x\ntickTime=5"), Err("Unrecognised parameter: tickTime".to_owned()));
     }
 }

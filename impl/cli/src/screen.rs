@@ -164,6 +164,13 @@ impl Screen {
             (Trouble::Refused(message), true) => {
                 format!("{}\n", json!({"error": "Refused", "message": message}))
             }
+            (Trouble::NotConnected, true) => {
+                format!(
+                    "{}\n",
+                    json!({"error": "NotConnected", "message": NOT_CONNECTED, "advice": CONNECTS})
+                )
+            }
+            (Trouble::NotConnected, false) => message_and_advice(NOT_CONNECTED, Some(CONNECTS.to_owned())),
             (Trouble::Failed(failed), false) => message_and_advice(&failed.message(), failed.advice(command)),
             (Trouble::Refused(message), false) => format!("{message}\n"),
         };
@@ -198,6 +205,10 @@ impl Screen {
         }
     }
 }
+
+/// What is said where there is no session, as ZooKeeper says it, and what to do then.
+const NOT_CONNECTED: &str = "Not connected";
+const CONNECTS: &str = "`connect` starts a session";
 
 fn message_and_advice(message: &str, advice: Option<String>) -> String {
     match advice {

@@ -15,7 +15,7 @@ impl Properties {
     /// Those of the environment.
     pub(crate) fn of_environment() -> Self {
         let mut properties = Self::default();
-        for flags in VARIABLES.iter().rev().filter_map(|name| std::env::var(name).ok()) {
+        for flags in VARIABLES.iter().filter_map(|name| std::env::var(name).ok()) {
             for flag in flags.split_ascii_whitespace().filter_map(|flag| flag.strip_prefix("-D")) {
                 properties.set(flag);
             }
@@ -29,18 +29,13 @@ impl Properties {
         self.0.insert(key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned());
     }
 
-    /// Sets what a file has, a property a line, which counts more than all before.
+    /// Sets what a file has, in Java's syntax of properties, which counts more than all before.
     ///
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn read(&mut self, path: &str) -> Result<(), String> {
         let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
-        for line in text.lines().map(str::trim) {
-            if !line.is_empty() && !line.starts_with(['#', '!']) {
-                let at = line.find(['=', ':']).unwrap_or(line.len());
-                self.set(&format!("{}={}", &line[..at], line.get(at + 1..).unwrap_or_default()));
-            }
-        }
+        self.0.extend(properties::parse(&text).into_iter().map(|entry| (entry.key, entry.value)));
         Ok(())
     }
 
@@ -50,6 +45,16 @@ impl Properties {
 
     fn is(&self, key: &str, default: bool) -> bool {
         self.get(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// What is asked for and not done, if there is something.
+    pub(crate) fn unheard(&self) -> Option<String> {
+        let key = "java.security.auth.login.config";
+        let file = self.get(key).filter(|_| self.is("zookeeper.sasl.client", true))?;
+        Some(format!(
+            "{key} is {file}, and this client does not speak SASL: it goes on without; \
+             zookeeper.sasl.client=false says that this is meant"
+        ))
     }
 
     fn store(&self, which: &str) -> Option<StoreFile> {

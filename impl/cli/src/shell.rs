@@ -186,8 +186,7 @@ impl Shell {
     fn connected(&self) -> Result<Arc<Client>, Trouble> {
         // What an expired session says of a request is more than that there is none.
         let client = self.session.client().filter(|client| client.connection() != Connection::Closed);
-        let client =
-            client.ok_or_else(|| Trouble::Refused("Not connected; `connect` starts a session".to_owned()))?;
+        let client = client.ok_or(Trouble::NotConnected)?;
         if client.connection() == Connection::Connecting
             && let Err(Failure::Unreachable(why)) = client.ready(SILENCE)
             && self.wish.timeout > SILENCE
@@ -205,8 +204,8 @@ impl Shell {
         // Itself is the last of the history.
         let line = self.history.get(number).filter(|_| number + 1 < self.history.len());
         let problem = match line {
-            None => "Command index out of range; `history` lists the commands",
-            Some(line) if line.split_whitespace().next() == Some("redo") => "No redoing redos",
+            None => ("Command index out of range", Some("`history` lists the commands".to_owned())),
+            Some(line) if line.split_whitespace().next() == Some("redo") => ("No redoing redos", None),
             Some(line) => {
                 let line = line.clone();
                 if let Some(last) = self.history.last_mut() {
@@ -215,7 +214,8 @@ impl Shell {
                 return self.again(&line);
             }
         };
-        self.screen.problem(&Problem { message: problem.to_owned(), advice: None });
+        let (message, advice) = problem;
+        self.screen.problem(&Problem { message: message.to_owned(), advice });
         self.code = USAGE;
         Next::Goes
     }

@@ -1,5 +1,7 @@
 //! What is shown, as zkCli.sh writes it.
 
+use std::fmt::Write as _;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use client::{Connection, EventType, Notice};
 use jiff::{Timestamp, tz::TimeZone};
@@ -33,7 +35,8 @@ pub(crate) fn lines(shown: &Shown, zone: &TimeZone) -> Lines {
         Shown::Stat(with) => stat_lines(with, zone),
         Shown::Acl { list, stat: with } => {
             let entry = |entry: &tree::Acl| {
-                format!("'{},'{}\n: {}\n", entry.scheme, entry.id, acl::letters(entry.perms))
+                let (scheme, id) = (escaped(entry.scheme.as_str()), escaped(entry.id.as_str()));
+                format!("'{scheme},'{id}\n: {}\n", acl::letters(entry.perms))
             };
             list.iter().map(entry).collect::<String>() + &stat(with)
         }
@@ -145,6 +148,22 @@ pub(crate) fn tail(notice: &Notice) -> String {
         }
         Notice::Event { kind, path, zxid: None } => format!("{:<19} {path}\n", kind.name()),
     }
+}
+
+/// Scheme or id of an entry, as Java prints records: what separates their fields is written as a number.
+///
+/// Source: ZooKeeper jute, `ToStringOutputArchive`.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\0' | '\n' | '\r' | '%' | ',' | '}' => {
+                let _ = write!(out, "%{:02X}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -93,10 +93,10 @@ impl Failed {
             let parent = path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty());
             return Some(format!("its parent {} is missing; create that first", parent.unwrap_or("/")));
         }
-        if code == ErrorCode::NotEmpty {
+        if code == ErrorCode::NotEmpty && matches!(command, Command::Delete { .. }) {
             return Some(format!("`deleteall {path}` deletes it with all below"));
         }
-        if code == ErrorCode::BadVersion {
+        if code == ErrorCode::BadVersion && !path.is_empty() {
             return Some(format!("`stat {path}` shows the version now"));
         }
         let advice = ADVICE.iter().find(|(of, _)| *of == code).map(|(_, advice)| *advice);

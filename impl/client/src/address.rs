@@ -90,6 +90,11 @@ impl Servers {
         }
     }
 
+    /// Whether a path of the server's is the chroot or stands below it.
+    pub(crate) fn is_below(&self, path: &str) -> bool {
+        path.strip_prefix(&self.chroot).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// A path of the server's, as the client has it. One that is not below the chroot stays as it is.
     pub(crate) fn inward(&self, path: &str) -> String {
         match path.strip_prefix(&self.chroot) {

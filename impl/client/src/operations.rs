@@ -246,7 +246,9 @@ impl Client {
             return Err(unexpected());
         };
         let servers = &self.shared.options.servers;
-        let mut paths: Vec<_> = paths.iter().map(|path| servers.inward(path.as_str())).collect();
+        // A prefix is no path: what begins like the chroot need not stand below it.
+        let below = paths.iter().map(Text::as_str).filter(|path| servers.is_below(path));
+        let mut paths: Vec<_> = below.map(|path| servers.inward(path)).collect();
         paths.sort();
         Ok(paths)
     }
