@@ -127,6 +127,12 @@ fn guided() -> Result<String> {
     Ok(format!("{folder}/{host}/release/fuzz-guided"))
 }
 
+/// For how long the target of this line of the record was run in all.
+fn seconds_in_all(line: &str) -> u64 {
+    let column = if line.matches('|').count() > 10 { 6 } else { 5 };
+    line.split('|').nth(column).and_then(|cell| cell.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Enters these rows in the record; targets that were not run keep theirs.
 fn record(rows: &[Value], guided: bool, seed: u64) -> Result<()> {
     let git = |arguments: &[&str]| Call::new("git", arguments).output().map(|text| text.trim().to_owned());
@@ -143,8 +149,11 @@ fn record(rows: &[Value], guided: bool, seed: u64) -> Result<()> {
         let number = |key: &str| row[key].as_u64().map_or("–".to_owned(), |number| number.to_string());
         let engine = if guided { "libFuzzer" } else { "chance" };
         let outcome = row["finding"].as_str().unwrap_or("nothing found");
+        let earlier = lines.get(target).map_or(0, |line| seconds_in_all(line));
+        let in_all =
+            if row["finding"].is_null() { earlier + row["seconds"].as_u64().unwrap_or(0) } else { 0 };
         let line = format!(
-            "| `{target}` | {engine} | {seed} | {} | {} | {} | {} | {commit} | {outcome} |",
+            "| `{target}` | {engine} | {seed} | {} | {} | {in_all} | {} | {} | {commit} | {outcome} |",
             number("inputs"),
             number("seconds"),
             number("edges"),
@@ -154,12 +163,26 @@ fn record(rows: &[Value], guided: bool, seed: u64) -> Result<()> {
     }
     let mut text = "# What was given bytes that nobody meant\n\n\
         Written by `cargo xtask fuzz --record`: the last recorded run of each target; `cargo xtask fuzz --list` tells what \
-        each reads.\nA target may take 10 s for an input and have 1 GiB of address space.\n\n\
-        | target | engine | seed | inputs | seconds | edges covered | MiB at most | commit | outcome |\n\
-        |---|---|--:|--:|--:|--:|--:|---|---|\n"
+        each reads.\n\"In all\" adds up this and every recorded run before it, at the commits of their time, since something \
+        was found last.\nA target may take 10 s for an input and have 1 GiB of address space.\n\n\
+        | target | engine | seed | inputs | seconds | in all | edges covered | MiB at most | commit | outcome |\n\
+        |---|---|--:|--:|--:|--:|--:|--:|---|---|\n"
         .to_owned();
     for line in lines.values() {
         let _ = writeln!(text, "{line}");
     }
     fs::write(RECORD, text).with_context(|| format!("cannot write {RECORD}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_for_how_long_its_target_was_run() {
+        let line = "| `log` | libFuzzer | 20 | 7442 | 11 | 371 | 1980 | 42 | 776f93d33b17 | nothing found |";
+        assert_eq!(seconds_in_all(line), 371);
+        let without = "| `log` | libFuzzer | 20 | 7442 | 11 | 1980 | 42 | 776f93d33b17 | nothing found |";
+        assert_eq!(seconds_in_all(without), 11);
+    }
 }
