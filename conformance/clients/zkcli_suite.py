@@ -108,8 +108,9 @@ CASES = {
          "removewatches {p}/a", "removewatches {p}/a -a -l", "addWatch {p}/a", "removewatches {p}/a -a", "set {p}/a z"],
         [],
     ),
+    # Events are printed, or dropped, by a thread of its own: it is given two requests' time before `on`.
     "printwatches": (
-        ["printwatches", "printwatches off", "printwatches", "create {p}/a x", "get -w {p}/a", "set {p}/a y", "printwatches on", "get -w {p}/a", "set {p}/a z", "printwatches maybe"],
+        ["printwatches", "printwatches off", "printwatches", "create {p}/a x", "get -w {p}/a", "set {p}/a y", "get {p}/a", "ls {p}", "printwatches on", "get -w {p}/a", "set {p}/a z", "printwatches maybe"],
         ["printwatches is on", "printwatches is off"],
     ),
     "history": (["create {p}/a x", "get {p}/a", "history"], [".*create {p}/a x"]),
