@@ -278,9 +278,12 @@ impl Config {
         let read = &read;
         let data_dir = reader.required("dataDir", "the folder for snapshots and myid").map(PathBuf::from);
         let tick_ms: u32 = reader.number("tickTime", 3000, 1, 60_000);
-        let servers = servers(reader);
+        let (servers, lone) = servers(reader);
         let me = data_dir.as_deref().and_then(|dir| my_id(reader, &servers, dir, read));
-        let client_port = client_port(reader, me.and_then(|me| servers.get(&me)));
+        let own = me.and_then(|me| servers.get(&me));
+        let lone =
+            lone.as_ref().filter(|(id, _)| data_dir.as_deref().is_some_and(|dir| is_named(*id, dir, read)));
+        let client_port = client_port(reader, own.or(lone.map(|(_, address)| address)));
         let (init_limit, sync_limit) = limits(reader, !servers.is_empty());
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
         reader.unsupported_choice("electionAlg", &["3"], "3 is the only election algorithm there is");
@@ -352,7 +355,8 @@ impl Config {
 }
 
 /// The server list, or nothing when this server is to be alone.
-fn servers(reader: &mut Reader) -> BTreeMap<ServerId, ServerAddress> {
+/// The server list; and apart from it the one server of it that is alone.
+fn servers(reader: &mut Reader) -> (BTreeMap<ServerId, ServerAddress>, Option<(ServerId, ServerAddress)>) {
     let mut servers = BTreeMap::new();
     for entry in reader.family("server.") {
         let id = entry.key["server.".len()..].parse::<u64>().ok().filter(|id| *id <= 255);
@@ -374,9 +378,15 @@ fn servers(reader: &mut Reader) -> BTreeMap<ServerId, ServerAddress> {
             "server.",
             "one server alone is a standalone server; standaloneEnabled=false makes an ensemble of it",
         );
-        servers.clear();
+        let lone = servers.pop_first();
+        return (servers, lone);
     }
-    servers
+    (servers, None)
+}
+
+/// Whether `myid` names this server. One that is alone needs no such file; its line in the list counts if there is one.
+fn is_named(id: ServerId, data_dir: &Path, read: impl Fn(&Path) -> io::Result<String>) -> bool {
+    read(&data_dir.join("myid")).is_ok_and(|text| text.trim().parse() == Ok(id.0))
 }
 
 fn my_id(
@@ -420,7 +430,7 @@ fn my_id(
 
 /// The client port: the server list's, or the one of `clientPort`.
 fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(Option<String>, Option<u16>)> {
-    let address = reader.text("clientPortAddress");
+    let address = reader.host("clientPortAddress");
     let port = reader.optional_number::<u16>("clientPort", 1, u16::MAX);
     if address.is_some() && !reader.has("clientPort") {
         let span = reader.span("clientPortAddress");
@@ -459,7 +469,7 @@ fn client_port(reader: &mut Reader, listed: Option<&ServerAddress>) -> Option<(O
 ///
 /// Source: ZooKeeper `QuorumPeerConfig.setupClientPort`.
 fn contradict(address: Option<&str>, listed: Option<&str>) -> bool {
-    let parsed = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let parsed = |host: &str| host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
     let Some(address) = address.filter(|address| !parsed(address).is_some_and(|ip| ip.is_unspecified()))
     else {
         return false;

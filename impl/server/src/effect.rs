@@ -16,6 +16,7 @@ use crate::{
     core::{Part, Shell},
     link::Sync,
     run::ExitCode,
+    snapshots::Saving,
     view::Mode,
 };
 
@@ -112,7 +113,7 @@ impl Effects<Tree> for Shell {
         if let Some(audit) = &mut self.audit {
             audit.replaced();
         }
-        self.begin_save(Some(ticket), label, machine);
+        self.begin_save(Saving::Received(ticket), label, machine);
     }
 
     fn locate(&mut self, ticket: Ticket, zxid: Zxid) {

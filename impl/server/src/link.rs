@@ -419,7 +419,7 @@ impl Links {
                     let before = bytes.len();
                     let sent = out::send(&writer, bytes, out::KEPT_OF_LINK);
                     link.packet_bytes -= before - bytes.len();
-                    if sent == Sent::All {
+                    if link.packet_bytes == 0 {
                         link.traffic.queued = 0;
                     }
                     (sent, true)

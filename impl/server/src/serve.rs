@@ -108,7 +108,7 @@ fn knock(
     if !core.borrow_mut().shell.clients.knocks(address, most(config)) {
         let shell = &mut core.borrow_mut().shell;
         shell.stats.connections_refused += 1;
-        return shell.no_handshake(address, "too many shake hands, or are there");
+        return shell.turned_away(address, "too many shake hands, or are there");
     }
     let (core, config) = (Rc::clone(core), Rc::clone(config));
     let (scratch, door) = (Rc::clone(scratch), door.clone());
@@ -235,6 +235,11 @@ impl Shell {
     /// Somebody did not get as far as being a client.
     fn no_handshake(&mut self, address: SocketAddr, why: &str) {
         self.stats.handshakes_failed += 1;
+        self.turned_away(address, why);
+    }
+
+    /// Somebody is not let in who came to shake hands.
+    fn turned_away(&mut self, address: SocketAddr, why: &str) {
         debug!(%address, why, "no hands were shaken with a client");
         if let Some(failed) = self.seldom.handshakes.count(Instant::now()) {
             warn!(failed, %address, why, "no hands were shaken with clients: they are not let in");

@@ -141,9 +141,25 @@ impl Snapshots {
     }
 }
 
+/// Why the state is written to disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Saving {
+    /// It was received from a leader, which waits for that.
+    Received(Ticket),
+    /// Somebody has asked for it, and waits.
+    Asked,
+    /// It is time, and nobody waits.
+    Due,
+}
+
 impl Shell {
     /// Begins to write the state, as it is now, to disk.
-    pub(crate) fn begin_save(&mut self, ticket: Option<Ticket>, label: Zxid, tree: &mut Tree) {
+    pub(crate) fn begin_save(&mut self, saving: Saving, label: Zxid, tree: &mut Tree) {
+        let (ticket, gentle) = match saving {
+            Saving::Received(ticket) => (Some(ticket), false),
+            Saving::Asked => (None, false),
+            Saving::Due => (None, true),
+        };
         let walk = Walk::start(tree);
         let snapshots = &mut self.snapshots;
         snapshots.last_save += 1;
@@ -152,7 +168,14 @@ impl Shell {
         snapshots.draw();
         let (number, generation) = (snapshots.last_save, snapshots.generation);
         let (sink, chunks) = mpsc::channel(SLICES_QUEUED);
-        self.store.save_snapshot(SnapshotJob { ticket, label, digest: walk.digest(), number, chunks });
+        self.store.save_snapshot(SnapshotJob {
+            gentle,
+            ticket,
+            label,
+            digest: walk.digest(),
+            number,
+            chunks,
+        });
         tokio::task::spawn_local(save(self.me.clone(), Going::new(walk, generation), sink, number));
     }
 
@@ -175,7 +198,7 @@ impl Core {
     pub(crate) fn begin_due_save(&mut self) {
         if self.shell.part.serving && self.shell.snapshots.is_due() {
             let label = self.tree.last_processed();
-            self.shell.begin_save(None, label, &mut self.tree);
+            self.shell.begin_save(Saving::Due, label, &mut self.tree);
         }
     }
 

@@ -99,6 +99,8 @@ pub(super) enum SideJob {
 /// A snapshot to write.
 #[derive(Debug)]
 pub(crate) struct SnapshotJob {
+    /// Whether it leaves the disk to others half of the time: nobody waits for it.
+    pub(crate) gentle: bool,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) label: Zxid,
     pub(crate) digest: i64,

@@ -8,6 +8,7 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use alone::{Client, Server, create, free_port, wait_until};
@@ -179,6 +180,7 @@ fn a_server_that_is_alone_needs_no_file() {
     wait_until("it serves", || {
         said.clear();
         let asked = TcpStream::connect(format!("127.0.0.1:{port}")).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
             stream.write_all(b"conf")?;
             stream.read_to_string(&mut said)
         });

@@ -25,7 +25,9 @@ use crate::{
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes that a snapshot may have ahead of its last sync. The log is synced beside it, and a file system that orders data
 /// before its journal has the log wait for all of them.
-const UNSYNCED_MAX: u64 = 1 << 20;
+const UNSYNCED_MAX: u64 = 4 << 20;
+/// The same of one that leaves the disk to others.
+const UNSYNCED_MAX_GENTLE: u64 = 1 << 20;
 /// The formula of the tree's digest.
 const DIGEST_VERSION: i32 = 2;
 
@@ -293,7 +295,8 @@ impl<D: Disk> SnapshotFile<D> {
         self.file.write_at(&self.buffer, self.written).context("write", &self.path)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
-        if self.written - self.synced < UNSYNCED_MAX {
+        let most = if self.gentle { UNSYNCED_MAX_GENTLE } else { UNSYNCED_MAX };
+        if self.written - self.synced < most {
             return Ok(());
         }
         self.synced = self.written;

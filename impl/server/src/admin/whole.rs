@@ -30,6 +30,7 @@ use super::Progress;
 use crate::{
     core::{Core, Shared},
     net::java_ip,
+    snapshots::Saving,
 };
 
 /// Bytes of a file that are read at once.
@@ -105,7 +106,7 @@ impl Core {
             return None;
         }
         let last = self.tree.last_processed();
-        self.shell.begin_save(None, last, &mut self.tree);
+        self.shell.begin_save(Saving::Asked, last, &mut self.tree);
         Some((last, self.shell.snapshots.awaited()))
     }
 }

@@ -164,6 +164,13 @@ impl Reader {
         Some(entry.value.clone())
     }
 
+    /// A host; an address of IPv6 may stand in brackets.
+    pub(crate) fn host(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key)?;
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        Some(inner.map_or_else(|| text.clone(), ToOwned::to_owned))
+    }
+
     /// As [`Self::text`], with what it is where nothing is given.
     pub(crate) fn text_or(&mut self, key: &str, default: &str) -> String {
         let given = self.text(key);

@@ -132,6 +132,14 @@ fn an_ensemble_knows_itself_by_myid() {
 fn one_listed_server_is_alone_unless_told_otherwise() {
     let one = "dataDir=/d\ninitLimit=10\nsyncLimit=5\nserver.1=a:2888:3888;2181\n";
     assert!(parse(&format!("{one}clientPort=2181"), None).expect("valid").standalone());
+    let config = parse(one, Some("1")).expect("its line says where clients come");
+    assert!(config.standalone() && config.client_port == Some(2181));
+    let bound = one.replace(";2181", ";[::1]:2181");
+    let config = parse(&format!("{bound}clientPort=2181"), Some("1")).expect("valid");
+    assert_eq!(config.client_address.as_deref(), Some("::1"));
+    assert!(parse(&format!("{one}clientPort=2182"), Some("1")).is_err(), "they contradict");
+    assert!(parse(&format!("{one}clientPort=2182"), None).is_ok(), "without myid, nobody is server 1");
+    assert!(parse(one, None).is_err());
     let config = parse(&format!("{one}standaloneEnabled=false"), Some("1")).expect("valid");
     assert!(!config.standalone());
     assert_eq!(config.client_port, Some(2181));
@@ -194,6 +202,10 @@ fn the_list_says_where_clients_come_unless_it_is_contradicted() {
     assert_eq!(address("127.0.0.1:2181", "").as_deref(), Some("127.0.0.1"));
     let same = "clientPort=2181\nclientPortAddress=127.0.0.1";
     assert_eq!(address("127.0.0.1:2181", same).as_deref(), Some("127.0.0.1"));
+    let bracketed = "clientPort=2181\nclientPortAddress=[::1]";
+    assert_eq!(address("[::1]:2181", bracketed).as_deref(), Some("::1"));
+    let mapped = "clientPort=2181\nclientPortAddress=::ffff:127.0.0.1";
+    assert_eq!(address("127.0.0.1:2181", mapped).as_deref(), Some("127.0.0.1"));
     let everywhere = "clientPort=2181\nclientPortAddress=0.0.0.0";
     assert_eq!(address("127.0.0.1:2181", everywhere).as_deref(), Some("127.0.0.1"), "the list counts");
     for (listed, lines, expected) in [
@@ -253,6 +265,7 @@ fn roles_groups_and_weights_that_cannot_be_say_so() {
         ("group.1=1:2", "zoo.cfg:7: server 3 is in no group (add it to a line such as group.1=1:2:3)"),
         ("weight.1=2", "zoo.cfg:5: server 1 is in no group"),
         ("group.1=1:2:3\ngroup.2=3", "zoo.cfg:10: server 3 is in two groups"),
+        ("group.1=1:2\ngroup.01=3", "group 1 is there already"),
         ("group.1=1:1:2:3", "zoo.cfg:9: server 1 is in two groups, or twice in one"),
         ("group.1=1:2:3:4", "zoo.cfg:9: group.1 names server 4, an observer"),
         ("group.1=1:2:3:9", "zoo.cfg:9: group.1 names server \"9\", and the list has 1:2:3:4"),

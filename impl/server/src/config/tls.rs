@@ -38,7 +38,7 @@ pub struct AdminTls {
 
 /// TLS as it is set up, with every store read once to see that it can be; a server `alone` has none with others.
 pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
-    let address = reader.text("secureClientPortAddress");
+    let address = reader.host("secureClientPortAddress");
     let port = reader.optional_number::<u16>("secureClientPort", 1, u16::MAX);
     if address.is_some() && port.is_none() {
         let help = "add a line such as secureClientPort=2281".to_owned();

@@ -121,7 +121,9 @@ fn groups(
             };
             reader.error(entry.value_span.clone(), problem);
         }
-        groups.insert(number, group);
+        if groups.insert(number, group).is_some() {
+            reader.error(entry.key_span.clone(), format!("group {number} is there already"));
+        }
     }
     groups
 }

@@ -8,6 +8,7 @@ use protocol::Quorum;
 use spec::{ServerId, Zxid};
 
 use super::Links;
+use crate::net::plain_ip;
 
 /// Where a packet has its zxid, behind its type.
 const ZXID: std::ops::Range<usize> = 4..12;
@@ -66,7 +67,11 @@ impl Links {
         let dialled = self.table.iter().filter(|(id, link)| link.accepted && !quorum.is_voter(**id));
         let row = |(id, link): (&ServerId, &super::Link)| ObserverLink {
             id: *id,
-            address: link.writer.as_ref().and_then(|writer| writer.tcp().peer_addr().ok()),
+            address: link
+                .writer
+                .as_ref()
+                .and_then(|writer| writer.tcp().peer_addr().ok())
+                .map(|from| SocketAddr::new(plain_ip(from), from.port())),
             traffic: link.traffic,
             queued_bytes: link.packet_bytes,
             synced: link.synced,

@@ -86,8 +86,8 @@ fn timed<T>(which: &str, save: impl FnOnce() -> T) -> T {
 /// Writes a snapshot as its pieces come. One that breaks off leaves nothing.
 fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> DiskEvent {
     let started = Instant::now();
-    let SnapshotJob { ticket, label, digest, number, chunks } = job;
-    let size = match write(store, label, digest, ticket.is_some(), chunks) {
+    let SnapshotJob { gentle, ticket, label, digest, number, chunks } = job;
+    let size = match write(store, label, digest, (ticket.is_some(), gentle), chunks) {
         Ok(size) => size,
         Err(error) => return DiskEvent::Failed { error, snapshot: true },
     };
@@ -102,11 +102,11 @@ fn write<D: Disk>(
     store: &Store<D>,
     label: Zxid,
     digest: i64,
-    received: bool,
+    (received, gentle): (bool, bool),
     mut chunks: tokio::sync::mpsc::Receiver<super::SnapshotChunk>,
 ) -> Result<Option<u64>, Error> {
     let mut file = store.snapshots().begin(label)?;
-    if !received {
+    if gentle {
         file = file.gently();
     }
     while let Some(chunk) = chunks.blocking_recv() {
