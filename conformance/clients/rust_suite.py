@@ -49,17 +49,23 @@ def sources(cache):
         unpacked = os.path.join(fresh, f"{CRATE}-{VERSION}")
         with open(os.path.join(unpacked, "Cargo.toml"), "a") as file:
             file.write('\n[dev-dependencies.testcontainers]\npath = "testcontainers"\n\n[workspace]\n')
+        put_stand_in(unpacked)
         # The version of its list is refused by compilers of today.
         subprocess.run(["cargo", "update", "--quiet", "--precise", "2.3.1", "rsasl"], cwd=unpacked, check=True)
         # In place only once it is whole.
         os.rename(unpacked, home)
         os.rmdir(fresh)
+    put_stand_in(home)
+    return home
+
+
+def put_stand_in(home):
+    """Puts what stands in for containers into the crate, as it is now."""
     stand_in = os.path.join(home, "testcontainers")
     os.makedirs(stand_in, exist_ok=True)
     with open(os.path.join(stand_in, "Cargo.toml"), "w") as file:
         file.write(STAND_IN)
     shutil.copy(os.path.join(stock.HERE, "rust", "containers.rs"), os.path.join(stand_in, "lib.rs"))
-    return home
 
 
 def built(home):
