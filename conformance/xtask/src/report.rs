@@ -32,11 +32,16 @@ pub(crate) fn record(parts: &[Value]) -> Result<()> {
         ":!model/checker/walks.md",
     ])?
     .is_empty();
+    let here = format!("{}/", std::env::current_dir()?.display());
     let mut record = recorded()?;
     for part in parts {
         let mut part = part.clone();
         part["commit"] = json!(commit);
         part["changed_since"] = json!(changed);
+        // A failure may name files: not by where this folder stands.
+        if let Some(figure) = part["figure"].as_str() {
+            part["figure"] = json!(figure.replace(&here, ""));
+        }
         replace(&mut record, part);
     }
     fs::write(FULL, serde_json::to_string_pretty(&record)? + "\n")
