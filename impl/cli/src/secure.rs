@@ -14,8 +14,12 @@ pub(crate) struct Properties(BTreeMap<String, String>);
 impl Properties {
     /// Those of the environment.
     pub(crate) fn of_environment() -> Self {
+        Self::of_flags(VARIABLES.iter().filter_map(|name| std::env::var(name).ok()))
+    }
+
+    fn of_flags(variables: impl IntoIterator<Item = String>) -> Self {
         let mut properties = Self::default();
-        for flags in VARIABLES.iter().filter_map(|name| std::env::var(name).ok()) {
+        for flags in variables {
             for flag in flags.split_ascii_whitespace().filter_map(|flag| flag.strip_prefix("-D")) {
                 properties.set(flag);
             }
@@ -121,6 +125,37 @@ mod tests {
             properties.set(pair);
         }
         properties
+    }
+
+    #[test]
+    fn a_file_is_read_as_java_reads_properties_and_counts_more() {
+        let file = std::env::temp_dir().join(format!("zabkeeper-cli-{}.properties", std::process::id()));
+        fs::write(
+            &file,
+            "! TLS\nzookeeper.client.secure true\nzookeeper.ssl.ciphersuites = a,\\\n  b\npw=\"q\\\\\"\n",
+        )
+        .expect("room");
+        let mut read = properties(&["zookeeper.client.secure=false"]);
+        read.read(file.to_str().expect("text")).expect("it is there");
+        fs::remove_file(&file).expect("it is there");
+        assert!(read.is("zookeeper.client.secure", false));
+        assert_eq!(read.get("zookeeper.ssl.ciphersuites"), Some("a,b"));
+        assert_eq!(read.get("pw"), Some("\"q\\\""), "quotes of a file stay");
+    }
+
+    #[test]
+    fn later_flags_count_more() {
+        let flags = ["-Da=1 -Db=1 -Xmx1g", "-Da=2"].map(ToOwned::to_owned);
+        let read = Properties::of_flags(flags);
+        assert_eq!((read.get("a"), read.get("b")), (Some("2"), Some("1")));
+    }
+
+    #[test]
+    fn who_names_a_jaas_file_is_told_that_it_is_of_no_use() {
+        let jaas = "java.security.auth.login.config=/etc/jaas.conf";
+        assert!(properties(&[jaas]).unheard().expect("told").contains("/etc/jaas.conf"));
+        assert_eq!(properties(&[jaas, "zookeeper.sasl.client=false"]).unheard(), None);
+        assert_eq!(properties(&[]).unheard(), None);
     }
 
     #[test]

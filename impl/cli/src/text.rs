@@ -177,6 +177,20 @@ mod tests {
         lines(&shown, &TimeZone::UTC).out
     }
 
+    #[test]
+    fn entries_are_escaped_as_java_does() {
+        let rows = [
+            ("CN=a,O=b", "CN=a%2CO=b"),
+            ("100%}", "100%25%7D"),
+            ("a\n\r\0", "a%0A%0D%00"),
+            ("ann:x=", "ann:x="),
+        ];
+        for (id, expected) in rows {
+            let list = vec![tree::Acl { perms: 1, scheme: "x509".into(), id: id.into() }];
+            assert_eq!(out(Shown::Acl { list, stat: None }), format!("'x509,'{expected}\n: r\n"));
+        }
+    }
+
     fn stat() -> Stat {
         Stat {
             czxid: 2,

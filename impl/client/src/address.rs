@@ -147,6 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_begins_like_the_chroot_need_not_stand_below_it() {
+        let servers = Servers::parse("a:1/app").expect("valid");
+        assert!(servers.is_below("/app") && servers.is_below("/app/x") && !servers.is_below("/apple"));
+        assert!(Servers::parse("a:1").expect("valid").is_below("/x"), "without a chroot everything is");
+    }
+
+    #[test]
     fn connect_strings_are_read_as_zookeeper_does() {
         let rows = [
             ("localhost", "localhost:2181"),

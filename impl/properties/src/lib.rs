@@ -61,6 +61,20 @@ pub fn parse(text: &str) -> Vec<Entry> {
     entries
 }
 
+/// A value as it is written behind a key, so that it is read as it is; blanks around it are no part of any.
+pub fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for char in value.chars() {
+        match char {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\\' => out.push_str("\\\\"),
+            _ => out.push(char),
+        }
+    }
+    out
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::CharIndices<'a>>;
 
 /// Takes one line with its continuations; empty for a blank line or a comment.
@@ -151,10 +165,22 @@ fn entry(line: &[Glyph]) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{escaped, parse};
 
     fn pairs(text: &str) -> Vec<(String, String)> {
         parse(text).into_iter().map(|entry| (entry.key, entry.value)).collect()
+    }
+
+    #[test]
+    fn what_is_escaped_is_read_as_it_was() {
+        for value in ["/data", "a b", "c:\\x\\", "two\nlines\r.", "=1", ":1", "# no comment", "\u{e4}", ""] {
+            let text = format!("key={}\nnext=1", escaped(value));
+            assert_eq!(
+                pairs(&text),
+                [("key".into(), value.into()), ("next".into(), "1".into())],
+                "{value:?}"
+            );
+        }
     }
 
     #[test]

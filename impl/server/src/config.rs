@@ -250,8 +250,8 @@ impl Config {
         self.servers.is_empty()
     }
 
-    /// The ensemble as servers tell each other of it: a line for each server, group and weight, then the version. Empty for one that is
-    /// alone.
+    /// The ensemble as servers tell each other of it: a line for each server, group and weight, then the version. Empty
+    /// for one that is alone.
     pub fn ensemble_text(&self) -> String {
         let mut text = String::new();
         if self.standalone() {
@@ -354,8 +354,7 @@ impl Config {
     }
 }
 
-/// The server list, or nothing when this server is to be alone.
-/// The server list; and apart from it the one server of it that is alone.
+/// The server list, without anybody when this server is to be alone; then the one that was listed, if any, beside it.
 fn servers(reader: &mut Reader) -> (BTreeMap<ServerId, ServerAddress>, Option<(ServerId, ServerAddress)>) {
     let mut servers = BTreeMap::new();
     for entry in reader.family("server.") {
@@ -386,7 +385,13 @@ fn servers(reader: &mut Reader) -> (BTreeMap<ServerId, ServerAddress>, Option<(S
 
 /// Whether `myid` names this server. One that is alone needs no such file; its line in the list counts if there is one.
 fn is_named(id: ServerId, data_dir: &Path, read: impl Fn(&Path) -> io::Result<String>) -> bool {
-    read(&data_dir.join("myid")).is_ok_and(|text| text.trim().parse() == Ok(id.0))
+    read(&data_dir.join("myid")).is_ok_and(|text| number_in(&text).1 == Some(id))
+}
+
+/// The line of `myid` that counts, and the server that it names.
+fn number_in(text: &str) -> (&str, Option<ServerId>) {
+    let line = text.lines().next().unwrap_or_default().trim();
+    (line, line.parse().ok().map(ServerId))
 }
 
 fn my_id(
@@ -409,10 +414,10 @@ fn my_id(
             return None;
         }
     };
-    let line = text.lines().next().unwrap_or_default().trim();
-    match line.parse::<u64>().map(ServerId) {
-        Ok(id) if servers.contains_key(&id) => Some(id),
-        Ok(id) => {
+    let (line, number) = number_in(&text);
+    match number {
+        Some(id) if servers.contains_key(&id) => Some(id),
+        Some(id) => {
             let help = format!("the server list has {}", listed());
             reader.error_with_help(
                 span,
@@ -421,7 +426,7 @@ fn my_id(
             );
             None
         }
-        Err(_) => {
+        None => {
             reader.error(span, format!("{} holds {line:?}, which is no number", path.display()));
             None
         }

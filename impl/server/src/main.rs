@@ -138,7 +138,7 @@ impl Properties {
     fn load_alone(&self, values: &[PathBuf]) -> Option<Config> {
         let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
         let line = |(key, value): (&str, &PathBuf)| {
-            format!("{key}={}\n", value.display().to_string().replace('\\', "\\\\"))
+            format!("{key}={}\n", properties::escaped(&value.display().to_string()))
         };
         let text = keys.into_iter().zip(values).map(line).collect();
         Self::told(Config::parse_with("arguments", text, &self.flags(), |path| fs::read_to_string(path)))
