@@ -139,6 +139,7 @@ fn one_listed_server_is_alone_unless_told_otherwise() {
     assert_eq!(config.client_address.as_deref(), Some("::1"));
     assert!(parse(&format!("{one}clientPort=2182"), Some("1")).is_err(), "they contradict");
     assert!(parse(&format!("{one}clientPort=2182"), None).is_ok(), "without myid, nobody is server 1");
+    assert!(parse(&format!("{one}clientPort=2182"), Some("2")).is_ok(), "this is not server 1");
     assert!(parse(one, None).is_err());
     let config = parse(&format!("{one}standaloneEnabled=false"), Some("1")).expect("valid");
     assert!(!config.standalone());
@@ -206,6 +207,9 @@ fn the_list_says_where_clients_come_unless_it_is_contradicted() {
     assert_eq!(address("[::1]:2181", bracketed).as_deref(), Some("::1"));
     let mapped = "clientPort=2181\nclientPortAddress=::ffff:127.0.0.1";
     assert_eq!(address("127.0.0.1:2181", mapped).as_deref(), Some("127.0.0.1"));
+    let alone =
+        super::Config::parse("zoo.cfg", format!("dataDir=/d\n{bracketed}"), |_| unreachable!("it is alone"));
+    assert_eq!(alone.expect("valid").client_address.as_deref(), Some("::1"), "as it can be bound");
     let everywhere = "clientPort=2181\nclientPortAddress=0.0.0.0";
     assert_eq!(address("127.0.0.1:2181", everywhere).as_deref(), Some("127.0.0.1"), "the list counts");
     for (listed, lines, expected) in [
