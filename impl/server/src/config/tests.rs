@@ -207,8 +207,7 @@ fn the_list_says_where_clients_come_unless_it_is_contradicted() {
     assert_eq!(address("[::1]:2181", bracketed).as_deref(), Some("::1"));
     let mapped = "clientPort=2181\nclientPortAddress=::ffff:127.0.0.1";
     assert_eq!(address("127.0.0.1:2181", mapped).as_deref(), Some("127.0.0.1"));
-    let alone =
-        super::Config::parse("zoo.cfg", format!("dataDir=/d\n{bracketed}"), |_| unreachable!("it is alone"));
+    let alone = Config::parse("zoo.cfg", format!("dataDir=/d\n{bracketed}"), |_| unreachable!("it is alone"));
     assert_eq!(alone.expect("valid").client_address.as_deref(), Some("::1"), "as it can be bound");
     let everywhere = "clientPort=2181\nclientPortAddress=0.0.0.0";
     assert_eq!(address("127.0.0.1:2181", everywhere).as_deref(), Some("127.0.0.1"), "the list counts");
