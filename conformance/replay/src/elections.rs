@@ -95,7 +95,7 @@ pub type Part = Result<Vec<u32>, &'static str>;
 /// the model those that it comes to.
 ///
 /// # Errors
-/// As [`Graph::of_budget`].
+/// As [`Graph::add_row`].
 pub fn add(graph: &mut Graph, model: &Election) -> anyhow::Result<Vec<Part>> {
     let search = exhausted(model)?;
     let mut steps: HashMap<u128, Vec<Step<'_>>> = HashMap::new();

@@ -7,12 +7,13 @@ use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use protocol::{Notification, peer::ClientRequest};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use spec::{ClientId, ServerId, Zxid};
 use tree::{Progress, Tree, TreeBuilder, Walk};
 use wire::{
@@ -50,9 +51,16 @@ impl Socketed {
         Self::new(TcpStream::connect(to)?)
     }
 
+    /// Leaves nothing behind: the system remembers each of thousands of connections for a minute otherwise, and looks
+    /// through those of an address whenever a server binds it.
+    fn forget(&self) {
+        // One that is remembered costs time, no more.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// Takes what has come.
     fn take(&mut self) {
-        let mut piece = [0; 16 << 10];
+        let mut piece = [0; 2 << 10];
         while !self.ended {
             match self.stream.read(&mut piece) {
                 Ok(0) => self.ended = true,
@@ -380,10 +388,10 @@ impl Ends {
     /// Forgets links and connections that the server has ended and that were expected to end.
     pub fn forget(&mut self, links: &[ServerId], clients: &[ClientId]) {
         for id in links {
-            self.links.remove(id);
+            self.links.remove(id).iter().for_each(|link| link.socket.forget());
         }
         for id in clients {
-            self.clients.remove(id);
+            self.clients.remove(id).iter().for_each(|client| client.socket.forget());
         }
     }
 
@@ -392,6 +400,15 @@ impl Ends {
         let links = self.links.iter().filter(|(_, link)| link.socket.ended).map(|(id, _)| *id);
         let clients = self.clients.iter().filter(|(_, one)| one.socket.ended).map(|(id, _)| *id);
         (links.collect(), clients.collect())
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let links = self.links.values().chain(self.former.iter().map(|(_, link)| link));
+        let strangers = self.voters.values().flat_map(|voter| voter.strangers.iter().chain(&voter.socket));
+        let clients = self.clients.values().map(|client| &client.socket);
+        links.map(|link| &link.socket).chain(strangers).chain(clients).for_each(Socketed::forget);
     }
 }
 
@@ -421,8 +438,10 @@ fn read_body(bytes: &[u8], operation: i32) -> anyhow::Result<Response> {
 
 impl VoterEnd {
     fn take(&mut self, me: ServerId, server: ServerId) -> anyhow::Result<()> {
-        while let Some(socket) = accepted(&self.listener)? {
-            self.strangers.push(socket);
+        if self.socket.is_none() {
+            while let Some(socket) = accepted(&self.listener)? {
+                self.strangers.push(socket);
+            }
         }
         for mut socket in std::mem::take(&mut self.strangers) {
             socket.take();
@@ -438,7 +457,8 @@ impl VoterEnd {
                     self.socket = Some(socket);
                 }
                 Some(_) => {}
-                None if socket.ended => {}
+                // It hung up, to call back.
+                None if socket.ended => socket.forget(),
                 None => self.strangers.push(socket),
             }
         }
@@ -576,7 +596,7 @@ mod tests {
         put_packet(&packet, Sender { sid: ServerId(1), config: &[], config_version: 0 }, &mut out);
         former.write_all(&out).expect("there is room");
         let noticed = (0..1000).find_map(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
             ends.take().err()
         });
         assert!(format!("{noticed:?}").contains("on the former link with 2"), "{noticed:?}");

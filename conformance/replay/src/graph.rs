@@ -15,7 +15,7 @@ use checker::{
         search::{End, Limits, Options, Search},
     },
     peer::{self, Peer, Subject},
-    rows::{Budget, Row, Setup},
+    rows::{Row, Setup},
     session::{self, Session},
     zab::Zab,
 };
@@ -29,9 +29,6 @@ use world::{Fault, Host, HostEvent, Left, NetChange, Pace, Replica, Wire};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{elections, oracles};
-
-/// Why the steps of a search that is not among the wanted rows are left out.
-pub const NOT_ASKED: &str = "it was not asked for";
 
 /// Why no walk takes a step between a learner's link and its first packet.
 pub const LATE: &str = "the shell tells of a learner's link with its first packet, not before";
@@ -122,61 +119,42 @@ pub struct Graph {
     pub roots: Vec<(u32, Root)>,
     /// The searches that the steps are from.
     pub searches: Vec<Steps>,
-    /// The searches of the budget whose steps are not here, with their models, and why not.
-    pub left_out: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 impl Graph {
-    /// The steps of every search of a budget.
+    /// Adds the steps of a row, and tells how many there are as it goes.
     ///
     /// # Errors
     /// If a search breaks a rule or is cut: its steps are not all there are.
-    pub fn of_budget(
-        budget: Budget,
-        only: &[String],
-        tell: &mut dyn FnMut(&str, usize),
-    ) -> anyhow::Result<Self> {
-        let mut graph = Self::default();
-        let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.name);
-        for row in budget.rows() {
-            if !wanted(&&row) {
-                graph.left_out.push((row.setup.model(), row.name, NOT_ASKED));
-                continue;
-            }
-            let (before, mut parts) = (graph.edges.len(), None);
-            match &row.setup {
-                Setup::Session(bounds) => {
-                    for script in bounds.scripts() {
-                        graph.add(&Session::new(script)).context(row.name)?;
-                        tell(row.name, graph.edges.len());
-                    }
-                }
-                Setup::Peer(bounds) => {
-                    tell(row.name, graph.edges.len());
-                    graph.add_peers(&Peer::new(bounds.clone())).context(row.name)?;
-                }
-                Setup::Election(config) => {
-                    tell(row.name, graph.edges.len());
-                    let model = Election::new(config.clone());
-                    parts = Some(elections::add(&mut graph, &model).context(row.name)?);
-                }
-                Setup::Zab(bounds) => {
-                    tell(row.name, graph.edges.len());
-                    let model = Zab::new(bounds.clone());
-                    parts = Some(oracles::add(&mut graph, &model).context(row.name)?);
+    pub fn add_row(&mut self, row: &Row, tell: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
+        let (before, mut parts) = (self.edges.len(), None);
+        tell(before);
+        match &row.setup {
+            Setup::Session(bounds) => {
+                for script in bounds.scripts() {
+                    self.add(&Session::new(script)).context(row.name)?;
+                    tell(self.edges.len());
                 }
             }
-            let edges = before..graph.edges.len();
-            graph.searches.push(Steps { model: row.setup.model(), row: row.name, edges, parts });
+            Setup::Peer(bounds) => self.add_peers(&Peer::new(bounds.clone())).context(row.name)?,
+            Setup::Election(config) => {
+                let model = Election::new(config.clone());
+                parts = Some(elections::add(self, &model).context(row.name)?);
+            }
+            Setup::Zab(bounds) => {
+                let model = Zab::new(bounds.clone());
+                parts = Some(oracles::add(self, &model).context(row.name)?);
+            }
         }
-        ensure!(!graph.edges.is_empty(), "there is no such row in this budget");
-        Ok(graph)
+        let edges = before..self.edges.len();
+        self.searches.push(Steps { model: row.setup.model(), row: row.name, edges, parts });
+        Ok(())
     }
 
     /// Adds the steps of one search of the `session` model.
     ///
     /// # Errors
-    /// As [`Graph::of_budget`].
+    /// As [`Graph::add_row`].
     pub fn add(&mut self, model: &Session) -> anyhow::Result<()> {
         use session::{Change, Part, Yield};
         let (mut hosts, coming_up) = model.coming_up();
@@ -213,7 +191,7 @@ impl Graph {
     /// not: each step is taken again by a server that does not either, from its first start on.
     ///
     /// # Errors
-    /// As [`Graph::of_budget`].
+    /// As [`Graph::add_row`].
     pub fn add_peers(&mut self, model: &Peer) -> anyhow::Result<()> {
         use peer::{Change, Part};
         let search = exhausted(model)?;

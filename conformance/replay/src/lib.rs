@@ -24,3 +24,4 @@ pub mod place;
 pub mod record;
 pub mod walks;
 pub mod watched;
+pub mod whole;

@@ -60,7 +60,7 @@ type Names = BTreeMap<ServerId, ServerId>;
 /// model those that it comes to.
 ///
 /// # Errors
-/// As [`Graph::of_budget`].
+/// As [`Graph::add_row`].
 pub fn add(graph: &mut Graph, model: &Zab) -> anyhow::Result<Vec<Part>> {
     let search = exhausted(model)?;
     let classes = Classes { names: model.renamings().collect() };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use checker::rows::Budget;
 use serde::Serialize;
 
 /// The page, from the root of the project.
@@ -17,7 +18,8 @@ const PAGE: &str = "conformance/replay/results.md";
 /// What the page begins with.
 const HEAD: &str = "# What a production server has replayed\n\nWritten by `cargo xtask replay --record`: the distinct steps of \
                     one server that the searches of a budget hold, and how many of them a production server has taken as \
-                    the model does. A step counts in the first row that has it.\n";
+                    the model does. A step counts in the first row that has it, of those that were run together. Seconds are \
+                    those of the search, the plan and the walks.\n";
 
 /// What came of one search's steps.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +34,14 @@ pub struct RowTold {
     pub covered: usize,
     /// How many distinct steps of a whole peer they come to that no row before has.
     pub of_peers: usize,
+    /// Those of them that the server has taken as the model does.
+    pub peers_covered: usize,
+    /// How many walks take them.
+    pub walks: usize,
+    /// The time of its search, plan and walks.
+    pub seconds: u64,
+    /// Its steps that were not reached, by reason.
+    pub unreached: Vec<(&'static str, usize)>,
 }
 
 /// What came of a budget.
@@ -41,8 +51,6 @@ pub struct Told {
     pub budget: &'static str,
     /// The searches, in their order.
     pub rows: Vec<RowTold>,
-    /// The searches that are not replayed, with their models, and why not.
-    pub left_out: Vec<(&'static str, &'static str, &'static str)>,
     /// How many distinct servers there are.
     pub servers: usize,
     /// How many distinct steps.
@@ -86,6 +94,8 @@ pub fn share(part: usize, whole: usize) -> String {
 #[derive(Debug)]
 pub struct Section {
     root: PathBuf,
+    /// The models and rows of its budget, in order.
+    rows: Vec<(&'static str, &'static str)>,
     commit: String,
 }
 
@@ -94,13 +104,14 @@ impl Section {
     ///
     /// # Errors
     /// If there is no git to tell the commit.
-    pub fn begin() -> anyhow::Result<Self> {
+    pub fn begin(budget: Budget) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let rows = budget.rows().iter().map(|row| (row.setup.model(), row.name)).collect();
         let commit = commit(&root)?;
-        Ok(Self { root, commit })
+        Ok(Self { root, rows, commit })
     }
 
-    /// Writes this budget's section of the page.
+    /// Writes the rows that were run to this budget's section of the page; rows that were not run stay as they are.
     ///
     /// # Errors
     /// If something differs: only what agrees is recorded; or as the system says.
@@ -108,49 +119,107 @@ impl Section {
         ensure!(told.differences.is_empty(), "a run with differences is not recorded");
         let path = self.root.join(PAGE);
         let old = fs::read_to_string(&path).unwrap_or_default();
-        let section = section(told, &self.commit, &machine());
-        let page = page(&old, told.budget, &section);
+        let page = self.page(&old, told, &machine());
         fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
     }
+
+    /// The page with these rows in the place of older ones.
+    fn page(&self, old: &str, told: &Told, machine: &str) -> String {
+        let mut sections: Vec<String> =
+            old.split("\n## ").skip(1).map(|old| format!("## {}\n", old.trim_end())).collect();
+        let begins = format!("## {}\n", told.budget);
+        let place = sections.iter().position(|old| old.starts_with(&begins));
+        let section = self.section(place.map_or("", |place| &sections[place]), told, machine);
+        match place {
+            Some(place) => sections[place] = section,
+            None => sections.push(section),
+        }
+        std::iter::once(HEAD.to_owned()).chain(sections).collect::<Vec<_>>().join("\n")
+    }
+
+    fn section(&self, old: &str, told: &Told, machine: &str) -> String {
+        let mut lines: Vec<Vec<String>> = Vec::new();
+        let mut reasons: Vec<Vec<String>> = Vec::new();
+        for (model, row) in &self.rows {
+            let new = told.rows.iter().find(|new| (new.model, new.row) == (*model, *row));
+            if let Some(new) = new {
+                lines.push(self.line(new, machine));
+                let cells = |(why, steps): &(&str, usize)| {
+                    [model, row, *why].map(str::to_owned).into_iter().chain([steps.to_string()]).collect()
+                };
+                reasons.extend(new.unreached.iter().map(cells));
+            } else {
+                let lines_of = |columns: usize| {
+                    let is_of = |cells: &Vec<String>| cells.len() == columns && cells[..2] == [*model, *row];
+                    old.lines().map(cells).filter(is_of).collect::<Vec<_>>()
+                };
+                lines.extend(lines_of(COLUMNS.len()));
+                reasons.extend(lines_of(REASONS.len()));
+            }
+        }
+        let sum = |column: usize| lines.iter().filter_map(|line| line[column].parse::<usize>().ok()).sum();
+        let [steps, covered, walks, seconds] = [5, 6, 7, 8].map(sum);
+        let missing: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|(model, row)| !lines.iter().any(|line| line[..2] == [*model, *row]))
+            .collect();
+        let mut text = format!("## {}\n\n{}", told.budget, table(&COLUMNS, &lines));
+        let _ = writeln!(
+            text,
+            "\nWhole peers: {covered} of {steps} distinct steps ({}); {walks} walks, no difference; {seconds} s.",
+            share(covered, steps)
+        );
+        if !missing.is_empty() {
+            let names: Vec<_> = missing.iter().map(|(model, row)| format!("`{row}` of {model}")).collect();
+            let _ = writeln!(text, "\nNot replayed: {}.", names.join(", "));
+        }
+        if !reasons.is_empty() {
+            text += "\n";
+            text += &table(&REASONS, &reasons);
+        }
+        text
+    }
+
+    fn line(&self, new: &RowTold, machine: &str) -> Vec<String> {
+        let RowTold { model, row, steps, covered, of_peers, peers_covered, walks, .. } = new;
+        let numbers = [*of_peers, *peers_covered, *walks].map(|number| number.to_string());
+        [model, row]
+            .map(|name| (*name).to_owned())
+            .into_iter()
+            .chain([steps.to_string(), covered.to_string(), share(*covered, *steps)])
+            .chain(numbers)
+            .chain([new.seconds.to_string(), self.commit.clone(), machine.to_owned()])
+            .collect()
+    }
 }
 
-/// The page with this section in the place of an older one.
-fn page(old: &str, budget: &str, section: &str) -> String {
-    let mut sections: Vec<String> =
-        old.split("\n## ").skip(1).map(|old| format!("## {}\n", old.trim_end())).collect();
-    let begins = format!("## {budget}\n");
-    match sections.iter_mut().find(|old| old.starts_with(&begins)) {
-        Some(old) => section.clone_into(old),
-        None => sections.push(section.to_owned()),
-    }
-    std::iter::once(HEAD.to_owned()).chain(sections).collect::<Vec<_>>().join("\n")
+/// What stands of each row; of its steps that were not reached.
+const COLUMNS: [&str; 11] = [
+    "model",
+    "row",
+    "distinct steps",
+    "covered",
+    "share",
+    "as steps of whole peers",
+    "covered of those",
+    "walks",
+    "seconds",
+    "commit",
+    "machine",
+];
+const REASONS: [&str; 4] = ["model", "row", "not reached, since", "steps"];
+
+/// The cells of a line of a table.
+fn cells(line: &str) -> Vec<String> {
+    let inner = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")).unwrap_or_default();
+    inner.split(" | ").map(str::to_owned).collect()
 }
 
-fn section(told: &Told, commit: &str, machine: &str) -> String {
-    let mut text = format!("## {}\n\nAt commit {commit}, on {machine}.\n\n", told.budget);
-    text += "| model | row | distinct steps | covered | share | as steps of whole peers |\n|---|---|--:|--:|--:|--:|\n";
-    for RowTold { model, row, steps, covered, of_peers } in &told.rows {
-        let share = share(*covered, *steps);
-        let _ = writeln!(text, "| {model} | {row} | {steps} | {covered} | {share} | {of_peers} |");
-    }
-    let Told { servers, steps, walks, walked, taken, covered, search_seconds, seconds, .. } = told;
-    let _ = writeln!(
-        text,
-        "\nWhole peers: {covered} of {steps} distinct steps ({}) of {servers} distinct servers; {walked} of {walks} walks, {taken} steps taken, no difference; \
-         {seconds} s, of which searches and plans {search_seconds} s.",
-        share(*covered, *steps)
-    );
-    if !told.unreached.is_empty() {
-        text += "\n| not reached, since | steps |\n|---|--:|\n";
-        for (why, steps) in &told.unreached {
-            let _ = writeln!(text, "| {why} | {steps} |");
-        }
-    }
-    if !told.left_out.is_empty() {
-        text += "\n| model | row | not replayed, since |\n|---|---|---|\n";
-        for (model, row, why) in &told.left_out {
-            let _ = writeln!(text, "| {model} | {row} | {why} |");
-        }
+fn table(head: &[&str], lines: &[Vec<String>]) -> String {
+    let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for line in lines {
+        let _ = writeln!(text, "| {} |", line.join(" | "));
     }
     text
 }
@@ -177,22 +246,50 @@ fn machine() -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_section_takes_the_place_of_its_older_one() {
-        let told = |budget, covered| Told {
-            budget,
-            rows: vec![RowTold { model: "session", row: "moves", steps: 3, covered, of_peers: 3 }],
+    fn run(covered: usize, why: &'static str) -> RowTold {
+        RowTold {
+            model: "session",
+            row: "moves",
             steps: 3,
             covered,
-            ..Told::default()
+            of_peers: 3,
+            peers_covered: covered,
+            walks: 2,
+            seconds: 5,
+            unreached: vec![(why, 3 - covered)],
+        }
+    }
+
+    #[test]
+    fn a_row_takes_the_place_of_its_older_one_and_others_stay() {
+        let section = |commit: &str| Section {
+            root: PathBuf::new(),
+            rows: vec![("session", "moves"), ("session", "pings"), ("peer", "moves")],
+            commit: commit.to_owned(),
         };
-        let first = page("", "quick", &section(&told("quick", 1), "abc", "a machine"));
-        let second = page(&first, "standard", &section(&told("standard", 2), "abc", "a machine"));
-        let third = page(&second, "quick", &section(&told("quick", 3), "def", "a machine"));
+        let told = |budget, rows| Told { budget, rows, ..Told::default() };
+        let first = section("a").page("", &told("quick", vec![run(1, "no way")]), "a machine");
+        assert!(first.contains("Not replayed: `pings` of session, `moves` of peer."), "{first}");
+        let of_peers = RowTold { model: "peer", ..run(2, "no time") };
+        let second = section("b").page(&first, &told("quick", vec![of_peers]), "another");
+        assert!(
+            second.contains("| session | moves | 3 | 1 | 33.33 % | 3 | 1 | 2 | 5 | a | a machine |"),
+            "{second}"
+        );
+        assert!(
+            second.contains("| peer | moves | 3 | 2 | 66.66 % | 3 | 2 | 2 | 5 | b | another |"),
+            "{second}"
+        );
+        assert!(
+            second.contains("| session | moves | no way | 2 |\n| peer | moves | no time | 1 |"),
+            "{second}"
+        );
+        assert!(second.contains("Whole peers: 3 of 6 distinct steps (50.00 %); 4 walks"), "{second}");
+        assert!(second.contains("Not replayed: `pings` of session."), "{second}");
+        let third = section("c").page(&second, &told("standard", vec![run(3, "never")]), "a machine");
         assert_eq!(third.matches("## ").count(), 2, "{third}");
-        assert!(third.contains("| session | moves | 3 | 3 | 100.00 % | 3 |"), "{third}");
-        assert!(third.contains("| session | moves | 3 | 2 | 66.66 % | 3 |"), "{third}");
-        assert!(!third.contains("| session | moves | 3 | 1 |"), "{third}");
-        assert_eq!(page(&third, "quick", &section(&told("quick", 3), "def", "a machine")), third);
+        let fourth = section("c").page(&third, &told("quick", vec![run(2, "no luck")]), "a machine");
+        assert!(!fourth.contains("no way") && fourth.contains("| peer | moves | no time | 1 |"), "{fourth}");
+        assert!(fourth.contains("| session | moves | 3 | 3 | 100.00 % |"), "the other budget's: {fourth}");
     }
 }
