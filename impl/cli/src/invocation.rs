@@ -75,8 +75,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     };
     let tls = properties.tls().map_err(problem)?;
     let timeout = Duration::from_millis(u64::from(milliseconds));
-    let wish = Wish { servers, timeout, read_only, tls };
-    Ok(Invocation::Run { wish, json, words, note: properties.unheard() })
+    let (user, note) = properties.user().map_err(problem)?;
+    let wish = Wish { servers, timeout, read_only, tls, user };
+    Ok(Invocation::Run { wish, json, words, note })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! TLS for `zabkeeper cli`, by the properties that `zkCli.sh` knows.
+//! TLS and SASL for `zabkeeper cli`, by the properties that `zkCli.sh` knows.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
@@ -6,6 +6,9 @@ use tls::{Context, Protocol, Secret, Settings, StoreFile, rustls::ClientConfig};
 
 /// What `zkCli.sh` hands to Java: flags, in the order in which later ones count more.
 const VARIABLES: [&str; 2] = ["CLIENT_JVMFLAGS", "JVMFLAGS"];
+
+/// Names the file with users and passwords.
+const JAAS: &str = "java.security.auth.login.config";
 
 /// Properties, by name.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +54,32 @@ impl Properties {
         self.get(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// What is asked for and not done, if there is something.
-    pub(crate) fn unheard(&self) -> Option<String> {
-        let key = "java.security.auth.login.config";
-        let file = self.get(key).filter(|_| self.is("zookeeper.sasl.client", true))?;
-        Some(format!(
-            "{key} is {file}, and this client does not speak SASL: it goes on without; \
-             zookeeper.sasl.client=false says that this is meant"
-        ))
+    /// Who proves to be somebody by SASL, or why nobody does where one might think so. As in ZooKeeper's client a file
+    /// without the section is none, unless the section was named.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(crate) fn user(&self) -> Result<(Option<sasl::User>, Option<String>), String> {
+        const SECTION: &str = "zookeeper.sasl.clientconfig";
+        let Some(file) = self.get(JAAS).filter(|_| self.is("zookeeper.sasl.client", true)) else {
+            return Ok((None, None));
+        };
+        let without = "zookeeper.sasl.client=false goes on without SASL";
+        let text =
+            fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}; {without}"))?;
+        let named = self.get(SECTION);
+        let section = named.unwrap_or("Client");
+        match sasl::jaas::login(&text, section) {
+            Ok(Some(user)) => Ok((Some(user), None)),
+            Ok(None) if named.is_some() => {
+                Err(format!("{file} has no section {section}, which {SECTION} names; {without}"))
+            }
+            Ok(None) => {
+                let told = "it goes on without SASL, and zookeeper.sasl.client=false says that this is meant";
+                Ok((None, Some(format!("{JAAS} is {file}, which has no section {section}: {told}"))))
+            }
+            Err(why) => Err(format!("{file}: {why}; {without}")),
+        }
     }
 
     fn store(&self, which: &str) -> Option<StoreFile> {
@@ -151,11 +172,42 @@ mod tests {
     }
 
     #[test]
-    fn who_names_a_jaas_file_is_told_that_it_is_of_no_use() {
-        let jaas = "java.security.auth.login.config=/etc/jaas.conf";
-        assert!(properties(&[jaas]).unheard().expect("told").contains("/etc/jaas.conf"));
-        assert_eq!(properties(&[jaas, "zookeeper.sasl.client=false"]).unheard(), None);
-        assert_eq!(properties(&[]).unheard(), None);
+    fn who_names_a_jaas_file_is_the_user_of_its_section() {
+        let folder = std::env::temp_dir().join(format!("zabkeeper-cli-jaas-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("room");
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).expect("room");
+            format!("java.security.auth.login.config={}", path.display())
+        };
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule required username=bob password=x;";
+        let both =
+            write("both", &format!("Client {{ {module} }}; Other {{ {} }};", module.replace("bob", "eve")));
+        let name = |pairs: &[&str]| {
+            let (user, note) = properties(pairs).user()?;
+            Ok::<_, String>((user.map(|user| user.name), note))
+        };
+        let is = |name: &str| Ok((Some(name.to_owned()), None));
+        assert_eq!(name(&[&both]), is("bob"));
+        assert_eq!(name(&[&both, "zookeeper.sasl.clientconfig=Other"]), is("eve"));
+        assert_eq!(name(&[&both, "zookeeper.sasl.client=false"]), Ok((None, None)));
+        assert_eq!(name(&[]), Ok((None, None)));
+        let servers = write("servers", "Server {};");
+        let (nobody, note) = name(&[&servers]).expect("as ZooKeeper's client");
+        assert_eq!(nobody, None);
+        assert!(note.as_ref().is_some_and(|note| note.contains("has no section Client")), "{note:?}");
+        let kerberos =
+            write("kerberos", "Client {\n com.sun.security.auth.module.Krb5LoginModule required; };");
+        let rows = [
+            (&[&*servers, "zookeeper.sasl.clientconfig=Mine"][..], "has no section Mine"),
+            (&[&kerberos], "line 2: the section Client has the module com.sun"),
+            (&["java.security.auth.login.config=/nowhere"], "cannot read /nowhere"),
+        ];
+        for (pairs, why) in rows {
+            let told = name(pairs).expect_err(why);
+            assert!(told.contains(why) && told.contains("zookeeper.sasl.client=false"), "{told}");
+        }
+        fs::remove_dir_all(&folder).expect("it is there");
     }
 
     #[test]

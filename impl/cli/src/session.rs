@@ -24,6 +24,8 @@ pub(crate) struct Wish {
     pub(crate) read_only: bool,
     /// How servers are spoken with inside TLS; plain if `None`.
     pub(crate) tls: Option<Arc<tls::rustls::ClientConfig>>,
+    /// Who proves to be somebody by SASL.
+    pub(crate) user: Option<sasl::User>,
 }
 
 /// The session of now, if there is one.
@@ -59,9 +61,9 @@ impl Session {
     pub(crate) fn start(&self, wish: &Wish) {
         self.end();
         self.screen.greet();
-        let Wish { servers, timeout, read_only, tls } = wish.clone();
+        let Wish { servers, timeout, read_only, tls, user } = wish.clone();
         let screen = Arc::clone(&self.screen);
-        let options = Options { servers, timeout, read_only, tls };
+        let options = Options { servers, timeout, read_only, tls, user };
         let client = Client::start(options, move |notice| screen.notice(notice));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
     }

@@ -82,6 +82,11 @@ impl Failed {
                 return Some(format!("{why}{}", if command.changes_nodes() { doubt } else { "" }));
             }
             Failure::Malformed(why) => return Some(why.clone()),
+            Failure::Unproved(why) => {
+                return Some(format!(
+                    "{why}; the JAAS file that java.security.auth.login.config names says who this is"
+                ));
+            }
             Failure::SessionExpired => {
                 return Some("its ephemerals are gone; `connect` starts another session".to_owned());
             }

@@ -33,6 +33,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a request waits for a connection that has been away for longer than anybody would wait.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// The number of a server's refusal of who somebody is.
+pub(crate) const AUTH_FAILED: i32 = -115;
+
 /// What a client needs to know at its start.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -44,6 +47,8 @@ pub struct Options {
     pub read_only: bool,
     /// How servers are spoken with inside TLS; plain if `None`.
     pub tls: Option<Arc<tls::rustls::ClientConfig>>,
+    /// Who proves to be somebody on each connection, by SASL with DIGEST-MD5; nobody if `None`.
+    pub user: Option<sasl::User>,
 }
 
 /// One session with an ensemble. Dropped, it is closed.
@@ -120,6 +125,8 @@ pub(crate) struct Inner {
     pub(crate) nobody_listens: bool,
     /// What went wrong last.
     pub(crate) trouble: String,
+    /// Why its user is not proved, if that has ended it.
+    pub(crate) unproved: Option<String>,
     /// How often whoever waits was told not to.
     interruptions: u64,
 }
@@ -165,7 +172,9 @@ impl Inner {
     fn over(&self) -> Option<Failure> {
         match self.connection {
             Connection::Expired => Some(Failure::SessionExpired),
-            Connection::AuthFailed => Some(Failure::Server(-115)),
+            Connection::AuthFailed => {
+                Some(self.unproved.clone().map_or(Failure::Server(AUTH_FAILED), Failure::Unproved))
+            }
             Connection::Closed => Some(Failure::Closed),
             Connection::Connecting | Connection::Connected | Connection::ConnectedReadOnly => None,
         }
@@ -176,7 +185,7 @@ impl Inner {
         self.nobody_listens && self.session == SessionId(0)
     }
 
-    fn take_xid(&mut self) -> i32 {
+    pub(crate) fn take_xid(&mut self) -> i32 {
         let xid = self.next_xid;
         self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
         xid
@@ -205,6 +214,7 @@ impl Client {
             since: Instant::now(),
             nobody_listens: false,
             trouble: "no server has answered yet".to_owned(),
+            unproved: None,
             interruptions: 0,
         };
         let shared = Arc::new(Shared {

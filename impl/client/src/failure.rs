@@ -24,6 +24,9 @@ pub enum Failure {
     /// The one who asks was told not to wait.
     #[error("interrupted")]
     Interrupted,
+    /// It is not proved to the server who this is, or to this client who the server is.
+    #[error("AuthFailed: {0}")]
+    Unproved(String),
     /// The answer is not what was asked for.
     #[error("the server's answer cannot be read: {0}")]
     Malformed(String),
@@ -35,6 +38,7 @@ impl Failure {
         match self {
             Self::Server(number) => ErrorCode::from_number(*number),
             Self::SessionExpired => Some(ErrorCode::SessionExpired),
+            Self::Unproved(_) => Some(ErrorCode::AuthFailed),
             Self::ConnectionLoss(_)
             | Self::Unreachable(_)
             | Self::Closed
@@ -51,6 +55,7 @@ impl Failure {
             Self::SessionExpired => "Session expired".to_owned(),
             Self::Closed => "Session closed".to_owned(),
             Self::Interrupted => "Interrupted".to_owned(),
+            Self::Unproved(_) => "AuthFailed".to_owned(),
             Self::Malformed(_) => "MarshallingError".to_owned(),
         }
     }

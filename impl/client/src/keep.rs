@@ -17,7 +17,8 @@ use wire::{
 
 use crate::{
     Failure,
-    client::{Inner, Pending, Shared, malformed},
+    client::{AUTH_FAILED, Inner, Pending, Shared, malformed},
+    proof::{Unproved, prove},
     scout,
     state::{Connection, EventType, Notice},
     stream::Stream,
@@ -34,7 +35,6 @@ const CHUNK_BYTES: usize = 64 << 10;
 const OK: i32 = 0;
 const NO_NODE: i32 = -101;
 const SESSION_EXPIRED: i32 = -112;
-const AUTH_FAILED: i32 = -115;
 
 /// Why a server was not the one.
 enum Refusal {
@@ -44,6 +44,8 @@ enum Refusal {
     NotServed(String),
     /// The session is over, for every server.
     Expired,
+    /// Its user is not proved.
+    Unproved(String),
 }
 
 /// Keeps the session until it is over.
@@ -93,6 +95,12 @@ fn round(shared: &Arc<Shared>) -> Round {
                 over(shared, Connection::Expired, &Failure::SessionExpired);
                 return Round::Over;
             }
+            Err(Refusal::Unproved(why)) => {
+                let why = format!("{host}:{port}: {why}");
+                shared.lock().unproved = Some(why.clone());
+                over(shared, Connection::AuthFailed, &Failure::Unproved(why));
+                return Round::Over;
+            }
         }
     }
     let mut inner = shared.lock();
@@ -131,8 +139,18 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     hello.encode(&mut bytes);
     stream.write_all(&bytes).map_err(not_served)?;
     let answer = handshake(&mut stream)?;
-    let mut inner = shared.lock();
     let Ok(granted @ 1..) = u64::try_from(answer.timeout_ms) else { return Err(Refusal::Expired) };
+    if let Some(user) = &shared.options.user {
+        let xids = {
+            let mut inner = shared.lock();
+            [inner.take_xid(), inner.take_xid()]
+        };
+        prove(&mut stream, user, xids).map_err(|unproved| match unproved {
+            Unproved::Lost(error) => not_served(error),
+            Unproved::Refused(why) => Refusal::Unproved(why),
+        })?;
+    }
+    let mut inner = shared.lock();
     if inner.connection.is_over() {
         // It was closed meanwhile: nobody will use this.
         return Err(Refusal::NotServed("closed".to_owned()));

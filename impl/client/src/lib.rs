@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod keep;
 mod operations;
+mod proof;
 mod scout;
 mod state;
 mod stream;

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 use rustc_hash::FxHashMap;
+use sasl::Exchange;
 use spec::{ClientId, SessionId, Zxid};
 use tokio::{sync::Notify, task::AbortHandle};
 use tree::{Credential, Identity};
@@ -19,7 +20,6 @@ use crate::{
     audit::{Asked, Audit, Who},
     core::Clock,
     namespaces::Nodes,
-    sasl::Exchange,
     stats::{Summary, micros},
     stream::Writer,
     view::ClientView,

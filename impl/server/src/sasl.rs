@@ -1,20 +1,15 @@
-//! SASL: how clients prove who they are with DIGEST-MD5, as ZooKeeper's own client and kazoo do.
+//! SASL: what a server makes of clients that prove who they are with DIGEST-MD5.
 //!
 //! Users and passwords stand in a section of the JAAS file that Java's `java.security.auth.login.config` names. The
-//! exchange takes two steps, and ends with an identity of scheme `sasl`. Sources: RFC 2831; ZooKeeper
-//! `ZooKeeperSaslServer`, `SaslServerCallbackHandler`.
-
-mod digest_md5;
-mod jaas;
+//! exchange takes two steps, and ends with an identity of scheme `sasl`. Sources: ZooKeeper `ZooKeeperSaslServer`,
+//! `SASLAuthenticationProvider`.
 
 use std::collections::BTreeMap;
 
 use protocol::peer::ClientRequest;
-use rustix::rand::{GetRandomFlags, getrandom};
+use sasl::Exchange;
 use spec::ErrorCode;
 use tree::{Identity, Text, Tree};
-
-pub use self::{digest_md5::Exchange, jaas::users};
 
 /// What an operator has set up.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,7 +35,7 @@ impl Sasl {
             return ClientRequest::Exchange { answer: None, proves: Vec::new() };
         }
         let said = match exchange {
-            None => Exchange::begin(&nonce(), token).map(|(begun, challenge)| {
+            None => Exchange::begin(&sasl::nonce(), token).map(|(begun, challenge)| {
                 *exchange = Some(begun);
                 (challenge, None)
             }),
@@ -71,17 +66,6 @@ impl Sasl {
         }
         identities
     }
-}
-
-/// What nobody can guess, and no exchange has had before.
-fn nonce() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        // So few bytes come whole, and never fail where the system is up.
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty()).unwrap_or(0);
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -126,10 +110,5 @@ mod tests {
         };
         assert_eq!(schemes(true), ["sasl", "super"]);
         assert_eq!(schemes(false), ["super"]);
-    }
-
-    #[test]
-    fn nonces_differ() {
-        assert_ne!(nonce(), nonce());
     }
 }

@@ -29,9 +29,14 @@ struct Server {
 
 impl Server {
     fn start(data: &Path, port: u16) -> Self {
+        Self::with(data, port, "")
+    }
+
+    /// With more lines of zoo.cfg.
+    fn with(data: &Path, port: u16, more: &str) -> Self {
         let text = format!(
             "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=500\npreAllocSize=64\n\
-             admin.enableServer=false\nextendedTypesEnabled=true\n",
+             admin.enableServer=false\nextendedTypesEnabled=true\n{more}",
             data.display()
         );
         let started = Instant::now();
@@ -53,7 +58,8 @@ impl Server {
     }
 
     fn begin(text: &str, port: u16) -> Self {
-        let config = Config::parse("zoo.cfg", text.into(), |_| unreachable!("it is alone")).expect("valid");
+        let config =
+            Config::parse("zoo.cfg", text.into(), |path| std::fs::read_to_string(path)).expect("valid");
         let (stop, stopped) = oneshot::channel();
         let wait = async {
             let _ = stopped.await;
@@ -467,6 +473,36 @@ fn a_session_goes_on_when_its_server_comes_back() {
     assert!(child.hear("NodeDataChanged").contains("path:/mine"), "the watch was left again");
     child.end(0);
     assert_eq!(server.out(&["ls", "/"]), "[zookeeper]\n", "the session was closed");
+}
+
+#[test]
+fn who_names_a_jaas_file_proves_who_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+    let jaas = folder.path().join("jaas.conf");
+    let text = format!(
+        "Server {{ {module} user_bob=\"a \\\"secret\\\"\"; }};\n\
+         Client {{ {module} username=bob password=\"a \\\"secret\\\"\"; }};\n\
+         Wrong {{ {module} username=bob password=\"a secret\"; }};\n"
+    );
+    std::fs::write(&jaas, text).expect("it is written");
+    let jaas = format!("java.security.auth.login.config={}", jaas.display());
+    let provider = "authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider";
+    let data = folder.path().join("data");
+    let server =
+        Server::with(&data, free_port(), &format!("{jaas}\n{provider}\nsessionRequireClientSASLAuth=true\n"));
+    let proving = format!("-D{jaas}");
+    server.out(&[&proving, "create", "/a", "x", "sasl:bob:cdrwa"]);
+    assert!(server.out(&[&proving, "whoami"]).contains("\nsasl: bob\n"));
+    assert_eq!(server.out(&[&proving, "get", "/a"]), "x\n");
+    let (_, told) = server.run(1, &[&proving, "-Dzookeeper.sasl.clientconfig=Wrong", "get", "/a"]);
+    assert!(told.contains("AuthFailed") && told.contains("the server refuses it"), "{told}");
+    let (_, told) = server.run(1, &[&proving, "-Dzookeeper.sasl.client=false", "get", "/a"]);
+    assert!(told.contains("Session closed because client failed to authenticate"), "{told}");
+    // A server that knows nobody has nothing to say.
+    let server = Server::start(&folder.path().join("other"), free_port());
+    let (_, told) = server.run(1, &[&proving, "ls", "/"]);
+    assert!(told.contains("the server has no SASL"), "{told}");
 }
 
 #[test]

@@ -38,6 +38,6 @@ pub(super) fn tokens(bytes: &[u8]) {
 /// A JAAS file.
 pub(super) fn users(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let found = server::sasl::users(&text, "Server");
-    assert_eq!(found, server::sasl::users(&text, "Server"), "another answer at a second look");
+    let found = sasl::jaas::users(&text, "Server");
+    assert_eq!(found, sasl::jaas::users(&text, "Server"), "another answer at a second look");
 }

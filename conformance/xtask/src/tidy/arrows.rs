@@ -20,10 +20,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("storage", &["spec", "protocol", "tree", "wire"]),
     ("recording", &["spec", "protocol", "tree"]),
     ("properties", &[]),
+    ("sasl", &[]),
     ("tls", &[]),
-    ("client", &["spec", "protocol", "tree", "wire", "tls"]),
-    ("cli", &["spec", "tree", "client", "properties", "tls"]),
-    ("server", &["spec", "protocol", "tree", "wire", "storage", "recording", "cli", "properties", "tls"]),
+    ("client", &["spec", "protocol", "tree", "wire", "sasl", "tls"]),
+    ("cli", &["spec", "tree", "client", "properties", "sasl", "tls"]),
+    (
+        "server",
+        &["spec", "protocol", "tree", "wire", "storage", "recording", "cli", "properties", "sasl", "tls"],
+    ),
 ];
 
 /// What the pure crates may use of others' directly; their tests may use what they like.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path};
 use tree::{Digest, Settings, Text};
 
 use super::reader::Reader;
-use crate::sasl::{self, Sasl};
+use crate::sasl::Sasl;
 
 const JAAS: &str = "java.security.auth.login.config";
 const SUPER_PASSWORD: &str = "SASLAuthenticationProvider.superPassword";
@@ -117,7 +117,7 @@ fn users(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> BTr
             return BTreeMap::new();
         }
     };
-    let mut users = match sasl::users(&text, &section) {
+    let mut users = match sasl::jaas::users(&text, &section) {
         Ok(Some(users)) => users,
         Ok(None) => {
             let message = format!("{path} has no section {section}: clients cannot authenticate with SASL");

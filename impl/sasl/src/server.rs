@@ -1,14 +1,13 @@
-//! The server's side of DIGEST-MD5 with authentication alone (RFC 2831, `qop=auth`): a challenge with a nonce, an answer
-//! that only somebody who knows the password can give, and a proof in return that the server knows it too.
+//! The server's side of an exchange.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
-use md5::{Digest as _, Md5};
+use crate::{
+    directives::Directives,
+    proof::{Proof, encoded, hex, is_same, of_latin, secret},
+    {REALM, URI},
+};
 
-/// The realm that is offered, and the name that clients call this server by.
-const REALM: &str = "zk-sasl-md5";
-/// The service and server that an answer has to be meant for.
-const URI: &str = "zookeeper/zk-sasl-md5";
 /// The longest answer (RFC 2831, section 2.1.2).
 const ANSWER_BYTES_MAX: usize = 4096;
 
@@ -21,11 +20,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// A client begins, with nothing. Returns the challenge.
+    /// A client begins, with nothing. Returns the challenge; the nonce is one that nobody can guess ([`crate::nonce`]).
     ///
     /// # Errors
     /// It said something.
-    pub(crate) fn begin(nonce: &[u8], token: &[u8]) -> Result<(Self, Vec<u8>), String> {
+    pub fn begin(nonce: &[u8], token: &[u8]) -> Result<(Self, Vec<u8>), String> {
         if !token.is_empty() {
             return Err(format!("the first token has {} bytes, and must be empty", token.len()));
         }
@@ -39,7 +38,7 @@ impl Exchange {
     ///
     /// # Errors
     /// It is not to be believed; says why, without passwords.
-    pub(crate) fn finish(
+    pub fn finish(
         &mut self,
         token: &[u8],
         users: &BTreeMap<String, String>,
@@ -50,7 +49,7 @@ impl Exchange {
         if token.len() > ANSWER_BYTES_MAX {
             return Err(format!("the answer has {} bytes, and may have {ANSWER_BYTES_MAX}", token.len()));
         }
-        let answer = Answer::parse(token)?;
+        let answer = Directives::parse(token)?;
         let named = |key| answer.one(key);
         let expect = |key: &str, expected: &str, given: Option<&[u8]>| match given {
             Some(given) if given == expected.as_bytes() => Ok(()),
@@ -82,43 +81,6 @@ impl Exchange {
     }
 }
 
-/// What both sides prove that they know the password with.
-struct Proof<'a> {
-    secret: [u8; 16],
-    nonce: &'a [u8],
-    cnonce: &'a [u8],
-    authzid: Option<&'a [u8]>,
-}
-
-impl Proof<'_> {
-    /// The response of a side: the client's for `AUTHENTICATE`, the server's for nothing.
-    fn of(&self, method: &str) -> String {
-        let mut first = Md5::new_with_prefix(self.secret);
-        for part in [Some(self.nonce), Some(self.cnonce), self.authzid].into_iter().flatten() {
-            first.update(b":");
-            first.update(part);
-        }
-        let second = Md5::digest(format!("{method}:{URI}"));
-        let mut whole = Md5::new_with_prefix(hex(&first.finalize()));
-        for part in [self.nonce, b"00000001", self.cnonce, b"auth", hex(&second).as_bytes()] {
-            whole.update(b":");
-            whole.update(part);
-        }
-        hex(&whole.finalize())
-    }
-}
-
-/// The hash of user, realm and password, which are Latin-1 where they can be (RFC 2831, section 2.1.2.1).
-fn secret(user: &str, realm: &[u8], password: &str, utf8: bool) -> [u8; 16] {
-    let text = |text: &str| encoded(text, utf8);
-    let mut hash = Md5::new_with_prefix(text(user));
-    hash.update(b":");
-    hash.update(realm);
-    hash.update(b":");
-    hash.update(text(password));
-    hash.finalize().into()
-}
-
 /// The realm as it goes into the hash: that of the answer, which may have none.
 fn of_realm(realm: Option<&[u8]>, utf8: bool) -> Vec<u8> {
     match realm {
@@ -126,84 +88,6 @@ fn of_realm(realm: Option<&[u8]>, utf8: bool) -> Vec<u8> {
         Some(realm) => realm.to_vec(),
         None => Vec::new(),
     }
-}
-
-fn encoded(text: &str, utf8: bool) -> Vec<u8> {
-    let latin: Option<Vec<u8>> = text.chars().map(|char| u8::try_from(char).ok()).collect();
-    match latin {
-        Some(latin) => latin,
-        None if utf8 => text.as_bytes().to_vec(),
-        None => text.chars().map(|char| u8::try_from(char).unwrap_or(b'?')).collect(),
-    }
-}
-
-fn of_latin(bytes: &[u8]) -> String {
-    bytes.iter().copied().map(char::from).collect()
-}
-
-/// Whether both are equal, in a time that does not tell where they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).fold(0, |differ, (one, other)| differ | (one ^ other)) == 0
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The directives of an answer: `key=value`, separated by commas, values perhaps in quotes.
-struct Answer<'a>(Vec<(String, Cow<'a, [u8]>)>);
-
-impl<'a> Answer<'a> {
-    fn parse(mut rest: &'a [u8]) -> Result<Self, String> {
-        let mut directives = Vec::new();
-        loop {
-            rest = rest.trim_ascii_start();
-            while let Some(behind) = rest.strip_prefix(b",") {
-                rest = behind.trim_ascii_start();
-            }
-            if rest.is_empty() {
-                return Ok(Self(directives));
-            }
-            let equals = rest.iter().position(|byte| *byte == b'=').ok_or("a directive has no value")?;
-            let key = String::from_utf8_lossy(rest[..equals].trim_ascii()).to_ascii_lowercase();
-            let (value, behind) = value(rest[equals + 1..].trim_ascii_start())
-                .ok_or_else(|| format!("the quotes around {key} are not closed"))?;
-            rest = behind.trim_ascii_start();
-            if !rest.is_empty() && !rest.starts_with(b",") {
-                return Err(format!("there is more behind the value of {key}"));
-            }
-            directives.push((key, value));
-        }
-    }
-
-    /// The value of a directive that may stand there once.
-    fn one(&self, key: &str) -> Result<Option<&[u8]>, String> {
-        let mut found = self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| &**value);
-        let first = found.next();
-        if found.next().is_some() { Err(format!("{key} is given twice")) } else { Ok(first) }
-    }
-}
-
-/// A value, and what is behind it; none if its quotes are not closed.
-fn value(rest: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
-    let Some(quoted) = rest.strip_prefix(b"\"") else {
-        let end = rest.iter().position(|byte| *byte == b',').unwrap_or(rest.len());
-        return Some((Cow::Borrowed(rest[..end].trim_ascii_end()), &rest[end..]));
-    };
-    let mut value = Vec::new();
-    let mut bytes = quoted.iter().enumerate();
-    while let Some((place, byte)) = bytes.next() {
-        match byte {
-            b'"' => return Some((Cow::Owned(value), &quoted[place + 1..])),
-            b'\\' => value.push(*bytes.next()?.1),
-            byte => value.push(*byte),
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -235,24 +119,6 @@ mod tests {
         let (exchange, challenge) = Exchange::begin(&[0xab; 16], b"").expect("nothing was said");
         assert!(String::from_utf8_lossy(&challenge).contains(&format!("nonce=\"{}\"", exchange.nonce)));
         exchange
-    }
-
-    #[test]
-    fn the_example_of_the_rfc() {
-        let hash = |parts: &[&str]| hex(&Md5::digest(parts.join(":")));
-        let secret = secret("chris", b"elwood.innosoft.com", "secret", true);
-        let mut first = secret.to_vec();
-        first.extend_from_slice(b":OA6MG9tEQGm2hh:OA6MHXh6VqTrRk");
-        let second = hash(&["AUTHENTICATE", "imap/elwood.innosoft.com"]);
-        let whole = hash(&[
-            &hex(&Md5::digest(&first)),
-            "OA6MG9tEQGm2hh",
-            "00000001",
-            "OA6MHXh6VqTrRk",
-            "auth",
-            &second,
-        ]);
-        assert_eq!(whole, "d388dad90d4bbd760a152321f2143af7");
     }
 
     #[test]
@@ -313,14 +179,5 @@ mod tests {
         let of = |text: &str| text.split_once("response=").expect("it has one").1[..32].to_owned();
         let said = said.replace(&of(&right), &proof.of("AUTHENTICATE"));
         assert_eq!(exchange.finish(said.as_bytes(), &users()).expect("it is right").1, "bob");
-    }
-
-    #[test]
-    fn quotes_and_backslashes_are_read() {
-        let parsed = Answer::parse(br#" a = "x\"y\\" , ,b=z ,c="" "#).expect("it is well formed");
-        assert_eq!(parsed.one("a"), Ok(Some(&b"x\"y\\"[..])));
-        assert_eq!(parsed.one("b"), Ok(Some(&b"z"[..])));
-        assert_eq!(parsed.one("c"), Ok(Some(&b""[..])));
-        assert_eq!(parsed.one("d"), Ok(None));
     }
 }

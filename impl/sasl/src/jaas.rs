@@ -1,23 +1,44 @@
-//! JAAS files: sections of login modules with options. Of a section the users of ZooKeeper's `DigestLoginModule` count.
+//! JAAS files: sections of login modules with options. Of a section the options of ZooKeeper's `DigestLoginModule` count.
 
 use std::collections::BTreeMap;
+
+use crate::User;
 
 /// The module whose users are known.
 const MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
 /// What stands in front of a user's name.
 const USER: &str = "user_";
 
-/// The users of a section, with their passwords; none if the file has no such section.
+/// The users of a server's section, with their passwords; none if the file has no such section.
 ///
 /// # Errors
 /// What is wrong, and in which line.
 pub fn users(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
+    let options = options(text, section)?;
+    Ok(options.map(|options| {
+        let user = |(key, value): (String, String)| Some((key.strip_prefix(USER)?.to_owned(), value));
+        options.into_iter().filter_map(user).collect()
+    }))
+}
+
+/// Who a client's section says that it is; none if the file has no such section.
+///
+/// # Errors
+/// What is wrong, and in which line; or that it names nobody.
+pub fn login(text: &str, section: &str) -> Result<Option<User>, String> {
+    let Some(mut options) = options(text, section)? else { return Ok(None) };
+    let mut option = |key| options.remove(key).ok_or_else(|| format!("the section {section} has no {key}"));
+    Ok(Some(User { name: option("username")?, password: option("password")? }))
+}
+
+/// The options of a section; none if the file has no such section.
+fn options(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
     let mut tokens = Tokens { rest: text, line: 1 };
     let mut found = None;
     while let Some(name) = tokens.next()? {
-        let users = of_section(&mut tokens, &name, name == section)?;
+        let options = of_section(&mut tokens, &name, name == section)?;
         if name == section {
-            found = Some(users);
+            found = Some(options);
         }
     }
     Ok(found)
@@ -25,13 +46,13 @@ pub fn users(text: &str, section: &str) -> Result<Option<BTreeMap<String, String
 
 /// A section behind its name: `{ Module flag key=value …; … };`.
 fn of_section(tokens: &mut Tokens<'_>, name: &str, counts: bool) -> Result<BTreeMap<String, String>, String> {
-    let mut users = BTreeMap::new();
+    let mut options = BTreeMap::new();
     tokens.expect("{", &format!("behind the name {name}"))?;
     loop {
         let module = tokens.some("a login module, or }")?;
         if module == "}" {
             tokens.expect(";", &format!("behind the section {name}"))?;
-            return Ok(users);
+            return Ok(options);
         }
         if counts && module != MODULE {
             return Err(tokens.wrong(&format!(
@@ -50,9 +71,7 @@ fn of_section(tokens: &mut Tokens<'_>, name: &str, counts: bool) -> Result<BTree
             }
             tokens.expect("=", &format!("behind the option {key}"))?;
             let value = tokens.some("a value")?;
-            if let Some(user) = key.strip_prefix(USER) {
-                users.insert(user.to_owned(), value);
-            }
+            options.insert(key, value);
         }
     }
 }
@@ -158,6 +177,18 @@ mod tests {
         assert_eq!(pairs, [("a.b", "'x'"), ("bob", "bob secret"), ("super", "adm\"in")]);
         assert_eq!(users(text, "QuorumServer"), Ok(None));
         assert_eq!(users("", "Server"), Ok(None));
+    }
+
+    #[test]
+    fn a_client_is_one_user() {
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule required";
+        let text = format!(
+            "Client {{ {module} username=\"bob\" password=\"a b\"; }}; Half {{ {module} username=x; }};"
+        );
+        let found = login(&text, "Client").expect("it is well formed").expect("it has the section");
+        assert_eq!((found.name.as_str(), found.password.as_str()), ("bob", "a b"));
+        assert_eq!(login(&text, "Half").expect_err("half"), "the section Half has no password");
+        assert_eq!(login(&text, "Server"), Ok(None));
     }
 
     #[test]
