@@ -107,6 +107,12 @@ impl Pipeline {
         }
     }
 
+    /// With every figure begun anew, and what is under way as it is.
+    pub(crate) fn anew(self) -> Self {
+        let Self { open, proposals, let_in, idle_since, syncs, .. } = self;
+        Self { open, proposals, let_in, idle_since, syncs, ..Self::new() }
+    }
+
     /// A transaction goes to the log, of a server that serves or that is brought up to date.
     pub(crate) fn logged(&mut self, zxid: Zxid, time: i64, serves: bool) {
         self.queued += 1;

@@ -366,12 +366,25 @@ impl Stats {
         *count += 1;
     }
 
-    /// What `srst` begins anew: packets, latencies and sizes.
-    pub(crate) fn reset(&mut self) {
-        (self.packets_received, self.packets_sent) = (0, 0);
-        self.latency = Summary::default();
-        (self.response_sizes, self.response_size_last) = (Summary::default(), None);
-        (self.proposal_bytes, self.proposal_bytes_last) = (Summary::default(), None);
+    /// What `srst` begins anew: packets, latencies and sizes, and with them every counter and summary that is no gauge
+    /// of ZooKeeper's, unless they are for Prometheus, whose counters only rise. *`ServerStats.reset`,
+    /// `DefaultMetricsProvider`, `PrometheusMetricsProvider`.*
+    pub(crate) fn reset(&mut self, for_prometheus: bool) {
+        if for_prometheus {
+            (self.packets_received, self.packets_sent) = (0, 0);
+            self.latency = Summary::default();
+            (self.response_sizes, self.response_size_last) = (Summary::default(), None);
+            (self.proposal_bytes, self.proposal_bytes_last) = (Summary::default(), None);
+            return;
+        }
+        let before = std::mem::replace(self, Self::new());
+        self.started = before.started;
+        self.looking_since = before.looking_since;
+        (self.handshakes_failed, self.slow_syncs) = (before.handshakes_failed, before.slow_syncs);
+        (self.plain_remote, self.plain_local) = (before.plain_remote, before.plain_local);
+        self.digests = Digests { mismatches: 0, ..before.digests };
+        self.pipeline = before.pipeline.anew();
+        self.turns = before.turns;
     }
 
     pub(crate) fn proposal(&mut self, bytes: usize) {
@@ -392,7 +405,33 @@ mod tests {
     use spec::Zxid;
     use tree::{Event, EventKind};
 
-    use super::{Fired, Summary};
+    use super::{Fired, Stats, Summary};
+
+    #[test]
+    fn a_reset_begins_counters_anew_and_no_gauge() {
+        let counted = || {
+            let mut stats = Stats::new();
+            stats.looks();
+            stats.proposal(7);
+            stats.packets_sent = 5;
+            stats.slow_syncs = 3;
+            stats.pipeline.logged(Zxid(1), 0, true);
+            stats
+        };
+        let started = counted().started;
+        for for_prometheus in [true, false] {
+            let mut stats = counted();
+            stats.started = started;
+            stats.reset(for_prometheus);
+            assert_eq!((stats.packets_sent, stats.proposal_bytes.count, stats.slow_syncs), (0, 0, 3));
+            let rises = u64::from(for_prometheus);
+            assert_eq!((stats.looking, stats.proposals, stats.pipeline.queued), (rises, rises, rises));
+            assert!(stats.started == started && stats.looking_since.is_some());
+            // What is under way is told of when it comes to its end.
+            stats.pipeline.applied(Zxid(1), 4, None);
+            assert_eq!(stats.pipeline.propagation.summary.sum, 4);
+        }
+    }
 
     #[test]
     fn watches_are_counted_by_event() {

@@ -88,11 +88,17 @@ impl Core {
                 "Connection stats reset.\n".to_owned()
             }
             "srst" => {
-                self.shell.stats.reset();
+                self.reset_stats();
                 "Server stats reset.\n".to_owned()
             }
             _ => return None,
         })
+    }
+
+    /// Begins the figures anew, by `srst` and `stat_reset`.
+    pub(crate) fn reset_stats(&mut self) {
+        let for_prometheus = self.shell.config.metrics.is_some();
+        self.shell.stats.reset(for_prometheus);
     }
 }
 

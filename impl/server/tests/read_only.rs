@@ -1,125 +1,24 @@
 //! An ensemble of which one server stays, over its sockets: clients that only read are served by it, until there is a
 //! leader again.
 
+mod ensemble;
 mod ports;
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    thread::{JoinHandle, sleep},
-    time::{Duration, Instant},
+    net::TcpStream,
 };
 
-use ports::free_port;
+use ensemble::{PATIENCE, Server, ensemble};
 use protocol::peer::ClientRequest;
-use server::{Config, ExitCode, StartError};
 use spec::{ErrorCode, SessionId, Zxid};
-use storage::RealDisk;
-use tokio::sync::oneshot;
 use tree::{Acl, CreateRequest, Read, Text, Tree, Write};
 use wire::{
     Decoder,
     client::{ConnectRequest, ConnectResponse, Reply, put_request},
 };
 
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-const SERVERS: usize = 3;
-
 type Ask = ClientRequest<Tree>;
-/// What stops it, and what it comes to.
-type Running = (oneshot::Sender<()>, JoinHandle<Result<ExitCode, StartError>>);
-
-/// A server in this process, running or not.
-struct Server {
-    text: String,
-    client: SocketAddr,
-    admin: SocketAddr,
-    running: Option<Running>,
-    _data: tempfile::TempDir,
-}
-
-/// Three servers that may serve reads without a leader, none of them running.
-fn ensemble() -> Vec<Server> {
-    let ports: Vec<_> = (0..4 * SERVERS).map(|_| free_port()).collect();
-    let port = |place: usize| ports[place];
-    let member = |at: usize| {
-        format!("server.{}=127.0.0.1:{}:{}\n", at + 1, port(2 * SERVERS + at), port(3 * SERVERS + at))
-    };
-    let members: String = (0..SERVERS).map(member).collect();
-    let server = |at: usize| {
-        let data = tempfile::tempdir().expect("a folder");
-        std::fs::write(data.path().join("myid"), (at + 1).to_string()).expect("a file");
-        let (client, admin) = (port(at), port(SERVERS + at));
-        let text = format!(
-            "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
-             preAllocSize=64\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\nreadonlymode.enabled=true\n\
-             4lw.commands.whitelist=srvr,mntr\n{members}",
-            data.path().display()
-        );
-        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Server { text, client: address(client), admin: address(admin), running: None, _data: data }
-    };
-    (0..SERVERS).map(server).collect()
-}
-
-impl Server {
-    fn start(&mut self) {
-        let text = self.text.clone();
-        let config = Config::parse("zoo.cfg", text, |path| std::fs::read_to_string(path)).expect("valid");
-        let (stop, stopped) = oneshot::channel();
-        let wait = async {
-            let _ = stopped.await;
-        };
-        let thread = std::thread::spawn(move || server::run(config, RealDisk::new(false), None, wait));
-        self.running = Some((stop, thread));
-    }
-
-    fn stop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
-            drop(stop);
-            let _ = thread.join();
-        }
-    }
-
-    /// Sends these bytes, and reads to the end.
-    fn ask(address: SocketAddr, bytes: &[u8]) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(bytes)?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    }
-
-    fn word(&self, word: &str) -> String {
-        Self::ask(self.client, word.as_bytes()).unwrap_or_default()
-    }
-
-    fn http(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        Self::ask(self.admin, request.as_bytes()).expect("it answers")
-    }
-
-    /// Waits until it says this to the word `isro`.
-    fn comes_to(&self, isro: &str) {
-        let started = Instant::now();
-        loop {
-            let said = self.word("isro");
-            if said == isro {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "it says {said:?}, and never {isro:?}");
-            sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 /// What a client offers.
 #[derive(Clone, Copy)]
@@ -205,7 +104,7 @@ const NOT_READ_ONLY: i32 = ErrorCode::NotReadOnly as i32;
 
 #[test]
 fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
-    let mut servers = ensemble();
+    let mut servers = ensemble(3, 0, "readonlymode.enabled=true\n");
     servers.iter_mut().for_each(Server::start);
     for server in &servers {
         server.comes_to("rw");

@@ -84,7 +84,7 @@ const COMMANDS: &[Command] = &[
     of_server(&["server_stats", "srvr"], |core, _| server_stats(core)),
     of_process(&["set_trace_mask", "stmk"], set_trace_mask),
     of_server(&["stat_reset", "srst"], |core, _| {
-        core.shell.stats.reset();
+        core.reset_stats();
         Map::new()
     }),
     of_server(&["stats", "stat"], |core, _| {
