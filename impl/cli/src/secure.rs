@@ -55,7 +55,7 @@ impl Properties {
     }
 
     /// Who proves to be somebody by SASL, or why nobody does where one might think so. As in ZooKeeper's client a file
-    /// without the section is none, unless the section was named.
+    /// without the section is none; one that cannot be read, or has not the section that was named, is an error here.
     ///
     /// # Errors
     /// What is wrong, and what to do.
@@ -65,20 +65,27 @@ impl Properties {
             return Ok((None, None));
         };
         let without = "zookeeper.sasl.client=false goes on without SASL";
+        if self.is("zookeeper.fips-mode", false) {
+            return Err(format!(
+                "zookeeper.fips-mode=true forbids DIGEST-MD5, which {file} asks for; {without}"
+            ));
+        }
+        let file = sasl::jaas::file(file);
+        let told = file.display();
         let text =
-            fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}; {without}"))?;
+            fs::read_to_string(&file).map_err(|error| format!("cannot read {told}: {error}; {without}"))?;
         let named = self.get(SECTION);
         let section = named.unwrap_or("Client");
         match sasl::jaas::login(&text, section) {
             Ok(Some(user)) => Ok((Some(user), None)),
             Ok(None) if named.is_some() => {
-                Err(format!("{file} has no section {section}, which {SECTION} names; {without}"))
+                Err(format!("{told} has no section {section}, which {SECTION} names; {without}"))
             }
             Ok(None) => {
-                let told = "it goes on without SASL, and zookeeper.sasl.client=false says that this is meant";
-                Ok((None, Some(format!("{JAAS} is {file}, which has no section {section}: {told}"))))
+                let next = "it goes on without SASL, and zookeeper.sasl.client=false says that this is meant";
+                Ok((None, Some(format!("{JAAS} is {told}, which has no section {section}: {next}"))))
             }
-            Err(why) => Err(format!("{file}: {why}; {without}")),
+            Err(why) => Err(format!("{told}: {why}; {without}")),
         }
     }
 
@@ -201,7 +208,8 @@ mod tests {
         let rows = [
             (&[&*servers, "zookeeper.sasl.clientconfig=Mine"][..], "has no section Mine"),
             (&[&kerberos], "line 2: the section Client has the module com.sun"),
-            (&["java.security.auth.login.config=/nowhere"], "cannot read /nowhere"),
+            (&["java.security.auth.login.config=file:/nowhere"], "cannot read /nowhere"),
+            (&[&both, "zookeeper.fips-mode=true"], "zookeeper.fips-mode=true forbids"),
         ];
         for (pairs, why) in rows {
             let told = name(pairs).expect_err(why);

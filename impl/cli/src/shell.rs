@@ -175,10 +175,12 @@ impl Shell {
     /// Starts a session in the place of the one before, and waits a moment for a server.
     pub(crate) fn start(&self) {
         self.session.start(&self.wish);
-        if let Some(Err(Failure::Unreachable(why))) =
-            self.session.client().map(|client| client.ready(GREETING))
-        {
-            self.screen.aside(&format!("no server yet: {why}; trying on, `connect HOST:PORT` tries another"));
+        match self.session.client().map(|client| client.ready(GREETING)) {
+            Some(Err(Failure::Unreachable(why))) => self
+                .screen
+                .aside(&format!("no server yet: {why}; trying on, `connect HOST:PORT` tries another")),
+            Some(Err(failure @ Failure::Unproved(_))) => self.screen.aside(&failure.to_string()),
+            Some(Ok(()) | Err(_)) | None => {}
         }
     }
 

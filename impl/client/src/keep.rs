@@ -1,7 +1,7 @@
 //! The thread that keeps the session: it connects, reads, pings, and goes on at another server.
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use wire::{
 use crate::{
     Failure,
     client::{AUTH_FAILED, Inner, Pending, Shared, malformed},
+    patience::{self, Patience, is_a_pause},
     proof::{Unproved, prove},
     scout,
     state::{Connection, EventType, Notice},
@@ -138,32 +139,36 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
     let mut bytes = Vec::new();
     hello.encode(&mut bytes);
     stream.write_all(&bytes).map_err(not_served)?;
-    let answer = handshake(&mut stream)?;
+    let patience = Patience::of(shared, patience);
+    let answer = handshake(&mut stream, &patience)?;
     let Ok(granted @ 1..) = u64::try_from(answer.timeout_ms) else { return Err(Refusal::Expired) };
-    if let Some(user) = &shared.options.user {
-        let xids = {
-            let mut inner = shared.lock();
-            [inner.take_xid(), inner.take_xid()]
-        };
-        prove(&mut stream, user, xids).map_err(|unproved| match unproved {
-            Unproved::Lost(error) => not_served(error),
-            Unproved::Refused(why) => Refusal::Unproved(why),
-        })?;
-    }
+    let xids = {
+        let mut inner = shared.lock();
+        // It is this client's from now on, whatever comes of the connection: to be offered again, or closed.
+        (inner.session, inner.password) = (answer.session, answer.password);
+        inner.local = answer.read_only == Some(true);
+        [inner.take_xid(), inner.take_xid()]
+    };
+    let proved =
+        shared.options.user.as_ref().map_or(Ok(()), |user| prove(&mut stream, user, xids, &patience));
     let mut inner = shared.lock();
     if inner.connection.is_over() {
         // It was closed meanwhile: nobody will use this.
+        farewell(&mut stream, inner.take_xid());
         return Err(Refusal::NotServed("closed".to_owned()));
     }
+    proved.map_err(|unproved| match unproved {
+        Unproved::Lost(error) => Refusal::NotServed(patience::told(&error)),
+        Unproved::Refused(why) => Refusal::Unproved(why),
+    })?;
     let granted = Duration::from_millis(granted);
     stream.set_read_timeout((granted / 6).max(Duration::from_millis(5))).map_err(not_served)?;
     stream.set_write_timeout(granted).map_err(not_served)?;
     let mut writer = stream.try_clone().map_err(not_served)?;
     writer.write_all(&resumption(&inner)).map_err(not_served)?;
-    (inner.session, inner.password, inner.granted) = (answer.session, answer.password, granted);
+    inner.granted = granted;
     inner.stream = Some(writer);
     inner.number += 1;
-    inner.local = answer.read_only == Some(true);
     inner.connection = if inner.local { Connection::ConnectedReadOnly } else { Connection::Connected };
     let now = inner.connection;
     drop(inner);
@@ -198,24 +203,23 @@ fn resumption(inner: &Inner) -> Vec<u8> {
     out
 }
 
-/// Reads the first frame, byte by byte of its length, so that nothing behind it is lost.
-fn handshake(stream: &mut Stream) -> Result<ConnectResponse, Refusal> {
-    let ended = |error: std::io::Error| {
-        let kind = error.kind();
-        Refusal::NotServed(if kind == ErrorKind::UnexpectedEof {
-            "it hung up; it may have no quorum, or lag behind this client".to_owned()
-        } else if matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            "no answer in time".to_owned()
-        } else {
-            error.to_string()
-        })
-    };
+/// Closes a session that was just given and that nobody wants any more.
+fn farewell(stream: &mut Stream, xid: i32) {
+    let mut out = Vec::new();
+    put_request(xid, &ClientRequest::<Tree>::Close, &mut out).expect("an end has a place on the wire");
+    // Where it does not come through, the session ends with its timeout.
+    let _ = stream.write_all(&out);
+}
+
+/// Reads the first frame, and nothing behind it.
+fn handshake(stream: &mut Stream, patience: &Patience<'_>) -> Result<ConnectResponse, Refusal> {
+    let ended = |error: std::io::Error| Refusal::NotServed(patience::told(&error));
     let mut length = [0; 4];
-    stream.read_exact(&mut length).map_err(ended)?;
+    patience.read(stream, &mut length).map_err(ended)?;
     let stranger = || Refusal::NotServed("what answers there is no ZooKeeper server".to_owned());
     let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length <= 1024);
     let mut payload = vec![0; length.ok_or_else(stranger)?];
-    stream.read_exact(&mut payload).map_err(ended)?;
+    patience.read(stream, &mut payload).map_err(ended)?;
     ConnectResponse::decode(&payload).map_err(|_| stranger())
 }
 
@@ -242,11 +246,7 @@ fn serve(shared: &Arc<Shared>, mut stream: Stream, host: &str, port: u16) -> Rou
                     break format!("the server's bytes cannot be read: {error}");
                 }
             }
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) => {}
+            Err(error) if is_a_pause(&error) => {}
             Err(error) => break error.to_string(),
         }
         if shared.lock().connection.is_over() {

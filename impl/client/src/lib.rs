@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod keep;
 mod operations;
+mod patience;
 mod proof;
 mod scout;
 mod state;

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use crate::{
-    REALM, URI,
+    URI,
     directives::Directives,
     proof::{Proof, encoded, hex, is_same, secret},
 };
 
-/// The longest challenge that is read (RFC 2831, section 2.1.1).
+/// The longest challenge that is read (RFC 2831, section 2.1.1), and the longest answer (section 2.1.2).
 const CHALLENGE_BYTES_MAX: usize = 2048;
+const ANSWER_BYTES_MAX: usize = 4096;
 
 /// Who proves to be somebody. It is printed without the password.
 #[derive(Clone, Eq, PartialEq)]
@@ -57,9 +58,12 @@ impl Answer {
         }
         let utf8 = challenge.one("charset")?.is_some();
         // Of several realms the first: a user here stands in one.
-        let realm = challenge.first("realm").unwrap_or(REALM.as_bytes());
+        let realm = challenge.first("realm");
         let nonces = (challenge.one("nonce")?.ok_or("the challenge has no nonce")?, hex(nonce));
-        let realm_hashed = if utf8 { encoded(&String::from_utf8_lossy(realm), utf8) } else { realm.to_vec() };
+        let realm_hashed = match realm {
+            Some(realm) if utf8 => encoded(&String::from_utf8_lossy(realm), utf8),
+            realm => realm.unwrap_or_default().to_vec(),
+        };
         let proof = Proof {
             secret: secret(&user.name, &realm_hashed, &user.password, utf8),
             nonce: nonces.0,
@@ -71,7 +75,8 @@ impl Answer {
         if utf8 {
             token.extend_from_slice(b"charset=utf-8,");
         }
-        for (key, value) in [("username", &name[..]), ("realm", realm), ("nonce", nonces.0)] {
+        let quoted = [("username", Some(&name[..])), ("realm", realm), ("nonce", Some(nonces.0))];
+        for (key, value) in quoted.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             token.extend_from_slice(key.as_bytes());
             token.extend_from_slice(b"=\"");
             for byte in value {
@@ -89,6 +94,10 @@ impl Answer {
             )
             .as_bytes(),
         );
+        if token.len() > ANSWER_BYTES_MAX {
+            let bytes = token.len();
+            return Err(format!("the answer has {bytes} bytes, and may have {ANSWER_BYTES_MAX}"));
+        }
         Ok(Self { token, proof: format!("rspauth={}", proof.of("")) })
     }
 
@@ -158,6 +167,10 @@ mod tests {
         let both = b"realm=\"r\",realm=\"s\",nonce=\"n\",qop=\"auth-int, auth\"";
         let answer = Answer::to(both, &user("bob", "x"), b"c").expect("there is one to choose");
         assert!(String::from_utf8_lossy(answer.token()).contains("realm=\"r\""));
+        let none = Answer::to(b"nonce=\"n\"", &user("bob", "x"), b"c").expect("there is none to name");
+        assert!(!String::from_utf8_lossy(none.token()).contains("realm"));
+        let long = Answer::to(b"nonce=\"n\"", &user(&"b".repeat(5000), "x"), b"c").expect_err("too long");
+        assert!(long.contains("4096"), "{long}");
     }
 
     #[test]

@@ -19,10 +19,10 @@ impl<'a> Directives<'a> {
             let equals = rest.iter().position(|byte| *byte == b'=').ok_or("a directive has no value")?;
             let key = String::from_utf8_lossy(rest[..equals].trim_ascii()).to_ascii_lowercase();
             let (value, behind) = value(rest[equals + 1..].trim_ascii_start())
-                .ok_or_else(|| format!("the quotes around {key} are not closed"))?;
+                .ok_or_else(|| format!("the quotes around {key:?} are not closed"))?;
             rest = behind.trim_ascii_start();
             if !rest.is_empty() && !rest.starts_with(b",") {
-                return Err(format!("there is more behind the value of {key}"));
+                return Err(format!("there is more behind the value of {key:?}"));
             }
             directives.push((key, value));
         }

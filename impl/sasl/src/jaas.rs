@@ -1,6 +1,8 @@
 //! JAAS files: sections of login modules with options. Of a section the options of ZooKeeper's `DigestLoginModule` count.
+//!
+//! Source: the JDK's `sun.security.provider.ConfigFile`. Of what stands where a password may no error tells.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::User;
 
@@ -8,6 +10,15 @@ use crate::User;
 const MODULE: &str = "org.apache.zookeeper.server.auth.DigestLoginModule";
 /// What stands in front of a user's name.
 const USER: &str = "user_";
+
+/// The file that a value of `java.security.auth.login.config` names: a path or a `file:` URL, perhaps behind an equals
+/// sign, by which Java means that no other file counts.
+pub fn file(value: &str) -> PathBuf {
+    let value = value.strip_prefix('=').unwrap_or(value);
+    let Some(url) = value.strip_prefix("file:") else { return PathBuf::from(value) };
+    let path = url.strip_prefix("//").map_or(url, |rest| rest.find('/').map_or("", |root| &rest[root..]));
+    PathBuf::from(path)
+}
 
 /// The users of a server's section, with their passwords; none if the file has no such section.
 ///
@@ -31,29 +42,35 @@ pub fn login(text: &str, section: &str) -> Result<Option<User>, String> {
     Ok(Some(User { name: option("username")?, password: option("password")? }))
 }
 
-/// The options of a section; none if the file has no such section.
+/// The options of a section; none if the file has no such section, or nothing stands in it.
 fn options(text: &str, section: &str) -> Result<Option<BTreeMap<String, String>>, String> {
     let mut tokens = Tokens { rest: text, line: 1 };
     let mut found = None;
     while let Some(name) = tokens.next()? {
         let options = of_section(&mut tokens, &name, name == section)?;
-        if name == section {
-            found = Some(options);
+        if name == section && found.is_some() {
+            return Err(tokens.wrong(&format!("the section {name} stands there twice")));
         }
+        found = found.or(options.filter(|_| name == section));
     }
     Ok(found)
 }
 
 /// A section behind its name: `{ Module flag key=value …; … };`.
-fn of_section(tokens: &mut Tokens<'_>, name: &str, counts: bool) -> Result<BTreeMap<String, String>, String> {
-    let mut options = BTreeMap::new();
+fn of_section(
+    tokens: &mut Tokens<'_>,
+    name: &str,
+    counts: bool,
+) -> Result<Option<BTreeMap<String, String>>, String> {
+    let (mut options, mut modules) = (BTreeMap::new(), 0);
     tokens.expect("{", &format!("behind the name {name}"))?;
     loop {
         let module = tokens.some("a login module, or }")?;
         if module == "}" {
             tokens.expect(";", &format!("behind the section {name}"))?;
-            return Ok(options);
+            return Ok(Some(options).filter(|_| modules > 0));
         }
+        modules += 1;
         if counts && module != MODULE {
             return Err(tokens.wrong(&format!(
                 "the section {name} has the module {module}, and {MODULE} is the one there is here"
@@ -69,8 +86,13 @@ fn of_section(tokens: &mut Tokens<'_>, name: &str, counts: bool) -> Result<BTree
             if key == ";" {
                 break;
             }
-            tokens.expect("=", &format!("behind the option {key}"))?;
+            if tokens.some("=")? != "=" {
+                return Err(tokens.wrong("= should stand behind the name of an option"));
+            }
             let value = tokens.some("a value")?;
+            if value.contains("${") {
+                return Err(tokens.wrong("${…} stands for nothing here; write what it is to stand for"));
+            }
             options.insert(key, value);
         }
     }
@@ -108,7 +130,7 @@ impl Tokens<'_> {
                     self.take(place + 1);
                     return Ok(value);
                 }
-                '\\' => value.extend(chars.next().map(|(_, char)| char)),
+                '\\' => value.extend(escaped(&mut chars)),
                 '\n' => break,
                 char => value.push(char),
             }
@@ -163,9 +185,85 @@ impl Tokens<'_> {
     }
 }
 
+/// What stands behind a backslash, as Java's tokens have it: up to three digits of an octal number, or a letter.
+fn escaped(chars: &mut (impl Iterator<Item = (usize, char)> + Clone)) -> Option<char> {
+    let (_, first) = chars.next()?;
+    let Some(mut code) = first.to_digit(8) else {
+        return Some(match first {
+            'a' => '\u{7}',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\u{b}',
+            char => char,
+        });
+    };
+    // No more than a byte.
+    for _ in 0..if code <= 3 { 2 } else { 1 } {
+        let Some(digit) = chars.clone().next().and_then(|(_, char)| char.to_digit(8)) else { break };
+        chars.next();
+        code = 8 * code + digit;
+    }
+    char::from_u32(code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_is_a_path_or_a_url() {
+        let rows = [
+            ("/etc/jaas.conf", "/etc/jaas.conf"),
+            ("=/etc/jaas.conf", "/etc/jaas.conf"),
+            ("file:/etc/jaas.conf", "/etc/jaas.conf"),
+            ("=file:///etc/jaas.conf", "/etc/jaas.conf"),
+            ("file:jaas.conf", "jaas.conf"),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(file(value), PathBuf::from(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn quotes_hold_what_java_reads_in_them() {
+        let module = "S { org.apache.zookeeper.server.auth.DigestLoginModule required user_a=";
+        let rows = [
+            (r#""a\tb\101\"\\\60\0601\477""#, "a\tbA\"\\00\u{31}'7"),
+            (r#""plain""#, "plain"),
+            ("'single'", "'single'"),
+        ];
+        for (value, expected) in rows {
+            let found = users(&format!("{module}{value}; }};"), "S").expect(value).expect("it is there");
+            assert_eq!(found["a"], expected, "{value}");
+        }
+        assert!(
+            users(&format!("{module}\"${{x}}\"; }};"), "S")
+                .expect_err("of Java")
+                .contains("stands for nothing")
+        );
+    }
+
+    #[test]
+    fn no_error_tells_a_password() {
+        let module =
+            "Client { org.apache.zookeeper.server.auth.DigestLoginModule required username=bob password";
+        for secret in [" secret; };", "=my secret; };", "=a=secret; };", "=\"secret; };", " \"secret\"; };"] {
+            let told = login(&format!("{module}{secret}"), "Client").expect_err(secret);
+            assert!(!told.contains("secret"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_section_stands_there_once_with_something_in_it() {
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule required;";
+        let twice = format!("S {{ {module} }}; S {{ {module} }};");
+        assert!(users(&twice, "S").expect_err("twice").contains("twice"));
+        assert_eq!(users("S { };", "S"), Ok(None));
+        assert_eq!(users(&format!("S {{ {module} }};"), "S"), Ok(Some(BTreeMap::new())));
+    }
 
     #[test]
     fn the_users_of_a_section_are_found() {
@@ -201,7 +299,7 @@ mod tests {
             ),
             ("Server\n\n(".to_owned(), "line 3: { should stand behind the name Server"),
             (format!("{module} maybe;}};"), "line 2: \"maybe\" stands where one of required"),
-            (format!("{module} required\nuser_a;"), "line 3: = should stand behind the option user_a"),
+            (format!("{module} required\nuser_a;"), "line 3: = should stand behind the name of an option"),
             (format!("{module} required\nuser_a=\"x\n\";"), "line 3: quotes are not closed"),
             (format!("{module} required;"), "line 2: the file ends where a login module"),
             (format!("{module} required;}}"), "the file ends where ; should stand"),

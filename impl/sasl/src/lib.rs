@@ -11,7 +11,10 @@ pub mod jaas;
 mod proof;
 mod server;
 
-use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::{
+    io::Errno,
+    rand::{GetRandomFlags, getrandom},
+};
 
 pub use client::{Answer, User};
 pub use server::Exchange;
@@ -22,12 +25,18 @@ const REALM: &str = "zk-sasl-md5";
 const URI: &str = "zookeeper/zk-sasl-md5";
 
 /// What nobody can guess, and no exchange has had before.
+///
+/// # Panics
+/// If the system gives no random bytes, without which nothing can be proved.
 pub fn nonce() -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut filled = 0;
     while filled < bytes.len() {
-        // So few bytes come whole, and never fail where the system is up.
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty()).unwrap_or(0);
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(error) => panic!("the system gives no random bytes: {error}"),
+        }
     }
     bytes
 }

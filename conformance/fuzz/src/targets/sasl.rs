@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::peer::ClientRequest;
+use sasl::{Answer, User};
 use server::sasl::Sasl;
 
 /// Stands for the nonce that the server has given, which no input could guess.
@@ -18,6 +19,11 @@ pub(super) fn tokens(bytes: &[u8]) {
             Ok(text) => text.replace(NONCE, &nonce).into_bytes(),
             Err(_) => token.to_vec(),
         };
+        // What a server says to a client.
+        let user = User { name: "bob".to_owned(), password: "a password that stands in no input".to_owned() };
+        if let Ok(answer) = Answer::to(&token, &user, b"nonce") {
+            assert!(!answer.is_proved_by(&token) && answer.token().len() <= 4096, "believed or too long");
+        }
         match sasl.step(&mut exchange, &token) {
             ClientRequest::Exchange { answer, proves } => {
                 assert!(proves.is_empty(), "believed: {proves:?}");
@@ -40,4 +46,6 @@ pub(super) fn users(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let found = sasl::jaas::users(&text, "Server");
     assert_eq!(found, sasl::jaas::users(&text, "Server"), "another answer at a second look");
+    let login = sasl::jaas::login(&text, "Server");
+    assert!(found.is_ok() || login.is_err(), "it is well formed for one and not for the other");
 }

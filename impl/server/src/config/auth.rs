@@ -110,7 +110,7 @@ fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
 fn users(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> BTreeMap<String, String> {
     let Some(path) = reader.text(JAAS) else { return BTreeMap::new() };
     let section = reader.text_or("sasl.serverconfig", "Server");
-    let text = match read(Path::new(&path)) {
+    let text = match read(&sasl::jaas::file(&path)) {
         Ok(text) => text,
         Err(error) => {
             reader.error(reader.span(JAAS), format!("cannot read {path}: {error}"));
