@@ -414,7 +414,12 @@ impl<'a> Drive<'a> {
         let told = stand.inputs();
         ensure!(told >= inputs, "the peer is not told of it: {told} inputs so far, not {inputs}");
         ensure!(told == inputs, "the peer is told something of which the model knows nothing");
-        self.compare(segment).map_err(|why| if done { why } else { why.context("after some waiting") })
+        self.compare(segment).map_err(|why| if done { why } else { why.context("after some waiting") })?;
+        ensure!(
+            done,
+            "something is still to come behind {PATIENCE:?}: a link or a connection that does not end?"
+        );
+        Ok(())
     }
 
     fn compare(&mut self, segment: &Segment) -> anyhow::Result<()> {

@@ -111,10 +111,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         match (arguments.walk, arguments.walks) {
             (None, None) => {
                 whole.run(plan, arguments.workers, &folder)?;
-                let told = whole.told();
-                // Only what agrees is recorded.
-                if let Some(section) = section.as_ref().filter(|_| told.differences.is_empty()) {
-                    section.write(&told)?;
+                if let Some(section) = &section {
+                    section.write(&whole.told())?;
                 }
                 if whole.has_enough() {
                     break;

@@ -3,13 +3,14 @@
 use std::{
     fmt::Write as _,
     fs,
+    io::ErrorKind,
     num::NonZero,
     path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use checker::rows::Budget;
 use serde::Serialize;
 
@@ -42,6 +43,8 @@ pub struct RowTold {
     pub seconds: u64,
     /// Its steps that were not reached, by reason.
     pub unreached: Vec<(&'static str, usize)>,
+    /// In how many of its walks the server does something else.
+    pub differences: usize,
 }
 
 /// What came of a budget.
@@ -111,16 +114,24 @@ impl Section {
         Ok(Self { root, rows, commit })
     }
 
-    /// Writes the rows that were run to this budget's section of the page; rows that were not run stay as they are.
+    /// Writes the rows that were run to this budget's section of the page; rows that were not run stay as they are, and
+    /// of a row with differences nothing stays: only what agrees is recorded.
     ///
     /// # Errors
-    /// If something differs: only what agrees is recorded; or as the system says.
+    /// As the system says.
     pub fn write(&self, told: &Told) -> anyhow::Result<()> {
-        ensure!(told.differences.is_empty(), "a run with differences is not recorded");
         let path = self.root.join(PAGE);
-        let old = fs::read_to_string(&path).unwrap_or_default();
+        let old = match fs::read_to_string(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("reading {}", path.display()));
+            }
+            old => old.unwrap_or_default(),
+        };
+        // Hours may stand there: it is the old page or the new one, whenever this is interrupted.
+        let new = path.with_extension("md.new");
         let page = self.page(&old, told, &machine());
-        fs::write(&path, page).with_context(|| format!("writing {}", path.display()))
+        fs::write(&new, page).with_context(|| format!("writing {}", new.display()))?;
+        fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))
     }
 
     /// The page with these rows in the place of older ones.
@@ -143,6 +154,9 @@ impl Section {
         for (model, row) in &self.rows {
             let new = told.rows.iter().find(|new| (new.model, new.row) == (*model, *row));
             if let Some(new) = new {
+                if new.differences > 0 {
+                    continue;
+                }
                 lines.push(self.line(new, machine));
                 let cells = |(why, steps): &(&str, usize)| {
                     [model, row, *why].map(str::to_owned).into_iter().chain([steps.to_string()]).collect()
@@ -167,7 +181,8 @@ impl Section {
         let mut text = format!("## {}\n\n{}", told.budget, table(&COLUMNS, &lines));
         let _ = writeln!(
             text,
-            "\nWhole peers: {covered} of {steps} distinct steps ({}); {walks} walks, no difference; {seconds} s.",
+            "\nThe sum of these rows, as steps of whole peers: {covered} of {steps} ({}); {walks} walks, no difference; \
+             {seconds} s. Steps that rows share count in each of them if they were not run together.",
             share(covered, steps)
         );
         if !missing.is_empty() {
@@ -257,6 +272,7 @@ mod tests {
             walks: 2,
             seconds: 5,
             unreached: vec![(why, 3 - covered)],
+            differences: 0,
         }
     }
 
@@ -284,12 +300,15 @@ mod tests {
             second.contains("| session | moves | no way | 2 |\n| peer | moves | no time | 1 |"),
             "{second}"
         );
-        assert!(second.contains("Whole peers: 3 of 6 distinct steps (50.00 %); 4 walks"), "{second}");
+        assert!(second.contains("as steps of whole peers: 3 of 6 (50.00 %); 4 walks"), "{second}");
         assert!(second.contains("Not replayed: `pings` of session."), "{second}");
         let third = section("c").page(&second, &told("standard", vec![run(3, "never")]), "a machine");
         assert_eq!(third.matches("## ").count(), 2, "{third}");
         let fourth = section("c").page(&third, &told("quick", vec![run(2, "no luck")]), "a machine");
         assert!(!fourth.contains("no way") && fourth.contains("| peer | moves | no time | 1 |"), "{fourth}");
         assert!(fourth.contains("| session | moves | 3 | 3 | 100.00 % |"), "the other budget's: {fourth}");
+        let differs = RowTold { differences: 1, ..run(2, "no luck") };
+        let fifth = section("d").page(&fourth, &told("quick", vec![differs]), "a machine");
+        assert!(!fifth.contains("no luck") && fifth.contains("Not replayed: `moves` of session"), "{fifth}");
     }
 }

@@ -27,8 +27,8 @@ impl Move {
 
 /// No step that is not taken can be reached.
 const SPENT: u32 = u32::MAX;
-/// Behind so many bounds that were raised for one way it is searched for.
-const RAISES_MAX: usize = 64;
+/// Behind so many bounds that were raised for one way it is searched for, or behind more if the last search was dear.
+const RAISES_MIN: usize = 64;
 
 /// Plans walks: each goes to the nearest step that is not taken, as long as there is one.
 ///
@@ -45,6 +45,7 @@ struct Planner<'t> {
     /// The last search that has seen each server, and its number.
     seen: Vec<u32>,
     search: u32,
+    raises_max: usize,
 }
 
 /// Walks that take every step that can be reached and is not `taken`; behind that all of them are.
@@ -56,6 +57,7 @@ pub fn cover(graph: &Graph, taken: &mut [bool]) -> Vec<Walk> {
             walks.push(Walk { root, steps });
         }
     }
+    assert!(planner.is_done(graph), "a plan leaves out what can be reached");
     walks
 }
 
@@ -94,7 +96,30 @@ impl<'t> Planner<'t> {
             }
             starts.push(moves.len());
         }
-        Self { moves, starts, taken, far: vec![0; servers], seen: vec![0; servers], search: 0 }
+        Self {
+            moves,
+            starts,
+            taken,
+            far: vec![0; servers],
+            seen: vec![0; servers],
+            search: 0,
+            raises_max: RAISES_MIN,
+        }
+    }
+
+    /// Whether all is taken that can be reached, however it is planned.
+    fn is_done(&self, graph: &Graph) -> bool {
+        let mut reached = vec![false; self.far.len()];
+        let mut queue: Vec<u32> = graph.roots.iter().map(|(root, _)| *root).collect();
+        while let Some(server) = queue.pop() {
+            if !std::mem::replace(&mut reached[server as usize], true) {
+                if self.new_from(server).is_some() {
+                    return false;
+                }
+                queue.extend(self.moves_from(server).iter().map(|step| step.to));
+            }
+        }
+        true
     }
 
     fn moves_from(&self, server: u32) -> &[Move] {
@@ -128,7 +153,7 @@ impl<'t> Planner<'t> {
     fn path_to_new(&mut self, start: u32) -> Option<Vec<Move>> {
         let (mut at, mut way) = (start, Vec::new());
         let mut raised = 0;
-        while raised <= RAISES_MAX {
+        while raised <= self.raises_max {
             let far = self.far[at as usize];
             if far == 0
                 && let Some(step) = self.new_from(at)
@@ -167,6 +192,7 @@ impl<'t> Planner<'t> {
         let mut next = 0;
         while let Some((at, depth, _)) = around.get(next).copied() {
             if let Some(step) = self.new_from(at) {
+                self.raises_max = RAISES_MIN.max(around.len() / 4);
                 for (server, before, _) in &around {
                     let far = &mut self.far[*server as usize];
                     *far = (*far).max(depth.saturating_sub(*before));
@@ -189,6 +215,8 @@ impl<'t> Planner<'t> {
             }
             next += 1;
         }
+        // What is spent is looked at no more.
+        self.raises_max = RAISES_MIN;
         for (server, ..) in around {
             self.far[server as usize] = SPENT;
         }

@@ -26,6 +26,9 @@ use crate::{
 /// Behind so many differences there is enough to look at.
 const DIFFERENCES_MAX: usize = 10;
 
+/// Why a step is not covered that a walk goes to.
+const NOT_TAKEN: &str = "its walk was not walked to the end, or not at all";
+
 /// What was done so far.
 #[derive(Debug)]
 pub struct Whole {
@@ -49,6 +52,8 @@ pub struct Whole {
 struct Spent {
     walks: usize,
     time: Duration,
+    /// In how many the server does something else.
+    differences: usize,
 }
 
 /// What was found so far.
@@ -87,7 +92,7 @@ impl Whole {
             progress(&format!("searching {}: {steps} distinct steps of one server", row.name));
         })?;
         self.searching += started.elapsed();
-        self.spent.push(Spent { walks: 0, time: started.elapsed() });
+        self.spent.push(Spent { time: started.elapsed(), ..Spent::default() });
         Ok(())
     }
 
@@ -115,12 +120,13 @@ impl Whole {
     /// # Errors
     /// If there is no place for servers in this folder. That a server does something else is none: it is noted.
     pub fn run(&mut self, walks: Vec<(usize, Walk)>, workers: u8, folder: &Path) -> anyhow::Result<()> {
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), self.found.differences.len());
         let run = Run::new(&self.graph, walks, std::mem::take(&mut self.found));
         let outcome = run.all(workers, folder);
         self.found = run.found.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(spent) = self.spent.last_mut() {
             spent.time += started.elapsed();
+            spent.differences += self.found.differences.len() - before;
         }
         outcome
     }
@@ -172,6 +178,15 @@ impl Whole {
                 *unreached.entry(*why).or_default() += 1;
             }
         }
+        let is_open = |edge: &usize| {
+            let is_told =
+                self.found.untold.contains_key(&number(*edge)) || self.left.contains_key(&number(*edge));
+            !self.is_covered(*edge) && !is_told
+        };
+        let open = edges.clone().filter(is_open).count();
+        if open > 0 {
+            unreached.insert(NOT_TAKEN, open);
+        }
         let peers_covered = self.covered(edges.clone());
         let (steps, covered) = match parts {
             None => (edges.len(), peers_covered),
@@ -193,6 +208,7 @@ impl Whole {
             walks: spent.walks,
             seconds: spent.time.as_secs(),
             unreached: unreached.into_iter().collect(),
+            differences: spent.differences,
         }
     }
 }
