@@ -257,6 +257,8 @@ impl Effects<Tree> for Recorder {
     }
 
     fn disconnect(&mut self, peer: ServerId) {
+        // What it has begun to dial in the same step it dials no more.
+        self.last().dials.retain(|dialled| *dialled != peer);
         self.last().closes.push(peer);
     }
 
@@ -349,5 +351,22 @@ impl Effects<Tree> for Recorder {
 
     fn exit(&mut self, why: Exit) {
         unreachable!("no model goes on behind {why:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_up_in_the_step_that_began_it_is_not_dialled() {
+        let (other, third) = (ServerId(2), ServerId(3));
+        let mut recorder = Recorder::of_a_start();
+        recorder.connect(third);
+        recorder.disconnect(third);
+        recorder.disconnect(other);
+        recorder.connect(other);
+        let segment = recorder.segments.pop().expect("the start");
+        assert_eq!((segment.dials, segment.closes), (vec![other], vec![third, other]));
     }
 }
