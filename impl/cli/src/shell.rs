@@ -241,7 +241,10 @@ impl Shell {
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 };
                 self.screen.tail(&notice);
-                if let Some(failure) = ended(&notice) {
+                if let Notice::Connection(connection) = notice
+                    && connection.is_over()
+                    && let Some(failure) = client.over()
+                {
                     return Err(Trouble::Failed(Failed { failure, path: path.to_owned() }));
                 }
             }
@@ -263,19 +266,6 @@ fn listed(line: &str) -> String {
     match (words.next(), words.next()) {
         (Some("addauth"), Some(scheme)) => format!("addauth {scheme} ***"),
         _ => line.to_owned(),
-    }
-}
-
-/// Why no event will follow this one, if so.
-fn ended(notice: &Notice) -> Option<Failure> {
-    match notice {
-        Notice::Connection(Connection::Expired) => Some(Failure::SessionExpired),
-        Notice::Connection(Connection::AuthFailed) => Some(Failure::Server(-115)),
-        Notice::Connection(Connection::Closed) => Some(Failure::Closed),
-        Notice::Connection(
-            Connection::Connecting | Connection::Connected | Connection::ConnectedReadOnly,
-        )
-        | Notice::Event { .. } => None,
     }
 }
 

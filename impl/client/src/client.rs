@@ -233,6 +233,11 @@ impl Client {
         self.shared.lock().connection
     }
 
+    /// Why there will be no answer any more, if that is so.
+    pub fn over(&self) -> Option<Failure> {
+        self.shared.lock().over()
+    }
+
     /// Where its servers are.
     pub fn servers(&self) -> &Servers {
         &self.shared.options.servers
