@@ -3,6 +3,7 @@
 //! Exit codes: 0 every row exhausted, rules held, witnesses reached; 1 a rule broken; 2 usage; 3 cut by a limit; 4 a
 //! witness missing or a count changed.
 
+mod caught;
 mod check;
 mod compare;
 mod mutants;

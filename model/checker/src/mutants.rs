@@ -17,9 +17,12 @@ use anyhow::{Context, bail, ensure};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use serde::{Deserialize, Serialize};
 
-use checker::scratch::Scratch;
+use checker::{page::Page, scratch::Scratch};
 
-use crate::play::Played;
+use crate::{
+    caught::{self, Caught, Line},
+    play::Played,
+};
 
 /// Which mutants to run.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,9 @@ pub(crate) struct Mutants {
     /// One JSON object a mutant on standard output, instead of a table.
     #[arg(long)]
     json: bool,
+    /// Writes what has caught each to `model/checker/mutants.md`, mutant by mutant; the others stay there as they are.
+    #[arg(long, conflicts_with = "simulate")]
+    record: bool,
 }
 
 /// A flaw, and the search that shows it.
@@ -511,6 +517,13 @@ struct Verdict {
     seconds: f64,
 }
 
+impl Verdict {
+    fn line(&self, flaw: &str, rule: &str, page: &Page) -> Line {
+        let (steps, states) = (self.depth, self.states);
+        Line { flaw: flaw.to_owned(), rule: rule.to_owned(), steps, states, found: page.origin().to_owned() }
+    }
+}
+
 /// What the mutant's own `zabcheck` reports.
 #[derive(Debug, Deserialize)]
 struct Report {
@@ -552,7 +565,10 @@ impl Mutants {
             let named = self.ids.is_empty() || self.ids.iter().any(|id| id == mutant.id);
             named && (!self.simulate || seeds(mutant).is_some())
         };
-        let (mut survivors, mut unfit) = (0, Vec::new());
+        let page = self.record.then(|| Page::open(caught::PAGE, &["spec", "model"])).transpose()?;
+        let mut recorded = Caught::read(&root)?;
+        recorded.0.retain(|id, _| MUTANTS.iter().any(|mutant| mutant.id == *id));
+        let (mut survivors, mut unfit, mut otherwise) = (0, Vec::new(), Vec::new());
         let mut table = Table::new();
         table
             .load_preset(UTF8_BORDERS_ONLY)
@@ -568,6 +584,13 @@ impl Mutants {
                 }
             };
             survivors += usize::from(!verdict.caught);
+            if let (Some(page), Some(rule)) = (&page, &verdict.rule) {
+                recorded.0.insert(mutant.id.to_owned(), verdict.line(mutant.flaw, rule, page));
+                recorded.write(page)?;
+            } else if let Some(rule) = verdict.rule.as_deref().filter(|_| !self.simulate) {
+                let other = recorded.otherwise(mutant.id, rule);
+                otherwise.extend(other.map(|other| format!("{} by {rule}, not {other}", mutant.id)));
+            }
             if self.json {
                 println!("{}", serde_json::to_string(&verdict)?);
             } else {
@@ -586,6 +609,12 @@ impl Mutants {
             println!("{table}");
         }
         ensure!(unfit.is_empty(), "not judged: {}", unfit.join(", "));
+        ensure!(
+            otherwise.is_empty(),
+            "caught otherwise than {} says, which `--record` writes anew if it is right: {}",
+            caught::PAGE,
+            otherwise.join("; ")
+        );
         Ok(u8::from(survivors > 0))
     }
 }
