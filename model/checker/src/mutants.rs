@@ -573,9 +573,10 @@ impl Mutants {
         table
             .load_preset(UTF8_BORDERS_ONLY)
             .set_header(["mutant", "flaw", "rule", "depth", "states", "seconds"]);
+        let units = Units::of(MUTANTS.iter().filter(chosen).count());
         for mutant in MUTANTS.iter().filter(chosen) {
             // One that is out of date does not hide what becomes of the others.
-            let verdict = match mutant.judge(&root, seeds(mutant)) {
+            let verdict = match mutant.judge(&root, units, seeds(mutant)) {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     eprintln!("{}: {error:#}", mutant.id);
@@ -634,9 +635,9 @@ fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
 
 impl Mutant {
     /// Whether it is caught: by so many seeds of the simulator, or else as its entry says.
-    fn judge(&self, root: &Path, seeds: Option<u64>) -> anyhow::Result<Verdict> {
+    fn judge(&self, root: &Path, units: Units, seeds: Option<u64>) -> anyhow::Result<Verdict> {
         let started = Instant::now();
-        let scratch = Built::of(root)?;
+        let scratch = Built::of(root, units)?;
         scratch.scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         if let Some(seeds) = seeds {
             let Simulated { broken, played } = scratch.simulate(&scratch.build()?, seeds)?;
@@ -676,14 +677,37 @@ impl Mutant {
     }
 }
 
+/// How finely a crate is cut for the compiler, which builds anew the pieces that a patch touches.
+#[derive(Debug, Clone, Copy)]
+struct Units(&'static str);
+
+impl Units {
+    /// Small pieces make the first build a minute longer and most of the others four times shorter.
+    fn of(mutants: usize) -> Self {
+        Self(if mutants > 4 { "256" } else { "16" })
+    }
+}
+
 /// What mutants are built and run in.
 struct Built {
     scratch: Scratch,
+    units: Units,
 }
 
 impl Built {
-    fn of(root: &Path) -> anyhow::Result<Self> {
-        Ok(Self { scratch: Scratch::of(root, "mutants", &["spec", "model"], "\"spec\", \"model/*\"")? })
+    fn of(root: &Path, units: Units) -> anyhow::Result<Self> {
+        let scratch = Scratch::of(root, "mutants", &["spec", "model"], "\"spec\", \"model/*\"")?;
+        Ok(Self { scratch, units })
+    }
+
+    /// Cargo, at work in the copy.
+    fn cargo(&self) -> Command {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .current_dir(self.source())
+            .env("CARGO_TARGET_DIR", self.scratch.target())
+            .env("CARGO_PROFILE_MUTANT_CODEGEN_UNITS", self.units.0);
+        cargo
     }
 
     fn source(&self) -> PathBuf {
@@ -691,19 +715,17 @@ impl Built {
     }
 
     fn build(&self) -> anyhow::Result<PathBuf> {
-        let target = self.scratch.target();
-        let output = Command::new("cargo")
+        let output = self
+            .cargo()
             .args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-checker"])
             .args(["--no-default-features", "--bin", "zabcheck"])
-            .current_dir(self.source())
-            .env("CARGO_TARGET_DIR", &target)
             .stderr(Stdio::piped())
             .output()
             .context("running cargo build")?;
         if !output.status.success() {
             bail!("the mutant does not build:\n{}", String::from_utf8_lossy(&output.stderr));
         }
-        Ok(target.join("mutant/zabcheck"))
+        Ok(self.scratch.target().join("mutant/zabcheck"))
     }
 
     /// By which rule a search catches the flaw, how deep, and within how many states.
@@ -753,20 +775,10 @@ impl Built {
     /// Whether a test fails; that it builds is seen first.
     fn fails(&self, test: &str) -> anyhow::Result<bool> {
         let run = |also: &[&str]| {
-            Command::new("cargo")
-                .args([
-                    "test",
-                    "--quiet",
-                    "--profile",
-                    "mutant",
-                    "--package",
-                    "zabkeeper-protocol",
-                    "--test",
-                    test,
-                ])
+            self.cargo()
+                .args(["test", "--quiet", "--profile", "mutant", "--package", "zabkeeper-protocol"])
+                .args(["--test", test])
                 .args(also)
-                .current_dir(self.source())
-                .env("CARGO_TARGET_DIR", self.scratch.target())
                 .output()
                 .context("running cargo test")
         };
