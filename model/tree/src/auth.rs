@@ -14,6 +14,10 @@ use crate::{
     names,
 };
 
+/// What `auth` may add to the lists of one request, in bytes, as they are written: a client proves as many identities as
+/// it likes, and each entry stands for all of them.
+pub(crate) const EXPANDED_BYTES_MAX: usize = 1 << 20;
+
 /// The identities that a credential proves, beside those that its connection has: of its address, and of the owner of
 /// its certificate, who say so again by schemes `ip` and `x509`, and prove no more by that. Scheme `ensemble` proves
 /// nothing, and names the ensemble that the client looks for.
@@ -120,13 +124,32 @@ pub(crate) fn watching<'a>(settings: &Settings, identities: &'a [Identity]) -> C
 ///
 /// Source: ZooKeeper `ZooKeeperServer.checkACL`.
 pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
-    list.is_empty()
-        || identities.iter().any(|identity| identity.scheme == "super")
-        || list.iter().any(|entry| {
-            entry.perms & perms != 0
-                && (is_world(entry) || identities.iter().any(|identity| matches(entry, identity)))
-        })
+    if list.is_empty() || identities.iter().any(|identity| identity.scheme == "super") {
+        return true;
+    }
+    let mut allowing = list.iter().filter(|entry| entry.perms & perms != 0);
+    if list.len().saturating_mul(identities.len()) < COMPARISONS_MAX {
+        return allowing
+            .any(|entry| is_world(entry) || identities.iter().any(|identity| matches(entry, identity)));
+    }
+    // Both are long, and somebody else's to choose: those that are as they are told are looked up, and there are few
+    // others.
+    let is_plain = |scheme: &Text| *scheme == "digest" || *scheme == "x509";
+    let (plain, others): (Vec<_>, Vec<_>) =
+        identities.iter().partition(|identity| is_plain(&identity.scheme));
+    let plain: BTreeSet<_> = plain.into_iter().map(|identity| (&identity.scheme, &identity.id)).collect();
+    allowing.any(|entry| {
+        is_world(entry)
+            || if is_plain(&entry.scheme) {
+                plain.contains(&(&entry.scheme, &entry.id))
+            } else {
+                others.iter().any(|identity| matches(entry, identity))
+            }
+    })
 }
+
+/// How many pairs of an entry and an identity are compared one by one.
+const COMPARISONS_MAX: usize = 1024;
 
 /// The list to store for the one that a client gave: without repetitions, in its order, with `auth` replaced by the
 /// client's authenticated identities.
@@ -134,14 +157,15 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
 /// Source: ZooKeeper `PrepRequestProcessor.fixupACL`.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, or `auth`
-/// without an authenticated identity.
+/// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, `auth` without
+/// an authenticated identity, or one that comes to more than 1 MiB.
 pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
     if list.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
     let mut seen = BTreeSet::new();
     let mut resolved = Vec::with_capacity(list.len());
+    let mut expanded = 0;
     for entry in list.iter().filter(|entry| seen.insert(*entry)) {
         if entry.scheme == "auth" {
             let authenticated = identities.iter().filter(|identity| match identity.scheme.as_str() {
@@ -156,7 +180,8 @@ pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Re
                 scheme: identity.scheme.clone(),
                 id: identity.id.clone(),
             }));
-            if resolved.len() == before {
+            expanded += list_bytes(&resolved[before..]);
+            if resolved.len() == before || expanded > EXPANDED_BYTES_MAX {
                 return Err(ErrorCode::InvalidAcl);
             }
         } else if is_world(entry) || is_valid(settings, entry) {
@@ -166,6 +191,11 @@ pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Re
         }
     }
     Ok(resolved)
+}
+
+/// How many bytes a list has where it is written.
+pub(crate) fn list_bytes(list: &[Acl]) -> usize {
+    list.iter().map(|entry| 12 + entry.scheme.as_str().len() + entry.id.as_str().len()).sum()
 }
 
 /// The list as those see it who may not change it: without hashes of passwords.
@@ -463,6 +493,40 @@ mod tests {
             Ok(expected),
             "repetitions are dropped before"
         );
+    }
+
+    #[test]
+    fn auth_stands_for_so_much_and_no_more() {
+        let known: Vec<_> = (0..1000).map(|user| identity("digest", &format!("user{user}:hash"))).collect();
+        let list: Vec<_> = (1..=20).map(|perms| entry(perms, "auth", "")).collect();
+        let taken = resolve(&plain(), &list, &known).expect("less than 1 MiB");
+        assert_eq!(taken.len(), 20_000);
+        assert!(list_bytes(&taken) < EXPANDED_BYTES_MAX);
+        let list: Vec<_> = (1..=64).map(|perms| entry(perms, "auth", "")).collect();
+        assert_eq!(resolve(&plain(), &list, &known), Err(ErrorCode::InvalidAcl));
+    }
+
+    #[test]
+    fn long_lists_allow_what_short_ones_do() {
+        let some = |count: usize| (0..count).map(|user| identity("digest", &format!("u{user}:h")));
+        let address = identity("ip", "10.1.2.3");
+        let padding = (0..COMPARISONS_MAX).map(|at| entry(ALL, "digest", &format!("nobody{at}:h")));
+        let long: Vec<_> = some(50).chain([address.clone(), identity("sasl", "bob")]).collect();
+        let rows = [
+            (entry(READ, "digest", "u49:h"), true),
+            (entry(READ, "digest", "u50:h"), false),
+            (entry(WRITE, "digest", "u49:h"), false),
+            (entry(READ, "ip", "10.1.0.0/16"), true),
+            (entry(READ, "ip", "10.2.0.0/16"), false),
+            (entry(READ, "sasl", "bob"), true),
+            (entry(READ, "sasl", "u1:h"), false),
+            (entry(READ, "world", "anyone"), true),
+        ];
+        for (last, may) in rows {
+            assert_eq!(permits(slice::from_ref(&last), READ, &long), may, "{last:?} alone");
+            let list: Vec<_> = padding.clone().chain([last.clone()]).collect();
+            assert_eq!(permits(&list, READ, &long), may, "{last:?} behind others");
+        }
     }
 
     #[test]

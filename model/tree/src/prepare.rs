@@ -24,6 +24,13 @@ use crate::{
 /// The longest time to live, in milliseconds: it has 40 bits.
 const TTL_MAX_MS: i64 = (1 << 40) - 1;
 
+/// How many bytes the nodes may have that a close lists (rule T-2). One that comes to more lists none: a packet of more
+/// than 2 MiB is none for ZooKeeper's servers.
+const CLOSE_BYTES_MAX: usize = 2_000_000;
+/// How many bytes a write may have as it is written into a transaction, without what `auth` adds: what servers tell each
+/// other and write down has 64 MiB at most.
+const WRITE_BYTES_MAX: usize = 60 << 20;
+
 /// One preparation.
 struct Preparation<'a> {
     tree: &'a Tree,
@@ -33,6 +40,8 @@ struct Preparation<'a> {
     settings: &'a Settings,
     /// Whether its session will be open. No part of a multi changes that.
     open: bool,
+    /// How many bytes `auth` has added to lists so far.
+    expanded: usize,
     /// What to go back to if a later part of a multi fails; none of it if there is no later part.
     entries: Option<Vec<Before>>,
 }
@@ -61,6 +70,7 @@ impl Tree {
     ) -> Txn {
         let mut preparation = Preparation::new(self, settings, outstanding, author, zxid);
         let body = match write {
+            _ if bytes_of(write) > WRITE_BYTES_MAX => Err(ErrorCode::BadArguments),
             Write::Multi(parts) => preparation.multi(parts),
             Write::Check { .. } => Err(ErrorCode::Unimplemented),
             Write::Sweep { path } => preparation.sweep(path),
@@ -104,7 +114,12 @@ impl Tree {
         preparation.outstanding.record_close(zxid, session, digest);
         preparation.lose_children(&paths);
         let digest = preparation.digest();
-        txn(author, TxnBody::CloseSession { ephemerals: Some(paths) }, digest)
+        let bytes: usize = paths.iter().map(|path| 4 + path.as_str().len()).sum();
+        let is_listed = bytes <= CLOSE_BYTES_MAX;
+        let mut close = txn(author, TxnBody::CloseSession { ephemerals: is_listed.then_some(paths) }, digest);
+        // Who looks for a list would read the digest as one.
+        close.digest = close.digest.filter(|_| is_listed);
+        close
     }
 
     /// The nodes that a session will own, of which there may be many.
@@ -157,6 +172,20 @@ fn error(code: ErrorCode) -> TxnBody {
     TxnBody::Error { code: code.number() }
 }
 
+/// How many bytes a write has in a transaction, or a few more, without what `auth` adds.
+fn bytes_of(write: &Write) -> usize {
+    const REST: usize = 64;
+    REST + match write {
+        Write::Create { path, data, acl, .. } => {
+            path.as_str().len() + data.as_ref().map_or(0, Bytes::len) + auth::list_bytes(acl)
+        }
+        Write::SetData { path, data, .. } => path.as_str().len() + data.as_ref().map_or(0, Bytes::len),
+        Write::SetAcl { path, acl, .. } => path.as_str().len() + auth::list_bytes(acl),
+        Write::Delete { path, .. } | Write::Check { path, .. } | Write::Sweep { path } => path.as_str().len(),
+        Write::Multi(parts) => parts.iter().map(bytes_of).sum(),
+    }
+}
+
 /// A node that something waits for, with its digest, if it will be this session's.
 fn will_go(session: SessionId, path: &Text, fate: &Fate) -> Option<(Text, u32)> {
     match fate {
@@ -186,7 +215,7 @@ impl<'a> Preparation<'a> {
     ) -> Self {
         let session = author.session;
         let open = outstanding.session(session).unwrap_or_else(|| tree.sessions.contains_key(&session));
-        Self { tree, outstanding, author, zxid, settings, open, entries: None }
+        Self { tree, outstanding, author, zxid, settings, open, expanded: 0, entries: None }
     }
 
     /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
@@ -265,7 +294,7 @@ impl<'a> Preparation<'a> {
         let (kind, is_sequential) = self.kind(flags, request)?;
         self.is_open()?;
         let parent_path = path::parent_of_request(path)?;
-        let acl = auth::resolve(self.settings, acl, self.author.identities)?;
+        let acl = self.resolve(acl)?;
         let parent = self.view(&parent_path)?;
         parent.permit(CREATE, self.author.identities)?;
         let mut parent = parent.node;
@@ -299,6 +328,15 @@ impl<'a> Preparation<'a> {
         self.record(parent_path, parent);
         self.record(path.clone(), node);
         Ok(TxnBody::Create(CreateTxn { kind, path, data: data.cloned(), acl, parent_cversion }))
+    }
+
+    /// The list to store for one that is given (rule T-11).
+    fn resolve(&mut self, list: &[Acl]) -> Result<Vec<Acl>, ErrorCode> {
+        let resolved = auth::resolve(self.settings, list, self.author.identities)?;
+        if resolved.len() > list.len() {
+            self.expanded += auth::list_bytes(&resolved).saturating_sub(auth::list_bytes(list));
+        }
+        if self.expanded > auth::EXPANDED_BYTES_MAX { Err(ErrorCode::InvalidAcl) } else { Ok(resolved) }
     }
 
     /// The kind of node that a request asks for (rule T-6).
@@ -392,7 +430,7 @@ impl<'a> Preparation<'a> {
     fn set_acl(&mut self, path: &Text, acl: &[Acl], version: i32) -> Result<TxnBody, ErrorCode> {
         self.is_open()?;
         path::validate(path.as_str())?;
-        let acl = auth::resolve(self.settings, acl, self.author.identities)?;
+        let acl = self.resolve(acl)?;
         let inner = path::inner(path);
         let node = self.view(&inner)?;
         node.permit(ADMIN, self.author.identities)?;

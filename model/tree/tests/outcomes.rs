@@ -3,7 +3,7 @@
 mod support;
 
 use spec::{ClientId, Epoch, ErrorCode, Machine, SessionId, Zxid};
-use support::{Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl};
+use support::{Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl, user};
 use tree::{
     Acl, CreateKind, CreateRequest, CreateTxn, LoadError, Outcome, Owner, Progress, Stat, StatPersisted,
     Text, Tree, TreeBuilder, Txn, TxnBody, Walk, WalkedNode, WatchKind, WatchMode, Watches, Write, acl,
@@ -235,6 +235,54 @@ fn closing_takes_every_ephemeral_along() {
     assert_eq!(stat(&leader, "/p/other").ephemeral_owner, OTHER.0);
     assert_eq!(leader.tree.session_timeout(ME), None);
     assert_eq!(leader.tree.sessions(), [(OTHER, 4000)]);
+}
+
+#[test]
+fn a_close_of_too_many_lists_none_and_takes_them_all_the_same() {
+    let mut leader = Leader::new();
+    leader.write(&create("/p", 0));
+    let long = "x".repeat(100_000);
+    for node in 0..19 {
+        leader.write(&create(&format!("/p/{node}-{long}"), 1));
+    }
+    leader.prepare(ME, &create(&format!("/p/open-{long}"), 1));
+    let before = leader.tree.digest();
+    leader.close(ME);
+    leader.prepare(OTHER, &create("/behind", 0));
+    leader.apply_all();
+    let closed = leader.log.iter().rev().nth(1).map(|(_, txn)| (txn.body.clone(), txn.digest));
+    assert_eq!(closed, Some((TxnBody::CloseSession { ephemerals: None }, None)));
+    assert_eq!(stat(&leader, "/p").num_children, 0);
+    assert_ne!(leader.tree.digest(), before);
+    // What was foretold of the state behind is what came.
+    let told = leader.log.last().and_then(|(_, txn)| txn.digest).map(|digest| digest.tree);
+    assert_eq!(told, Some(leader.tree.digest()));
+}
+
+#[test]
+fn what_auth_adds_to_the_lists_of_a_multi_is_bounded_for_all_together() {
+    let mut leader = Leader::new();
+    leader.identities = (0..1000).map(|name| user(&format!("{name}"))).collect();
+    let auth = vec![Acl { perms: acl::ALL, scheme: path("auth"), id: path("") }];
+    let part = |at: usize| create_with(&format!("/n{at}"), auth.clone());
+    let multi = |parts: usize| Write::Multi((0..parts).map(part).collect());
+    let code = ErrorCode::InvalidAcl.number();
+    let Outcome::Multi(outcomes) = leader.write(&multi(40)) else { panic!("a multi") };
+    assert!(outcomes.contains(&Outcome::Error { code }), "{outcomes:?}");
+    let Outcome::Multi(outcomes) = leader.write(&multi(10)) else { panic!("a multi") };
+    assert!(!outcomes.iter().any(|outcome| matches!(outcome, Outcome::Error { .. })), "{outcomes:?}");
+}
+
+#[test]
+fn a_write_that_no_packet_holds_is_refused() {
+    let mut leader = Leader::new();
+    let data = Some(bytes::Bytes::from(vec![0; 16 << 20]));
+    let part = |_| Write::SetData { path: path("/"), data: data.clone(), version: -1 };
+    let refused = Outcome::Error { code: ErrorCode::BadArguments.number() };
+    assert_eq!(leader.write(&Write::Multi((0..4).map(part).collect())), refused);
+    assert_eq!(stat(&leader, "/").version, 0);
+    assert!(matches!(leader.write(&Write::Multi((0..3).map(part).collect())), Outcome::Multi(_)));
+    assert_eq!(stat(&leader, "/").version, 3);
 }
 
 #[test]
