@@ -4,12 +4,21 @@ mod ensemble;
 mod ports;
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use bytes::{BufMut as _, BytesMut};
 use ensemble::{PATIENCE, Server, ensemble};
 use serde_json::{Value, json};
+use spec::Zxid;
+use tree::StatPersisted;
+use wire::{
+    peer::{QuorumPacket, kind, put_snap},
+    snapshot,
+};
 
 /// What the admin server says to this command.
 fn told(server: &Server, command: &str) -> Value {
@@ -64,6 +73,39 @@ fn an_observers_link_is_told_of_at_its_leader_and_counted_anew() {
             "synced_observers": 0, "observers": [], "command": "observers", "error": null,
         })
     );
+}
+
+#[test]
+fn a_state_that_nobody_asked_for_is_not_taken() {
+    let mut servers = ensemble(1, 1, "standaloneEnabled=false\n");
+    servers[0].start();
+    let leader = &servers[0];
+    leader.comes_to("rw");
+    assert_eq!(cli::run(&words(leader, &["create", "/a", "x"])), 0);
+    let mut stranger = TcpStream::connect_timeout(&leader.quorum, PATIENCE).expect("it listens");
+    stranger.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut out = BytesMut::new();
+    let mut info = BytesMut::new();
+    info.put_u64(2);
+    info.put_u32(0x1_0000);
+    info.put_u64(0);
+    let hello =
+        QuorumPacket { kind: kind::OBSERVERINFO, zxid: 0, data: Some(info.freeze()), identities: None };
+    hello.encode(&mut out);
+    put_snap(Zxid(u64::MAX), &mut out);
+    // No session and no list, a root without anything, and the end.
+    snapshot::put_count(0, &mut out);
+    snapshot::put_count(0, &mut out);
+    snapshot::put_node(b"", None, -1, &StatPersisted::default(), &mut out);
+    snapshot::put_end(&mut out);
+    snapshot::put_signature(&mut out);
+    stranger.write_all(&out).expect("there is room");
+    let mut said = Vec::new();
+    // LEADERINFO, and then it hangs up; what it has not read turns that into a reset.
+    let _ = stranger.read_to_end(&mut said);
+    let stat = told(leader, "server_stats")["server_stats"].clone();
+    assert_eq!(stat["last_processed_zxid"].as_u64().map(|zxid| zxid >> 32), Some(1), "{stat}");
+    assert_eq!(cli::run(&words(leader, &["get", "/a"])), 0, "the node is still there");
 }
 
 /// The words of a command at this server.

@@ -17,7 +17,7 @@ mod turns;
 mod words;
 
 use serde::{Deserialize, Serialize};
-use spec::{ClientId, Machine, ServerId, SessionId};
+use spec::{ClientId, Machine, ServerId, SessionId, Zxid};
 
 pub use self::surface::{Answer, ClientRequest, Config, Effects, Input, Op, Packet, Request};
 use self::{
@@ -124,6 +124,11 @@ impl<M: Machine> Peer<M> {
     /// The watches of this server's connections, to look at.
     pub fn watches(&self) -> &M::Watches {
         &self.clients.watches
+    }
+
+    /// Whether a whole state with this label from this server would be taken now; see [`Zab::takes_snapshot`].
+    pub fn takes_snapshot(&self, from: ServerId, label: Zxid) -> bool {
+        self.zab.takes_snapshot(from, label)
     }
 
     /// Gives the role up, as after a lost quorum: for a server that is about to stop.

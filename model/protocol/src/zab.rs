@@ -186,6 +186,17 @@ impl<T: Clone> Zab<T> {
         }
     }
 
+    /// Whether a whole state with this label from this server would be taken now. Whoever drives this actor puts the
+    /// state in place in front of [`Input::Snapshot`], and only if so (rule Z-14).
+    pub fn takes_snapshot(&self, from: ServerId, label: Zxid) -> bool {
+        match &self.phase {
+            Phase::Learning(learner) if learner.leader == from => {
+                learner.takes_snapshot(&self.core, label).is_ok()
+            }
+            Phase::Leading(_) | Phase::Learning(_) | Phase::Resting | Phase::Looking => false,
+        }
+    }
+
     /// Takes one input.
     pub fn step(&mut self, input: Input<T>, out: &mut impl Effects<T>) {
         let next = match input {

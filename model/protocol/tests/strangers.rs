@@ -68,6 +68,11 @@ impl Around {
         self.jobs.push_back((ticket, job));
     }
 
+    /// How many states are to be stored.
+    fn states(&self) -> usize {
+        self.jobs.iter().filter(|(_, job)| matches!(job, Job::Snapshot(_))).count()
+    }
+
     fn recovered(&self) -> Recovered<u8> {
         let last = self.log.last().map_or(self.floor, |(zxid, _)| *zxid);
         let (accepted, current, floor) = (self.accepted, self.current, self.floor);
@@ -331,15 +336,25 @@ fn no_packet_stops_a_server() {
                 break;
             }
             if let Some(input) = input(&mut chance, &zab, &mut around) {
+                let taken = if let Input::Snapshot { from, zxid } = &input {
+                    Some((zab.takes_snapshot(*from, *zxid), around.states()))
+                } else {
+                    None
+                };
                 zab.step(input, &mut around);
+                if let Some((taken, before)) = taken {
+                    assert_eq!(taken, around.states() > before, "a state is stored if it was to be taken");
+                    *met.entry(if taken { "state taken" } else { "state refused" }).or_insert(0) += 1;
+                }
             }
         }
         for (name, count) in around.notes {
             *met.entry(name).or_insert(0) += count;
         }
     }
-    for name in ["led", "followed", "observed", "dropped"] {
-        assert!(met.get(name).is_some_and(|count| *count > 100), "{name}: {met:?}");
+    let rows = [("led", 100), ("followed", 100), ("observed", 100), ("dropped", 100)];
+    for (name, least) in rows.into_iter().chain([("state taken", 20), ("state refused", 100)]) {
+        assert!(met.get(name).is_some_and(|count| *count > least), "{name}: {met:?}");
     }
 }
 

@@ -426,7 +426,9 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
                 self.input(input, &mut run)?;
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
-                self.state.clone_from(state);
+                if self.peer.takes_snapshot(*from, *last) {
+                    self.state.clone_from(state);
+                }
                 self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run)?;
             }
             HostEvent::Timer(timer) => {

@@ -45,6 +45,9 @@ const PIECES_AT_ONCE: usize = 2000;
 /// The longest first packet of a learner, before it is known as one.
 const FIRST_BYTES_MAX: usize = 64 << 10;
 
+/// Why a link ends over which a state comes that nobody waits for.
+const UNASKED: &str = "it sends a whole state, which is not what comes next";
+
 /// Why a link ends.
 type Broken = Box<dyn std::error::Error>;
 
@@ -210,11 +213,9 @@ async fn read(
             Ok(Taken::Gone) => return,
             Ok(Taken::Snapshot(last)) => match take_snapshot(me, &mut reader, &mut input, last).await {
                 Ok(Some(tree)) => match me.upgrade() {
-                    Some(core) => {
-                        core.borrow_mut().snapshot_taken(peer, incarnation, tree, last);
-                        // NEWLEADER may have come with the end of the state.
-                        continue;
-                    }
+                    // NEWLEADER may have come with the end of the state.
+                    Some(core) if core.borrow_mut().snapshot_taken(peer, incarnation, tree, last) => continue,
+                    Some(_) => break UNASKED.into(),
                     None => return,
                 },
                 Ok(None) => return,
@@ -286,6 +287,9 @@ fn packets(
                     core.step(Input::Packet { from: peer, packet, time });
                 }
                 Received::Snap { last } => {
+                    if !core.peer.takes_snapshot(peer, last) {
+                        return Err(UNASKED.into());
+                    }
                     info!(%peer, zxid = %last, how = "Snap", "being brought up to date");
                     return Ok(Taken::Snapshot(last));
                 }
@@ -409,12 +413,18 @@ fn take_pieces(
 }
 
 impl Core {
-    /// A whole state has come from the leader.
-    fn snapshot_taken(&mut self, from: ServerId, incarnation: u64, tree: Tree, zxid: Zxid) {
-        if self.shell.links.is_current(from, incarnation) {
+    /// A whole state has come. Whether it is what the peer waits for, or nobody does any more: nothing else may take
+    /// the place of the state that this server has.
+    fn snapshot_taken(&mut self, from: ServerId, incarnation: u64, tree: Tree, zxid: Zxid) -> bool {
+        if !self.shell.links.is_current(from, incarnation) {
+            return true;
+        }
+        let taken = self.peer.takes_snapshot(from, zxid);
+        if taken {
             self.replace_tree(tree);
             self.step(Input::Snapshot { from, zxid });
         }
+        taken
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Server {
     text: String,
     pub(crate) client: SocketAddr,
     admin: SocketAddr,
+    /// Where learners come.
+    #[allow(dead_code, reason = "not every test has a learner of its own")]
+    pub(crate) quorum: SocketAddr,
     running: Option<Running>,
     _data: tempfile::TempDir,
 }
@@ -49,7 +52,8 @@ pub(crate) fn ensemble(voters: usize, observers: usize, more: &str) -> Vec<Serve
             data.path().display()
         );
         let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        Server { text, client: address(client), admin: address(admin), running: None, _data: data }
+        let quorum = address(port(2 * servers + at));
+        Server { text, client: address(client), admin: address(admin), quorum, running: None, _data: data }
     };
     (0..servers).map(server).collect()
 }

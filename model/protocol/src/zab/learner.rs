@@ -209,19 +209,24 @@ impl<T: Clone> Learner<T> {
     /// crash would leave a server of high rank and short history; with the state stored first, the foreign end of the
     /// old log on top of it (rule Z-14).
     pub(super) fn on_snapshot(&mut self, core: &mut Core<T>, label: Zxid, out: &mut impl Effects<T>) -> Next {
-        let verdict = if self.stage != Stage::Promised || label.epoch() > self.epoch {
-            Err(Violation::BadState)
-        } else if label < core.committed {
-            Err(Violation::BadTruncate { found: label, committed: core.committed })
-        } else {
-            Ok(())
-        };
+        let verdict = self.takes_snapshot(core, label);
         if verdict.is_ok() {
             self.stage = Stage::Storing(label);
             core.stale = true;
             core.store(label, out);
         }
         self.judge(verdict, out)
+    }
+
+    /// Whether a whole state with this label is what comes next.
+    pub(super) fn takes_snapshot(&self, core: &Core<T>, label: Zxid) -> Result<(), Violation> {
+        if self.stage != Stage::Promised || label.epoch() > self.epoch {
+            Err(Violation::BadState)
+        } else if label < core.committed {
+            Err(Violation::BadTruncate { found: label, committed: core.committed })
+        } else {
+            Ok(())
+        }
     }
 
     fn on_proposal(
