@@ -37,7 +37,9 @@ impl<M: Machine> Peer<M> {
         time: i64,
         out: &mut impl Effects<M>,
     ) {
-        let behind = claim.last_seen > self.goes_on_from(machine, claim.read_only);
+        // No transaction has the number of an epoch's start: it cannot be one that is missing.
+        let is_start = claim.last_seen.counter() == 0;
+        let behind = claim.last_seen > self.goes_on_from(machine, claim.read_only || is_start);
         let served = self.is_serving() || self.is_read_only() && claim.read_only;
         if behind || !served {
             // Another server may do better: one that answered would have to show what the client has seen (S-7).
@@ -77,11 +79,13 @@ impl<M: Machine> Peer<M> {
     }
 
     /// The place from which a connection can go on here: the last transaction of what this server shows. Who goes
-    /// without writing may have been shown the end of a log that was cut since, and that nobody has (rule C-19). Who
-    /// serves in an epoch has all that was committed in those before; what is missing of them never will be.
-    fn goes_on_from(&self, machine: &M, read_only: bool) -> Zxid {
+    /// without writing may have been shown the end of a log that was cut since, and that nobody has (rule C-19), and a
+    /// leader of ZooKeeper names the start of its epoch while it has no transaction (rule C-7): for those it may be
+    /// `from_start` of the epoch. Who serves in one has all that was committed in those before; what is missing of them
+    /// never will be.
+    fn goes_on_from(&self, machine: &M, from_start: bool) -> Zxid {
         let last = machine.last_processed();
-        if read_only && self.is_serving() { last.max(Zxid::new(self.zab.current(), 0)) } else { last }
+        if from_start && self.is_serving() { last.max(Zxid::new(self.zab.current(), 0)) } else { last }
     }
 
     /// An id that no living session has, as far as this server knows; the leader knows for sure.

@@ -352,6 +352,33 @@ fn a_client_that_has_seen_more_is_turned_away() {
     assert!(matches!(net.take(there).as_slice(), [Said::Accepted { .. }]));
 }
 
+/// C-7: the start of an epoch is no transaction, and a leader of ZooKeeper tells of it.
+#[test]
+fn a_client_that_has_seen_the_start_of_an_epoch_goes_on_in_it_and_behind_it() {
+    let mut net = World::new(3);
+    let old = net.leader();
+    net.open(old);
+    net.crash(old);
+    net.pump();
+    net.finalize();
+    let leader = net.leader();
+    let epoch = net.node(leader).peer.zab().current();
+    let start = Zxid::new(epoch, 0);
+    assert!(net.node(leader).machine.last < start, "it has no transaction in its epoch");
+    let table = [
+        (Zxid(start.0 - 1), false, "a transaction of an epoch before, which is missing"),
+        (Zxid(start.0 + 1), false, "a transaction of this epoch, which is missing"),
+        (Zxid::new(spec::Epoch(epoch.0 + 1), 0), false, "an epoch to come"),
+        (start, true, "this epoch"),
+    ];
+    for (seen, taken, what) in table {
+        let client = net.connect(leader, SessionId(0), [0; 16], 5000, seen);
+        net.pump();
+        let closed = net.take(client) == [Said::Closed];
+        assert_eq!(closed, !taken, "{what}");
+    }
+}
+
 #[test]
 fn a_touch_through_a_follower_keeps_a_session_and_silence_ends_it() {
     let mut net = World::new(3);
