@@ -73,6 +73,8 @@ pub(crate) struct Repairs {
     current: Option<Epoch>,
     /// The end of the log behind the cuts.
     pub(crate) end: Option<Mark>,
+    /// From where on in the last file the disk may never have got what was read.
+    unsure: u64,
 }
 
 impl Repairs {
@@ -98,7 +100,11 @@ impl Repairs {
         }
         for first in self.segments.iter().filter(|first| !self.is_removed(**first)) {
             let path = layout.log(*first);
-            disk.open_write(&path).context("open", &path)?.sync().synced(&path)?;
+            let file = disk.open_write(&path).context("open", &path)?;
+            if let Some(end) = self.end.filter(|end| end.segment == *first) {
+                write_again(&file, self.unsure, end.offset).context("write", &path)?;
+            }
+            file.sync().synced(&path)?;
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         if let Some(path) = &self.snapshot {
@@ -121,6 +127,23 @@ impl Repairs {
     fn is_removed(&self, first: Zxid) -> bool {
         self.cuts.iter().any(|cut| cut.segment == first && cut.offset == 0)
     }
+}
+
+/// Writes what stands in `[from, to)` once more. Behind a failed sync the kernel may hold pages for written that the disk
+/// never got: they read as they should, and a later sync passes them over (rule D-9).
+fn write_again(file: &impl File, from: u64, to: u64) -> std::io::Result<()> {
+    let mut piece = vec![0; 256 << 10];
+    let mut at = from;
+    while at < to {
+        let wanted = usize::try_from(to - at).map_or(piece.len(), |left| left.min(piece.len()));
+        let read = file.read_at(&mut piece[..wanted], at)?;
+        if read == 0 {
+            break;
+        }
+        file.write_at(&piece[..read], at)?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
@@ -294,10 +317,21 @@ fn repairs(found: &Found<()>, plan: &Plan<()>) -> Repairs {
         Mark { segment: segment.first, offset: cut.map_or(segment.end, |cut| cut.offset) }
     };
     let end = found.segments.iter().rev().map(end_of).find(|end| end.offset > 0);
+    let unsure = end.map_or(0, |end| unsure(found, end));
     let segments = found.segments.iter().map(|segment| segment.first).collect();
     let accepted = found.accepted.is_none().then_some(plan.accepted);
     let current = found.current.is_none().then_some(plan.current);
-    Repairs { cuts, segments, snapshot: None, install: None, accepted, current, end }
+    Repairs { cuts, segments, snapshot: None, install: None, accepted, current, end, unsure }
+}
+
+/// From where on in the file where the log ends the disk may lack what was read: one batch at most, or one transaction
+/// that is longer, and nothing in front of the mark.
+fn unsure(found: &Found<()>, end: Mark) -> u64 {
+    let records =
+        found.segments.iter().filter(|segment| segment.first == end.segment).flat_map(|s| &s.records);
+    let last = records.map(|record| record.at).filter(|at| *at < end.offset).max().unwrap_or(0);
+    let synced = found.synced.filter(|mark| mark.segment == end.segment).map_or(0, |mark| mark.offset);
+    end.offset.saturating_sub(BATCH_BYTES_MAX).min(last).max(synced)
 }
 
 /// Reads the log again and applies what the plan says.

@@ -110,6 +110,26 @@ fn the_log_rolls_when_it_is_full_and_is_read_across_files() {
     assert_eq!(restarted.tree, server.tree);
 }
 
+/// D-9: a sync that failed may have left pages that read well, and that no later sync writes.
+#[test]
+fn what_may_never_have_reached_the_disk_is_written_again() {
+    for marked in [false, true] {
+        let mut server = server();
+        server.log_through(30);
+        if marked {
+            server.log.idle().expect("a mark");
+        }
+        let layer = Cuttable::new(server.disk.copy());
+        let (store, mut recovery) = open(&layer).expect("a start");
+        let mut log = store.log(&mut recovery);
+        layer.fail_syncs(true);
+        log.sync_recovered().expect_err("the disk fails");
+        let again = layer.unsynced_bytes();
+        assert_eq!(again > 100, !marked, "{again} bytes are written again; with a mark at the end: {marked}");
+        assert!(again < 8192, "{again} bytes are written again, and two files have no more");
+    }
+}
+
 /// An ensemble that starts waits for the first record behind the start of a quorum of its servers.
 #[test]
 fn a_file_that_is_waited_for_is_short() {
