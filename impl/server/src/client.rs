@@ -81,6 +81,8 @@ pub(crate) struct Client {
     pub(crate) throttled: Option<Instant>,
     /// Where it stands among those who wait so.
     turn: Turn,
+    /// Whether a large request is the next one here.
+    pub(crate) holds_much: bool,
     /// The requests that are not answered, oldest first. Answers come in the order of requests.
     unanswered: VecDeque<Unanswered>,
     /// How many of them read.
@@ -146,6 +148,8 @@ pub(crate) struct Unanswered {
     pub(crate) xid: i32,
     /// Its bytes, if it is a large one.
     pub(crate) large: u32,
+    /// Its bytes, if it writes.
+    pub(crate) writes: u32,
     /// What the audit log is to tell of it.
     pub(crate) audited: Option<Box<Asked>>,
 }
@@ -192,12 +196,16 @@ impl Unanswered {
     fn large_bytes(&self) -> usize {
         usize::try_from(self.large).unwrap_or(usize::MAX)
     }
+
+    fn writes_bytes(&self) -> usize {
+        usize::try_from(self.writes).unwrap_or(usize::MAX)
+    }
 }
 
 impl Client {
     /// Nothing that it asks waits any more because too many requests are under way.
     pub(crate) fn goes_on(&mut self) {
-        (self.throttled, self.turn) = (None, Turn::None);
+        (self.throttled, self.turn, self.holds_much) = (None, Turn::None, false);
     }
 
     /// Whether what it asks waits for longer than its session may be silent.
@@ -207,11 +215,13 @@ impl Client {
     }
 
     /// Whether requests are to wait: while its answers are not taken, while too many of its reads wait for a write,
-    /// and while it and all others together have too many under way.
-    pub(crate) fn waits(&self, too_many: bool) -> bool {
+    /// and while it and all others together have too many under way, or writes of too many bytes. Who has nothing under
+    /// way may say that it lives, and ask for little.
+    pub(crate) fn waits(&self, too_many: bool, too_much: bool) -> bool {
         self.out.len() > UNSENT_PAUSE
             || self.reads_waiting >= READS_WAITING_MAX
-            || (too_many && !self.unanswered.is_empty())
+            || ((too_many || too_much) && !self.unanswered.is_empty())
+            || (too_much && self.holds_much)
     }
 
     /// Notes that a request has come; the answer of one that reads may be large.
@@ -283,6 +293,8 @@ pub(crate) struct Clients {
     throttled: VecDeque<ClientId>,
     /// Bytes of large requests that are under way.
     pub(crate) large_bytes: usize,
+    /// Bytes of writes that are not answered.
+    pub(crate) writes_bytes: usize,
     /// How many shake hands.
     knocking: usize,
     next: u64,
@@ -317,6 +329,7 @@ impl Clients {
             partial: BytesMut::new(),
             stalled: false,
             throttled: None,
+            holds_much: false,
             turn: Turn::None,
             unanswered: VecDeque::new(),
             reads_waiting: 0,
@@ -423,8 +436,9 @@ impl Clients {
     /// Forgets a connection and closes its socket. Whether there was one.
     pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
         let client = self.table.remove(&id.0)?;
-        if self.large_bytes > 0 {
+        if self.large_bytes > 0 || self.writes_bytes > 0 {
             self.large_bytes -= client.unanswered.iter().map(Unanswered::large_bytes).sum::<usize>();
+            self.writes_bytes -= client.unanswered.iter().map(Unanswered::writes_bytes).sum::<usize>();
         }
         self.uncount(client.address.ip());
         client.resume.notify_one();
@@ -432,14 +446,14 @@ impl Clients {
     }
 
     /// Whether this connection may be read from, and what came on it be taken.
-    pub(crate) fn reading(&mut self, id: ClientId, too_many: bool) -> Reading {
+    pub(crate) fn reading(&mut self, id: ClientId, too_many: bool, too_much: bool) -> Reading {
         let Some(client) = self.table.get_mut(&id.0) else {
             return Reading::Over;
         };
         if client.phase == Phase::Closing {
             return Reading::Over;
         }
-        if client.waits(too_many) {
+        if client.waits(too_many, too_much) {
             if !client.paused {
                 client.paused = true;
                 self.paused.push(id);
@@ -537,6 +551,7 @@ impl Clients {
     pub(crate) fn answered(&mut self, id: ClientId, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
         let (request, took) = self.get(id)?.answered(zxid, now)?;
         self.large_bytes -= request.large_bytes();
+        self.writes_bytes -= request.writes_bytes();
         Some((request, took))
     }
 

@@ -297,8 +297,7 @@ impl Shell {
     }
 
     pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
-        peer.outstanding_requests()
-            > usize::try_from(self.config.global_outstanding_limit).unwrap_or(usize::MAX)
+        peer.outstanding_requests() > self.config.outstanding_max()
     }
 }
 
@@ -367,7 +366,10 @@ impl Core {
             self.shell.flush_client(id);
         }
         self.settle();
-        if self.shell.clients.any_paused() && !self.shell.too_many_requests(&self.peer) {
+        if self.shell.clients.any_paused()
+            && !self.shell.too_many_requests(&self.peer)
+            && !self.shell.too_much_written()
+        {
             self.shell.clients.resume();
         }
         self.grant_throttled();
@@ -452,7 +454,8 @@ impl Core {
     /// Whether a connection's task may read on.
     pub(crate) fn reading(&mut self, client: ClientId) -> crate::client::Reading {
         let too_many = self.shell.too_many_requests(&self.peer);
-        self.shell.clients.reading(client, too_many)
+        let too_much = self.shell.too_much_written();
+        self.shell.clients.reading(client, too_many, too_much)
     }
 }
 

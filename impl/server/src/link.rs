@@ -42,8 +42,12 @@ pub(crate) use read::{accept, answer, call};
 pub(crate) use traffic::ObserverLink;
 use traffic::Traffic;
 
-/// Unsent bytes above which a learner is dropped.
+/// Unsent bytes above which a server that keeps up is dropped. What clients have under way at all servers together is
+/// less ([`crate::throttle::WRITES_BYTES_MAX`]).
 const UNSENT_MAX: usize = 64 << 20;
+/// The same of a learner that is brought up to date, until it has taken most of it: what it lacks comes at once, and what
+/// is proposed meanwhile waits behind. It has `initLimit` to take that.
+const SYNC_UNSENT_MAX: usize = 1 << 30;
 /// How long a follower dials a leader that does not let it in before it looks for another one. Leaders are there
 /// within the 200 ms that an election may last longer for them than for their followers.
 const IN_VAIN_MAX: Duration = Duration::from_secs(1);
@@ -79,6 +83,8 @@ struct Link {
     writer: Option<Rc<Writer>>,
     parts: VecDeque<Part>,
     packet_bytes: usize,
+    /// How many of them there may be.
+    packet_bytes_max: usize,
     dirty: bool,
     blocked: bool,
     task: Option<AbortHandle>,
@@ -260,6 +266,7 @@ impl Links {
             writer: writer.map(Rc::new),
             parts: VecDeque::new(),
             packet_bytes: 0,
+            packet_bytes_max: if accepted { SYNC_UNSENT_MAX } else { UNSENT_MAX },
             dirty: false,
             blocked: false,
             task,
@@ -407,7 +414,10 @@ impl Links {
         let link = self.table.get_mut(&peer)?;
         link.dirty = false;
         let writer = Rc::clone(link.writer.as_ref()?);
-        if link.packet_bytes > UNSENT_MAX {
+        if link.synced && link.packet_bytes <= UNSENT_MAX / 2 {
+            link.packet_bytes_max = UNSENT_MAX;
+        }
+        if link.packet_bytes > link.packet_bytes_max {
             return Some(Flushed::Broken);
         }
         if link.blocked {

@@ -41,6 +41,10 @@ use crate::{
 
 /// Bytes that one turn takes from one connection at most.
 const READ_BYTES: usize = 64 << 10;
+/// How long one connection's requests are stepped before others have their turn.
+const SHARE: Duration = Duration::from_millis(20);
+/// How many of them pass before it is looked how long that has taken.
+const STEPS_BETWEEN_LOOKS: u32 = 16;
 /// The longest first frame of a connection, before anything is known of the client.
 const FIRST_BYTES_MAX: usize = 64 << 10;
 /// How long sent bytes may go unacknowledged by a client.
@@ -291,10 +295,11 @@ impl Core {
     /// Steps whole frames; returns how many bytes they took.
     fn frames(&mut self, id: ClientId, bytes: &[u8], clock: Clock) -> usize {
         let max = self.shell.config.frame_bytes_max;
-        let mut taken = 0;
+        let (mut taken, mut steps) = (0, 0_u32);
         loop {
             let rest = &bytes[taken..];
             let too_many = self.shell.too_many_requests(&self.peer);
+            let too_much = self.shell.too_much_written();
             let too_large = self.shell.is_too_large(rest);
             let Some(client) = self.shell.clients.get(id) else {
                 return bytes.len();
@@ -313,7 +318,7 @@ impl Core {
                 }
                 Phase::Open => {}
             }
-            if client.waits(too_many) {
+            if client.waits(too_many, too_much) {
                 client.stalled = true;
                 return taken;
             }
@@ -335,7 +340,7 @@ impl Core {
                     return bytes.len();
                 }
             };
-            if !fresh && self.holds(id, clock.now) {
+            if !fresh && (self.holds_much(id, payload.len(), too_much) || self.holds(id, clock.now)) {
                 return taken;
             }
             taken += 4 + payload.len();
@@ -344,9 +349,11 @@ impl Core {
             } else {
                 self.request_frame(id, payload, clock)
             };
+            steps += 1;
             match outcome {
-                Frame::Taken => {}
-                Frame::Long => {
+                Frame::Taken if !steps.is_multiple_of(STEPS_BETWEEN_LOOKS) || clock.now.elapsed() < SHARE => {
+                }
+                Frame::Taken | Frame::Long => {
                     if let Some(client) = self.shell.clients.get(id) {
                         client.stalled = true;
                     }
@@ -389,6 +396,7 @@ impl Core {
             operation: opcode::CREATE_SESSION,
             xid: 0,
             large: 0,
+            writes: 0,
             audited: None,
         });
         let mut identities = vec![Identity::ip(&net::java_ip(client.address.ip()))];
@@ -427,20 +435,23 @@ impl Core {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
+        if let (ClientRequest::Authenticate(credential), Some(client)) =
+            (&request, self.shell.clients.get(id))
+            && !client.proofs.admit(credential)
+        {
+            return Frame::Wrong(TOO_MANY_PROOFS);
+        }
         let large = self.shell.large_bytes(payload.len());
+        let writes = self.shell.writes_bytes(&request, payload.len());
         let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {
             let settings = &self.shell.config.settings;
-            if let ClientRequest::Authenticate(credential) = &request {
-                if !client.proofs.admit(credential) {
-                    return Frame::Wrong(TOO_MANY_PROOFS);
-                }
-                if credential.scheme == "ensemble"
-                    && let Some(sought) = sought(settings, &credential.bytes)
-                {
-                    self.shell.stats.sought(sought);
-                }
+            if let ClientRequest::Authenticate(credential) = &request
+                && credential.scheme == "ensemble"
+                && let Some(sought) = sought(settings, &credential.bytes)
+            {
+                self.shell.stats.sought(sought);
             }
             heard = client.is_heard(generation);
             let audited = client.who.as_mut().and_then(|who| who.hears(settings, &request, header.operation));
@@ -451,6 +462,7 @@ impl Core {
                 operation: header.operation,
                 xid: header.xid,
                 large,
+                writes,
                 audited,
             });
         }

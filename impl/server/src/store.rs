@@ -78,11 +78,25 @@ pub(crate) struct Flushed {
 /// An order to the thread of the log.
 #[derive(Debug)]
 pub(super) enum LogJob {
-    Append { batch: Batch, tickets: Vec<Ticket> },
-    Truncate { ticket: Ticket, last: Zxid },
+    Append {
+        batch: Batch,
+        tickets: Vec<Ticket>,
+    },
+    Truncate {
+        ticket: Ticket,
+        last: Zxid,
+    },
     SyncRecovered(Ticket),
-    Install { ticket: Ticket, label: Zxid },
+    Install {
+        ticket: Ticket,
+        label: Zxid,
+    },
     Reload,
+    /// To be read once all before is written: whoever asks knows of that, and would miss it.
+    Read {
+        job: SideJob,
+        reads: blocking::Sender<SideJob>,
+    },
 }
 
 /// An order to the thread for everything else.
@@ -267,8 +281,12 @@ impl Store {
     }
 
     pub(crate) fn locate(&mut self, ticket: Ticket, zxid: Zxid) {
+        self.read(SideJob::Locate(ticket, zxid));
+    }
+
+    fn read(&mut self, job: SideJob) {
         self.hand_over();
-        let _ = self.reads.send(SideJob::Locate(ticket, zxid));
+        self.order(LogJob::Read { job, reads: self.reads.clone() });
     }
 
     pub(crate) fn save_snapshot(&mut self, job: SnapshotJob) {
@@ -297,7 +315,7 @@ impl Store {
         through: Zxid,
     ) -> mpsc::Receiver<Result<BytesMut, storage::Error>> {
         let (pieces, received) = mpsc::channel(PIECES_QUEUED);
-        let _ = self.reads.send(SideJob::Stream(StreamJob { after, through, pieces }));
+        self.read(SideJob::Stream(StreamJob { after, through, pieces }));
         received
     }
 }

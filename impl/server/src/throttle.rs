@@ -20,6 +20,13 @@ use crate::{
     view::Mode,
 };
 
+/// How many bytes of writes clients of this server may have under way. Beyond it nobody is read from who has something under
+/// way, and large requests wait. So a burst of large
+/// writes waits with the clients, and not between servers, where a link with too much unsent breaks.
+pub(crate) const WRITES_BYTES_MAX: usize = 8 << 20;
+/// A request of so many bytes does not wait for those.
+const LITTLE: usize = 4 << 10;
+
 /// Why a connection ends that asks too much beside others.
 pub(crate) const TOO_LARGE: wire::Error = wire::Error::Invalid {
     what: "a large request beside others that are under way: together they have more than largeRequestMaxBytes; send it again later",
@@ -43,6 +50,20 @@ impl Shell {
         }
         self.clients.large_bytes += bytes;
         u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Notes a request of so many bytes. How many they are, if it writes.
+    pub(crate) fn writes_bytes(&mut self, request: &ClientRequest<Tree>, bytes: usize) -> u32 {
+        if !matches!(request, ClientRequest::Write(_)) {
+            return 0;
+        }
+        self.clients.writes_bytes += bytes;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Whether clients have writes of so many bytes under way that all of them have to wait.
+    pub(crate) fn too_much_written(&self) -> bool {
+        self.clients.writes_bytes > WRITES_BYTES_MAX
     }
 
     /// Whether a connection may ask for a session: for a new one, if it names none.
@@ -98,6 +119,16 @@ impl Shell {
 }
 
 impl Core {
+    /// Whether a request of so many bytes has to wait until less is written.
+    pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize, too_much: bool) -> bool {
+        let holds = too_much && bytes > LITTLE;
+        if let Some(client) = self.shell.clients.get(id) {
+            client.holds_much = holds;
+            client.stalled |= holds;
+        }
+        holds
+    }
+
     /// Whether what a connection asks has to wait until fewer requests are under way.
     pub(crate) fn holds(&mut self, id: ClientId, now: Instant) -> bool {
         let max = self.shell.config.throttles.requests_max;

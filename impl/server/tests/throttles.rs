@@ -108,6 +108,38 @@ fn those_who_wait_have_their_turn() {
     assert_eq!(server.metric("outstanding_requests"), Some(0));
 }
 
+/// Of writes that are large only some are under way: a connection that has none goes on meanwhile, and all are carried out
+/// in the end, also those of a client that has hung up.
+#[test]
+fn large_writes_wait_for_each_other_and_nobody_else_does() {
+    let server = Server::start("");
+    let data = vec![7; 900_000];
+    let mut gone = Client::connect(&server).expect("it may");
+    gone.send(&create(1, "/gone", &data));
+    drop(gone);
+    std::thread::scope(|scope| {
+        let client = |name: usize| {
+            let (mut client, data) = (Client::connect(&server).expect("it may"), &data);
+            for xid in 1..=10 {
+                client.send(&create(xid, &format!("/c{name}-{xid}"), data));
+            }
+            (1..=10).all(|xid| client.answer() == Some((xid, 0)))
+        };
+        let clients: Vec<_> = (0..20).map(|name| scope.spawn(move || client(name))).collect();
+        let mut other = Client::connect(&server).expect("it may");
+        let mut asked = 0;
+        while asked == 0 || !clients.iter().all(|client| client.is_finished()) {
+            assert!(other.exists("/zookeeper"), "somebody else is answered");
+            asked += 1;
+        }
+        for client in clients {
+            assert!(client.join().expect("no panic"), "an answer is wrong, or missing");
+        }
+    });
+    assert_eq!(server.metric("outstanding_requests"), Some(0));
+    assert!(Client::connect(&server).expect("it may").exists("/c19-10"));
+}
+
 /// What is told of requests that were of no use any more: those that went on, and those that were dropped.
 fn stale(server: &Server) -> (u64, u64) {
     let count = |name| server.metric(name).expect("it is told");

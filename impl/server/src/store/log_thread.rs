@@ -79,6 +79,11 @@ fn carry_out<D: Disk>(
             }),
             LogJob::SyncRecovered(ticket) => log.sync_recovered().map(|()| done(ticket)),
             LogJob::Install { ticket, label } => log.install(label).map(|()| done(ticket)),
+            LogJob::Read { job, reads } => {
+                // A thread that is gone has reported why, and the server is ending.
+                let _ = reads.send(job);
+                continue;
+            }
             LogJob::Reload => store.recover().map(|recovery| DiskEvent::Reloaded {
                 tree: Box::new(recovery.tree),
                 recovered: recovery.recovered,
@@ -132,7 +137,8 @@ fn append<D: Disk>(
             | LogJob::Truncate { .. }
             | LogJob::SyncRecovered(_)
             | LogJob::Install { .. }
-            | LogJob::Reload) => {
+            | LogJob::Reload
+            | LogJob::Read { .. }) => {
                 *ahead = Some(job);
                 break;
             }
