@@ -198,8 +198,11 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, or what it says cannot be done.
     pub fn load_with(path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let bytes =
+            fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        // What is no UTF-8 is Latin-1, as Java reads all of it.
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect());
         Self::parse_with(&path.display().to_string(), text, flags, |path| fs::read_to_string(path))
     }
 
@@ -332,7 +335,7 @@ impl Config {
             global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
             throttles: Throttles::read(reader, tick_ms.saturating_mul(init_limit)),
             resend_ms: resend(reader),
-            frame_bytes_max: reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30),
+            frame_bytes_max: frame(reader),
             settings,
             tls,
             sasl,
@@ -351,6 +354,17 @@ impl Config {
             reader.warn_at("forceSync", "forceSync is off: a power cut may lose acknowledged writes");
         }
         Some(config)
+    }
+}
+
+impl Config {
+    /// How many requests may be under way at this server: its share of what the ensemble may have.
+    ///
+    /// Source: ZooKeeper `FollowerZooKeeperServer`, `LeaderZooKeeperServer`.
+    pub(crate) fn outstanding_max(&self) -> usize {
+        let voters = self.servers.values().filter(|server| !server.observer).count();
+        let shares = if voters > 2 && self.quorum.is_voter(self.me) { voters - 1 } else { 1 };
+        usize::try_from(self.global_outstanding_limit).unwrap_or(usize::MAX) / shares
     }
 }
 
@@ -593,6 +607,17 @@ fn segment(reader: &mut Reader) -> u64 {
     let most: i64 = reader.number("txnLogSizeLimitInKb", -1, -1, 1 << 31);
     let most = u64::try_from(most).unwrap_or(u64::MAX).max(4);
     laid_out.min(most) * 1024
+}
+
+/// The longest request. What servers tell each other and write down of one has 64 MiB at most, and a transaction may be
+/// a fifth longer than the request that it comes of.
+fn frame(reader: &mut Reader) -> usize {
+    const MOST: usize = 48 << 20;
+    let given = reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30);
+    if given > MOST {
+        reader.warn_at("jute.maxbuffer", format!("a request has {MOST} bytes at most here"));
+    }
+    given.min(MOST)
 }
 
 fn backlog(reader: &mut Reader) -> u32 {

@@ -140,7 +140,10 @@ impl Properties {
         let line = |(key, value): (&str, &PathBuf)| {
             format!("{key}={}\n", properties::escaped(&value.display().to_string()))
         };
-        let text = keys.into_iter().zip(values).map(line).collect();
+        let mut text: String = keys.into_iter().zip(values).map(line).collect();
+        if values.len() < keys.len() {
+            text.push_str("maxClientCnxns=0\n");
+        }
         Self::told(Config::parse_with("arguments", text, &self.flags(), |path| fs::read_to_string(path)))
     }
 

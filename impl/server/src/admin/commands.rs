@@ -356,6 +356,9 @@ fn server_stats(core: &Core) -> Map<String, Value> {
         "min_latency": stats.latency.min / 1000,
         "num_alive_client_connections": view.connections,
         "provider_null": false,
+        "auth_failed_count": stats.handshakes_failed,
+        "non_mtlslocal_conn_count": stats.plain_local,
+        "non_mtlsremote_conn_count": stats.plain_remote,
         "uptime": u64::try_from(stats.started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     let mut answer = map([

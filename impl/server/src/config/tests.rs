@@ -80,11 +80,48 @@ fn words_mean_what_they_mean_to_zookeeper() {
 fn numbers_of_properties_are_decoded_as_java_does() {
     let longest = |word: &str| comes_to(&format!("jute.maxbuffer={word}"), |config| config.frame_bytes_max).0;
     assert_eq!(["4194304", "0x400000", "#400000", "0X400000", "020000000"].map(longest), [4 << 20; 5]);
+    let (clipped, warnings) = comes_to("jute.maxbuffer=0x3fffffff", |config| config.frame_bytes_max);
+    assert!(clipped == 48 << 20 && warnings[0].contains("50331648 bytes at most"), "{warnings:?}");
     assert_eq!(comes_to("largeRequestThreshold=-0x1", |config| config.throttles.large_over).0, None);
     assert!(parse("dataDir=/d\nclientPort=0x885", None).is_err(), "those of the file are decimal");
     for odd in ["0x", "0x+10", "089", "4m"] {
         assert!(parse(&format!("dataDir=/d\nclientPort=1\njute.maxbuffer={odd}"), None).is_err(), "{odd}");
     }
+}
+
+#[test]
+fn an_ensemble_of_nobody_is_refused() {
+    let problem =
+        parse("dataDir=/d\nclientPort=2181\nstandaloneEnabled=false", None).expect_err("a lost list");
+    assert!(problem[0].contains("no server.N lists"), "{problem:?}");
+}
+
+#[test]
+fn requests_under_way_are_shared_among_voters() {
+    let list = |voters: u64| {
+        let lines: Vec<_> = (1..=voters).map(|id| format!("server.{id}=h{id}:1:2\n")).collect();
+        lines.concat()
+    };
+    let most = |voters: u64, more: &str, me: &str| {
+        let text = format!("dataDir=/d\nclientPort=2181\ninitLimit=5\nsyncLimit=2\n{}{more}", list(voters));
+        parse(&text, Some(me)).expect("valid").outstanding_max()
+    };
+    let observer = "server.9=h9:1:2:observer\n";
+    assert_eq!(
+        [most(3, "", "1"), most(5, "", "5"), most(2, "", "1"), most(3, observer, "9")],
+        [500, 250, 1000, 1000]
+    );
+}
+
+#[test]
+fn a_file_in_latin_1_is_read_as_java_reads_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("zoo.cfg");
+    let mut bytes =
+        format!("# f\u{0}r\ndataDir={}/d\nclientPort=2181\n", folder.path().display()).into_bytes();
+    bytes[3] = 0xfc;
+    std::fs::write(&path, bytes).expect("a file");
+    assert!(Config::load(&path).is_ok());
 }
 
 #[test]

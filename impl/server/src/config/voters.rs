@@ -170,6 +170,10 @@ pub(super) fn check_roles(
     let voters = servers.len() - observers;
     let line = servers.iter().find(|(_, server)| server.observer);
     let span = line.and_then(|(id, _)| reader.span(&format!("server.{id}")));
+    if servers.is_empty() && !standalone {
+        let message = "standaloneEnabled=false makes an ensemble, and no server.N lists who is in it";
+        reader.error(reader.span("standaloneEnabled"), message);
+    }
     if observers > 0 && voters == 0 {
         reader.error(span, "there are observers and no participant, so that nobody could lead them");
     } else if observers > 0 && voters == 1 && standalone {
