@@ -4,6 +4,7 @@ mod alone;
 
 use std::{
     net::TcpStream,
+    thread::ScopedJoinHandle,
     time::{Duration, Instant},
 };
 
@@ -128,7 +129,7 @@ fn large_writes_wait_for_each_other_and_nobody_else_does() {
         let clients: Vec<_> = (0..20).map(|name| scope.spawn(move || client(name))).collect();
         let mut other = Client::connect(&server).expect("it may");
         let mut asked = 0;
-        while asked == 0 || !clients.iter().all(|client| client.is_finished()) {
+        while asked == 0 || !clients.iter().all(ScopedJoinHandle::is_finished) {
             assert!(other.exists("/zookeeper"), "somebody else is answered");
             asked += 1;
         }
