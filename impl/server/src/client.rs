@@ -122,6 +122,11 @@ pub(crate) struct Proofs {
 }
 
 impl Proofs {
+    /// How many bytes at most what they prove has in a write that goes to the leader: what is no UTF-8 grows threefold.
+    pub(crate) fn weight(&self) -> usize {
+        3 * self.bytes
+    }
+
     /// Whether this one may be offered too.
     pub(crate) fn admit(&mut self, credential: &Credential) -> bool {
         let number = self.numbers.hasher().hash_one(credential);
@@ -426,6 +431,12 @@ impl Clients {
     pub(crate) fn close(&mut self, id: ClientId) {
         if let Some(client) = self.table.get_mut(&id.0) {
             client.phase = Phase::Closing;
+            // Nothing of it will be answered, and others do not wait until it has taken what is unsent.
+            for request in &mut client.unanswered {
+                self.large_bytes -= request.large_bytes();
+                self.writes_bytes -= request.writes_bytes();
+                (request.large, request.writes) = (0, 0);
+            }
             if !client.dirty {
                 client.dirty = true;
                 self.dirty.push(id);
@@ -549,7 +560,12 @@ impl Clients {
 
     /// Notes that the oldest request of a connection is answered, as [`Client::answered`].
     pub(crate) fn answered(&mut self, id: ClientId, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
-        let (request, took) = self.get(id)?.answered(zxid, now)?;
+        let client = self.get(id)?;
+        let (request, took) = client.answered(zxid, now)?;
+        if client.paused && client.unanswered.is_empty() {
+            // It may say that it lives, however much others have under way.
+            client.resume.notify_one();
+        }
         self.large_bytes -= request.large_bytes();
         self.writes_bytes -= request.writes_bytes();
         Some((request, took))

@@ -42,11 +42,11 @@ pub(crate) use read::{accept, answer, call};
 pub(crate) use traffic::ObserverLink;
 use traffic::Traffic;
 
-/// Unsent bytes above which a server that keeps up is dropped. What clients have under way at all servers together is
-/// less ([`crate::throttle::WRITES_BYTES_MAX`]).
+/// Unsent bytes above which a server that keeps up is dropped. It takes clients at eight servers to have so much under way
+/// unless their requests are very large ([`crate::throttle::WRITES_BYTES_MAX`]).
 const UNSENT_MAX: usize = 64 << 20;
-/// The same of a learner that is brought up to date, until it has taken most of it: what it lacks comes at once, and what
-/// is proposed meanwhile waits behind. It has `initLimit` to take that.
+/// The same of a learner that is brought up to date, and less the more of it it has taken: what it lacks comes at once, and
+/// what is proposed meanwhile waits behind. It has `initLimit` to take that.
 const SYNC_UNSENT_MAX: usize = 1 << 30;
 /// How long a follower dials a leader that does not let it in before it looks for another one. Leaders are there
 /// within the 200 ms that an election may last longer for them than for their followers.
@@ -414,8 +414,8 @@ impl Links {
         let link = self.table.get_mut(&peer)?;
         link.dirty = false;
         let writer = Rc::clone(link.writer.as_ref()?);
-        if link.synced && link.packet_bytes <= UNSENT_MAX / 2 {
-            link.packet_bytes_max = UNSENT_MAX;
+        if link.synced {
+            link.packet_bytes_max = link.packet_bytes_max.min(link.packet_bytes.saturating_add(UNSENT_MAX));
         }
         if link.packet_bytes > link.packet_bytes_max {
             return Some(Flushed::Broken);

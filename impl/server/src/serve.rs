@@ -442,7 +442,7 @@ impl Core {
             return Frame::Wrong(TOO_MANY_PROOFS);
         }
         let large = self.shell.large_bytes(payload.len());
-        let writes = self.shell.writes_bytes(&request, payload.len());
+        let writes = self.shell.writes_bytes(id, &request, payload.len());
         let generation = self.shell.recorder.as_ref().map_or(0, |recorder| recorder.generation());
         let mut heard = false;
         if let Some(client) = self.shell.clients.get(id) {

@@ -20,9 +20,9 @@ use crate::{
     view::Mode,
 };
 
-/// How many bytes of writes clients of this server may have under way. Beyond it nobody is read from who has something under
-/// way, and large requests wait. So a burst of large
-/// writes waits with the clients, and not between servers, where a link with too much unsent breaks.
+/// How many bytes of writes clients of this server may have under way. Beyond it nobody is read from who has something
+/// under way, and large requests wait. So a burst of large writes waits with the clients, and not between servers, where
+/// a link with too much unsent breaks.
 pub(crate) const WRITES_BYTES_MAX: usize = 8 << 20;
 /// A request of so many bytes does not wait for those.
 const LITTLE: usize = 4 << 10;
@@ -53,12 +53,13 @@ impl Shell {
     }
 
     /// Notes a request of so many bytes. How many they are, if it writes.
-    pub(crate) fn writes_bytes(&mut self, request: &ClientRequest<Tree>, bytes: usize) -> u32 {
-        if !matches!(request, ClientRequest::Write(_)) {
+    pub(crate) fn writes_bytes(&mut self, id: ClientId, request: &ClientRequest<Tree>, bytes: usize) -> u32 {
+        let Some(client) = self.clients.get(id).filter(|_| matches!(request, ClientRequest::Write(_))) else {
             return 0;
-        }
-        self.clients.writes_bytes += bytes;
-        u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let bytes = u32::try_from(bytes + client.proofs.weight()).unwrap_or(u32::MAX);
+        self.clients.writes_bytes += usize::try_from(bytes).unwrap_or(usize::MAX);
+        bytes
     }
 
     /// Whether clients have writes of so many bytes under way that all of them have to wait.
@@ -121,11 +122,10 @@ impl Shell {
 impl Core {
     /// Whether a request of so many bytes has to wait until less is written.
     pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize, too_much: bool) -> bool {
-        let holds = too_much && bytes > LITTLE;
-        if let Some(client) = self.shell.clients.get(id) {
-            client.holds_much = holds;
-            client.stalled |= holds;
-        }
+        let Some(client) = self.shell.clients.get(id) else { return false };
+        let holds = too_much && bytes + client.proofs.weight() > LITTLE;
+        client.holds_much = holds;
+        client.stalled |= holds;
         holds
     }
 

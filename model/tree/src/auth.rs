@@ -14,9 +14,9 @@ use crate::{
     names,
 };
 
-/// What `auth` may add to the lists of one request, in bytes, as they are written: a client proves as many identities as
-/// it likes, and each entry stands for all of them.
-pub(crate) const EXPANDED_BYTES_MAX: usize = 1 << 20;
+/// What `auth` may come to in the lists of one request, in bytes, as they are written: a client proves as many identities
+/// as it likes, and each entry stands for all of them.
+pub(crate) const EXPANDED_BYTES_MAX: usize = 900_000;
 
 /// The identities that a credential proves, beside those that its connection has: of its address, and of the owner of
 /// its certificate, who say so again by schemes `ip` and `x509`, and prove no more by that. Scheme `ensemble` proves
@@ -128,7 +128,7 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
         return true;
     }
     let mut allowing = list.iter().filter(|entry| entry.perms & perms != 0);
-    if list.len().saturating_mul(identities.len()) < COMPARISONS_MAX {
+    if list.len() < LONG || list.len().saturating_mul(identities.len()) < COMPARISONS_MAX {
         return allowing
             .any(|entry| is_world(entry) || identities.iter().any(|identity| matches(entry, identity)));
     }
@@ -148,6 +148,8 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
     })
 }
 
+/// How many entries a list has for which it pays to put the identities in order.
+const LONG: usize = 32;
 /// How many pairs of an entry and an identity are compared one by one.
 const COMPARISONS_MAX: usize = 1024;
 
@@ -158,14 +160,23 @@ const COMPARISONS_MAX: usize = 1024;
 ///
 /// # Errors
 /// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, `auth` without
-/// an authenticated identity, or one that comes to more than 1 MiB.
+/// an authenticated identity, or with identities of more than 900,000 bytes.
 pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
+    resolve_within(settings, list, identities, &mut EXPANDED_BYTES_MAX.clone())
+}
+
+/// The same where `auth` may come to so many bytes, which are fewer then.
+pub(crate) fn resolve_within(
+    settings: &Settings,
+    list: &[Acl],
+    identities: &[Identity],
+    room: &mut usize,
+) -> Result<Vec<Acl>, ErrorCode> {
     if list.is_empty() {
         return Err(ErrorCode::InvalidAcl);
     }
     let mut seen = BTreeSet::new();
     let mut resolved = Vec::with_capacity(list.len());
-    let mut expanded = 0;
     for entry in list.iter().filter(|entry| seen.insert(*entry)) {
         if entry.scheme == "auth" {
             let authenticated = identities.iter().filter(|identity| match identity.scheme.as_str() {
@@ -180,10 +191,10 @@ pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Re
                 scheme: identity.scheme.clone(),
                 id: identity.id.clone(),
             }));
-            expanded += list_bytes(&resolved[before..]);
-            if resolved.len() == before || expanded > EXPANDED_BYTES_MAX {
+            if resolved.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
+            *room = room.checked_sub(list_bytes(&resolved[before..])).ok_or(ErrorCode::InvalidAcl)?;
         } else if is_world(entry) || is_valid(settings, entry) {
             resolved.push(entry.clone());
         } else {
@@ -499,7 +510,7 @@ mod tests {
     fn auth_stands_for_so_much_and_no_more() {
         let known: Vec<_> = (0..1000).map(|user| identity("digest", &format!("user{user}:hash"))).collect();
         let list: Vec<_> = (1..=20).map(|perms| entry(perms, "auth", "")).collect();
-        let taken = resolve(&plain(), &list, &known).expect("less than 1 MiB");
+        let taken = resolve(&plain(), &list, &known).expect("less than 900,000 bytes");
         assert_eq!(taken.len(), 20_000);
         assert!(list_bytes(&taken) < EXPANDED_BYTES_MAX);
         let list: Vec<_> = (1..=64).map(|perms| entry(perms, "auth", "")).collect();

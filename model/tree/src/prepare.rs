@@ -40,8 +40,8 @@ struct Preparation<'a> {
     settings: &'a Settings,
     /// Whether its session will be open. No part of a multi changes that.
     open: bool,
-    /// How many bytes `auth` has added to lists so far.
-    expanded: usize,
+    /// How many bytes `auth` may still come to in lists.
+    room: usize,
     /// What to go back to if a later part of a multi fails; none of it if there is no later part.
     entries: Option<Vec<Before>>,
 }
@@ -174,10 +174,11 @@ fn error(code: ErrorCode) -> TxnBody {
 
 /// How many bytes a write has in a transaction, or a few more, without what `auth` adds.
 fn bytes_of(write: &Write) -> usize {
-    const REST: usize = 64;
+    const REST: usize = 24;
     REST + match write {
+        // Of a create there are a number at the end of its name, and what kind of node it is.
         Write::Create { path, data, acl, .. } => {
-            path.as_str().len() + data.as_ref().map_or(0, Bytes::len) + auth::list_bytes(acl)
+            REST + path.as_str().len() + data.as_ref().map_or(0, Bytes::len) + auth::list_bytes(acl)
         }
         Write::SetData { path, data, .. } => path.as_str().len() + data.as_ref().map_or(0, Bytes::len),
         Write::SetAcl { path, acl, .. } => path.as_str().len() + auth::list_bytes(acl),
@@ -215,7 +216,16 @@ impl<'a> Preparation<'a> {
     ) -> Self {
         let session = author.session;
         let open = outstanding.session(session).unwrap_or_else(|| tree.sessions.contains_key(&session));
-        Self { tree, outstanding, author, zxid, settings, open, expanded: 0, entries: None }
+        Self {
+            tree,
+            outstanding,
+            author,
+            zxid,
+            settings,
+            open,
+            room: auth::EXPANDED_BYTES_MAX,
+            entries: None,
+        }
     }
 
     /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
@@ -332,11 +342,7 @@ impl<'a> Preparation<'a> {
 
     /// The list to store for one that is given (rule T-11).
     fn resolve(&mut self, list: &[Acl]) -> Result<Vec<Acl>, ErrorCode> {
-        let resolved = auth::resolve(self.settings, list, self.author.identities)?;
-        if resolved.len() > list.len() {
-            self.expanded += auth::list_bytes(&resolved).saturating_sub(auth::list_bytes(list));
-        }
-        if self.expanded > auth::EXPANDED_BYTES_MAX { Err(ErrorCode::InvalidAcl) } else { Ok(resolved) }
+        auth::resolve_within(self.settings, list, self.author.identities, &mut self.room)
     }
 
     /// The kind of node that a request asks for (rule T-6).

@@ -264,13 +264,18 @@ fn what_auth_adds_to_the_lists_of_a_multi_is_bounded_for_all_together() {
     let mut leader = Leader::new();
     leader.identities = (0..1000).map(|name| user(&format!("{name}"))).collect();
     let auth = vec![Acl { perms: acl::ALL, scheme: path("auth"), id: path("") }];
-    let part = |at: usize| create_with(&format!("/n{at}"), auth.clone());
-    let multi = |parts: usize| Write::Multi((0..parts).map(part).collect());
+    let multi = |name: &str, parts: usize| {
+        Write::Multi((0..parts).map(|at| create_with(&format!("/{name}{at}"), auth.clone())).collect())
+    };
     let code = ErrorCode::InvalidAcl.number();
-    let Outcome::Multi(outcomes) = leader.write(&multi(40)) else { panic!("a multi") };
+    let Outcome::Multi(outcomes) = leader.write(&multi("many", 40)) else { panic!("a multi") };
     assert!(outcomes.contains(&Outcome::Error { code }), "{outcomes:?}");
-    let Outcome::Multi(outcomes) = leader.write(&multi(10)) else { panic!("a multi") };
+    let Outcome::Multi(outcomes) = leader.write(&multi("few", 10)) else { panic!("a multi") };
     assert!(!outcomes.iter().any(|outcome| matches!(outcome, Outcome::Error { .. })), "{outcomes:?}");
+    // One long identity makes no list longer that has one entry.
+    leader.identities = vec![user(&"x".repeat(100_000))];
+    let Outcome::Multi(outcomes) = leader.write(&multi("long", 100)) else { panic!("a multi") };
+    assert!(outcomes.contains(&Outcome::Error { code }), "{outcomes:?}");
 }
 
 #[test]

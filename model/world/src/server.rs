@@ -365,7 +365,9 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Frame::Snapshot { last, state } => {
-                server.process.state.clone_from(state);
+                if server.zab().takes_snapshot(from, *last) {
+                    server.process.state.clone_from(state);
+                }
                 self.input(server, Input::Snapshot { from, zxid: *last })
             }
         }

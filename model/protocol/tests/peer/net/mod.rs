@@ -444,7 +444,9 @@ impl<M: Subject> Net<M> {
                 self.step(to, Input::Packet { from, packet, time: 0 });
             }
             Some(Wire::Snapshot(zxid, machine)) => {
-                self.node_mut(to).machine = machine;
+                if self.node(to.0).peer.takes_snapshot(from, zxid) {
+                    self.node_mut(to).machine = machine;
+                }
                 self.step(to, Input::Snapshot { from, zxid });
             }
             None => {}
