@@ -101,8 +101,8 @@ pub struct Config {
     pub force_sync: bool,
     /// A sync of the log that takes longer is worth a warning.
     pub slow_sync_ms: u32,
-    /// Requests that may be under way, over all clients.
-    pub global_outstanding_limit: u32,
+    /// Requests that may be under way, over all clients of this server: its share of what the ensemble may have.
+    pub outstanding_max: usize,
     /// What holds clients and learners back.
     pub throttles: Throttles,
     /// The first and the longest wait of an election that nobody answers.
@@ -286,6 +286,7 @@ impl Config {
         let own = me.and_then(|me| servers.get(&me));
         let lone =
             lone.as_ref().filter(|(id, _)| data_dir.as_deref().is_some_and(|dir| is_named(*id, dir, read)));
+        let outstanding_max = outstanding(reader, &servers, own);
         let client_port = client_port(reader, own.or(lone.map(|(_, address)| address)));
         let (init_limit, sync_limit) = limits(reader, !servers.is_empty());
         let (session_timeout_min_ms, session_timeout_max_ms) = session_timeouts(reader, tick_ms);
@@ -332,7 +333,7 @@ impl Config {
             files: Files::read(reader),
             force_sync: reader.unless_no("forceSync"),
             slow_sync_ms: reader.number("fsync.warningthresholdms", 1000, 0, u32::MAX),
-            global_outstanding_limit: reader.number("globalOutstandingLimit", 1000, 1, u32::MAX),
+            outstanding_max,
             throttles: Throttles::read(reader, tick_ms.saturating_mul(init_limit)),
             resend_ms: resend(reader),
             frame_bytes_max: frame(reader),
@@ -357,15 +358,18 @@ impl Config {
     }
 }
 
-impl Config {
-    /// How many requests may be under way at this server: its share of what the ensemble may have.
-    ///
-    /// Source: ZooKeeper `FollowerZooKeeperServer`, `LeaderZooKeeperServer`.
-    pub(crate) fn outstanding_max(&self) -> usize {
-        let voters = self.servers.values().filter(|server| !server.observer).count();
-        let shares = if voters > 2 && self.quorum.is_voter(self.me) { voters - 1 } else { 1 };
-        usize::try_from(self.global_outstanding_limit).unwrap_or(usize::MAX) / shares
-    }
+/// How many requests may be under way at this server. Voters share the limit.
+///
+/// Source: ZooKeeper `FollowerZooKeeperServer`, `LeaderZooKeeperServer`.
+fn outstanding(
+    reader: &mut Reader,
+    servers: &BTreeMap<ServerId, ServerAddress>,
+    own: Option<&ServerAddress>,
+) -> usize {
+    let limit: u32 = reader.number("globalOutstandingLimit", 1000, 1, u32::MAX);
+    let voters = servers.values().filter(|server| !server.observer).count();
+    let shares = if voters > 2 && own.is_some_and(|own| !own.observer) { voters - 1 } else { 1 };
+    usize::try_from(limit).unwrap_or(usize::MAX) / shares
 }
 
 /// The server list, without anybody when this server is to be alone; then the one that was listed, if any, beside it.

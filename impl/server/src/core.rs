@@ -297,7 +297,7 @@ impl Shell {
     }
 
     pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
-        peer.outstanding_requests() > self.config.outstanding_max()
+        peer.outstanding_requests() > self.config.outstanding_max
     }
 }
 

@@ -340,7 +340,8 @@ impl Core {
                     return bytes.len();
                 }
             };
-            if !fresh && (self.holds_much(id, payload.len(), too_much) || self.holds(id, clock.now)) {
+            let holds_much = too_much && !fresh && self.holds_much(id, payload.len());
+            if holds_much || (!fresh && self.holds(id, clock.now)) {
                 return taken;
             }
             taken += 4 + payload.len();
@@ -435,8 +436,8 @@ impl Core {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
-        if let (ClientRequest::Authenticate(credential), Some(client)) =
-            (&request, self.shell.clients.get(id))
+        if let ClientRequest::Authenticate(credential) = &request
+            && let Some(client) = self.shell.clients.get(id)
             && !client.proofs.admit(credential)
         {
             return Frame::Wrong(TOO_MANY_PROOFS);

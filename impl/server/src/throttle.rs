@@ -54,9 +54,10 @@ impl Shell {
 
     /// Notes a request of so many bytes. How many they are, if it writes.
     pub(crate) fn writes_bytes(&mut self, id: ClientId, request: &ClientRequest<Tree>, bytes: usize) -> u32 {
-        let Some(client) = self.clients.get(id).filter(|_| matches!(request, ClientRequest::Write(_))) else {
+        if !matches!(request, ClientRequest::Write(_)) {
             return 0;
-        };
+        }
+        let Some(client) = self.clients.get(id) else { return 0 };
         let bytes = u32::try_from(bytes + client.proofs.weight()).unwrap_or(u32::MAX);
         self.clients.writes_bytes += usize::try_from(bytes).unwrap_or(usize::MAX);
         bytes
@@ -120,13 +121,12 @@ impl Shell {
 }
 
 impl Core {
-    /// Whether a request of so many bytes has to wait until less is written.
-    pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize, too_much: bool) -> bool {
+    /// Whether a request of so many bytes has to wait until less is written, while too much is.
+    pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize) -> bool {
         let Some(client) = self.shell.clients.get(id) else { return false };
-        let holds = too_much && bytes + client.proofs.weight() > LITTLE;
-        client.holds_much = holds;
-        client.stalled |= holds;
-        holds
+        client.holds_much = bytes + client.proofs.weight() > LITTLE;
+        client.stalled |= client.holds_much;
+        client.holds_much
     }
 
     /// Whether what a connection asks has to wait until fewer requests are under way.

@@ -132,6 +132,9 @@ fn every_command_of_the_page_is_answered() {
         assert_eq!(answer["command"], name);
         assert!(answer[key].is_number(), "{answer}");
     }
+    for key in ["auth_failed_count", "non_mtlslocal_conn_count", "non_mtlsremote_conn_count"] {
+        assert!(command(&server, "stats")["server_stats"][key].is_number(), "{key}");
+    }
     assert_eq!(command(&server, "stmk?traceMask=12")["tracemask"], 12);
     assert_eq!(command(&server, "monitor")["znode_count"], 5);
     assert_eq!(command(&server, "wchs")["num_total_watches"], 1);

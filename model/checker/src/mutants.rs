@@ -289,6 +289,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["slow-faults", "--set", "elections=4", HISTORIES]),
     },
     Mutant {
+        id: "epoch-start-turned-away",
+        flaw: "who has seen the start of an epoch, and no transaction of it, is turned away for what is missing (C-7)",
+        shown: Under("peer"),
+    },
+    Mutant {
         id: "event-after-data",
         flaw: "watches fire behind the answers that show why",
         shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
@@ -427,6 +432,11 @@ const MUTANTS: &[Mutant] = &[
         id: "stale-epoch-ack",
         flaw: "an acknowledgement counts in the leader's epoch, whatever its own; learners acknowledge one by one",
         shown: By(&["slow-faults", "--set", "txns=2", HISTORIES]),
+    },
+    Mutant {
+        id: "state-unasked",
+        flaw: "a whole state is said to be what comes next, whoever sends it, and whenever (Z-14)",
+        shown: Under("strangers"),
     },
     Mutant {
         id: "sweep-overlooks-open-creates",

@@ -104,7 +104,7 @@ fn requests_under_way_are_shared_among_voters() {
     };
     let most = |voters: u64, more: &str, me: &str| {
         let text = format!("dataDir=/d\nclientPort=2181\ninitLimit=5\nsyncLimit=2\n{}{more}", list(voters));
-        parse(&text, Some(me)).expect("valid").outstanding_max()
+        parse(&text, Some(me)).expect("valid").outstanding_max
     };
     let observer = "server.9=h9:1:2:observer\n";
     assert_eq!(
