@@ -55,21 +55,8 @@ fn write(dir: &Path, me: u64, inputs: impl IntoIterator<Item = Input<Tree>>) {
         .expect("the folder can be written");
 }
 
-/// Server 1 follows server 2, and learns of commits before it is up to date, when it keeps proposals for later.
-fn learning() -> Vec<Input<Tree>> {
-    let zxid = |counter| Zxid::new(Epoch(1), counter);
-    let packet = |message| Input::Packet { from: LEADER, packet: Packet::Zab(message), time: 0 };
-    let propose = |counter| {
-        let txn = Txn {
-            session: SessionId(9),
-            cxid: 0,
-            time: 5,
-            body: TxnBody::Error { code: -101 },
-            digest: None,
-        };
-        packet(Message::Proposal { zxid: zxid(counter), txn })
-    };
-    let commit = |counter| packet(Message::Commit { zxid: zxid(counter) });
+/// Server 1 has elected server 2, and has promised it this epoch.
+fn following(epoch: u32) -> Vec<Input<Tree>> {
     let vote = |from| {
         let vote = Vote { epoch: Epoch(0), zxid: Some(Zxid::ZERO), leader: LEADER };
         let notification = Notification { state: ServerState::Looking, vote, round: 1 };
@@ -80,30 +67,74 @@ fn learning() -> Vec<Input<Tree>> {
         vote(2),
         vote(3),
         Input::Connected(LEADER),
-        packet(Message::LeaderInfo { epoch: Epoch(1), extended: true }),
+        packet(Message::LeaderInfo { epoch: Epoch(epoch), extended: true }),
         Input::Done(Ticket(0)),
-        packet(Message::Diff { last: Zxid::ZERO }),
-        packet(Message::NewLeader { epoch: Epoch(1) }),
-        propose(1),
-        propose(2),
-        propose(3),
-        commit(1),
-        commit(2),
-        Input::Done(Ticket(0)),
-        packet(Message::UpToDate),
-        propose(4),
     ]
 }
 
-#[test]
-fn commits_that_a_learner_keeps_for_later_are_believed() {
-    let dir = std::env::temp_dir().join(format!("zabkeeper-judge-{}", std::process::id()));
-    write(&dir, 1, learning());
+fn packet(message: Message<Txn>) -> Input<Tree> {
+    Input::Packet { from: LEADER, packet: Packet::Zab(message), time: 0 }
+}
+
+fn propose(counter: u32) -> Input<Tree> {
+    let body = TxnBody::Error { code: -101 };
+    let txn = Txn { session: SessionId(9), cxid: 0, time: 5, body, digest: None };
+    packet(Message::Proposal { zxid: Zxid::new(Epoch(1), counter), txn })
+}
+
+fn commit(counter: u32) -> Input<Tree> {
+    packet(Message::Commit { zxid: Zxid::new(Epoch(1), counter) })
+}
+
+/// The judgement of what server 1 was told by the leader of this epoch; of the others nothing is recorded but the start.
+fn judge(name: &str, epoch: u32, inputs: impl IntoIterator<Item = Input<Tree>>) -> judge::Report {
+    let dir = std::env::temp_dir().join(format!("zabkeeper-judge-{name}-{}", std::process::id()));
+    write(&dir, 1, following(epoch).into_iter().chain(inputs));
     write(&dir, 2, []);
     write(&dir, 3, []);
     let report = judge::judge(std::slice::from_ref(&dir), None).expect("there are three recordings");
     fs::remove_dir_all(&dir).expect("the folder is there");
+    report
+}
+
+#[test]
+fn commits_that_a_learner_keeps_for_later_are_believed() {
+    let report = judge(
+        "later",
+        1,
+        [
+            packet(Message::Diff { last: Zxid::ZERO }),
+            packet(Message::NewLeader { epoch: Epoch(1) }),
+            propose(1),
+            propose(2),
+            propose(3),
+            commit(1),
+            commit(2),
+            Input::Done(Ticket(0)),
+            packet(Message::UpToDate),
+            propose(4),
+        ],
+    );
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.committed, report.reigns, report.starts), (2, 1, 3), "{report}");
     assert!(report.tested["DeliveredIsCommitted"] > 0, "{report}");
+}
+
+/// Before it is established, a leader tells a follower to commit what no quorum may hold. With the follower's log not
+/// synced, and the leader gone, all of that may be lost, and breaks no rule.
+#[test]
+fn commits_of_a_leader_that_is_not_established_are_none() {
+    let synchronised =
+        [packet(Message::Diff { last: Zxid::ZERO }), propose(1), commit(1), propose(2), commit(2)];
+    let lost = [Input::Disconnected(LEADER)];
+    let report = judge("early", 2, synchronised.clone().into_iter().chain(lost));
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.committed, report.reigns), (0, 0), "{report}");
+
+    let joined = [packet(Message::NewLeader { epoch: Epoch(2) })];
+    let done = [0, 1, 0].map(|ticket| Input::Done(Ticket(ticket)));
+    let established = joined.into_iter().chain(done).chain([packet(Message::UpToDate)]);
+    let report = judge("established", 2, synchronised.into_iter().chain(established));
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.committed, report.reigns), (2, 1), "{report}");
 }

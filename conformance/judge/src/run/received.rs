@@ -10,7 +10,7 @@ use tree::{Txn, TxnBody};
 
 use crate::{
     network::{Got, Match, Sent, tell_got, tell_sent},
-    replica::{entry, through},
+    replica::{Replica, entry, through},
     run::Run,
 };
 
@@ -95,11 +95,12 @@ impl Run {
         };
         let last = receiver.tree.last_processed();
         match message {
-            Some(zxid) => {
+            Some(zxid) if decides(receiver) => {
                 self.order.commit(from, through(&history, zxid), &mut self.report);
                 let lacks = history.last().is_none_or(|last| last.zxid < zxid);
                 self.servers[at].promised = lacks.then_some((from, zxid));
             }
+            Some(zxid) => self.servers[at].promised = Some((from, zxid)),
             None => {
                 if let Some((_, epoch)) = receiver.peer.zab().role() {
                     self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
@@ -108,11 +109,14 @@ impl Run {
         }
     }
 
-    /// A learner that is not up to date keeps what it is told to commit, and logs it later: only then is it known what
-    /// its leader meant.
+    /// A learner that is not up to date keeps what it is told to commit, and may log it later: only when its leader
+    /// serves is it known what was meant, and that it was decided.
     pub(super) fn keep_promise(&mut self, at: usize) {
         let server = &mut self.servers[at];
         let (Some((leader, zxid)), Some(replica)) = (server.promised, &server.replica) else { return };
+        if !decides(replica) {
+            return;
+        }
         let logged = &replica.disk.logged;
         self.order.commit(leader, through(logged, zxid), &mut self.report);
         server.promised.take_if(|_| logged.last().is_some_and(|last| last.zxid >= zxid));
@@ -167,6 +171,14 @@ impl Run {
         replica.guessed |= txn.is_none() || self.hollow.contains(&zxid);
         Some(txn.unwrap_or_else(placeholder))
     }
+}
+
+/// Whether what comes to a server as committed is decided. A leader that is not established yet tells a follower to commit
+/// all of its own history, for which it has no quorum before it says that the follower is up to date; an observer hears
+/// of nothing earlier than that (rules Z-6, Z-7 and Z-20).
+fn decides(replica: &Replica) -> bool {
+    let zab = replica.peer.zab();
+    zab.is_observer() || zab.is_serving()
 }
 
 /// Stands for a transaction of which only the place is known.
