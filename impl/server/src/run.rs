@@ -32,7 +32,7 @@ use crate::{
     secure::{Door, Tls},
     serve,
     snapshots::Snapshots,
-    store::{self, DiskEvent},
+    store::{self, DiskEvent, LogPiece},
 };
 
 /// The last counter that a leader uses in an epoch: the next would run into the epoch's bits.
@@ -549,7 +549,7 @@ impl Shell {
     pub(crate) fn pump_log(
         &mut self,
         stream: link::Stream,
-        mut pieces: mpsc::Receiver<Result<bytes::BytesMut, storage::Error>>,
+        mut pieces: mpsc::Receiver<Result<LogPiece, storage::Error>>,
     ) {
         let me = self.me.clone();
         spawn_local(async move {
@@ -565,19 +565,14 @@ impl Shell {
                     }
                 }
                 let mut core = core.borrow_mut();
-                let last = piece.is_none();
-                match piece {
-                    Some(Err(error)) => {
-                        warn!(%error, "the log cannot be read for a learner");
-                        let peer = core.shell.links.fail(&stream);
-                        core.shell.later.extend(peer.map(Later::LinkGone));
-                        return core.settle();
-                    }
-                    Some(Ok(piece)) => {
-                        core.shell.links.fill(&stream, |out| out.extend_from_slice(&piece), false);
-                    }
-                    None => core.shell.links.fill(&stream, |_| {}, true),
-                }
+                let Some(Ok(LogPiece { packets, last })) = piece else {
+                    let error = piece.and_then(Result::err).map(tracing::field::display);
+                    warn!(error, "the log cannot be read for a learner");
+                    let peer = core.shell.links.fail(&stream);
+                    core.shell.later.extend(peer.map(Later::LinkGone));
+                    return core.settle();
+                };
+                core.shell.links.fill(&stream, |out| out.extend_from_slice(&packets), last);
                 core.shell.touch();
                 if last {
                     return;

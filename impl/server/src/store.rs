@@ -1,8 +1,9 @@
 //! The disk, as the loop sees it: orders go to threads, and what has become durable comes back as events.
 //!
 //! One thread owns the log: it takes every batch that waits, writes them as one, syncs once, and reports. What is long or
-//! rare has threads of its own: epoch files, which elections wait for; reading the log for learners, who have initLimit
-//! to be brought up to date; snapshots, which may take long to pack, and purging. The loop itself never touches a file.
+//! rare has threads of its own: epoch files, which elections wait for; searching the log for learners, who have initLimit
+//! to be brought up to date; reading it, one thread for each of them, as fast as the link takes it; snapshots, which may
+//! take long to pack, and purging. The loop itself never touches a file.
 
 mod linger;
 mod log_thread;
@@ -134,7 +135,14 @@ pub(crate) struct SnapshotChunk {
 pub(super) struct StreamJob {
     after: Zxid,
     through: Zxid,
-    pieces: mpsc::Sender<Result<BytesMut, storage::Error>>,
+    pieces: mpsc::Sender<Result<LogPiece, storage::Error>>,
+}
+
+/// A piece of the log, as PROPOSAL and COMMIT packets.
+#[derive(Debug)]
+pub(crate) struct LogPiece {
+    pub(crate) packets: BytesMut,
+    pub(crate) last: bool,
 }
 
 /// A transaction of so many bytes takes long to apply: thousands of nodes that go with a session.
@@ -308,14 +316,81 @@ impl Store {
         )
     }
 
-    /// Has a part of the log read, piece by piece, as PROPOSAL and COMMIT packets.
+    /// Has a part of the log read, piece by piece. Without a last piece it was broken off.
     pub(crate) fn stream_log(
         &mut self,
         after: Zxid,
         through: Zxid,
-    ) -> mpsc::Receiver<Result<BytesMut, storage::Error>> {
+    ) -> mpsc::Receiver<Result<LogPiece, storage::Error>> {
         let (pieces, received) = mpsc::channel(PIECES_QUEUED);
         self.read(SideJob::Stream(StreamJob { after, through, pieces }));
         received
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use spec::SessionId;
+    use storage::RealDisk;
+    use tree::{CreateKind, CreateTxn, TxnBody};
+
+    use super::*;
+
+    fn txn(number: u32) -> Txn {
+        let body = TxnBody::Create(CreateTxn {
+            kind: CreateKind::Create { ephemeral: false },
+            path: format!("/{number}").into(),
+            data: Some(Bytes::from(vec![7; 256 << 10])),
+            acl: Vec::new(),
+            parent_cversion: 1,
+        });
+        Txn { session: SessionId(1), cxid: 1, time: 1, body, digest: None }
+    }
+
+    /// What comes next, within a time in which it must.
+    fn next<T>(mut receive: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(found) = receive() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "nothing comes");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_learner_that_reads_nothing_holds_up_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = storage::Config::new(dir.path().to_owned());
+        let files = storage::Store::open(RealDisk::new(false), config).expect("an empty folder");
+        let log = files.log(&mut files.recover().expect("nothing is in it"));
+        let (events, mut done) = mpsc::unbounded_channel();
+        let (mut store, threads) = start(&files, log, events).expect("threads");
+        let last = Zxid::new(Epoch(1), 20);
+        store.sync(Ticket(0));
+        for number in 1..=last.counter() {
+            store.append(Ticket(number), Zxid::new(Epoch(1), number), &txn(number));
+        }
+
+        let idle = store.stream_log(Zxid::ZERO, last);
+        let mut read = store.stream_log(Zxid::ZERO, last);
+        let (mut pieces, mut bytes) = (0, 0);
+        loop {
+            let piece = next(|| read.try_recv().ok()).expect("the log can be read");
+            (pieces, bytes) = (pieces + 1, bytes + piece.packets.len());
+            if piece.last {
+                break;
+            }
+        }
+        assert!(pieces > PIECES_QUEUED && bytes > 20 * (256 << 10), "{pieces} pieces, {bytes} bytes");
+        store.locate(Ticket(99), last);
+        let located =
+            next(|| if let DiskEvent::Located { at, .. } = done.try_recv().ok()? { Some(at) } else { None });
+        assert_eq!(located, Some(last));
+        drop((store, idle));
+        threads.join();
     }
 }

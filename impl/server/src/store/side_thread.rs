@@ -2,6 +2,7 @@
 
 use std::{
     sync::mpsc::{Receiver, Sender},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 use wire::peer::kind;
 
-use super::{DiskEvent, LogJob, SideJob, SnapshotJob, StreamJob};
+use super::{DiskEvent, LogJob, LogPiece, SideJob, SnapshotJob, StreamJob};
 
 /// Bytes of the log that are read for a learner at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -29,6 +30,7 @@ pub(super) fn run<D: Disk>(
 ) {
     let done = |ticket| DiskEvent::Done { tickets: vec![ticket], flushed: None };
     let failed = |error| DiskEvent::Failed { error, snapshot: false };
+    let mut streams = Vec::new();
     while let Ok(job) = queue.recv() {
         let event = match job {
             SideJob::SaveAccepted(ticket, epoch) => {
@@ -48,7 +50,8 @@ pub(super) fn run<D: Disk>(
             }
             SideJob::Snapshot(job) => Some(snapshot(store, job, log)),
             SideJob::Stream(job) => {
-                stream(store, job);
+                streams.retain(|stream: &JoinHandle<()>| !stream.is_finished());
+                streams.extend(begin_stream(store, job));
                 None
             }
             SideJob::Purge { retain } => {
@@ -67,8 +70,12 @@ pub(super) fn run<D: Disk>(
             }
         };
         if event.is_some_and(|event| events.send(event).is_err()) {
-            return;
+            break;
         }
+    }
+    for stream in streams {
+        // Nobody takes its pieces any more. A thread that panicked has said why.
+        let _ = stream.join();
     }
 }
 
@@ -119,10 +126,19 @@ fn write<D: Disk>(
     Ok(None)
 }
 
+/// Reads the log for a learner on a thread of its own: one with a slow link is not to hold up others, of which a quorum
+/// may be waiting.
+fn begin_stream<D: Disk>(store: &Store<D>, job: StreamJob) -> Option<JoinHandle<()>> {
+    let store = store.clone();
+    let begun = std::thread::Builder::new().name("stream".to_owned()).spawn(move || stream(&store, &job));
+    // Without a thread there is no last piece, and the learner comes again.
+    begun.inspect_err(|error| warn!(%error, "no thread to read the log for a learner")).ok()
+}
+
 /// Reads a part of the log for a learner, as fast as its link takes it.
-fn stream<D: Disk>(store: &Store<D>, job: StreamJob) {
+fn stream<D: Disk>(store: &Store<D>, job: &StreamJob) {
     let StreamJob { after, through, pieces } = job;
-    let mut range = match store.read(after, through) {
+    let mut range = match store.read(*after, *through) {
         Ok(range) => range,
         Err(error) => {
             let _ = pieces.blocking_send(Err(error));
@@ -137,7 +153,7 @@ fn stream<D: Disk>(store: &Store<D>, job: StreamJob) {
                 put(kind::COMMIT, zxid, None, &mut piece);
             }
             Ok(None) => {
-                let _ = pieces.blocking_send(Ok(piece));
+                let _ = pieces.blocking_send(Ok(LogPiece { packets: piece, last: true }));
                 return;
             }
             Err(error) => {
@@ -145,8 +161,11 @@ fn stream<D: Disk>(store: &Store<D>, job: StreamJob) {
                 return;
             }
         }
-        if piece.len() >= PIECE_BYTES && pieces.blocking_send(Ok(std::mem::take(&mut piece))).is_err() {
-            return;
+        if piece.len() >= PIECE_BYTES {
+            let packets = std::mem::take(&mut piece);
+            if pieces.blocking_send(Ok(LogPiece { packets, last: false })).is_err() {
+                return;
+            }
         }
     }
 }
