@@ -257,16 +257,14 @@ impl Order {
     /// was committed there, or, as far as nobody knows of that, what logs hold. The digest of its state shows whether
     /// that is so.
     pub(crate) fn bridge(&self, disk: &mut Disk, base: Zxid, pool: &BTreeMap<Zxid, Txn>) {
-        let last = disk.logged.last().copied();
-        let known = last.is_none_or(|last| self.committed.binary_search(&last).is_ok());
-        let reaches = self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok();
-        let last = last.map_or(disk.base, |last| last.zxid);
+        let last = disk.logged.last().map_or(disk.base, |last| last.zxid);
         if base <= last {
             return;
         }
-        if known && reaches {
-            let start = self.committed.partition_point(|entry| entry.zxid <= last);
-            disk.logged.extend_from_slice(through(&self.committed[start..], base));
+        if self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok() {
+            // A state that it received may have taken the place of what it had logged and nobody committed.
+            let before = through(&self.committed, base);
+            disk.logged = before[before.partition_point(|entry| entry.zxid <= disk.base)..].to_vec();
         } else if pool.contains_key(&base) && (last == disk.base || pool.contains_key(&last)) {
             let between = pool.range((Bound::Excluded(last), Bound::Included(base)));
             let between: Vec<Entry> = between.map(|(zxid, txn)| entry(*zxid, txn)).collect();
