@@ -31,6 +31,9 @@ const CLOSED_MAX: usize = 64;
 /// So many votes are compared with each other.
 const VOTES_MAX: usize = 24;
 
+/// Stands for a leader of which nobody has told.
+const UNKNOWN: ServerId = ServerId(0);
+
 /// What a server is at: a change of it is a moment worth judging.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Moment {
@@ -272,6 +275,20 @@ impl Order {
             if places.zip(&between).all(|(before, entry)| entry.zxid.follows(before)) {
                 disk.logged.extend(between);
             }
+        }
+    }
+
+    /// Transactions of epochs between that nobody is known to have established: their leaders were, for they have
+    /// broadcast. Nothing else of them is left when all who heard of it have lost the ends of their recordings.
+    pub(crate) fn believe_reigns(&mut self, history: &[Entry], report: &mut Report) {
+        while let Some(last) = self.reigns.last().map(|reign| reign.epoch) {
+            let start = history.partition_point(|entry| entry.zxid.epoch() <= last);
+            let Some(first) = history.get(start) else { return };
+            let initial = &history[..start];
+            let held = initial.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+            let before = self.last().min(held);
+            self.reigns.push(Reign { epoch: first.zxid.epoch(), leader: UNKNOWN, initial: held, before });
+            self.commit(UNKNOWN, initial, report);
         }
     }
 
@@ -565,4 +582,44 @@ fn tell(stretch: &Stretch<'_>) -> String {
         format!("epoch {} of server {} from {}", reign.epoch, reign.leader, entries(&reign.initial))
     }));
     lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(places: &[(u32, u32)]) -> Vec<Entry> {
+        let entry = |(epoch, counter): &(u32, u32)| Entry {
+            zxid: Zxid::new(Epoch(*epoch), *counter),
+            digest: u64::from(*counter),
+        };
+        places.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn an_epoch_of_which_only_transactions_are_left_was_established() {
+        let (mut order, mut report) = (Order::default(), Report::default());
+        let all = history(&[(1, 1), (2, 1), (2, 2), (4, 1)]);
+        order.establish(Epoch(1), ServerId(3), &[], &mut report);
+        order.commit(ServerId(3), &all[..1], &mut report);
+        order.believe_reigns(&all, &mut report);
+        order.establish(Epoch(5), ServerId(2), &all, &mut report);
+
+        let reigns: Vec<_> = order.reigns.iter().map(|reign| (reign.epoch, reign.initial)).collect();
+        let held = [Zxid::ZERO, all[0].zxid, all[2].zxid, all[3].zxid];
+        assert_eq!(reigns, [1, 2, 4, 5].map(Epoch).into_iter().zip(held).collect::<Vec<_>>());
+        assert_eq!(order.committed, all);
+        let record = order.record(Cut(Zxid::ZERO));
+        assert!(record.clash().is_none() && report.breaches.is_empty());
+        assert_eq!(spec::zab::initial_history_integrity(&record), Verdict::Holds);
+    }
+
+    #[test]
+    fn a_received_state_takes_the_place_of_what_nobody_committed() {
+        let order = Order { committed: history(&[(1, 1), (2, 1), (2, 2)]), ..Order::default() };
+        let logged = history(&[(1, 1), (1, 2)]);
+        let mut disk = Disk { logged, ..Disk::default() };
+        order.bridge(&mut disk, Zxid::new(Epoch(2), 1), &BTreeMap::new());
+        assert_eq!(disk.logged, history(&[(1, 1), (2, 1)]));
+    }
 }

@@ -597,6 +597,9 @@ impl Run {
             if let (Effect::Note(Note::Established { epoch }), Some(replica)) =
                 (effect, &self.servers[at].replica)
             {
+                if self.servers.iter().any(|server| server.lost || !server.torn.is_empty()) {
+                    self.order.believe_reigns(&replica.disk.logged, &mut self.report);
+                }
                 self.order.establish(*epoch, me, &replica.disk.logged, &mut self.report);
             }
         }

@@ -103,7 +103,9 @@ impl Run {
             Some(zxid) => self.servers[at].promised = Some((from, zxid)),
             None => {
                 if let Some((_, epoch)) = receiver.peer.zab().role() {
-                    self.order.establish_unseen(epoch, from, through(&history, last), &mut self.report);
+                    let initial = through(&history, last);
+                    self.order.believe_reigns(through(initial, Zxid::new(epoch, 0)), &mut self.report);
+                    self.order.establish_unseen(epoch, from, initial, &mut self.report);
                 }
             }
         }
