@@ -83,10 +83,17 @@ impl<D: Disk> Store<D> {
         let near = range.files.partition_point(|first| *first <= zxid).saturating_sub(1);
         range.files.drain(..near);
         while let Some((at, body)) = range.next_any()? {
-            if at > zxid {
-                bytes += body.len() as u64;
-            } else if at > floor {
-                found = at;
+            let bytes_here = body.len() as u64;
+            if at <= zxid {
+                found = found.max(at);
+                range.last = found;
+            } else if at > range.last {
+                // Whoever reads it would come no further, now or when the learner comes again.
+                if !range.goes_on_with(at) {
+                    return Ok(None);
+                }
+                range.last = at;
+                bytes += bytes_here;
             }
             if bytes > limit {
                 return Ok(None);
@@ -131,9 +138,7 @@ impl<D: Disk> LogRange<D> {
         loop {
             match self.step()? {
                 Some(zxid) if zxid <= after => {}
-                // Nothing has its place between two numbers, but much may between two epochs.
-                Some(zxid) if self.broken && zxid.0 > after.0 + 1 => return Err(missing),
-                Some(zxid) if zxid.follows(after) && zxid <= through => {
+                Some(zxid) if self.goes_on_with(zxid) && zxid <= through => {
                     self.last = zxid;
                     break;
                 }
@@ -141,6 +146,12 @@ impl<D: Disk> LogRange<D> {
             }
         }
         Ok(self.entries.as_ref().map(|entries| (self.last, entries.body())))
+    }
+
+    /// Whether this record, which was read just now, has its place behind the last one.
+    fn goes_on_with(&self, zxid: Zxid) -> bool {
+        // Nothing has its place between two numbers, but much may between two epochs.
+        zxid.follows(self.last) && (!self.broken || zxid.0 == self.last.0 + 1)
     }
 
     /// The next record, whatever it is.

@@ -288,6 +288,43 @@ fn nobody_is_led_from_an_epoch_that_was_purged_into_the_next() {
     assert_eq!(store.locate(z(60)).expect("readable"), Some(z(60)));
 }
 
+/// A part of the log that cannot be read ends each reading of it: whoever lacks it is sent the whole state instead.
+#[test]
+fn nobody_is_led_into_a_part_of_the_log_that_is_damaged() {
+    let disk = MemoryDisk::default();
+    let unlimited = Config { snapshot_size_millionths: 0, ..config() };
+    let (store, mut recovery) = open(&disk, unlimited).expect("a start");
+    let mut log = store.log(&mut recovery);
+    log.sync_recovered().expect("synced");
+    let mut written = Batch::new();
+    for counter in 1..=20 {
+        written.push(z(counter), &txn(z(counter), 200));
+    }
+    log.append_batch(&written).expect("written");
+    log.sync().expect("synced");
+    let locate = |counter| store.locate(z(counter)).expect("readable");
+    assert_eq!((locate(2), locate(12)), (Some(z(2)), Some(z(12))));
+    let name = names(&disk, "log.").pop().expect("one");
+    let file = disk.open_write(&Path::new(DIR).join(name)).expect("there");
+    let mut byte = [0];
+    file.read_at(&mut byte, 16 + 5 * 290).expect("read");
+    file.write_at(&[byte[0] ^ 4], 16 + 5 * 290).expect("written");
+    let reads_on_from = |place| {
+        let mut range = store.read(place, z(20)).expect("readable");
+        loop {
+            match range.next() {
+                Ok(Some(_)) => {}
+                end => return end.is_ok(),
+            }
+        }
+    };
+    for counter in 1..20 {
+        assert!(locate(counter).is_none_or(reads_on_from), "behind {counter}");
+    }
+    assert!(!reads_on_from(z(2)));
+    assert_eq!((locate(2), locate(12)), (None, Some(z(12))));
+}
+
 #[test]
 fn a_packed_snapshot_that_is_damaged_is_not_taken_for_one_without_an_end() {
     let disk = MemoryDisk::default();
