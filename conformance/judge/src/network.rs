@@ -11,10 +11,11 @@ use tree::Tree;
 #[derive(Clone, Debug)]
 pub(crate) enum Sent {
     Packet(Packet<Tree>),
-    /// The state, with the history that it is of.
+    /// The state, with the history that it is of, and whether that is known by inference alone.
     Snapshot {
         last: Zxid,
         history: Vec<Entry>,
+        guessed: bool,
     },
     /// A part of the log, each transaction as PROPOSAL and COMMIT.
     Log {

@@ -43,6 +43,8 @@ pub(crate) struct Disk {
     pub(crate) durable: Vec<Entry>,
     pub(crate) accepted: Epoch,
     pub(crate) current: Epoch,
+    /// Part of what was logged stands here by inference: its server was lost sight of, or has lost the end of a recording.
+    pub(crate) guessed: bool,
 }
 
 /// A server that is up.
@@ -61,8 +63,8 @@ pub(crate) struct Replica {
     pub(crate) tainted: bool,
     /// This has ever been so: what clients were told may be something else.
     pub(crate) guessed: bool,
-    /// The history of the state that was received.
-    pub(crate) received: Vec<Entry>,
+    /// The history of the state that was received, and whether that is guessed.
+    pub(crate) received: (Vec<Entry>, bool),
 }
 
 /// A transaction as rules know it. The digest that it tells is left out: a server that is told again of a write whose data
@@ -177,7 +179,7 @@ impl Replica {
             stale: false,
             tainted: false,
             guessed: false,
-            received: Vec::new(),
+            received: (Vec::new(), false),
         }
     }
 
@@ -191,6 +193,7 @@ impl Replica {
             durable: Vec::new(),
             accepted: zab.accepted(),
             current: zab.current(),
+            guessed: false,
         };
         disk.flush(zab.history().flushed());
         let told = checkpoint.told;
@@ -265,7 +268,7 @@ impl Replica {
                 Effect::Accepted(ticket, epoch) => (ticket, Pending::Accepted(*epoch)),
                 Effect::Current(ticket, epoch) => (ticket, Pending::Current(*epoch)),
                 Effect::Store(ticket, label) => {
-                    self.disk.logged = through(&self.received, *label).to_vec();
+                    self.disk.logged = through(&self.received.0, *label).to_vec();
                     (ticket, Pending::Store)
                 }
                 Effect::Locate(ticket) => (ticket, Pending::Search),

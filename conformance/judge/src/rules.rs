@@ -243,6 +243,20 @@ impl Order {
         report.reigns += 1;
     }
 
+    /// Whether this leader has this reign.
+    pub(crate) fn reigns(&self, leader: ServerId, epoch: Epoch) -> bool {
+        self.reigns.iter().any(|reign| reign.epoch == epoch && reign.leader == leader)
+    }
+
+    /// A transaction is committed, of which alone something is known: whether it is the next one.
+    pub(crate) fn commit_next(&mut self, next: Entry) -> bool {
+        let follows = next.zxid.follows(self.last());
+        if follows {
+            self.committed.push(next);
+        }
+        follows
+    }
+
     /// A leader whose recording has lost its end says that its epoch is established.
     pub(crate) fn establish_unseen(
         &mut self,
@@ -251,7 +265,10 @@ impl Order {
         initial: &[Entry],
         report: &mut Report,
     ) {
-        if !self.reigns.iter().any(|reign| reign.epoch == epoch) {
+        let believed = |reign: &&mut Reign| reign.epoch == epoch && reign.leader == UNKNOWN;
+        if let Some(reign) = self.reigns.iter_mut().find(believed) {
+            reign.leader = leader;
+        } else if !self.reigns(leader, epoch) {
             self.establish(epoch, leader, initial, report);
         }
     }
@@ -264,6 +281,7 @@ impl Order {
         if base <= last {
             return;
         }
+        disk.guessed = true;
         if self.committed.binary_search_by_key(&base, |entry| entry.zxid).is_ok() {
             // A state that it received may have taken the place of what it had logged and nobody committed.
             let before = through(&self.committed, base);
@@ -278,16 +296,27 @@ impl Order {
         }
     }
 
-    /// Transactions of epochs between that nobody is known to have established: their leaders were, for they have
-    /// broadcast. Nothing else of them is left when all who heard of it have lost the ends of their recordings.
-    pub(crate) fn believe_reigns(&mut self, history: &[Entry], report: &mut Report) {
-        while let Some(last) = self.reigns.last().map(|reign| reign.epoch) {
+    /// Transactions of epochs that nobody is known to have established, of those whose leader may have lost that end of
+    /// its recording: they were, for their leaders have broadcast. Nothing else is left of them when all who heard of it
+    /// have lost the ends of theirs.
+    pub(crate) fn believe_reigns(
+        &mut self,
+        history: &[Entry],
+        may_be_lost: impl Fn(Epoch) -> bool,
+        report: &mut Report,
+    ) {
+        let Some(mut last) = self.reigns.first().map(|reign| reign.epoch) else { return };
+        loop {
             let start = history.partition_point(|entry| entry.zxid.epoch() <= last);
             let Some(first) = history.get(start) else { return };
+            last = first.zxid.epoch();
+            if self.reigns.iter().any(|reign| reign.epoch == last) || !may_be_lost(last) {
+                continue;
+            }
             let initial = &history[..start];
             let held = initial.last().map_or(Zxid::ZERO, |entry| entry.zxid);
             let before = self.last().min(held);
-            self.reigns.push(Reign { epoch: first.zxid.epoch(), leader: UNKNOWN, initial: held, before });
+            self.reigns.push(Reign { epoch: last, leader: UNKNOWN, initial: held, before });
             self.commit(UNKNOWN, initial, report);
         }
     }
@@ -602,7 +631,7 @@ mod tests {
         let all = history(&[(1, 1), (2, 1), (2, 2), (4, 1)]);
         order.establish(Epoch(1), ServerId(3), &[], &mut report);
         order.commit(ServerId(3), &all[..1], &mut report);
-        order.believe_reigns(&all, &mut report);
+        order.believe_reigns(&all, |_| true, &mut report);
         order.establish(Epoch(5), ServerId(2), &all, &mut report);
 
         let reigns: Vec<_> = order.reigns.iter().map(|reign| (reign.epoch, reign.initial)).collect();
@@ -612,6 +641,26 @@ mod tests {
         let record = order.record(Cut(Zxid::ZERO));
         assert!(record.clash().is_none() && report.breaches.is_empty());
         assert_eq!(spec::zab::initial_history_integrity(&record), Verdict::Holds);
+    }
+
+    /// A leader that was held up learns of its quorum when the next one reigns already.
+    #[test]
+    fn reigns_come_in_any_order_and_are_believed_where_an_end_is_lost() {
+        let (mut order, mut report) = (Order::default(), Report::default());
+        let all = history(&[(1, 1), (3, 1), (4, 1), (5, 1)]);
+        for (epoch, leader, held) in [(1, 3, 0), (3, 2, 1), (2, 1, 1)] {
+            order.establish(Epoch(epoch), ServerId(leader), &all[..held], &mut report);
+        }
+        order.commit(ServerId(2), &all[..2], &mut report);
+        order.believe_reigns(&all, |epoch| epoch != Epoch(5), &mut report);
+        let reigns: Vec<_> = order.reigns.iter().map(|reign| (reign.epoch.0, reign.leader.0)).collect();
+        assert_eq!(reigns, [(1, 3), (3, 2), (2, 1), (4, UNKNOWN.0)]);
+        // Who led is learnt, and nobody else may have.
+        order.establish_unseen(Epoch(4), ServerId(1), &all[..2], &mut report);
+        assert!(order.reigns(ServerId(1), Epoch(4)) && order.record(Cut(Zxid::ZERO)).clash().is_none());
+        assert!(report.breaches.is_empty(), "{report}");
+        order.establish_unseen(Epoch(4), ServerId(3), &all[..2], &mut report);
+        assert!(order.reigns(ServerId(3), Epoch(4)), "for the rules to find");
     }
 
     #[test]

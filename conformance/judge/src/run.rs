@@ -12,7 +12,7 @@ use protocol::{
     peer::{ClientRequest, Input, Packet},
 };
 use recording::{Boot, Checkpoint, LinkMark, Record, TreeMark};
-use spec::{Machine, ServerId, Zxid};
+use spec::{Epoch, Machine, ServerId, Zxid};
 use storage::{RealDisk, Store};
 use tree::{Text, Tree, Txn, TxnBody, Write};
 
@@ -53,6 +53,9 @@ pub(crate) struct Server {
     ended: bool,
     /// Lives whose end is not recorded.
     torn: BTreeSet<u32>,
+    /// Its epochs (F-2's current one) as far as each of these lives is known, and as it was found behind it; none if it was
+    /// not started again.
+    unseen: Vec<(Epoch, Option<Epoch>)>,
     /// The end of its last life is lost: on its disk may be more than is known.
     pub(crate) open_end: bool,
     links: BTreeMap<ServerId, usize>,
@@ -108,10 +111,18 @@ impl Server {
         self.promised.take_if(|(leader, _)| *leader == peer);
     }
 
+    /// It starts, and finds this current epoch.
+    fn found(&mut self, current: Epoch) {
+        if let Some((_, to)) = self.unseen.last_mut() {
+            to.get_or_insert(current);
+        }
+    }
+
     /// A life of it is over.
     fn end_life(&mut self) {
         if !self.ended {
             self.torn.insert(self.life);
+            self.unseen.push((self.disk.current, None));
         }
         self.life += 1;
         self.ended = false;
@@ -152,6 +163,7 @@ impl Run {
             life: 0,
             ended: false,
             torn: BTreeSet::new(),
+            unseen: Vec::new(),
             open_end: false,
             links: BTreeMap::new(),
             promised: None,
@@ -309,6 +321,7 @@ impl Run {
             ));
             server.disk = replica.disk;
         }
+        server.disk.guessed = true;
         server.lost = true;
         self.order.blind = true;
         server.open_end = true;
@@ -325,6 +338,7 @@ impl Run {
         self.expiry.forget(self.servers[at].id);
         let server = &mut self.servers[at];
         let mut before = std::mem::take(&mut server.disk);
+        server.found(boot.recovered.current);
         self.order.bridge(&mut before, boot.recovered.base, &self.pool);
         let open_end = server.open_end;
         (server.begun, server.lost, server.mark, server.replaced, server.adorn) =
@@ -332,13 +346,14 @@ impl Run {
         self.report.starts += 1;
         let mut after = before.clone();
         after.recovered(&boot.recovered);
-        let Some(tree) = self.load(at, &after, boot.tree) else {
+        let Some((tree, as_known)) = self.load(at, &after, boot.tree) else {
             self.servers[at].disk = after;
             return self.report.not_judged(format!(
                 "a life of server {}: the state at {} that it starts from is not to be had",
                 self.servers[at].id, boot.tree.last
             ));
         };
+        before.guessed &= !as_known;
         let booted = Replica::boot(&boot, before.clone(), tree, open_end);
         let (replica, effects) = match booted {
             Ok(booted) => booted,
@@ -400,15 +415,15 @@ impl Run {
         self.judge_moment();
     }
 
-    /// The state that a server has loaded: made anew from what is known of its history, or read from a data folder.
-    fn load(&mut self, at: usize, disk: &Disk, mark: TreeMark) -> Option<Tree> {
+    /// The state that a server has loaded: made anew from what is known of its history, or read from a data folder; and
+    /// whether it was the first.
+    fn load(&mut self, at: usize, disk: &Disk, mark: TreeMark) -> Option<(Tree, bool)> {
         if let Some(tree) = self.made(disk, mark.last) {
             let made = TreeMark::of(&tree);
             if made == mark {
-                return Some(tree);
+                return Some((tree, true));
             }
-            // Where a server was lost sight of, parts of histories may be guessed.
-            if !self.placeholders(disk) && !self.order.blind {
+            if !self.placeholders(disk) && !disk.guessed {
                 self.breach(
                     at,
                     "J-2",
@@ -417,7 +432,8 @@ impl Run {
                 return None;
             }
         }
-        self.load_exactly(disk, mark)
+        self.report.untested("J-2");
+        self.load_exactly(disk, mark).map(|tree| (tree, false))
     }
 
     fn load_exactly(&self, disk: &Disk, mark: TreeMark) -> Option<Tree> {
@@ -488,7 +504,8 @@ impl Run {
             Input::Disconnected(peer) => self.servers[at].unlink(*peer),
             Input::Snapshot { zxid, .. } => {
                 let disk = self.servers[at].replica.as_ref().map(|replica| Disk {
-                    logged: replica.received.clone(),
+                    logged: replica.received.0.clone(),
+                    guessed: replica.received.1,
                     base: self.order.base(),
                     ..Disk::default()
                 });
@@ -524,7 +541,7 @@ impl Run {
                 format!("the state at {} takes the place of another, and {last} is told", mark.last),
             );
         }
-        let Some(mut tree) = self.load(at, disk, mark) else {
+        let Some((mut tree, as_known)) = self.load(at, disk, mark) else {
             self.lose(at, format!("the state at {last} that it has loaded is not to be had"));
             return false;
         };
@@ -534,6 +551,7 @@ impl Run {
         }
         if let Some(replica) = &mut self.servers[at].replica {
             replica.tree = tree;
+            replica.disk.guessed = disk.guessed && !as_known;
         }
         true
     }
@@ -597,9 +615,8 @@ impl Run {
             if let (Effect::Note(Note::Established { epoch }), Some(replica)) =
                 (effect, &self.servers[at].replica)
             {
-                if self.servers.iter().any(|server| server.lost || !server.torn.is_empty()) {
-                    self.order.believe_reigns(&replica.disk.logged, &mut self.report);
-                }
+                let may_be_lost = |epoch| may_have_led_unseen(&self.servers, epoch);
+                self.order.believe_reigns(&replica.disk.logged, may_be_lost, &mut self.report);
                 self.order.establish(*epoch, me, &replica.disk.logged, &mut self.report);
             }
         }
@@ -652,7 +669,8 @@ impl Run {
             Effect::Snapshot(to, last) => {
                 let history = through(&replica.disk.logged, last).to_vec();
                 if let Some(link) = link(&self.servers, &to) {
-                    self.network.send(link, me, Sent::Snapshot { last, history });
+                    let guessed = replica.disk.guessed;
+                    self.network.send(link, me, Sent::Snapshot { last, history, guessed });
                 }
             }
             Effect::Log(to, after, through) => {
@@ -774,6 +792,13 @@ impl Run {
     }
 }
 
+/// Whether the end of some recording that is lost may have told that its server leads this epoch: a leader's current epoch
+/// is durable before it is established (rules Z-5 and R-3).
+pub(crate) fn may_have_led_unseen(servers: &[Server], epoch: Epoch) -> bool {
+    let spans = |(from, to): &(Epoch, Option<Epoch>)| *from <= epoch && to.is_none_or(|to| epoch <= to);
+    servers.iter().any(|server| server.unseen.iter().any(spans))
+}
+
 /// Adds what a log holds to what is known: I-4, of what stands on disks.
 fn pool_log(pool: &mut BTreeMap<Zxid, Txn>, txns: Vec<(Zxid, Txn)>, report: &mut Report) {
     for (zxid, txn) in txns {
@@ -801,7 +826,7 @@ pub(crate) fn tell_input(input: &Input<Tree>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use spec::{Epoch, SessionId};
+    use spec::SessionId;
     use tree::TxnBody;
 
     use super::*;

@@ -13,11 +13,11 @@ use tree::{Tree, Txn, TxnBody};
 
 const LEADER: ServerId = ServerId(2);
 
-fn boot(me: u64) -> Boot {
+fn boot(me: u64, voters: &[u64]) -> Boot {
     let config = Config {
         zab: zab::Config {
             me: ServerId(me),
-            quorum: Quorum::majority((1..=3).map(ServerId)),
+            quorum: Quorum::majority(voters.iter().copied().map(ServerId)),
             window: 500,
             log_sync: false,
             counter_max: u32::MAX,
@@ -41,9 +41,9 @@ fn boot(me: u64) -> Boot {
     Boot { at_us: me, config, recovered, tree: TreeMark::of(&Tree::new()) }
 }
 
-fn write(dir: &Path, me: u64, inputs: impl IntoIterator<Item = Input<Tree>>) {
+fn write(dir: &Path, me: u64, voters: &[u64], inputs: impl IntoIterator<Item = Input<Tree>>) {
     let mut encoder = Encoder::default();
-    encoder.boot(&boot(me));
+    encoder.boot(&boot(me, voters));
     encoder.turn(10);
     for input in inputs {
         encoder.input(&input, false);
@@ -55,19 +55,20 @@ fn write(dir: &Path, me: u64, inputs: impl IntoIterator<Item = Input<Tree>>) {
         .expect("the folder can be written");
 }
 
-/// Server 1 has elected server 2, and has promised it this epoch.
-fn following(epoch: u32) -> Vec<Input<Tree>> {
-    let vote = |from| {
+/// Server 1 has elected server 2, or heard of it as an observer, and has promised it this epoch. What a leader that is not
+/// `extended` proposes is recorded whole.
+fn following(epoch: u32, [second, third]: [ServerState; 2], extended: bool) -> Vec<Input<Tree>> {
+    let vote = |from, state| {
         let vote = Vote { epoch: Epoch(0), zxid: Some(Zxid::ZERO), leader: LEADER };
-        let notification = Notification { state: ServerState::Looking, vote, round: 1 };
+        let notification = Notification { state, vote, round: 1 };
         Input::Notification { from: ServerId(from), notification }
     };
     vec![
         Input::Done(Ticket(0)),
-        vote(2),
-        vote(3),
+        vote(2, second),
+        vote(3, third),
         Input::Connected(LEADER),
-        packet(Message::LeaderInfo { epoch: Epoch(epoch), extended: true }),
+        packet(Message::LeaderInfo { epoch: Epoch(epoch), extended }),
         Input::Done(Ticket(0)),
     ]
 }
@@ -88,10 +89,16 @@ fn commit(counter: u32) -> Input<Tree> {
 
 /// The judgement of what server 1 was told by the leader of this epoch; of the others nothing is recorded but the start.
 fn judge(name: &str, epoch: u32, inputs: impl IntoIterator<Item = Input<Tree>>) -> judge::Report {
+    let following = following(epoch, [ServerState::Looking; 2], true);
+    judge_voters(name, &[1, 2, 3], following.into_iter().chain(inputs))
+}
+
+/// The same of all that server 1 was told, with these voters.
+fn judge_voters(name: &str, voters: &[u64], inputs: impl IntoIterator<Item = Input<Tree>>) -> judge::Report {
     let dir = std::env::temp_dir().join(format!("zabkeeper-judge-{name}-{}", std::process::id()));
-    write(&dir, 1, following(epoch).into_iter().chain(inputs));
-    write(&dir, 2, []);
-    write(&dir, 3, []);
+    write(&dir, 1, voters, inputs);
+    write(&dir, 2, voters, []);
+    write(&dir, 3, voters, []);
     let report = judge::judge(std::slice::from_ref(&dir), None).expect("there are three recordings");
     fs::remove_dir_all(&dir).expect("the folder is there");
     report
@@ -137,4 +144,27 @@ fn commits_of_a_leader_that_is_not_established_are_none() {
     let report = judge("established", 2, synchronised.into_iter().chain(established));
     assert!(report.is_clean(), "{report}");
     assert_eq!((report.committed, report.reigns), (2, 1), "{report}");
+}
+
+/// What an observer is told of while it is brought up to date comes behind what it has not logged yet.
+#[test]
+fn what_an_observer_is_told_before_it_serves_is_committed() {
+    let inform = |counter| {
+        let body = TxnBody::Error { code: -101 };
+        let txn = Txn { session: SessionId(9), cxid: 0, time: 5, body, digest: None };
+        packet(Message::Inform { zxid: Zxid::new(Epoch(1), counter), txn })
+    };
+    let told = [
+        packet(Message::Diff { last: Zxid::new(Epoch(1), 1) }),
+        propose(1),
+        commit(1),
+        packet(Message::NewLeader { epoch: Epoch(1) }),
+        inform(2),
+        inform(3),
+        inform(4),
+    ];
+    let following = following(1, [ServerState::Leading, ServerState::Following], false);
+    let report = judge_voters("observer", &[2, 3], following.into_iter().chain(told));
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.committed, 4, "{report}");
 }

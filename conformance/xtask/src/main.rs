@@ -203,7 +203,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Bless { budget, readme: false } => {
             run::cargo(&["test", "--workspace", "--release"]).env("INSTA_UPDATE", "always").call()?;
             let rows = run::cargo(&["zabcheck", "bless", "--budget", &budget, "--json"]).output()?;
-            report::record_models(&budget, &rows)?;
+            report::record_models(&budget, &format!("--budget {budget}"), &rows)?;
             report::write_readme()?;
             Ok(true)
         }

@@ -63,19 +63,20 @@ fn replace(record: &mut Vec<Value>, part: Value) {
     }
 }
 
-/// Records what the checker said of a budget: `rows` holds one JSON object a line.
-pub(crate) fn record_models(budget: &str, rows: &str) -> Result<()> {
+/// Records what the checker said of a budget, or of the part of it that these arguments choose: `rows` holds one JSON
+/// object a line.
+pub(crate) fn record_models(budget: &str, arguments: &str, rows: &str) -> Result<()> {
     let commit = Call::new("git", &["rev-parse", "--short=12", "HEAD"]).output()?;
-    let table = model_table(budget, commit.trim(), rows)?;
+    let table = model_table(budget, arguments, commit.trim(), rows)?;
     let old = fs::read_to_string(CHECKER).unwrap_or_default();
     fs::write(CHECKER, with_budget(&old, budget, &table)).with_context(|| format!("cannot write {CHECKER}"))
 }
 
-fn model_table(budget: &str, commit: &str, rows: &str) -> Result<String> {
+fn model_table(budget: &str, arguments: &str, commit: &str, rows: &str) -> Result<String> {
     let mut lines = vec![
         format!("## {budget}"),
         String::new(),
-        format!("`cargo zabcheck check --budget {budget}`, at commit {commit}:"),
+        format!("`cargo zabcheck check {arguments}`, at commit {commit}:"),
         String::new(),
         "| model | row | bounds | distinct states | steps computed | depth | seconds | bytes a state | outcome |"
             .to_owned(),
@@ -90,7 +91,10 @@ fn model_table(budget: &str, commit: &str, rows: &str) -> Result<String> {
                 "exhausted, every rule holds".to_owned()
             }
             (None, true) => "exhausted, and **a witness is missing**".to_owned(),
-            (None, false) => "not exhausted".to_owned(),
+            (None, false) => match row["cut"].as_str() {
+                Some(limit) => format!("cut by {limit}; until there every rule holds"),
+                None => "not exhausted".to_owned(),
+            },
         };
         lines.push(format!(
             "| {} | {} | {} | {} | {} | {} | {:.1} | {} | {outcome} |",
@@ -208,18 +212,22 @@ mod tests {
         let row = r#"{"model":"zab","row":"fine","bounds":"3 servers","distinct":7,"generated":9,"depth":3,"seconds":0.25,
             "bytes_per_state":60,"exhausted":true,"broken":null,"missing":[]}"#
             .replace('\n', "");
-        let quick = model_table("quick", "abc", &row).expect("a row");
+        let quick = model_table("quick", "--budget quick", "abc", &row).expect("a row");
+        assert!(quick.contains("`cargo zabcheck check --budget quick`, at commit abc:"), "{quick}");
         assert!(
             quick.contains("| zab | fine | 3 servers | 7 | 9 | 3 | 0.2 | 60 | exhausted, every rule holds |"),
             "{quick}"
         );
         let broken = row.replace("null", "\"I-8\"");
-        let standard = model_table("standard", "abc", &broken).expect("a row");
+        let standard = model_table("standard", "--budget standard", "abc", &broken).expect("a row");
         assert!(standard.contains("**I-8 broken**"), "{standard}");
         let both = with_budget(&with_budget("", "standard", &standard), "quick", &quick);
         assert_eq!(with_budget(&both, "quick", &quick), both);
         assert!(both.find("## quick") < both.find("## standard"), "{both}");
-        assert!(model_table("quick", "abc", "").is_err());
+        assert!(model_table("quick", "--budget quick", "abc", "").is_err());
+        let cut = row.replace("\"exhausted\":true", "\"exhausted\":false,\"cut\":\"memory\"");
+        let deep = model_table("deep: peer", "peer --budget deep", "abc", &cut).expect("a row");
+        assert!(deep.contains("cut by memory; until there every rule holds |"), "{deep}");
     }
 
     #[test]

@@ -5,13 +5,13 @@ use protocol::{
     peer::{Input, Packet},
 };
 use recording::Brief;
-use spec::{Machine, ServerId, Zxid};
+use spec::{Entry, Machine, ServerId, Zxid};
 use tree::{Txn, TxnBody};
 
 use crate::{
     network::{Got, Match, Sent, tell_got, tell_sent},
     replica::{Replica, entry, through},
-    run::Run,
+    run::{Run, Server, may_have_led_unseen},
 };
 
 impl Run {
@@ -74,54 +74,67 @@ impl Run {
     /// What a server said whose recording has lost its end is taken on its word.
     fn believe(&mut self, at: usize, from: ServerId, got: &Got) {
         let Some(receiver) = &self.servers[at].replica else { return };
-        let mut history = receiver.disk.logged.clone();
+        let (mut history, mut informed) = (receiver.disk.logged.clone(), None);
         let message = match got {
             Got::Brief(Brief::Commit(zxid)) | Got::Packet(Packet::Zab(Message::Commit { zxid })) => {
                 Some(*zxid)
             }
             Got::Brief(Brief::Inform(zxid)) => {
-                let txn = self.pool.get(zxid).filter(|_| history.last().is_none_or(|last| last.zxid < *zxid));
-                history.extend(txn.map(|txn| entry(*zxid, txn)));
+                informed = self.pool.get(zxid).map(|txn| entry(*zxid, txn));
                 Some(*zxid)
             }
             Got::Packet(Packet::Zab(Message::Inform { zxid, txn })) => {
-                if history.last().is_none_or(|last| last.zxid < *zxid) {
-                    history.push(entry(*zxid, txn));
-                }
+                informed = Some(entry(*zxid, txn));
                 Some(*zxid)
             }
             Got::Packet(Packet::Zab(Message::UpToDate)) => None,
             _ => return,
         };
-        let last = receiver.tree.last_processed();
-        match message {
-            Some(zxid) if decides(receiver) => {
+        if let Some(zxid) = message {
+            let serves = receiver.peer.zab().is_serving();
+            let lacks = |history: &[Entry]| history.last().is_none_or(|last| last.zxid < zxid);
+            let informed = informed.filter(|_| lacks(&history));
+            history.extend(informed.filter(|_| serves));
+            // While it is brought up to date, an observer has not logged all that comes before.
+            let next = informed.filter(|_| !serves);
+            let decided = self.decides(receiver, from);
+            let promised = (!decided || lacks(&history)).then_some((from, zxid));
+            if decided && !next.is_some_and(|next| self.order.commit_next(next)) {
                 self.order.commit(from, through(&history, zxid), &mut self.report);
-                let lacks = history.last().is_none_or(|last| last.zxid < zxid);
-                self.servers[at].promised = lacks.then_some((from, zxid));
             }
-            Some(zxid) => self.servers[at].promised = Some((from, zxid)),
-            None => {
-                if let Some((_, epoch)) = receiver.peer.zab().role() {
-                    let initial = through(&history, last);
-                    self.order.believe_reigns(through(initial, Zxid::new(epoch, 0)), &mut self.report);
-                    self.order.establish_unseen(epoch, from, initial, &mut self.report);
-                }
-            }
+            self.servers[at].promised = promised;
+        } else if let Some((_, epoch)) = receiver.peer.zab().role() {
+            let held = through(&history, receiver.tree.last_processed());
+            let initial = through(held, Zxid::new(epoch, 0));
+            let may_be_lost = |epoch| may_have_led_unseen(&self.servers, epoch);
+            self.order.believe_reigns(initial, may_be_lost, &mut self.report);
+            self.order.establish_unseen(epoch, from, initial, &mut self.report);
+            self.order.commit(from, held, &mut self.report);
         }
     }
 
     /// A learner that is not up to date keeps what it is told to commit, and may log it later: only when its leader
     /// serves is it known what was meant, and that it was decided.
     pub(super) fn keep_promise(&mut self, at: usize) {
-        let server = &mut self.servers[at];
-        let (Some((leader, zxid)), Some(replica)) = (server.promised, &server.replica) else { return };
-        if !decides(replica) {
+        let Server { promised, replica, .. } = &self.servers[at];
+        let (Some((leader, zxid)), Some(replica)) = (promised, replica) else { return };
+        if !self.decides(replica, *leader) {
             return;
         }
         let logged = &replica.disk.logged;
-        self.order.commit(leader, through(logged, zxid), &mut self.report);
-        server.promised.take_if(|_| logged.last().is_some_and(|last| last.zxid >= zxid));
+        self.order.commit(*leader, through(logged, *zxid), &mut self.report);
+        if logged.last().is_some_and(|last| last.zxid >= *zxid) {
+            self.servers[at].promised = None;
+        }
+    }
+
+    /// Whether what a leader tells a learner is committed is decided. A leader that is not established yet tells a follower
+    /// to commit all of its own history, for which it has no quorum before it says that the follower is up to date; an
+    /// observer hears of nothing earlier than that (rules Z-6, Z-7 and Z-20).
+    fn decides(&self, learner: &Replica, leader: ServerId) -> bool {
+        let zab = learner.peer.zab();
+        let reigns = zab.role().is_some_and(|(_, epoch)| self.order.reigns(leader, epoch));
+        reigns || zab.is_observer() || zab.is_serving()
     }
 
     /// Tells a server what has come.
@@ -140,16 +153,16 @@ impl Run {
                 zab(Message::Inform { zxid, txn })
             }
             Got::Snapshot(zxid) => {
-                let history = match sent {
-                    Some(Sent::Snapshot { history, .. }) => history,
-                    _ => through(&self.order.committed, zxid).to_vec(),
+                let (history, guessed) = match sent {
+                    Some(Sent::Snapshot { history, guessed, last: _ }) => (history, guessed),
+                    _ => (through(&self.order.committed, zxid).to_vec(), true),
                 };
                 if history.last().is_none_or(|last| last.zxid != zxid) && zxid > self.order.base() {
                     return self
                         .lose(at, format!("nobody knows the history of the state at {zxid} that it got"));
                 }
                 let Some(replica) = &mut self.servers[at].replica else { return };
-                replica.received = history;
+                replica.received = (history, guessed);
                 Input::Snapshot { from, zxid }
             }
         };
@@ -173,14 +186,6 @@ impl Run {
         replica.guessed |= txn.is_none() || self.hollow.contains(&zxid);
         Some(txn.unwrap_or_else(placeholder))
     }
-}
-
-/// Whether what comes to a server as committed is decided. A leader that is not established yet tells a follower to commit
-/// all of its own history, for which it has no quorum before it says that the follower is up to date; an observer hears
-/// of nothing earlier than that (rules Z-6, Z-7 and Z-20).
-fn decides(replica: &Replica) -> bool {
-    let zab = replica.peer.zab();
-    zab.is_observer() || zab.is_serving()
 }
 
 /// Stands for a transaction of which only the place is known.
