@@ -14,6 +14,11 @@ use tree::{Tree, Txn};
 /// How deep below a folder that is named recordings are looked for.
 const DEPTH_MAX: usize = 4;
 
+/// So long a turn takes at most, in microseconds, if nothing later is recorded that says when it was over.
+const TURN_US: u64 = 40_000;
+/// No turn takes longer than this.
+const TURN_US_MAX: u64 = 1_000_000;
+
 /// One server's recording, and its data folder if that is beside it.
 pub(crate) struct Source {
     /// Whose.
@@ -25,6 +30,8 @@ pub(crate) struct Source {
     next: Option<u64>,
     /// When the turn of the next record began, in microseconds.
     pub(crate) at_us: u64,
+    /// When that turn was over at the latest, once somebody has asked.
+    ends_us: Option<u64>,
     /// How many bytes there are.
     pub(crate) bytes: usize,
 }
@@ -82,6 +89,7 @@ impl Source {
             records: VecDeque::new(),
             next: None,
             at_us: 0,
+            ends_us: None,
             bytes,
         };
         // Before the first start or checkpoint nothing can be told again.
@@ -167,17 +175,36 @@ impl Source {
             self.chunks.pop_front();
         }
         while let Some(Record::Turn(at_us)) = self.records.front() {
-            self.at_us = *at_us;
+            (self.at_us, self.ends_us) = (*at_us, None);
             self.records.pop_front();
             if self.records.is_empty() {
                 return self.fill();
             }
         }
         match self.records.front() {
-            Some(Record::Boot(boot)) => self.at_us = boot.at_us,
+            Some(Record::Boot(boot)) => (self.at_us, self.ends_us) = (boot.at_us, None),
             Some(Record::Checkpoint(checkpoint)) => self.at_us = self.at_us.max(checkpoint.at_us),
             _ => {}
         }
+    }
+
+    /// When the turn of the next record was over, at the latest: what it was told had happened by then.
+    pub(crate) fn turn_ends_us(&mut self) -> u64 {
+        if let Some(known) = self.ends_us {
+            return known;
+        }
+        let next = |record: &Record| match record {
+            Record::Turn(at_us) => Some(Some(*at_us)),
+            Record::Boot(_) => Some(None),
+            _ => None,
+        };
+        let here = self.records.iter().find_map(next);
+        let behind = || {
+            let records = Records::new(&self.chunks.front()?.records).map_while(Result::ok);
+            records.into_iter().find_map(|record| next(&record))
+        };
+        let ends = here.or_else(behind).flatten().unwrap_or(self.at_us + TURN_US);
+        *self.ends_us.insert(ends.clamp(self.at_us, self.at_us + TURN_US_MAX))
     }
 
     /// What comes next.

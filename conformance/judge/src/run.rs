@@ -3,6 +3,7 @@
 //! Steps are merged by time, and what is received waits for what was sent; so any moment of the merged run is one that
 //! the servers could have been in together, whatever their clocks say.
 
+mod merge;
 mod received;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,62 +213,6 @@ impl Run {
     fn is_whole(&self) -> bool {
         let untorn = self.servers.iter().all(|server| server.torn.is_empty());
         untorn && self.report.not_judged.is_empty() && self.order.knows_every_voter(&self.servers)
-    }
-
-    /// The server whose step is next: the earliest that waits for nobody, or the earliest of all.
-    fn next(&mut self) -> Option<usize> {
-        let mut order = Vec::new();
-        for at in 0..self.servers.len() {
-            let source = &mut self.servers[at].source;
-            if matches!(source.front(), Front::End) {
-                self.servers[at].begun = true;
-            } else {
-                order.push((source.at_us, at));
-            }
-            self.servers[at].retire();
-        }
-        order.sort_unstable();
-        let free = order.iter().map(|(_, at)| *at).find(|at| !self.waits(*at));
-        free.or(order.first().map(|(_, at)| *at))
-    }
-
-    /// Whether a server's next step is about something that another one has still to do.
-    fn waits(&mut self, at: usize) -> bool {
-        let (me, mark) = (self.servers[at].id, self.servers[at].mark);
-        let Front::Record(record) = self.servers[at].source.front() else { return false };
-        let from = match record {
-            Record::Brief(from, _) => *from,
-            Record::Input(input) => match &**input {
-                Input::Packet { from, .. } | Input::Snapshot { from, .. } => *from,
-                Input::Accepted(from) => {
-                    let known = mark.is_some_and(|mark| self.network.knows(me, mark));
-                    let from = *from;
-                    return !known && self.goes_on(from);
-                }
-                _ => return false,
-            },
-            _ => return false,
-        };
-        let Some(link) = self.servers[at].links.get(&from).copied() else { return false };
-        if self.network.has(link, me) {
-            return false;
-        }
-        let attached = self.server(from).is_some_and(|sender| sender.links.get(&me) == Some(&link));
-        (attached || !self.network.link(link).whole) && self.goes_on(from)
-    }
-
-    fn server(&self, id: ServerId) -> Option<&Server> {
-        self.servers.iter().find(|server| server.id == id)
-    }
-
-    /// Whether more of this life of a server is recorded.
-    fn goes_on(&mut self, id: ServerId) -> bool {
-        let Some(server) = self.servers.iter_mut().find(|server| server.id == id) else { return false };
-        server.replica.is_some()
-            && match server.source.front() {
-                Front::Record(record) => !matches!(record, Record::Boot(_)),
-                Front::Gap | Front::End => false,
-            }
     }
 
     fn advance(&mut self, at: usize) {

@@ -41,12 +41,15 @@ fn boot(me: u64, voters: &[u64]) -> Boot {
     Boot { at_us: me, config, recovered, tree: TreeMark::of(&Tree::new()) }
 }
 
-fn write(dir: &Path, me: u64, voters: &[u64], inputs: impl IntoIterator<Item = Input<Tree>>) {
+/// Writes the recording of a server, a turn of its loop behind the other: when it began, and what it was told.
+fn write(dir: &Path, me: u64, voters: &[u64], turns: Vec<(u64, Vec<Input<Tree>>)>) {
     let mut encoder = Encoder::default();
     encoder.boot(&boot(me, voters));
-    encoder.turn(10);
-    for input in inputs {
-        encoder.input(&input, false);
+    for (at_us, inputs) in turns {
+        encoder.turn(at_us);
+        for input in inputs {
+            encoder.input(&input, false);
+        }
     }
     let records = encoder.take(Vec::new()).expect("each record is short");
     let dir = dir.join(format!("server{me}"));
@@ -55,18 +58,18 @@ fn write(dir: &Path, me: u64, voters: &[u64], inputs: impl IntoIterator<Item = I
         .expect("the folder can be written");
 }
 
-/// Server 1 has elected server 2, or heard of it as an observer, and has promised it this epoch. What a leader that is not
+/// A server has elected server 2, or heard of it as an observer, and has promised it this epoch. What a leader that is not
 /// `extended` proposes is recorded whole.
-fn following(epoch: u32, [second, third]: [ServerState; 2], extended: bool) -> Vec<Input<Tree>> {
-    let vote = |from, state| {
+fn following(epoch: u32, votes: [(u64, ServerState); 2], extended: bool) -> Vec<Input<Tree>> {
+    let vote = |(from, state)| {
         let vote = Vote { epoch: Epoch(0), zxid: Some(Zxid::ZERO), leader: LEADER };
         let notification = Notification { state, vote, round: 1 };
         Input::Notification { from: ServerId(from), notification }
     };
     vec![
         Input::Done(Ticket(0)),
-        vote(2, second),
-        vote(3, third),
+        vote(votes[0]),
+        vote(votes[1]),
         Input::Connected(LEADER),
         packet(Message::LeaderInfo { epoch: Epoch(epoch), extended }),
         Input::Done(Ticket(0)),
@@ -89,16 +92,21 @@ fn commit(counter: u32) -> Input<Tree> {
 
 /// The judgement of what server 1 was told by the leader of this epoch; of the others nothing is recorded but the start.
 fn judge(name: &str, epoch: u32, inputs: impl IntoIterator<Item = Input<Tree>>) -> judge::Report {
-    let following = following(epoch, [ServerState::Looking; 2], true);
+    let following = following(epoch, [(2, ServerState::Looking), (3, ServerState::Looking)], true);
     judge_voters(name, &[1, 2, 3], following.into_iter().chain(inputs))
 }
 
 /// The same of all that server 1 was told, with these voters.
 fn judge_voters(name: &str, voters: &[u64], inputs: impl IntoIterator<Item = Input<Tree>>) -> judge::Report {
+    judge_all(name, voters, [vec![(10, inputs.into_iter().collect())], vec![], vec![]])
+}
+
+/// The same of what each server was told in the turns of its loop.
+fn judge_all(name: &str, voters: &[u64], turns: [Vec<(u64, Vec<Input<Tree>>)>; 3]) -> judge::Report {
     let dir = std::env::temp_dir().join(format!("zabkeeper-judge-{name}-{}", std::process::id()));
-    write(&dir, 1, voters, inputs);
-    write(&dir, 2, voters, []);
-    write(&dir, 3, voters, []);
+    for (me, turns) in (1..).zip(turns) {
+        write(&dir, me, voters, turns);
+    }
     let report = judge::judge(std::slice::from_ref(&dir), None).expect("there are three recordings");
     fs::remove_dir_all(&dir).expect("the folder is there");
     report
@@ -163,8 +171,34 @@ fn what_an_observer_is_told_before_it_serves_is_committed() {
         inform(3),
         inform(4),
     ];
-    let following = following(1, [ServerState::Leading, ServerState::Following], false);
+    let following = following(1, [(2, ServerState::Leading), (3, ServerState::Following)], false);
     let report = judge_voters("observer", &[2, 3], following.into_iter().chain(told));
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.committed, 4, "{report}");
+}
+
+/// A turn of the loop takes in what comes until it is over, so a later turn of another server may have led to it.
+#[test]
+fn a_turn_may_hear_of_what_a_later_one_has_led_to() {
+    /// Enough for a moment that is judged.
+    const COUNT: u32 = 16;
+    let serving = [
+        packet(Message::Diff { last: Zxid::ZERO }),
+        packet(Message::NewLeader { epoch: Epoch(1) }),
+        Input::Done(Ticket(0)),
+        packet(Message::UpToDate),
+    ];
+    let joined = |votes| {
+        let told = following(1, votes, false).into_iter().chain(serving.clone());
+        told.chain((1..=COUNT).map(propose)).collect::<Vec<_>>()
+    };
+    let votes = [(2, ServerState::Looking), (3, ServerState::Looking)];
+    let first =
+        vec![(10, joined(votes)), (30, (0..COUNT).map(|ticket| Input::Done(Ticket(ticket))).collect())];
+    let votes = [(2, ServerState::Leading), (1, ServerState::Following)];
+    let third = vec![(10, joined(votes)), (20, (1..=COUNT).map(commit).collect())];
+    let report = judge_all("turns", &[1, 2, 3], [first, vec![], third]);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.committed, COUNT as usize, "{report}");
+    assert!(report.tested["R-2"] > 0, "{report}");
 }
