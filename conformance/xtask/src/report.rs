@@ -1,6 +1,6 @@
 //! What was checked: records of full runs, and the section of the README that is made from them.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -148,13 +148,7 @@ fn section() -> Result<String> {
 fn compose(checker: Option<&str>, full: &[Value]) -> String {
     let mut lines = Vec::new();
     match checker {
-        Some(text) => {
-            let body: Vec<_> = text.lines().filter(|line| !line.starts_with("# ")).collect();
-            lines.push(body.join(
-                "
-",
-            ));
-        }
+        Some(text) => lines.push(searches(text)),
         None => lines.push("No model has been recorded yet.".to_owned()),
     }
     if full.is_empty() {
@@ -163,6 +157,48 @@ fn compose(checker: Option<&str>, full: &[Value]) -> String {
         lines.push(runs(full));
     }
     lines.iter().map(|text| text.trim().to_owned()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// What the rows of each model come to, of all that is recorded of the checker.
+fn searches(record: &str) -> String {
+    let mut lines = vec![
+        "What `cargo zabcheck check` has searched; the bounds, states and depth of each row stand in \
+         [model/checker/results.md](model/checker/results.md):"
+            .to_owned(),
+        String::new(),
+        "| budget | model | rows | distinct states | steps computed | outcome | at commit |".to_owned(),
+        "|---|---|--:|--:|--:|---|---|".to_owned(),
+    ];
+    for section in record.split("\n## ").skip(1) {
+        let budget = section.lines().next().unwrap_or("?");
+        let commit =
+            section.split_once("at commit ").map_or("?", |(_, rest)| rest.lines().next().unwrap_or("?"));
+        let mut models: Vec<(&str, [u64; 3], BTreeMap<&str, u64>)> = Vec::new();
+        for row in section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| model ")) {
+            let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+            let &[_, model, _, _, states, steps, .., outcome, _] = &columns[..] else { continue };
+            let at = models.iter().position(|(known, ..)| *known == model).unwrap_or_else(|| {
+                models.push((model, [0; 3], BTreeMap::new()));
+                models.len() - 1
+            });
+            let (_, sums, outcomes) = &mut models[at];
+            let figures = [1, states.parse().unwrap_or_default(), steps.parse().unwrap_or_default()];
+            sums.iter_mut().zip(figures).for_each(|(sum, figure): (_, u64)| *sum += figure);
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+        for (model, [rows, states, steps], outcomes) in models {
+            let outcomes: Vec<String> = match outcomes.len() {
+                1 => outcomes.keys().map(|outcome| (*outcome).to_owned()).collect(),
+                _ => outcomes.iter().map(|(outcome, rows)| format!("{rows}: {outcome}")).collect(),
+            };
+            lines.push(format!(
+                "| {budget} | {model} | {rows} | {states} | {steps} | {} | {} |",
+                outcomes.join("; "),
+                commit.trim_end_matches(':')
+            ));
+        }
+    }
+    lines.join("\n")
 }
 
 fn runs(full: &[Value]) -> String {
@@ -228,6 +264,23 @@ mod tests {
         let cut = row.replace("\"exhausted\":true", "\"exhausted\":false,\"cut\":\"memory\"");
         let deep = model_table("deep: peer", "peer --budget deep", "abc", &cut).expect("a row");
         assert!(deep.contains("cut by memory; until there every rule holds |"), "{deep}");
+    }
+
+    #[test]
+    fn rows_of_a_model_are_summed_up() {
+        let row = |row: &str, outcome: &str| {
+            format!("| zab | {row} | 3 servers | 7 | 9 | 3 | 0.2 | 60 | {outcome} |")
+        };
+        let quick = format!(
+            "## quick\n\n`cargo zabcheck check --budget quick`, at commit abc:\n\n| model | row |\n|---|---|\n{}\n{}\n",
+            row("fine", "exhausted, every rule holds"),
+            row("coarse", "exhausted, every rule holds")
+        );
+        let deep =
+            format!("## deep\n\nso, at commit def:\n\n{}\n{}\n", row("a", "cut by memory"), row("b", "held"));
+        let text = searches(&format!("# What\n\n{quick}\n{deep}"));
+        assert!(text.contains("| quick | zab | 2 | 14 | 18 | exhausted, every rule holds | abc |"), "{text}");
+        assert!(text.contains("| deep | zab | 2 | 14 | 18 | 1: cut by memory; 1: held | def |"), "{text}");
     }
 
     #[test]
