@@ -238,11 +238,6 @@ fn judge_session(session: SessionId, writes: &[Answered], counts_on: bool, repor
     });
 }
 
-/// Whether a transaction closes its session.
-pub(crate) fn closes(txn: &Txn) -> bool {
-    matches!(txn.body, TxnBody::CloseSession { .. })
-}
-
 #[cfg(test)]
 mod tests {
     use spec::{Entry, Epoch};

@@ -23,6 +23,7 @@ mod replica;
 mod report;
 mod rules;
 mod run;
+mod server;
 mod sink;
 mod trace;
 mod window;

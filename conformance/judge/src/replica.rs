@@ -13,7 +13,7 @@ use protocol::{
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
 use spec::{Entry, Epoch, Machine, Part, ServerId, ServerView, Stored, Zxid};
-use tree::{Settings, Tree, Txn};
+use tree::{Settings, Tree, Txn, TxnBody};
 
 use crate::{
     sink::{Effect, Sink},
@@ -74,6 +74,11 @@ pub(crate) fn entry(zxid: Zxid, txn: &Txn) -> Entry {
     let Txn { session, cxid, time, body, digest: _ } = txn;
     (session, cxid, time, body).hash(&mut hasher);
     Entry { zxid, digest: hasher.finish() }
+}
+
+/// Whether a transaction closes its session.
+pub(crate) fn closes(txn: &Txn) -> bool {
+    matches!(txn.body, TxnBody::CloseSession { .. })
 }
 
 /// The part of a history through this transaction.

@@ -15,10 +15,9 @@ use spec::{
 use tree::Txn;
 
 use crate::{
-    clients::closes,
-    replica::{Disk, Replica, entry, through},
+    replica::{Disk, Replica, closes, entry, through},
     report::Report,
-    run::Server,
+    server::Server,
     window::Cut,
 };
 

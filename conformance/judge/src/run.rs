@@ -12,8 +12,8 @@ use protocol::{
     Note, Role,
     peer::{ClientRequest, Input, Packet},
 };
-use recording::{Boot, Checkpoint, LinkMark, Record, TreeMark};
-use spec::{Epoch, Machine, ServerId, Zxid};
+use recording::{Boot, Checkpoint, Record, TreeMark};
+use spec::{Machine, ServerId, Zxid};
 use storage::{RealDisk, Store};
 use tree::{Text, Tree, Txn, TxnBody, Write};
 
@@ -27,6 +27,7 @@ use crate::{
     replica::{Disk, Replica, through},
     report::Report,
     rules::{Moment, Order, elected, judge_breach},
+    server::{Server, may_have_led_unseen},
     sink::Effect,
     trace::Trace,
 };
@@ -35,38 +36,6 @@ use crate::{
 const ANCHOR_EVERY: usize = 20_000;
 /// So many copies are kept beside the empty state.
 const ANCHORS_MAX: usize = 3;
-
-/// One server over all its lives.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not one state")]
-pub(crate) struct Server {
-    pub(crate) id: ServerId,
-    pub(crate) source: Source,
-    pub(crate) replica: Option<Replica>,
-    /// What its disk holds, while it is down.
-    pub(crate) disk: Disk,
-    /// It has started, or its recording is over.
-    pub(crate) begun: bool,
-    /// Nothing of it is known from some point on.
-    pub(crate) lost: bool,
-    /// Which of its lives this is.
-    life: u32,
-    /// This life has ended in order: everything that it sent is recorded.
-    ended: bool,
-    /// Lives whose end is not recorded.
-    torn: BTreeSet<u32>,
-    /// Its epochs (F-2's current one) as far as each of these lives is known, and as it was found behind it; none if it was
-    /// not started again.
-    unseen: Vec<(Epoch, Option<Epoch>)>,
-    /// The end of its last life is lost: on its disk may be more than is known.
-    pub(crate) open_end: bool,
-    links: BTreeMap<ServerId, usize>,
-    /// A leader whose recording has lost its end told it that this is committed, and it has not logged so far yet.
-    promised: Option<(ServerId, Zxid)>,
-    mark: Option<LinkMark>,
-    /// The state that the next input brings: what was recorded of it, and the configuration node to set.
-    replaced: Option<TreeMark>,
-    adorn: Option<(Vec<u8>, i64)>,
-}
 
 /// The merged run.
 pub(crate) struct Run {
@@ -91,47 +60,6 @@ pub(crate) struct Run {
     trace: Option<Trace>,
 }
 
-impl Server {
-    /// Behind the last record of a life the server is down, for all that is known.
-    fn retire(&mut self) {
-        let over = match self.source.front() {
-            Front::Record(record) => matches!(record, Record::Boot(_)),
-            Front::End => true,
-            Front::Gap => false,
-        };
-        if let Some(replica) = self.replica.take_if(|_| over) {
-            self.disk = replica.disk;
-            self.open_end = !self.ended;
-            self.end_life();
-        }
-    }
-
-    /// A link of it is down, and what came on it and was kept for later is forgotten.
-    fn unlink(&mut self, peer: ServerId) {
-        self.links.remove(&peer);
-        self.promised.take_if(|(leader, _)| *leader == peer);
-    }
-
-    /// It starts, and finds this current epoch.
-    fn found(&mut self, current: Epoch) {
-        if let Some((_, to)) = self.unseen.last_mut() {
-            to.get_or_insert(current);
-        }
-    }
-
-    /// A life of it is over.
-    fn end_life(&mut self) {
-        if !self.ended {
-            self.torn.insert(self.life);
-            self.unseen.push((self.disk.current, None));
-        }
-        self.life += 1;
-        self.ended = false;
-        self.links.clear();
-        self.promised = None;
-    }
-}
-
 impl Run {
     /// Of these recordings.
     pub(crate) fn new(mut sources: Vec<Source>, trace: Option<Trace>) -> Self {
@@ -154,24 +82,7 @@ impl Run {
             source.pool(&mut pool);
             report.bytes += source.bytes;
         }
-        let servers = sources.into_iter().map(|source| Server {
-            id: source.id,
-            source,
-            replica: None,
-            disk: Disk::default(),
-            begun: false,
-            lost: false,
-            life: 0,
-            ended: false,
-            torn: BTreeSet::new(),
-            unseen: Vec::new(),
-            open_end: false,
-            links: BTreeMap::new(),
-            promised: None,
-            mark: None,
-            replaced: None,
-            adorn: None,
-        });
+        let servers = sources.into_iter().map(Server::new);
         Self {
             servers: servers.collect(),
             network: Network::default(),
@@ -737,13 +648,6 @@ impl Run {
     }
 }
 
-/// Whether the end of some recording that is lost may have told that its server leads this epoch: a leader's current epoch
-/// is durable before it is established (rules Z-5 and R-3).
-pub(crate) fn may_have_led_unseen(servers: &[Server], epoch: Epoch) -> bool {
-    let spans = |(from, to): &(Epoch, Option<Epoch>)| *from <= epoch && to.is_none_or(|to| epoch <= to);
-    servers.iter().any(|server| server.unseen.iter().any(spans))
-}
-
 /// Adds what a log holds to what is known: I-4, of what stands on disks.
 fn pool_log(pool: &mut BTreeMap<Zxid, Txn>, txns: Vec<(Zxid, Txn)>, report: &mut Report) {
     for (zxid, txn) in txns {
@@ -771,7 +675,7 @@ pub(crate) fn tell_input(input: &Input<Tree>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use spec::SessionId;
+    use spec::{Epoch, SessionId};
     use tree::TxnBody;
 
     use super::*;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
-    flawed, install, parts,
+    built, flawed, install,
     run::{self, Call},
 };
 
@@ -43,14 +43,14 @@ pub(crate) fn by_hand(arguments: &[String]) -> Result<bool> {
         arguments.iter().partition(|argument| *argument == "--older");
     let beside = if older.is_empty() { Beside::Newest } else { Beside::Older };
     run::build_server()?;
-    script(&parts::server()?, beside)?.args(arguments).within(PATIENCE).verdict()
+    script(&built::server()?, beside)?.args(arguments).within(PATIENCE).verdict()
 }
 
 /// Compares so many scripts of so many requests, alone and with three servers; what was compared, in a line.
 pub(crate) fn part(beside: Beside, seeds: u32, steps: u32) -> Result<String> {
     let json = run::release()?.join("same-script.json");
     let (seeds, steps) = (seeds.to_string(), steps.to_string());
-    script(&parts::server()?, beside)?
+    script(&built::server()?, beside)?
         .args(["--seeds", &seeds, "--steps", &steps, "--json"])
         .args([&json])
         .within(PATIENCE)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::report;
+use crate::report::{self, minutes};
 
 /// The part that builds what the parts behind it run.
 pub(crate) const BUILD: &str = "build";
@@ -106,12 +106,6 @@ fn seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_millis() >= 500)
 }
 
-/// Seconds as minutes with one decimal.
-pub(crate) fn minutes(seconds: u64) -> String {
-    let tenths = (seconds * 10).div_ceil(60);
-    format!("{}.{}", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::bail;
@@ -148,10 +142,5 @@ mod tests {
         assert_eq!(names("kills"), [BUILD, "kills"]);
         assert_eq!(names("tests kazoo"), ["tests", BUILD, "kazoo"]);
         assert_eq!(names("").len(), 4);
-    }
-
-    #[test]
-    fn minutes_have_one_decimal() {
-        assert_eq!([minutes(0), minutes(6), minutes(90), minutes(601)], ["0.0", "0.1", "1.5", "10.1"]);
     }
 }

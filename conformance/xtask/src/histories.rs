@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    install, parts,
+    built, install,
     run::{self, Call},
 };
 
@@ -52,7 +52,7 @@ fn call(arguments: &[String], more: &[String]) -> Result<i32> {
     let program = program.to_str().context("the target folder has no plain name")?.to_owned();
     // What is said on the command line wins: a later option would be one too many.
     let given = arguments.iter().any(|word| word == "--binary");
-    let ours = if given { Vec::new() } else { vec![OsString::from("--binary"), parts::server()?.into()] };
+    let ours = if given { Vec::new() } else { vec![OsString::from("--binary"), built::server()?.into()] };
     Call::new(&program, &[]).args(ours).args(more).args(arguments).within(PATIENCE).code()
 }
 

@@ -1,6 +1,7 @@
 //! The commands of daily work: `cargo xtask test` is the gate, and the others keep it green.
 
 mod bench;
+mod built;
 mod differential;
 mod flawed;
 mod fuzz;

@@ -1,11 +1,12 @@
 //! The parts of the gate, in the order in which they are likely to fail, cheapest first.
 
-use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
+    built::{binary, judge_server, server},
     differential::{self, Beside},
     fuzz,
     gate::{BUILD, Part},
@@ -48,8 +49,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
                 return done(run::build_server());
             }
             // All that a build of its own for what is shipped would add here is minutes.
-            let server = binary("zabkeeper")?;
-            SERVER.get_or_init(|| server);
+            judge_server(binary("zabkeeper")?);
             Ok(String::new())
         }),
         part("fuzz", "bytes that nobody meant, for everything that reads bytes", fuzz::part),
@@ -221,27 +221,6 @@ fn check_tidy() -> Result<String> {
     ensure!(faults.is_empty(), "{} faults", faults.len());
     report::check_readme()?;
     Ok(String::new())
-}
-
-/// A program of ours, built to judge.
-fn binary(name: &str) -> Result<String> {
-    built(run::release()?.join(name))
-}
-
-/// The server that is judged, if it is not the one that is shipped.
-static SERVER: OnceLock<String> = OnceLock::new();
-
-/// The server that is judged: as it is shipped, but for the gate, which has it built as the tests are.
-pub(crate) fn server() -> Result<String> {
-    match SERVER.get() {
-        Some(server) => built(server.into()),
-        None => built(run::dist()?.join("zabkeeper")),
-    }
-}
-
-fn built(path: PathBuf) -> Result<String> {
-    ensure!(path.exists(), "{} is not built", path.display());
-    Ok(path.to_string_lossy().into_owned())
 }
 
 fn zabcheck(arguments: &[&str]) -> Result<Call> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{gate::minutes, run::Call};
+use crate::run::Call;
 
 /// The last run of each part of the full gate.
 const FULL: &str = "conformance/results.json";
@@ -203,7 +203,7 @@ fn searches(record: &str) -> String {
 
 fn runs(full: &[Value]) -> String {
     let mut lines = vec![
-        "The last run of each part of `cargo xtask test --full`:".to_owned(),
+        "The last recorded run of parts of `cargo xtask test --full`; what is not here keeps pages of its own, or was not recorded:".to_owned(),
         String::new(),
         "| part | outcome | minutes | at commit |".to_owned(),
         "|---|---|--:|---|".to_owned(),
@@ -222,6 +222,12 @@ fn runs(full: &[Value]) -> String {
         lines.push(format!("| {name} | {outcome} | {minutes} | {commit}{changed} |"));
     }
     lines.join("\n")
+}
+
+/// Seconds as minutes with one decimal.
+pub(crate) fn minutes(seconds: u64) -> String {
+    let tenths = (seconds * 10).div_ceil(60);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn with_section(readme: &str, section: &str) -> Result<String> {
@@ -281,6 +287,11 @@ mod tests {
         let text = searches(&format!("# What\n\n{quick}\n{deep}"));
         assert!(text.contains("| quick | zab | 2 | 14 | 18 | exhausted, every rule holds | abc |"), "{text}");
         assert!(text.contains("| deep | zab | 2 | 14 | 18 | 1: cut by memory; 1: held | def |"), "{text}");
+    }
+
+    #[test]
+    fn minutes_have_one_decimal() {
+        assert_eq!([minutes(0), minutes(6), minutes(90), minutes(601)], ["0.0", "0.1", "1.5", "10.1"]);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
+    built,
     gate::Part,
-    install, parts,
+    install,
     run::{self, Call},
 };
 
@@ -92,7 +93,7 @@ fn judged(client: &Client) -> Result<String> {
     let script = run::root()?.join("conformance/clients").join(client.script);
     let script = script.to_str().context("the project's folder has no plain name")?;
     let apache = install::newest()?;
-    Call::new("python3", &[script, "--apache", &apache, "--binary", &parts::server()?])
+    Call::new("python3", &[script, "--apache", &apache, "--binary", &built::server()?])
         .args(options)
         .args(["--json"])
         .args([&json])

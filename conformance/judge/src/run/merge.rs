@@ -4,8 +4,8 @@ use protocol::peer::Input;
 use recording::Record;
 use spec::ServerId;
 
-use super::{Run, Server};
-use crate::load::Front;
+use super::Run;
+use crate::{load::Front, server::Server};
 
 /// How a server's next step stands to what others have done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -11,7 +11,8 @@ use tree::{Txn, TxnBody};
 use crate::{
     network::{Got, Match, Sent, tell_got, tell_sent},
     replica::{Replica, entry, through},
-    run::{Run, Server, may_have_led_unseen},
+    run::Run,
+    server::{Server, may_have_led_unseen},
 };
 
 impl Run {
