@@ -43,7 +43,7 @@ enum Command {
         A server that is alone needs no file:\n  \
         zabkeeper serve 2181 /var/lib/zookeeper\n  \
         zabkeeper serve 2181 /var/lib/zookeeper 2000 60   # with tickTime, maxClientCnxns\n\n\
-        SIGTERM and Ctrl-C stop it; a leader hands over first.")]
+        SIGTERM and Ctrl-C stop it; a leader closes its links first, so that the others elect at once.")]
     Serve {
         #[command(flatten)]
         properties: Properties,
@@ -61,8 +61,8 @@ enum Command {
     /// Runs a whole ensemble on this machine, for trying things out.
     #[command(after_help = "Examples:\n  \
         zabkeeper ensemble\n  \
-        zabkeeper ensemble --servers 5 --dir /tmp/five --base-port 12181\n  \
-        zabkeeper ensemble --observers 2 --dir /tmp/observed\n\n\
+        zabkeeper ensemble --servers 5 --dir ./five --base-port 12181\n  \
+        zabkeeper ensemble --observers 2 --dir ./observed\n\n\
         Prints the connect string and each server's role. A server that dies is not restarted; Ctrl-C stops all.\n\
         The same folder brings the same data back.")]
     Ensemble {

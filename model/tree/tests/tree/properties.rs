@@ -287,7 +287,7 @@ proptest! {
         prop_assert_eq!(fuzzy.ownerless(), Vec::new());
     }
 
-    /// Design 3.20, T-18: a walk in slices among changes yields the tree at its start; two may go on at once.
+    /// T-18: a walk in slices among changes yields the tree at its start; two may go on at once.
     #[test]
     fn walks_see_one_moment(
         steps in steps(),
