@@ -190,7 +190,11 @@ pub(crate) const VERBS: &[Verb] = &[
         usage: "-n|-b|-N|-B val path",
         about: "limits what a node and all below may hold",
         flags: &[
-            valued("n", "nodes", "more than that is told of, in metrics; by ZooKeeper's servers in their logs, too"),
+            valued(
+                "n",
+                "nodes",
+                "more than that is told of, in metrics; by ZooKeeper's servers in their logs, too",
+            ),
             valued("b", "bytes", "the same for data"),
             valued("N", "nodes", "more than that is refused, if the server enforces quotas"),
             valued("B", "bytes", "the same for data"),

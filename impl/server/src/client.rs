@@ -105,6 +105,8 @@ pub(crate) struct Client {
     pub(crate) dirty: bool,
     /// The socket took no more; a task waits until it does.
     pub(crate) blocked: bool,
+    /// That task: it holds the socket open.
+    waiter: Option<AbortHandle>,
     /// Wakes the reading task when it may go on.
     pub(crate) resume: Rc<Notify>,
     paused: bool,
@@ -253,6 +255,12 @@ impl Client {
         idle && std::mem::replace(&mut self.recorded, generation) == generation
     }
 
+    /// The socket took no more; this task waits until it does.
+    pub(crate) fn waits_with(&mut self, waiter: AbortHandle) {
+        self.blocked = true;
+        self.waiter = Some(waiter);
+    }
+
     /// Notes that the oldest request is answered, with this zxid, and returns it with the microseconds that it took.
     fn answered(&mut self, zxid: Zxid, now: Instant) -> Option<(Unanswered, u64)> {
         let traffic = &mut self.traffic;
@@ -270,8 +278,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if let Some(reader) = &self.reader {
-            reader.abort();
+        for task in [&self.reader, &self.waiter].into_iter().flatten() {
+            task.abort();
         }
     }
 }
@@ -351,6 +359,7 @@ impl Clients {
             resume: Rc::new(Notify::new()),
             paused: false,
             reader: None,
+            waiter: None,
             recorded: 0,
         };
         self.table.insert(self.next, client);

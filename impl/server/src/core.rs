@@ -260,10 +260,9 @@ impl Shell {
             }
             Sent::All => client.blocked = false,
             Sent::Blocked if client.out.len() <= UNSENT_MAX => {
-                client.blocked = true;
                 let writer = Rc::clone(&client.writer);
                 let me = self.me.clone();
-                tokio::task::spawn_local(async move {
+                let waiter = tokio::task::spawn_local(async move {
                     let _ = writer.writable().await;
                     if let Some(core) = me.upgrade() {
                         let core = &mut *core.borrow_mut();
@@ -275,6 +274,7 @@ impl Shell {
                         core.settle();
                     }
                 });
+                client.waits_with(waiter.abort_handle());
             }
             Sent::Blocked | Sent::Gone => self.drop_client(id),
         }

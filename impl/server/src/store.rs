@@ -361,6 +361,31 @@ mod tests {
         }
     }
 
+    /// Nothing but the answer to who has asked depends on a snapshot that was asked for.
+    #[test]
+    fn a_snapshot_that_was_asked_for_and_cannot_be_written_ends_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = storage::Config::new(dir.path().to_owned());
+        let files = storage::Store::open(RealDisk::new(false), config).expect("an empty folder");
+        let log = files.log(&mut files.recover().expect("nothing is in it"));
+        let (events, mut done) = mpsc::unbounded_channel();
+        let (mut store, threads) = start(&files, log, events).expect("threads");
+        // In the place of the file that it would be written to.
+        std::fs::create_dir(dir.path().join("version-2/next.snapshot")).expect("created");
+        for (gentle, number) in [(false, 1), (true, 2)] {
+            let (_, chunks) = mpsc::channel(1);
+            let label = Zxid::ZERO;
+            store.save_snapshot(SnapshotJob { gentle, ticket: None, label, digest: 0, number, chunks });
+            match (gentle, next(|| done.try_recv().ok())) {
+                (false, DiskEvent::Saved { number: 1, size: None, .. })
+                | (true, DiskEvent::Failed { snapshot: true, .. }) => {}
+                (_, other) => panic!("{other:?}"),
+            }
+        }
+        drop(store);
+        threads.join();
+    }
+
     #[test]
     fn a_learner_that_reads_nothing_holds_up_no_other() {
         let dir = tempfile::tempdir().expect("a folder");

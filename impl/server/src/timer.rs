@@ -105,13 +105,21 @@ impl Timers {
         self.deadlines.values().any(|deadline| *deadline <= now)
     }
 
-    /// Takes the timer that is due longest. Until [`Timers::fired`], it is the one being told of.
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Timer> {
-        let due = self.deadlines.iter().filter(|(_, deadline)| **deadline <= now);
-        let timer = *due.min_by_key(|(_, deadline)| **deadline)?.0;
-        self.deadlines.remove(&timer);
-        self.firing = Some(timer);
-        Some(timer)
+    /// The timers that are due, the one that is due longest first.
+    pub(crate) fn due(&self, now: Instant) -> Vec<Timer> {
+        let mut due: Vec<_> = self.deadlines.iter().filter(|(_, deadline)| **deadline <= now).collect();
+        due.sort_by_key(|(_, deadline)| **deadline);
+        due.into_iter().map(|(timer, _)| *timer).collect()
+    }
+
+    /// Takes a timer, if it is due still. Until [`Timers::fired`], it is the one being told of.
+    pub(crate) fn take_due(&mut self, timer: Timer, now: Instant) -> bool {
+        let due = self.deadlines.get(&timer).is_some_and(|deadline| *deadline <= now);
+        if due {
+            self.deadlines.remove(&timer);
+            self.firing = Some(timer);
+        }
+        due
     }
 
     pub(crate) fn fired(&mut self) {
@@ -168,10 +176,28 @@ mod tests {
         assert!(timers.set(silence, start));
         assert_eq!(timers.sleep_until(), Some(start + Duration::from_secs(10)));
         assert!(!timers.set(silence, start + Duration::from_secs(3)), "the sleeper wakes early enough");
-        assert_eq!(timers.take_due(start + Duration::from_secs(10)), None);
+        assert_eq!(timers.due(start + Duration::from_secs(10)), []);
         assert_eq!(timers.sleep_until(), Some(start + Duration::from_secs(13)));
-        assert_eq!(timers.take_due(start + Duration::from_secs(13)), Some(silence));
-        assert_eq!(timers.take_due(start + Duration::from_secs(99)), None);
+        assert_eq!(timers.due(start + Duration::from_secs(13)), [silence]);
+        assert!(timers.take_due(silence, start + Duration::from_secs(13)));
+        assert!(!timers.take_due(silence, start + Duration::from_secs(99)));
+    }
+
+    /// A turn that has gone on for long sets timers by when it began: they may be due at once, and are for the next look,
+    /// before which the turn ends.
+    #[test]
+    fn timers_that_are_set_in_the_past_are_not_due_in_the_same_look() {
+        let (mut timers, start) = (timers(), Instant::now());
+        timers.set(Timer::Expiry, start);
+        timers.set(Timer::Ping, start);
+        let now = start + Duration::from_secs(3);
+        let due = timers.due(now);
+        assert_eq!(due, [Timer::Ping, Timer::Expiry]);
+        timers.cancel(Timer::Expiry);
+        let told: Vec<_> = due.into_iter().filter(|timer| timers.take_due(*timer, now)).collect();
+        assert_eq!(told, [Timer::Ping], "what was cancelled meanwhile is not told");
+        timers.set(Timer::Ping, start);
+        assert!(timers.any_due(now), "by the next look");
     }
 
     #[test]
@@ -193,7 +219,7 @@ mod tests {
             let deadline = timers.sleep_until().expect("set");
             waits.push(deadline.duration_since(now).as_millis());
             now = deadline;
-            assert_eq!(timers.take_due(now), Some(Timer::Resend));
+            assert!(timers.take_due(Timer::Resend, now));
             timers.set(Timer::Resend, now);
             timers.fired();
         }

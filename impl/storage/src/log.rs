@@ -175,6 +175,8 @@ struct Current<D: Disk> {
     synced: u64,
     /// Whether it has its name already.
     named: bool,
+    /// There was no room to fill the next file while this one is written to.
+    crowded: bool,
 }
 
 impl<D: Disk> Log<D> {
@@ -230,7 +232,7 @@ impl<D: Disk> Log<D> {
     pub fn spare(&mut self) -> Option<Spare<D>> {
         // The file before may still have the name that the next one begins with. And the first record behind a start
         // does not have to share the disk with many zeros.
-        let named = self.current.as_ref().is_some_and(|current| current.named);
+        let named = self.current.as_ref().is_some_and(|current| current.named && !current.crowded);
         let due =
             named && !self.failed && self.filling.is_none() && self.next.is_none() && self.repairs.is_none();
         due.then(|| {
@@ -255,16 +257,29 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Takes the next file, or why there is none.
+    /// Takes the next file, or why there is none. A full disk ends nothing here: the file that is written to may have
+    /// room for long, and what is left of the disk is for the next one.
     ///
     /// # Errors
-    /// The error given: the process has to end.
+    /// Another error than that, which is the one given: the process has to end.
     pub fn take_spare(&mut self, spare: Result<FilledSpare<D>, Error>) -> Result<(), Error> {
+        if matches!(spare, Err(Error::OutOfSpace { .. })) {
+            self.go_on_without_spare();
+            return Ok(());
+        }
         self.guarded(|log| {
             log.filling = None;
             log.next = Some(spare?);
             Ok(())
         })
+    }
+
+    /// No file comes of [`Self::spare`]: the next one is made when it is needed.
+    pub fn go_on_without_spare(&mut self) {
+        self.filling = None;
+        if let Some(current) = &mut self.current {
+            current.crowded = true;
+        }
     }
 
     /// Writes a batch behind the log; it is durable behind the next [`Self::sync`].
@@ -436,7 +451,8 @@ impl<D: Disk> Log<D> {
         put_file_header(&mut header);
         file.write_at(&header, 0).context("write", &path)?;
         let end = header.len() as u64;
-        self.current = Some(Current { file, path, first, end, length, synced: 0, named: false });
+        self.current =
+            Some(Current { file, path, first, end, length, synced: 0, named: false, crowded: false });
         Ok(())
     }
 

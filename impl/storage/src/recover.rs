@@ -24,12 +24,12 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::SnapshotName,
+    layout::{NEXT_LOG, NEXT_SNAPSHOT, SPARE_LOG, SnapshotName},
     load::{Loaded, load},
     mark,
     segment::{Entries, Place, Told},
     store::Store,
-    text::{is_initialize, remove_initialize},
+    text::{if_there, is_initialize, remove_initialize},
 };
 
 /// What a start found, with the state loaded.
@@ -81,6 +81,11 @@ impl Repairs {
     /// Cuts, and syncs all that was read (rules D-9, D-11).
     pub(crate) fn carry_out<D: Disk>(&self, store: &Store<D>) -> Result<(), Error> {
         let (disk, layout) = (store.disk(), store.layout());
+        // What was being written when a process ended counts for nothing, and a full disk needs the room.
+        let (logs, snapshots) = (&layout.logs, &layout.snapshots);
+        for path in [logs.join(NEXT_LOG), logs.join(SPARE_LOG), snapshots.join(NEXT_SNAPSHOT)] {
+            if_there(disk.remove(&path)).context("remove", &path)?;
+        }
         if let Some(label) = self.install {
             let mut mark = mark::MarkFile::new(disk.clone(), layout.clone());
             mark.write(mark::NOWHERE, store.accepted())?;

@@ -68,6 +68,11 @@ impl<D: Disk> Snapshots<D> {
         })
     }
 
+    /// Gives back the room of a snapshot that could not be written. If that fails, the next start does it.
+    pub fn discard(&self) {
+        let _ = self.store.disk().remove(&self.store.layout().snapshots.join(NEXT_SNAPSHOT));
+    }
+
     /// Writes a whole tree at once, as `snapshot.<last transaction>`, durably; returns the length of the file in bytes.
     ///
     /// # Errors

@@ -73,12 +73,17 @@ impl<D: Disk> Spare<D> {
     /// [`Error::Io`], [`Error::OutOfSpace`], [`Error::Sync`].
     pub fn fill(self) -> Result<FilledSpare<D>, Error> {
         let wanted = self.store.config().segment_bytes;
-        let (spare, room) = reserved(&self.store, SPARE_LOG, wanted, |took| {
+        let reserved = reserved(&self.store, SPARE_LOG, wanted, |took| {
             // Half of the disk's time is left to others: to this server's log, and to those of servers that have
             // started at once on the same machine.
             thread::park_timeout(took);
             !self.hurries()
-        })?;
+        });
+        if matches!(reserved, Err(Error::OutOfSpace { .. })) {
+            // The log needs what room there is. If this fails, the next start does it.
+            let _ = self.store.disk().remove(&self.store.layout().logs.join(SPARE_LOG));
+        }
+        let (spare, room) = reserved?;
         if room == Room::Taken {
             self.write(&spare)?;
         }

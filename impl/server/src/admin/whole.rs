@@ -130,7 +130,7 @@ pub(super) async fn write(core: &Shared, progress: &Progress) -> Option<Whole> {
     let Some(size) = size else {
         shell.stats.snapshots_failed += 1;
         warn!(
-            "a snapshot that was asked for came to nothing: the log was cut, or the server changed its part"
+            "a snapshot that was asked for came to nothing: it could not be written, the log was cut, or the server changed its part"
         );
         return None;
     };

@@ -9,6 +9,7 @@ use std::{
 use protocol::Ticket;
 use storage::{Batch, Disk, Error, FilledSpare, Log, Store};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
 
 use super::{DiskEvent, Flushed, LogJob, linger::Linger};
 
@@ -101,16 +102,26 @@ fn carry_out<D: Disk>(
 /// Has the next file of the log filled on a thread of its own when it is time, and hands it over when it is there.
 fn ready_next<D: Disk>(log: &mut Log<D>, filler: &mut Option<Filler<D>>) -> Result<(), Error> {
     if let Some(filled) = filler.take_if(|filler| filler.is_finished()) {
-        // A thread that panicked has said why, and the log fills the file by itself.
-        if let Ok(spare) = filled.join() {
-            log.take_spare(spare)?;
+        match filled.join() {
+            Ok(spare) => {
+                if let Err(error @ Error::OutOfSpace { .. }) = &spare {
+                    warn!(%error, "the next file of the log is not filled ahead");
+                }
+                log.take_spare(spare)?;
+            }
+            // It has said why.
+            Err(_) => log.go_on_without_spare(),
         }
     }
     if let Some(filler) = filler.as_ref().filter(|_| log.hurry_spare()) {
         filler.thread().unpark();
     }
     if let Some(spare) = log.spare() {
-        *filler = Some(std::thread::spawn(|| spare.fill()));
+        let begun = std::thread::Builder::new().name("spare".to_owned()).spawn(|| spare.fill());
+        *filler = begun.inspect_err(|error| warn!(%error, "no thread to fill the next file of the log")).ok();
+        if filler.is_none() {
+            log.go_on_without_spare();
+        }
     }
     Ok(())
 }

@@ -94,8 +94,15 @@ fn timed<T>(which: &str, save: impl FnOnce() -> T) -> T {
 fn snapshot<D: Disk>(store: &Store<D>, job: SnapshotJob, log: &Sender<LogJob>) -> DiskEvent {
     let started = Instant::now();
     let SnapshotJob { gentle, ticket, label, digest, number, chunks } = job;
+    let asked = ticket.is_none() && !gentle;
     let size = match write(store, label, digest, (ticket.is_some(), gentle), chunks) {
         Ok(size) => size,
+        // Who has asked hears of it, and nothing else depends on it; but a failed sync ends the server (rule D-15).
+        Err(error) if asked && !matches!(error, Error::Sync { .. }) => {
+            warn!(%error, "a snapshot that was asked for cannot be written");
+            store.snapshots().discard();
+            None
+        }
         Err(error) => return DiskEvent::Failed { error, snapshot: true },
     };
     if let (Some(ticket), Some(_)) = (ticket, size) {

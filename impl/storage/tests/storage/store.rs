@@ -154,6 +154,46 @@ fn a_file_that_is_waited_for_is_short() {
     assert_eq!(length(5), 64 << 20);
 }
 
+/// A disk that is nearly full ends a server when there is no room for what it has to write, and not before.
+#[test]
+fn a_file_that_cannot_be_filled_ahead_ends_nothing() {
+    let disk = MemoryDisk::default();
+    let config = Config::new(PathBuf::from("/data"));
+    let store = Store::open(disk.clone(), config.clone()).expect("a new server");
+    let mut log = store.log(&mut store.recover().expect("nothing yet"));
+    log.sync_recovered().expect("synced");
+    store.epochs().save_accepted(Epoch(1)).expect("saved");
+    store.epochs().save_current(Epoch(1)).expect("saved");
+    let append = |log: &mut Log<MemoryDisk>, counter| {
+        let mut batch = Batch::new();
+        batch.push(z(counter), &txn(z(counter), 1 << 20));
+        log.append_batch(&batch).expect("written");
+        log.sync().expect("synced");
+    };
+    append(&mut log, 1);
+    drop(log.spare().expect("it is time"));
+    let full = Error::OutOfSpace { doing: "make room in", path: PathBuf::from("spare.log") };
+    log.take_spare(Err(full)).expect("nothing ends");
+    for counter in 2..=3 {
+        append(&mut log, counter);
+        assert!(log.spare().is_none(), "not again in this file");
+    }
+    append(&mut log, 4);
+    assert!(log.spare().is_some(), "there is another file now");
+    let failed = Error::Sync { path: PathBuf::from("spare.log"), source: std::io::ErrorKind::Other.into() };
+    assert!(log.take_spare(Err(failed)).is_err(), "a failed sync is another matter");
+    drop((log, store));
+    // A start makes room.
+    let names = || ["spare.log", "next.log", "next.snapshot"].map(|name| Path::new(DIR).join(name));
+    for path in names() {
+        disk.create(&path).expect("created").write_at(b"room", 0).expect("written");
+    }
+    let (store, mut recovery) = open(&disk).expect("a start");
+    store.log(&mut recovery).sync_recovered().expect("synced");
+    assert_eq!(recovery.recovered.last, z(4));
+    assert!(names().iter().all(|path| disk.open(path).is_err()));
+}
+
 /// Zeros are not written while batches are large, and nobody waits for them.
 #[test]
 fn a_file_that_is_being_filled_comes_when_it_is_wanted() {
