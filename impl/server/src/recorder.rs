@@ -266,6 +266,10 @@ impl Recorder {
         let number = self.number;
         self.number += 1;
         let whole = self.encoder.take(next);
+        if whole.is_none() && self.first {
+            // The checkpoint is too long, and the next one will be: it costs too much to be tried again soon.
+            return;
+        }
         let Some(records) = whole.filter(|_| self.waiting <= WAITING_MAX) else {
             return self.missed();
         };
