@@ -217,9 +217,11 @@ impl Order {
             // What a run starts with.
             self.committed = initial.to_vec();
         }
-        let (before, last) = (self.last(), initial.last().map_or(Zxid::ZERO, |entry| entry.zxid));
-        let known = self.committed.partition_point(|entry| entry.zxid <= self.base);
-        let committed = &self.committed[known..];
+        let last = initial.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+        // Of an epoch of which nobody has told that it is established, something may be known to be committed already.
+        let earlier = through(&self.committed, Zxid::new(epoch, 0));
+        let before = earlier.last().map_or(Zxid::ZERO, |entry| entry.zxid);
+        let committed = &earlier[earlier.partition_point(|entry| entry.zxid <= self.base)..];
         let own = &initial[initial.partition_point(|entry| entry.zxid <= self.base)..];
         let superseded = self.reigns.iter().any(|reign| reign.epoch > epoch);
         if !self.blind && !own.starts_with(committed) && !superseded {
@@ -249,7 +251,10 @@ impl Order {
 
     /// A transaction is committed, of which alone something is known: whether it is the next one.
     pub(crate) fn commit_next(&mut self, next: Entry) -> bool {
-        let follows = next.zxid.follows(self.last());
+        let last = self.last();
+        let begins = |reign: &Reign| reign.epoch == next.zxid.epoch() && reign.initial == last;
+        let follows =
+            next.zxid.follows(last) && (next.zxid.epoch() == last.epoch() || self.reigns.iter().any(begins));
         if follows {
             self.committed.push(next);
         }

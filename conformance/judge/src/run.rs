@@ -203,6 +203,7 @@ impl Run {
         let mut after = before.clone();
         after.recovered(&boot.recovered);
         let Some((tree, as_known)) = self.load(at, &after, boot.tree) else {
+            self.servers[at].unseen.push((after.current, None));
             self.servers[at].disk = after;
             return self.report.not_judged(format!(
                 "a life of server {}: the state at {} that it starts from is not to be had",

@@ -170,6 +170,9 @@ fn what_an_observer_is_told_before_it_serves_is_committed() {
         inform(2),
         inform(3),
         inform(4),
+        Input::Done(Ticket(0)),
+        Input::Done(Ticket(0)),
+        packet(Message::UpToDate),
     ];
     let following = following(1, [(2, ServerState::Leading), (3, ServerState::Following)], false);
     let report = judge_voters("observer", &[2, 3], following.into_iter().chain(told));

@@ -103,11 +103,11 @@ impl Call {
 
     /// Runs it and returns what it prints; what it says on standard error is passed on.
     pub(crate) fn output(self) -> Result<String> {
-        self.output_with(&[0])
+        self.output_with(0)
     }
 
-    /// The same, where it may end with each of these codes.
-    pub(crate) fn output_with(mut self, codes: &[i32]) -> Result<String> {
+    /// The same, where it is to end with this code.
+    pub(crate) fn output_with(mut self, code: i32) -> Result<String> {
         self.command.stdout(Stdio::piped());
         let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
         let mut stdout = group.child.stdout.take().context("no standard output")?;
@@ -117,7 +117,7 @@ impl Call {
             stdout.read_to_end(&mut bytes).map(|_| bytes)
         });
         let status = group.wait()?;
-        ensure!(status.code().is_some_and(|code| codes.contains(&code)), "{self} failed: {status}");
+        ensure!(status.code() == Some(code), "{self} failed: {status}");
         let bytes = reader.join().map_err(|_| anyhow!("the reader of {self} panicked"))??;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

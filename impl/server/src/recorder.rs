@@ -61,6 +61,8 @@ pub(crate) struct Recorder {
     file_bytes_max: u64,
     /// The next chunk begins a file.
     first: bool,
+    /// The checkpoint that the file was to begin with is too long for one record.
+    too_long: bool,
     /// The last transaction of the state that was marked.
     last_state: u64,
     /// A turn has begun, and nothing of it is recorded yet.
@@ -125,6 +127,7 @@ impl Recorder {
             file_bytes: 0,
             file_bytes_max,
             first: true,
+            too_long: false,
             last_state: 0,
             turn: None,
             started,
@@ -230,6 +233,7 @@ impl Recorder {
             told: self.told,
             links: self.links.clone(),
         });
+        self.too_long = self.encoder.is_empty();
     }
 
     /// Hands the buffer to the thread.
@@ -266,12 +270,13 @@ impl Recorder {
         let number = self.number;
         self.number += 1;
         let whole = self.encoder.take(next);
-        if whole.is_none() && self.first {
-            // The checkpoint is too long, and the next one will be: it costs too much to be tried again soon.
-            return;
-        }
+        let too_long = std::mem::take(&mut self.too_long);
         let Some(records) = whole.filter(|_| self.waiting <= WAITING_MAX) else {
-            return self.missed();
+            // The next checkpoint will be too long as well: it costs too much to be tried again soon.
+            if !too_long {
+                self.missed();
+            }
+            return;
         };
         self.file_bytes += u64::try_from(records.len()).unwrap_or(0);
         self.waiting += records.len();

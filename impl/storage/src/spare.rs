@@ -72,18 +72,22 @@ impl<D: Disk> Spare<D> {
     /// # Errors
     /// [`Error::Io`], [`Error::OutOfSpace`], [`Error::Sync`].
     pub fn fill(self) -> Result<FilledSpare<D>, Error> {
+        self.filled().inspect_err(|error| {
+            if matches!(error, Error::OutOfSpace { .. }) {
+                // The log needs what room there is. If this fails, the next start does it.
+                let _ = self.store.disk().remove(&self.store.layout().logs.join(SPARE_LOG));
+            }
+        })
+    }
+
+    fn filled(&self) -> Result<FilledSpare<D>, Error> {
         let wanted = self.store.config().segment_bytes;
-        let reserved = reserved(&self.store, SPARE_LOG, wanted, |took| {
+        let (spare, room) = reserved(&self.store, SPARE_LOG, wanted, |took| {
             // Half of the disk's time is left to others: to this server's log, and to those of servers that have
             // started at once on the same machine.
             thread::park_timeout(took);
             !self.hurries()
-        });
-        if matches!(reserved, Err(Error::OutOfSpace { .. })) {
-            // The log needs what room there is. If this fails, the next start does it.
-            let _ = self.store.disk().remove(&self.store.layout().logs.join(SPARE_LOG));
-        }
-        let (spare, room) = reserved?;
+        })?;
         if room == Room::Taken {
             self.write(&spare)?;
         }
