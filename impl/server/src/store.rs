@@ -330,7 +330,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{path::Path, time::Instant};
 
     use spec::SessionId;
     use storage::RealDisk;
@@ -349,6 +349,16 @@ mod tests {
         Txn { session: SessionId(1), cxid: 1, time: 1, body, digest: None }
     }
 
+    /// The threads over a new folder, and what they tell.
+    fn started(dir: &Path) -> (Store, Threads, mpsc::UnboundedReceiver<DiskEvent>) {
+        let config = storage::Config::new(dir.to_owned());
+        let files = storage::Store::open(RealDisk::new(false), config).expect("an empty folder");
+        let log = files.log(&mut files.recover().expect("nothing is in it"));
+        let (events, done) = mpsc::unbounded_channel();
+        let (store, threads) = start(&files, log, events).expect("threads");
+        (store, threads, done)
+    }
+
     /// What comes next, within a time in which it must.
     fn next<T>(mut receive: impl FnMut() -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -365,11 +375,7 @@ mod tests {
     #[test]
     fn a_snapshot_that_was_asked_for_and_cannot_be_written_ends_nothing() {
         let dir = tempfile::tempdir().expect("a folder");
-        let config = storage::Config::new(dir.path().to_owned());
-        let files = storage::Store::open(RealDisk::new(false), config).expect("an empty folder");
-        let log = files.log(&mut files.recover().expect("nothing is in it"));
-        let (events, mut done) = mpsc::unbounded_channel();
-        let (mut store, threads) = start(&files, log, events).expect("threads");
+        let (mut store, threads, mut done) = started(dir.path());
         // In the place of the file that it would be written to.
         std::fs::create_dir(dir.path().join("version-2/next.snapshot")).expect("created");
         for (gentle, number) in [(false, 1), (true, 2)] {
@@ -389,11 +395,7 @@ mod tests {
     #[test]
     fn a_learner_that_reads_nothing_holds_up_no_other() {
         let dir = tempfile::tempdir().expect("a folder");
-        let config = storage::Config::new(dir.path().to_owned());
-        let files = storage::Store::open(RealDisk::new(false), config).expect("an empty folder");
-        let log = files.log(&mut files.recover().expect("nothing is in it"));
-        let (events, mut done) = mpsc::unbounded_channel();
-        let (mut store, threads) = start(&files, log, events).expect("threads");
+        let (mut store, threads, mut done) = started(dir.path());
         let last = Zxid::new(Epoch(1), 20);
         store.sync(Ticket(0));
         for number in 1..=last.counter() {
