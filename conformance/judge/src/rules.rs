@@ -132,6 +132,11 @@ impl Order {
         self.reigns.first().map_or(Zxid::ZERO, |reign| reign.initial)
     }
 
+    /// Whether these are a quorum, or nobody knows what one is.
+    pub(crate) fn decides(&self, servers: &BTreeSet<ServerId>) -> bool {
+        self.quorum.as_ref().is_none_or(|quorum| quorum.decides(servers))
+    }
+
     /// Whether every voter is among these.
     pub(crate) fn knows_every_voter(&self, servers: &[Server]) -> bool {
         let known = |voter: ServerId| servers.iter().any(|server| server.id == voter);
