@@ -290,6 +290,13 @@ impl Run {
             }
         }
         self.report.untested("J-2");
+        if disk.guessed {
+            // What was inferred of its history is wrong, or not enough.
+            self.order.blind = true;
+            let id = self.servers[at].id;
+            self.report
+                .not_judged(format!("what is committed, behind the state at {} of server {id}", mark.last));
+        }
         self.load_exactly(disk, mark).map(|tree| (tree, false))
     }
 
