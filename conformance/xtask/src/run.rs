@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -107,19 +107,40 @@ impl Call {
     }
 
     /// The same, where it is to end with this code.
-    pub(crate) fn output_with(mut self, code: i32) -> Result<String> {
+    pub(crate) fn output_with(self, code: i32) -> Result<String> {
+        self.read(code, |mut stdout| {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        })
+    }
+
+    /// Runs it, to this code, and hands on each line that it prints as soon as that is there.
+    pub(crate) fn lines(self, code: i32, mut take: impl FnMut(&str) -> Result<()> + Send) -> Result<()> {
+        self.read(code, |stdout| {
+            for line in BufReader::new(stdout).lines() {
+                take(&line?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs it, to this code, while this reads what it prints: a full pipe would hold the command up.
+    fn read<T: Send>(mut self, code: i32, read: impl FnOnce(ChildStdout) -> Result<T> + Send) -> Result<T> {
         self.command.stdout(Stdio::piped());
         let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
-        let mut stdout = group.child.stdout.take().context("no standard output")?;
-        // Read beside the wait: a full pipe would hold the command up.
-        let reader = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        let stdout = group.child.stdout.take().context("no standard output")?;
+        let (status, told) = thread::scope(|scope| {
+            let reader = scope.spawn(move || read(stdout));
+            let status = group.wait();
+            // Whatever of it still runs holds the pipe open.
+            drop(group);
+            (status, reader.join())
         });
-        let status = group.wait()?;
+        let status = status?;
+        let told = told.map_err(|_| anyhow!("the reader of {self} panicked"))?;
         ensure!(status.code() == Some(code), "{self} failed: {status}");
-        let bytes = reader.join().map_err(|_| anyhow!("the reader of {self} panicked"))??;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        told
     }
 
     /// Runs it; its output is passed on. Code 0 says yes and 1 says no; every other is a failure.
@@ -214,6 +235,18 @@ mod tests {
         assert!(said("0").expect("yes"));
         assert!(!said("1").expect("no"));
         assert!(said("2").is_err());
+    }
+
+    #[test]
+    fn lines_are_handed_on_before_a_command_ends() {
+        let mut taken = Vec::new();
+        let call = Call::new("sh", &["-c", "echo a; echo b; exec sleep 600"]).within(Duration::from_secs(2));
+        let outcome = call.lines(0, |line| {
+            taken.push(line.to_owned());
+            Ok(())
+        });
+        assert!(outcome.expect_err("too long").to_string().contains("did not end"));
+        assert_eq!(taken, ["a", "b"]);
     }
 
     #[test]

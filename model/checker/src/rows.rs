@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     election, peer,
-    session::{self, Deed},
+    session::{self, DEEDS, Deed},
     voters,
     zab::{Bounds, Tier},
 };
@@ -678,7 +678,7 @@ fn deep() -> Vec<Row> {
         writes: 2,
         ..calm.clone()
     };
-    vec![
+    let mut rows = vec![
         zab("coarse-eager", Bounds { elections: 4, txns: 3, crashes: 2, breaks: 2, ..coarse.clone() }, &[]),
         zab(
             "coarse-async",
@@ -688,10 +688,18 @@ fn deep() -> Vec<Row> {
         zab("fine-eager", Bounds { elections: 3, txns: 2, crashes: 2, breaks: 2, ..fine.clone() }, &[]),
         zab("fine-async", Bounds { eager: false, elections: 3, txns: 2, crashes: 1, breaks: 1, ..fine }, &[]),
         election("crash", [(2, 5), (1, 5), (1, 6)], 3, 1, 1),
-        session("everything", [1, 1, 1], &[]),
         whole_peers("crash", peer::Bounds { looks: 6, crashes: 1, connections: 2, writes: 2, ..calm }, &[]),
         whole_peers("everything", everything, &[]),
-    ]
+    ];
+    rows.extend(every_script());
+    rows
+}
+
+/// A move, an expiry and a change of leader together: a row for each deed of the first client, beside which the second
+/// does each.
+fn every_script() -> impl Iterator<Item = Row> {
+    let names = ["all-create", "all-set", "all-watch", "all-multi", "all-sync", "all-close"];
+    names.into_iter().zip(DEEDS).map(|(name, first)| of_first(session(name, [1, 1, 1], &[]), &[first]))
 }
 
 /// Each set of bounds is as narrow as the flaws allow that are looked for with it, so that they are found in seconds.
