@@ -595,7 +595,9 @@ impl Run {
             self.blurred.insert(zxid);
             return;
         }
+        // A leader whose state is not the real one proposes other contents than it did, and they are told so.
         if self.hollow.contains(&zxid)
+            || (replica.tainted && known.is_some())
             || is_hollow(&txn.body)
             || (known.is_some() && has_long_data(&txn.body) && self.places.is_ambiguous(txn))
         {
@@ -607,7 +609,7 @@ impl Run {
                 self.blurred.insert(zxid);
             }
             self.pool.insert(zxid, Txn { digest, ..txn.clone() });
-        } else if !replica.tainted {
+        } else {
             self.breach(at, "I-4", format!("{zxid} is logged with another content than elsewhere"));
         }
     }
