@@ -32,7 +32,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
         ),
     };
     let (mut servers, mut timeout) = ("localhost:2181".to_owned(), "30000".to_owned());
-    let (mut json, mut read_only) = (false, false);
+    let (mut json, mut read_only, mut patient) = (false, false, false);
     let mut properties = Properties::of_environment();
     let mut rest = arguments.iter();
     let mut words = Vec::new();
@@ -57,8 +57,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             "timeout" => timeout = value()?,
             "json" => json = true,
             "r" => read_only = true,
-            // A connection is always waited for.
-            "waitforconnection" => {}
+            "waitforconnection" => patient = true,
             "client-configuration" => properties.read(&value()?).map_err(problem)?,
             "h" | "help" => return Ok(Invocation::Help),
             _ => return Err(problem(format!("{word} is no option"))),
@@ -76,7 +75,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let tls = properties.tls().map_err(problem)?;
     let timeout = Duration::from_millis(u64::from(milliseconds));
     let (user, note) = properties.user().map_err(problem)?;
-    let wish = Wish { servers, timeout, read_only, tls, user };
+    let wish = Wish { servers, timeout, read_only, tls, user, patient };
     Ok(Invocation::Run { wish, json, words, note })
 }
 
@@ -102,6 +101,7 @@ mod tests {
                 Invocation::Run { wish, json, words, note: _ } => {
                     assert_eq!(wish.servers.to_string(), servers, "{line}");
                     assert_eq!(wish.timeout, Duration::from_millis(timeout), "{line}");
+                    assert_eq!(wish.patient, line.contains("waitfor"), "{line}");
                     assert_eq!((json, words.join(" ").as_str()), (with_json, command), "{line}");
                 }
                 Invocation::Help => panic!("{line} is no call for help"),

@@ -31,6 +31,8 @@ pub(crate) struct Screen {
     print_watches: AtomicBool,
     /// Nobody reads any more.
     broken: AtomicBool,
+    /// What was to be read could not be written.
+    lost: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -61,6 +63,7 @@ impl Screen {
             zone: TimeZone::system(),
             print_watches: AtomicBool::new(true),
             broken: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             state: Mutex::new(State { now: Connection::Connecting, greeted: false, route: Route::Direct }),
         }
     }
@@ -72,6 +75,11 @@ impl Screen {
     /// Whether nobody reads the output any more.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Whether a result could not be written, though somebody may read it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Whether events are printed.
@@ -200,6 +208,7 @@ impl Screen {
         if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             if error.kind() != ErrorKind::BrokenPipe {
                 write_err(&format!("cannot write the result: {error}\n"));
+                self.lost.store(true, Ordering::Relaxed);
             }
             self.broken.store(true, Ordering::Relaxed);
         }

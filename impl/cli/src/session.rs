@@ -26,6 +26,8 @@ pub(crate) struct Wish {
     pub(crate) tls: Option<Arc<tls::rustls::ClientConfig>>,
     /// Who proves to be somebody by SASL.
     pub(crate) user: Option<sasl::User>,
+    /// Whether the first server is waited for, though none listens yet.
+    pub(crate) patient: bool,
 }
 
 /// The session of now, if there is one.
@@ -61,9 +63,9 @@ impl Session {
     pub(crate) fn start(&self, wish: &Wish) {
         self.end();
         self.screen.greet();
-        let Wish { servers, timeout, read_only, tls, user } = wish.clone();
+        let Wish { servers, timeout, read_only, tls, user, patient } = wish.clone();
         let screen = Arc::clone(&self.screen);
-        let options = Options { servers, timeout, read_only, tls, user };
+        let options = Options { servers, timeout, read_only, tls, user, patient };
         let client = Client::start(options, move |notice| screen.notice(notice));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
     }
@@ -98,6 +100,9 @@ impl Session {
     /// A command begins.
     pub(crate) fn begin(&self) {
         self.interrupted.store(false, Ordering::Relaxed);
+        if let Some(client) = self.client() {
+            client.resume();
+        }
     }
 
     /// Takes signals from now on, on a thread of its own: what must be closed is closed, whatever the main thread waits

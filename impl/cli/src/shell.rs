@@ -157,13 +157,21 @@ impl Shell {
             | Command::Config { .. }
             | Command::Reconfig { .. } => {
                 let screen = &self.screen;
-                self.connected()
-                    .and_then(|client| execute(&command, &client, &mut |shown| screen.show(&shown)))
+                self.connected().and_then(|client| {
+                    execute(&command, &client, &mut |shown| {
+                        screen.show(&shown);
+                        if screen.is_broken() {
+                            // Nobody reads the rest.
+                            client.interrupt();
+                        }
+                    })
+                })
             }
         };
         self.code = match done {
+            Ok(()) if self.screen.is_lost() => FAILED,
             Ok(()) => DONE,
-            Err(_) if self.session.is_dying() => FAILED,
+            Err(_) if self.session.is_dying() || self.screen.is_broken() => FAILED,
             Err(trouble) => {
                 self.screen.trouble(&trouble, &command);
                 FAILED
@@ -224,6 +232,11 @@ impl Shell {
 
     /// Prints events until it is told to end.
     fn tail(&self, client: &Client, path: &str, mode: WatchMode) -> Result<(), Trouble> {
+        let which = match mode {
+            WatchMode::Persistent => WatchChoice::Persistent,
+            WatchMode::Recursive => WatchChoice::Recursive,
+        };
+        let left_before = client.watches(path, which);
         let (sender, events) = channel();
         self.screen.through_tail(sender);
         let outcome = client.watch(path, mode).map_err(at(path)).and_then(|()| {
@@ -249,12 +262,11 @@ impl Shell {
                 }
             }
         });
-        let which = match mode {
-            WatchMode::Persistent => WatchChoice::Persistent,
-            WatchMode::Recursive => WatchChoice::Recursive,
-        };
-        // One that was not left, or that went with its session, is not there to be taken back.
-        let _ = client.remove_watches(path, which, true);
+        if !left_before {
+            client.resume();
+            // One that was not left, or that went with its session, is not there to be taken back.
+            let _ = client.remove_watches(path, which, true);
+        }
         self.screen.directly();
         outcome
     }

@@ -352,19 +352,21 @@ Options, in front of the command, with one dash or two:
   -client-configuration FILE    properties, a line each, as zkCli.sh knows them: for TLS zookeeper.client.secure=true,
                                 zookeeper.ssl.trustStore.location=…, zookeeper.ssl.keyStore.location=… and so on
   -DKEY=VALUE                   one such property; CLIENT_JVMFLAGS and JVMFLAGS are looked at too
+  -waitforconnection            waits for a first server, as long as the timeout says, though none listens yet
   -r                            a server without a quorum will do, for reading
   -h, --help                    this text
 
 Examples:
   zabkeeper cli
   zabkeeper cli -server zk1:2181,zk2:2181/app ls /
-  zabkeeper cli create -e /app/lock host1
+  zabkeeper cli create /app/config 'size=5'
   zabkeeper cli --json get -s /app/config
   zabkeeper cli --json watch /app
   zabkeeper cli < commands.txt
 
 Ends with 0 if the command succeeded, with 1 if the server said no or was not reached, with 2 if the command cannot be
 read; of several commands on standard input the last one counts. Ctrl-C closes the session and ends with 130.
+The session ends with the command, or with the last one, and its ephemeral nodes with it.
 ";
 
 /// The verb of this name.

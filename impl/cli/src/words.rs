@@ -90,6 +90,9 @@ impl Failed {
             Failure::SessionExpired => {
                 return Some("its ephemerals are gone; `connect` starts another session".to_owned());
             }
+            Failure::Interrupted if command.changes_nodes() => {
+                return Some("whether it was done is not known, look before doing it again".to_owned());
+            }
             Failure::Server(_) | Failure::Closed | Failure::Interrupted => {}
         }
         let code = self.failure.code()?;

@@ -49,6 +49,8 @@ pub struct Options {
     pub tls: Option<Arc<tls::rustls::ClientConfig>>,
     /// Who proves to be somebody on each connection, by SASL with DIGEST-MD5; nobody if `None`.
     pub user: Option<sasl::User>,
+    /// Whether requests wait for a first server also while none even listens.
+    pub patient: bool,
 }
 
 /// One session with an ensemble. Dropped, it is closed.
@@ -127,8 +129,10 @@ pub(crate) struct Inner {
     pub(crate) trouble: String,
     /// Why its user is not proved, if that has ended it.
     pub(crate) unproved: Option<String>,
-    /// How often whoever waits was told not to.
-    interruptions: u64,
+    /// Whether nobody is to wait for anything.
+    interrupted: bool,
+    /// Whether a server is being dialled, which may take as long as it likes.
+    pub(crate) dialling: bool,
 }
 
 impl std::fmt::Debug for Shared {
@@ -181,8 +185,8 @@ impl Inner {
     }
 
     /// Whether there is nothing to wait for: no session, and nobody who listens.
-    fn is_in_vain(&self) -> bool {
-        self.nobody_listens && self.session == SessionId(0)
+    fn is_in_vain(&self, options: &Options) -> bool {
+        self.nobody_listens && self.session == SessionId(0) && !options.patient
     }
 
     pub(crate) fn take_xid(&mut self) -> i32 {
@@ -215,7 +219,8 @@ impl Client {
             nobody_listens: false,
             trouble: "no server has answered yet".to_owned(),
             unproved: None,
-            interruptions: 0,
+            interrupted: false,
+            dialling: false,
         };
         let shared = Arc::new(Shared {
             options,
@@ -246,7 +251,7 @@ impl Client {
     /// Whether a request would wait for a server now, rather than fail at once or be sent at once.
     pub fn waits(&self) -> bool {
         let inner = self.shared.lock();
-        inner.connection == Connection::Connecting && !inner.is_in_vain()
+        inner.connection == Connection::Connecting && !inner.is_in_vain(&self.shared.options)
     }
 
     /// Waits until a server is there.
@@ -262,12 +267,18 @@ impl Client {
         self.shared.lock().session
     }
 
-    /// Ends what anybody waits for now, with [`Failure::Interrupted`]. What was asked may be done nevertheless.
+    /// Ends what anybody waits for, now and until [`Self::resume`], with [`Failure::Interrupted`]. What was asked before
+    /// may be done nevertheless.
     pub fn interrupt(&self) {
         let mut inner = self.shared.lock();
-        inner.interruptions += 1;
+        inner.interrupted = true;
         inner.fail_all(&Failure::Interrupted);
         self.shared.changed.notify_all();
+    }
+
+    /// Whoever asks waits again.
+    pub fn resume(&self) {
+        self.shared.lock().interrupted = false;
     }
 
     /// Closes the session, so that its ephemerals go at once; waits for that, if there is a server, a short while.
@@ -339,21 +350,21 @@ impl Client {
     /// unless the session is there already and only looks for another server.
     fn connected(&self, patience: Duration) -> Result<MutexGuard<'_, Inner>, Failure> {
         let mut inner = self.shared.lock();
-        let (interruption, began) = (inner.interruptions, Instant::now());
+        let began = Instant::now();
         loop {
             if let Some(failure) = inner.over() {
                 return Err(failure);
             }
+            if inner.interrupted {
+                return Err(Failure::Interrupted);
+            }
             if inner.connection.is_up() {
                 return Ok(inner);
-            }
-            if inner.interruptions != interruption {
-                return Err(Failure::Interrupted);
             }
             let waited = if patience > LEAST { inner.since.elapsed() } else { began.elapsed() };
             let left =
                 patience.saturating_sub(waited).max(patience.min(LEAST).saturating_sub(began.elapsed()));
-            if left.is_zero() || inner.is_in_vain() {
+            if left.is_zero() || inner.is_in_vain(&self.shared.options) {
                 return Err(Failure::Unreachable(inner.trouble.clone()));
             }
             inner = self.shared.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -365,8 +376,10 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.close();
         if let Some(keeper) = self.keeper.take() {
-            // It may be dropped by a notice, on that very thread; then nothing is waited for.
-            if keeper.thread().id() != std::thread::current().id() {
+            // It may be dropped by a notice, on that very thread; then nothing is waited for. Nor is it while a server is
+            // dialled: the thread ends when that comes to something or nothing.
+            let dialling = self.shared.lock().dialling;
+            if !dialling && keeper.thread().id() != std::thread::current().id() {
                 // A panic there has been printed.
                 let _ = keeper.join();
             }
@@ -405,7 +418,11 @@ fn send(
     };
     let lost = |why: String| Failure::ConnectionLoss(why);
     let stream = inner.stream.as_mut().ok_or_else(|| lost("the connection has just ended".to_owned()))?;
-    stream.write_all(&frame).map_err(|error| lost(error.to_string()))?;
+    if let Err(error) = stream.write_all(&frame) {
+        // Part of it may be on its way: nothing can follow that.
+        stream.shutdown();
+        return Err(lost(error.to_string()));
+    }
     inner.pending.push_back(Pending { xid, operation, leaves, answer });
     Ok((receiver, frame.len() - 4))
 }

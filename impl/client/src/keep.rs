@@ -8,6 +8,7 @@ use std::{
 };
 
 use protocol::peer::ClientRequest;
+use spec::Zxid;
 use tree::{Text, Tree};
 use wire::{
     Decoder,
@@ -53,10 +54,12 @@ enum Refusal {
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut pause = PAUSE.0;
     loop {
+        let begun = Instant::now();
         match round(shared) {
-            Round::Lost => pause = PAUSE.0,
             Round::Over => return,
-            Round::InVain => {
+            Round::Lost if begun.elapsed() > PAUSE.1 => pause = PAUSE.0,
+            // A server that takes the session and hangs up at once is no better than none.
+            Round::Lost | Round::InVain => {
                 let inner = shared.lock();
                 let waited =
                     shared.changed.wait_timeout_while(inner, pause, |inner| !inner.connection.is_over());
@@ -85,7 +88,10 @@ fn round(shared: &Arc<Shared>) -> Round {
         if shared.lock().connection.is_over() {
             return Round::Over;
         }
-        match attach(shared, &host, port) {
+        shared.lock().dialling = true;
+        let attached = attach(shared, &host, port);
+        shared.lock().dialling = false;
+        match attached {
             Ok(stream) => return serve(shared, stream, &host, port),
             Err(Refusal::Nobody(why)) => trouble.push(format!("{host}:{port}: {why}")),
             Err(Refusal::NotServed(why)) => {
@@ -113,7 +119,9 @@ fn round(shared: &Arc<Shared>) -> Round {
 
 /// Connects to one server and shakes hands.
 fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
-    let patience = (shared.options.timeout / shared.options.servers.count()).max(ANSWER_MIN);
+    // Each of them has its turn before the session is over.
+    let granted = shared.lock().granted;
+    let patience = (granted / shared.options.servers.count()).max(ANSWER_MIN);
     let socket = dial(host, port, patience)?;
     let not_served = |error: std::io::Error| Refusal::NotServed(error.to_string());
     socket.set_nodelay(true).map_err(not_served)?;
@@ -181,8 +189,10 @@ fn attach(shared: &Shared, host: &str, port: u16) -> Result<Stream, Refusal> {
 fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, Refusal> {
     let nobody = |error: std::io::Error| Refusal::Nobody(error.to_string());
     let mut refusal = Refusal::Nobody("the name has no address".to_owned());
-    for address in (host, port).to_socket_addrs().map_err(nobody)? {
-        match TcpStream::connect_timeout(&address, patience) {
+    let addresses: Vec<_> = (host, port).to_socket_addrs().map_err(nobody)?.collect();
+    let patience = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, patience.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(error) => refusal = nobody(error),
         }
@@ -322,8 +332,14 @@ fn take(shared: &Shared, buffer: &mut Vec<u8>) -> Result<(), wire::Error> {
     Ok(())
 }
 
+/// An answer shows what its server has applied, unless it names nothing: 0, or −1.
 fn heard_of(inner: &mut Inner, reply: &Reply<'_>) {
-    inner.last_seen = inner.last_seen.max(reply.zxid);
+    inner.last_seen = inner.last_seen.max(named(reply.zxid).unwrap_or_default());
+}
+
+/// The transaction that this stands for, if it stands for one.
+fn named(zxid: Zxid) -> Option<Zxid> {
+    i64::try_from(zxid.0).is_ok().then_some(zxid)
 }
 
 fn notify(shared: &Shared, reply: &Reply<'_>) -> Result<(), wire::Error> {
@@ -331,13 +347,10 @@ fn notify(shared: &Shared, reply: &Reply<'_>) -> Result<(), wire::Error> {
     let Some(kind) = EventType::from_number(number) else {
         return Err(wire::Error::Unknown { what: "type of an event", found: i64::from(number) });
     };
-    // Its zxid is that of what fired it, which its server has applied.
-    let mut inner = shared.lock();
-    heard_of(&mut inner, reply);
-    inner.watches.fired(kind, &path);
-    drop(inner);
+    // What fired it may have fired others that are still on their way: it is not what this client has seen.
+    shared.lock().watches.fired(kind, &path);
     let path = shared.options.servers.inward(path.as_str());
-    shared.tell(Notice::Event { kind, path, zxid: Some(reply.zxid) });
+    shared.tell(Notice::Event { kind, path, zxid: named(reply.zxid) });
     Ok(())
 }
 

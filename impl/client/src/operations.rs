@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::peer::ClientRequest;
-use tree::{Acl, CreateRequest, Credential, Identity, Read, Stat, Text, WatchChoice, WatchMode, Write};
+use spec::ErrorCode;
+use tree::{
+    Acl, CreateRequest, Credential, Identity, Outcome, Read, Stat, Text, WatchChoice, WatchMode, Write,
+};
 use wire::client::Response;
 
 use crate::{
@@ -80,7 +83,7 @@ impl Client {
     pub fn is_there(&self, path: &str) -> Result<bool, Failure> {
         match self.stat(path, false) {
             Ok(_) => Ok(true),
-            Err(failure) if failure.code() == Some(spec::ErrorCode::NoNode) => Ok(false),
+            Err(failure) if failure.code() == Some(ErrorCode::NoNode) => Ok(false),
             Err(failure) => Err(failure),
         }
     }
@@ -163,10 +166,17 @@ impl Client {
     /// multi: deletes all of these or none, in their order.
     ///
     /// # Errors
-    /// As for [`Self::data`].
-    pub fn delete_all(&self, paths: &[String]) -> Result<(), Failure> {
+    /// As for [`Self::data`], and which of them is in the way, if one is.
+    pub fn delete_all(&self, paths: &[String]) -> Result<(), (Failure, Option<usize>)> {
         let parts = paths.iter().map(|path| Write::Delete { path: self.outward(path), version: -1 });
-        self.ask(write(Write::Multi(parts.collect())), None).map(drop)
+        let whole = |failure| (failure, None);
+        let Response::Multi(outcomes) =
+            self.ask(write(Write::Multi(parts.collect())), None).map_err(whole)?
+        else {
+            return Err(whole(unexpected()));
+        };
+        // A multi that failed is answered in order, and says so in its parts alone.
+        refused(&outcomes).map_or(Ok(()), |(at, code)| Err((Failure::Server(code), Some(at))))
     }
 
     /// setData, if the data has this version; −1 for any.
@@ -214,20 +224,28 @@ impl Client {
         self.read(Read::AddWatch { path, mode }, Some(leaves)).map(drop)
     }
 
+    /// Whether this session has left one of these watches here.
+    pub fn watches(&self, path: &str, which: WatchChoice) -> bool {
+        !self.shared.lock().watches.chosen(which, &self.outward(path)).is_empty()
+    }
+
     /// removeWatches, of those that this session has left; `local` takes them back also without a server, or against
     /// its word.
     ///
     /// # Errors
-    /// As for [`Self::data`]; [`spec::ErrorCode::NoWatcher`] if it has left none.
+    /// As for [`Self::data`]; [`ErrorCode::NoWatcher`] if it has left none.
     pub fn remove_watches(&self, path: &str, which: WatchChoice, local: bool) -> Result<(), Failure> {
         let outward = self.outward(path);
         let chosen = self.shared.lock().watches.chosen(which, &outward);
         if chosen.is_empty() {
-            return Err(Failure::Server(spec::ErrorCode::NoWatcher.number()));
+            return Err(Failure::Server(ErrorCode::NoWatcher.number()));
         }
-        let removed = self.read(Read::RemoveWatches { path: outward.clone(), which }, None);
-        if let (Err(failure), false) = (removed, local) {
-            return Err(failure);
+        // Without a server, they end with the connection that they were left on.
+        if !local || self.connection().is_up() {
+            let removed = self.read(Read::RemoveWatches { path: outward.clone(), which }, None);
+            if let (Err(failure), false) = (removed, local) {
+                return Err(failure);
+            }
         }
         let told = self.shared.lock().watches.remove(&chosen, &outward);
         for kind in told {
@@ -324,6 +342,17 @@ impl Client {
     }
 }
 
+/// Which part of a multi has failed, and how: those in front of it and behind it are answered with codes that say no
+/// more than that they were not done.
+fn refused(outcomes: &[Outcome]) -> Option<(usize, i32)> {
+    let failed = outcomes.iter().enumerate().filter_map(|(at, outcome)| {
+        let Outcome::Error { code } = outcome else { return None };
+        Some((at, *code))
+    });
+    let only_not_done = |code: i32| code == 0 || code == ErrorCode::RuntimeInconsistency.number();
+    failed.min_by_key(|(at, code)| (only_not_done(*code), *at))
+}
+
 fn leaves(path: &Text, found: Kind, missing: Option<Kind>) -> Leaves {
     Leaves { path: path.clone(), found, missing }
 }
@@ -336,4 +365,18 @@ fn sorted(names: Vec<Text>) -> Vec<String> {
 
 fn unexpected() -> Failure {
     Failure::Malformed("it answers another question".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multi_is_refused_by_the_part_that_is_in_the_way() {
+        let errors =
+            |codes: &[i32]| codes.iter().map(|code| Outcome::Error { code: *code }).collect::<Vec<_>>();
+        assert_eq!(refused(&[Outcome::Delete, Outcome::Delete]), None);
+        assert_eq!(refused(&errors(&[0, 0, -102, -2])), Some((2, -102)));
+        assert_eq!(refused(&errors(&[-2, -2])), Some((0, -2)));
+    }
 }

@@ -133,8 +133,14 @@ mod tests {
         let reader = server(true, 7);
         let writer = server(false, 8);
         let servers = Servers::parse(&format!("{reader},{writer}")).expect("valid");
-        let options =
-            Options { servers, timeout: Duration::from_mins(1), read_only: true, tls: None, user: None };
+        let options = Options {
+            servers,
+            timeout: Duration::from_mins(1),
+            read_only: true,
+            tls: None,
+            user: None,
+            patient: false,
+        };
         for _ in 0..40 {
             let (told, notices) = channel();
             let options = options.clone();

@@ -60,7 +60,10 @@ pub(super) fn delete(client: &Client, path: &str, batch: usize) -> Result<(), Tr
         return paths.iter().try_for_each(|path| client.delete(path, -1).map_err(at(path)));
     }
     paths.chunks(batch).try_for_each(|batch| {
-        client.delete_all(batch).map_err(|failure| Trouble::Failed(Failed { failure, path: path.to_owned() }))
+        client.delete_all(batch).map_err(|(failure, which)| {
+            let path = which.map_or(path, |which| &batch[which]).to_owned();
+            Trouble::Failed(Failed { failure, path })
+        })
     })
 }
 

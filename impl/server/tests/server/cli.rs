@@ -268,6 +268,42 @@ fn errors_have_zookeepers_words_a_next_step_and_a_code() {
 }
 
 #[test]
+fn a_subtree_that_may_not_be_deleted_is_no_success() {
+    with_server(|server| {
+        for path in ["/a", "/a/b", "/a/b/c"] {
+            server.out(&["create", path]);
+        }
+        server.out(&["setAcl", "/a/b", "world:anyone:cr"]);
+        let (out, err) = server.run(1, &["deleteall", "/a"]);
+        assert!(out.is_empty(), "{out}");
+        assert!(err.starts_with("Insufficient permission : /a/b/c\n"), "{err}");
+        assert_eq!(server.out(&["ls", "-R", "/a"]), "/a\n/a/b\n/a/b/c\n");
+    });
+}
+
+#[test]
+fn a_result_that_finds_no_room_is_no_success() {
+    with_server(|server| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+        let (_, err) = ended(server.command("", &["ls", "/"]).stdout(full), 1);
+        assert!(err.starts_with("cannot write the result"), "{err}");
+    });
+}
+
+#[test]
+fn a_first_server_is_waited_for_on_demand() {
+    let (data, port) = (tempfile::tempdir().expect("a folder"), free_port());
+    let server = format!("127.0.0.1:{port}");
+    let mut child = Conversation::start(client().args(["-server", &server, "-waitforconnection", "ls", "/"]));
+    sleep(Duration::from_millis(300));
+    assert!(child.child.try_wait().expect("its state").is_none(), "it waits");
+    let server = Server::start(data.path(), port);
+    let (out, err) = child.ended(0);
+    assert!(out.ends_with("[zookeeper]\n"), "{out}{err}");
+    drop(server);
+}
+
+#[test]
 fn lists_of_access_identities_and_quotas_are_shown_and_set() {
     with_server(|server| {
         server.out(&["create", "/a", "x"]);
