@@ -147,6 +147,8 @@ pub(crate) struct Unanswered {
     pub(crate) came: Instant,
     /// Whether it reads.
     pub(crate) reads: bool,
+    /// Whether its answer counts among those of requests: not where it proves somebody, or goes on with a session.
+    pub(crate) counts: bool,
     /// Which nodes it reads.
     pub(crate) nodes: Nodes,
     /// What it asks; its number in a request header.
@@ -267,6 +269,9 @@ impl Client {
         traffic.sent += 1;
         let request = self.unanswered.pop_front()?;
         self.reads_waiting -= usize::from(request.reads);
+        if !request.counts {
+            return Some((request, 0));
+        }
         traffic.took = micros(now.saturating_duration_since(request.came));
         traffic.latency.record(traffic.took);
         traffic.operation = Some(request.operation);

@@ -248,12 +248,10 @@ impl Shell {
         if client.blocked && client.out.len() <= UNSENT_MAX {
             return;
         }
-        let before = client.out.len();
         let sent = match client.phase {
             Phase::Closing => out::send_last(&client.writer, &mut client.out),
             Phase::Fresh(_) | Phase::Open => out::send(&client.writer, &mut client.out, out::KEPT_OF_CLIENT),
         };
-        self.stats.response_bytes += u64::try_from(before - client.out.len()).unwrap_or(0);
         match sent {
             Sent::All if client.phase == Phase::Closing => {
                 self.forget_client(id);
@@ -494,9 +492,12 @@ impl Shell {
         self.stats.packets_sent += 1;
         let now = self.clock.now;
         let (request, took) = self.clients.answered(client, zxid, now)?;
-        self.stats.latency.record(took);
-        let kind = if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
-        kind.record(took);
+        if request.counts {
+            self.stats.latency.record(took);
+            let kind =
+                if request.reads { &mut self.stats.read_latency } else { &mut self.stats.update_latency };
+            kind.record(took);
+        }
         Some(request)
     }
 

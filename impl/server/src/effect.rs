@@ -10,7 +10,10 @@ use protocol::{
 use spec::{ClientId, Epoch, ServerId, SessionId, Zxid};
 use tracing::{debug, info, warn};
 use tree::{Event, Tree, Txn};
-use wire::client::{ConnectResponse, put_event, put_reply};
+use wire::{
+    client::{ConnectResponse, put_event, put_reply},
+    log::ENTRY_OVERHEAD_BYTES,
+};
 
 use crate::{
     core::{Part, Shell},
@@ -80,7 +83,7 @@ impl Effects<Tree> for Shell {
         self.snapshots.logged(bytes);
         self.stats.pipeline.logged(zxid, txn.time, self.part.serving);
         if self.mode() == Mode::Leader {
-            self.stats.proposal(bytes);
+            self.stats.proposal(bytes.saturating_sub(ENTRY_OVERHEAD_BYTES));
         }
     }
 
@@ -166,7 +169,9 @@ impl Effects<Tree> for Shell {
             self.stats.found();
         }
         let (serving, read_only) = (serving && role.is_some(), serving && role.is_none());
-        self.stats.pipeline.plays(role, serving);
+        if !self.config.standalone() {
+            self.stats.pipeline.plays(role, serving);
+        }
         self.part = Part { role, epoch, serving, read_only, since: Instant::now() };
     }
 
@@ -208,8 +213,9 @@ impl Effects<Tree> for Shell {
         if let Some(out) = self.clients.buffer(client) {
             let before = out.len();
             put_reply(xid, zxid, &answer, out);
-            bytes = out.len() - before;
+            bytes = payload(out.len() - before);
             self.stats.response(bytes);
+            self.stats.response_bytes += u64::try_from(bytes).unwrap_or(0);
         }
         let Some(request) = self.answered(client, zxid) else { return };
         if bytes > self.config.frame_bytes_max {
@@ -228,7 +234,9 @@ impl Effects<Tree> for Shell {
         if let Some(out) = self.clients.buffer(client) {
             let before = out.len();
             put_event(zxid, event, out);
-            self.stats.watch_bytes += u64::try_from(out.len() - before).unwrap_or(0);
+            let bytes = payload(out.len() - before);
+            self.stats.response(bytes);
+            self.stats.watch_bytes += u64::try_from(bytes).unwrap_or(0);
             self.stats.packets_sent += 1;
             self.stats.fired.tells(zxid, event);
             self.clients.told(client);
@@ -260,7 +268,10 @@ impl Shell {
     fn count(&mut self, note: Note) {
         match note {
             Note::Looking { .. } => {
-                self.stats.looks();
+                // A server that is alone elects itself, and tells of no election.
+                if !self.config.standalone() {
+                    self.stats.looks();
+                }
                 self.links.reset_backoff();
             }
             Note::Synchronising { how: SyncKind::Diff | SyncKind::DiffFromLog | SyncKind::Trunc, .. } => {
@@ -289,6 +300,11 @@ impl Shell {
             Note::SessionExpired { .. } => self.stats.sessions_expired += 1,
         }
     }
+}
+
+/// The bytes of a frame behind its length.
+fn payload(frame: usize) -> usize {
+    frame.saturating_sub(size_of::<i32>())
 }
 
 /// The one place where notes are logged.

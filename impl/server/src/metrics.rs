@@ -116,7 +116,7 @@ pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     if let Some(open) = open_files() {
         gauge("open_file_descriptor_count", whole(open));
     }
-    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+    if let Some(limit) = files_max() {
         gauge("max_file_descriptor_count", whole(limit));
     }
     if let Some(leader) = view.observed {
@@ -184,7 +184,7 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
         ("watch_bytes", stats.watch_bytes),
         ("connection_request_count", stats.connection_requests),
         ("connection_rejected", stats.connections_refused),
-        ("unsuccessful_handshake", stats.handshakes_failed),
+        ("unsuccessful_handshake", stats.handshakes_failed_lately),
         ("ensemble_auth_success", stats.ensemble_named),
         ("ensemble_auth_fail", stats.ensemble_other),
         ("ensemble_auth_skip", stats.ensemble_any),
@@ -364,17 +364,42 @@ fn scaled(value: u64, divisor: u64) -> String {
     if divisor == 1 { value.to_string() } else { format!("{}.{:03}", value / 1000, value % 1000) }
 }
 
-/// What Prometheus' own client libraries tell of their process, as far as this machine has it.
+/// What Prometheus' own client libraries tell of their process, as far as this machine has it. *`DefaultExports`, which
+/// ZooKeeper's provider registers.*
 fn process(text: &mut String) {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let resident = pages.and_then(|pages| pages.split_whitespace().nth(1)?.parse::<u64>().ok());
-    if let Some(resident) = resident {
-        let bytes = resident * u64::try_from(rustix::param::page_size()).unwrap_or(4096);
-        let _ = write!(
-            text,
-            "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}\n"
-        );
+    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let memory = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = |at| memory.split_whitespace().nth(at).and_then(|pages| pages.parse::<u64>().ok());
+    let bytes = |at| pages(at).map(|pages| (pages * page).to_string());
+    let millis = |ticks: u64| ticks * 1000 / rustix::param::clock_ticks_per_second().max(1);
+    // Behind the name, which may hold anything, stands the third field.
+    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let status = status.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks =
+        |field: usize| status.split_whitespace().nth(field - 3).and_then(|word| word.parse::<u64>().ok());
+    let booted = || {
+        let machine = std::fs::read_to_string("/proc/stat").ok()?;
+        machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse::<u64>().ok()
+    };
+    let started = booted().zip(ticks(22)).map(|(boot, ticks)| boot * 1000 + millis(ticks));
+    let spent = ticks(14).zip(ticks(15)).map(|(user, kernel)| millis(user + kernel));
+    let rows = [
+        ("process_cpu_seconds_total", "counter", spent.map(|millis| scaled(millis, 1000))),
+        ("process_start_time_seconds", "gauge", started.map(|millis| scaled(millis, 1000))),
+        ("process_open_fds", "gauge", open_files().map(|open| open.to_string())),
+        ("process_max_fds", "gauge", files_max().map(|max| max.to_string())),
+        ("process_virtual_memory_bytes", "gauge", bytes(0)),
+        ("process_resident_memory_bytes", "gauge", bytes(1)),
+    ];
+    for (name, kind, value) in rows {
+        if let Some(value) = value {
+            let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
+        }
     }
+}
+
+fn files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 fn open_files() -> Option<u64> {

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::peer::{ClientRequest, Input};
-use spec::ClientId;
+use spec::{ClientId, SessionId};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -239,6 +239,7 @@ impl Shell {
     /// Somebody did not get as far as being a client.
     fn no_handshake(&mut self, address: SocketAddr, why: &str) {
         self.stats.handshakes_failed += 1;
+        self.stats.handshakes_failed_lately += 1;
         self.turned_away(address, why);
     }
 
@@ -393,6 +394,7 @@ impl Core {
         client.asked(Unanswered {
             came: clock.now,
             reads: false,
+            counts: request.session == SessionId(0),
             nodes: Nodes::None,
             operation: opcode::CREATE_SESSION,
             xid: 0,
@@ -459,6 +461,7 @@ impl Core {
             client.asked(Unanswered {
                 came: clock.now,
                 reads: matches!(request, ClientRequest::Read(_)),
+                counts: !matches!(header.operation, opcode::AUTH | opcode::SASL),
                 nodes: Nodes::of(&request, settings.enforce_quota),
                 operation: header.operation,
                 xid: header.xid,

@@ -189,9 +189,12 @@ pub(crate) struct Stats {
     pub(crate) packets_sent: u64,
     pub(crate) packets_between_servers: u64,
     pub(crate) bytes_received: u64,
+    /// Bytes of replies.
     pub(crate) response_bytes: u64,
     pub(crate) connections_refused: u64,
     pub(crate) handshakes_failed: u64,
+    /// The same since the last reset.
+    pub(crate) handshakes_failed_lately: u64,
     /// Connections without TLS: from other machines, and from this one.
     pub(crate) plain_remote: u64,
     pub(crate) plain_local: u64,
@@ -225,7 +228,7 @@ pub(crate) struct Stats {
     pub(crate) read_latency: Measure,
     /// Of all other requests that are answered, as `latency`.
     pub(crate) update_latency: Measure,
-    /// The sizes of replies, in bytes.
+    /// The sizes of replies and events, in bytes.
     pub(crate) response_sizes: Summary,
     pub(crate) response_size_last: Option<u64>,
     /// Bytes of events.
@@ -282,6 +285,7 @@ impl Stats {
             response_bytes: 0,
             connections_refused: 0,
             handshakes_failed: 0,
+            handshakes_failed_lately: 0,
             plain_remote: 0,
             plain_local: 0,
             ensemble_named: 0,
@@ -329,7 +333,7 @@ impl Stats {
         }
     }
 
-    /// A reply of so many bytes was written.
+    /// A reply or an event of so many bytes was written.
     pub(crate) fn response(&mut self, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.response_sizes.record(bytes);

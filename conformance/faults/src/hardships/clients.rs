@@ -73,7 +73,7 @@ fn ask_and_not_listen(ensemble: &mut Ensemble, address: SocketAddr) -> Result<Fi
     ensure!(growth < READER_GROWTH_MAX_KIB, "a client that reads late costs {growth} KiB");
     Ok(vec![
         ("asked for", u64::try_from(GETS * BIG_BYTES)? >> 20, "MiB"),
-        ("left the server while nobody read", sent_mib, "MiB"),
+        ("answered while nobody read", sent_mib, "MiB"),
         ("memory more at most, read late included", growth, "KiB"),
         ("set and get of others before: median", quiet.p50, "us"),
         ("set and get of others before: worst", quiet.max, "us"),

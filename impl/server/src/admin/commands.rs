@@ -8,10 +8,11 @@ use std::{collections::BTreeMap, fmt::Write, path::Path, time::UNIX_EPOCH};
 use hyper::{Method, StatusCode};
 use protocol::Role;
 use serde_json::{Map, Value, json};
-use spec::{Machine, ServerId, Zxid};
+use spec::{ServerId, Zxid};
 use tree::Text;
 
 use crate::{
+    Config,
     config::{ServerAddress, join, masked, properties_given},
     core::{Core, Shell},
     link::ObserverLink,
@@ -112,7 +113,7 @@ pub(super) fn guarded(name: &str, method: &Method) -> Option<&'static str> {
     let posted = method == Method::POST;
     match name {
         "snapshot" | "snap" if !posted => Some("snapshot"),
-        "restore" | "rest" if posted => Some("restore"),
+        "restore" | "rest" => Some("restore"),
         "shed_connections" | "shed" if posted => Some("shed_connections"),
         _ => None,
     }
@@ -416,20 +417,32 @@ fn system_properties(core: &Core) -> Map<String, Value> {
     answer
 }
 
+/// Where this server takes clients, by its own settings.
+fn own_client_address(config: &Config) -> String {
+    config
+        .client_port
+        .map_or_else(String::new, |port| join(config.client_address.as_deref().unwrap_or(ANYWHERE), port))
+}
+
 fn voting_view(core: &Core) -> Map<String, Value> {
+    let config = &core.shell.config;
     if core.shell.mode() == Mode::ReadOnly {
-        return Map::new();
+        return map([("current_config", json!({}))]);
     }
     let row = |(id, server): (&ServerId, &ServerAddress)| {
+        let client_address = match &server.client {
+            None if *id == config.me => own_client_address(config),
+            Some(_) | None => client_address(server),
+        };
         let view = json!({
             "server_addresses": [quorum_address(server)],
             "election_addresses": [election_address(server)],
-            "client_address": client_address(server),
+            "client_address": client_address,
             "learner_type": "participant",
         });
         (id.to_string(), view)
     };
-    let voters = core.shell.config.servers.iter().filter(|(_, server)| !server.observer);
+    let voters = config.servers.iter().filter(|(_, server)| !server.observer);
     map([("current_config", Value::Object(voters.map(row).collect()))])
 }
 
@@ -473,18 +486,13 @@ fn zab_state(core: &Core) -> Map<String, Value> {
     let (Some(own), true) = (config.servers.get(&config.me), has_quorum) else {
         return map([("voting", json!(false)), ("zabstate", json!(""))]);
     };
-    let last = core.tree.last_processed();
+    let last = core.view().zxid;
     map([
         ("myid", json!(config.me.0)),
         ("is_leader", json!(core.shell.mode() == Mode::Leader)),
         ("quorum_address", json!(quorum_address(own))),
         ("election_address", json!(election_address(own))),
-        (
-            "client_address",
-            json!(config.client_port.map_or_else(String::new, |port| {
-                join(config.client_address.as_deref().unwrap_or(ANYWHERE), port)
-            })),
-        ),
+        ("client_address", json!(own_client_address(config))),
         ("voting", json!(!own.observer)),
         ("last_zxid", json!(format!("0x{:x}", last.0))),
         ("zab_epoch", json!(last.epoch().0)),

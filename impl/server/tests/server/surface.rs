@@ -99,6 +99,15 @@ fn a_connection_is_told_with_its_last_operation() {
         connections["connections"].as_array().and_then(|rows| rows.iter().find(|row| row["session_id"] != 0));
     let row = row.expect("the session's connection");
     assert_eq!((&row["last_operation"], &row["last_cxid"]), (&"GETD".into(), &7.into()));
+    let mut proved = session(&server);
+    let credential = [&0_i32.to_be_bytes()[..], b"\0\0\0\x06digest\0\0\0\x03a:b"].concat();
+    assert_eq!(call(&mut proved, -4, 100, &credential).1, 0);
+    let line = server.word("cons").expect("it answers");
+    assert!(
+        line.contains(",lop=SESS,") && !line.contains(",lop=NA,"),
+        "who proves itself asks nothing: {line}"
+    );
+    drop(proved);
     server.word("crst");
     let line = server.word("cons").expect("it answers");
     assert!(line.contains("(queued=0,recved=0,sent=0,sid=0x") && line.contains(",lop=NA,"), "{line}");
@@ -149,9 +158,21 @@ fn health_and_metrics_have_paths_of_their_own() {
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("\nznode_count 5\n") && body.contains("\ndbinittime_count 1\n"), "{body}");
+    assert!(body.contains("\nlooking_count 0\n") && body.contains("\nelection_time_count 0\n"), "{body}");
+    let value = |name: &str| {
+        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("no {name} in {body}"))
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs_f64();
+    assert!((0.0..3600.0).contains(&(now - value("process_start_time_seconds"))));
+    assert!(value("process_cpu_seconds_total") >= 0.0 && value("process_open_fds") > 3.0);
+    assert!(value("process_max_fds") >= value("process_open_fds"));
+    assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
     assert_eq!(http(&server, "GET", "/").0, 404);
     assert_eq!(http(&server, "DELETE", "/commands/ruok").0, 405);
-    for (method, path) in [("GET", "/commands/snapshot"), ("POST", "/commands/restore")] {
+    for (method, path) in
+        [("GET", "/commands/snapshot"), ("POST", "/commands/restore"), ("GET", "/commands/rest")]
+    {
         assert_eq!(http(&server, method, path).0, 401, "{path}");
     }
 }
