@@ -43,7 +43,8 @@ pub(crate) struct Check {
     /// Gives a row up behind so many distinct states.
     #[arg(long, value_name = "COUNT")]
     states: Option<usize>,
-    /// Gives a row up when its states need so many MiB.
+    /// Gives a row up when its states need so many MiB, or all that are searched at once hold as much; 12288 by
+    /// default.
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
     /// Gives a row up after so many seconds.

@@ -17,6 +17,7 @@
 //! only. Everything must be deterministic, in content and in order.
 
 pub mod graph;
+pub mod memory;
 pub mod plain;
 pub mod search;
 pub mod store;

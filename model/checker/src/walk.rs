@@ -1,11 +1,12 @@
 //! The command that walks.
 
 use std::{
-    collections::BTreeMap, fmt::Write as _, fs, io::IsTerminal as _, num::NonZero, path::Path, sync::Mutex,
+    collections::BTreeMap, fmt::Write as _, io::IsTerminal as _, num::NonZero, path::Path, sync::Mutex,
     thread, time::Instant,
 };
 
 use checker::{
+    engine::memory,
     figures::grouped,
     page::Page,
     peer::Peer,
@@ -96,7 +97,7 @@ impl Walk {
             longest,
             sorts,
             seconds: started.elapsed().as_secs_f64(),
-            peak_mib: peak_mib(),
+            peak_mib: memory::peak().map(|bytes| (bytes >> 20) as u64),
             witnesses,
             missing,
             broken: found.as_ref().map(|found| found.path.broken.rule.clone()),
@@ -173,13 +174,6 @@ impl Bar {
     fn end(self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// The most memory that this process has held.
-fn peak_mib() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
 /// What was walked, as it stays.

@@ -8,6 +8,7 @@ use super::{
     Broken, Model, Verdict,
     batch::{self, Batch, Expanded},
     memo::Place,
+    memory,
     store::{Chunked, VectorSet},
     tables::{InternedBoard, LocalStep, TableSizes, Tables},
 };
@@ -20,7 +21,8 @@ const STRIDE: u32 = 4096;
 pub struct Limits {
     /// Distinct states.
     pub states: usize,
-    /// Bytes of memory for states, their index and what transitions came to (tables of parts are small beside them).
+    /// Bytes of memory for states, their index and what transitions came to, or for all that this process holds:
+    /// parts with large states need more than the states that are made of them.
     pub bytes: usize,
     /// Time.
     pub time: Duration,
@@ -215,7 +217,7 @@ impl<'m, M: Model> Search<'m, M> {
             None
         } else if progress.distinct > limits.states {
             Some(End::States)
-        } else if progress.bytes > limits.bytes {
+        } else if progress.bytes.max(memory::held().unwrap_or_default()) > limits.bytes {
             Some(End::Memory)
         } else if progress.elapsed > limits.time {
             Some(End::Time)
