@@ -88,6 +88,8 @@ struct Link {
     dirty: bool,
     blocked: bool,
     task: Option<AbortHandle>,
+    /// Waits until the socket takes more; it holds the socket open, and so must not outlive the link.
+    waiter: Option<AbortHandle>,
     /// Whether UPTODATE has been sent.
     synced: bool,
     traffic: Traffic,
@@ -95,7 +97,7 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
+        for task in [&self.task, &self.waiter].into_iter().flatten() {
             task.abort();
         }
         for part in &self.parts {
@@ -270,6 +272,7 @@ impl Links {
             dirty: false,
             blocked: false,
             task,
+            waiter: None,
             synced: false,
             traffic: Traffic { established: wall_clock(), ..Traffic::default() },
         };
@@ -489,7 +492,7 @@ impl Shell {
                 }
                 Some(Flushed::Blocked { writer, incarnation }) => {
                     let me = self.me.clone();
-                    tokio::task::spawn_local(async move {
+                    let waiter = tokio::task::spawn_local(async move {
                         let _ = writer.writable().await;
                         if let Some(core) = me.upgrade() {
                             let mut core = core.borrow_mut();
@@ -497,6 +500,9 @@ impl Shell {
                             core.shell.touch();
                         }
                     });
+                    if let Some(link) = self.links.table.get_mut(&peer) {
+                        link.waiter = Some(waiter.abort_handle());
+                    }
                 }
             }
         }

@@ -37,7 +37,11 @@ pub fn decode_request<M>(input: &mut Decoder<'_>) -> Result<(RequestHeader, Clie
 where
     M: Machine<Read = Read, Write = Write, Credential = Credential>,
 {
-    let header = RequestHeader::decode(input)?;
+    let mut header = RequestHeader::decode(input)?;
+    if header.operation == opcode::PING {
+        // Whatever number a ping has, its answer has this one.
+        header.xid = opcode::XID_PING;
+    }
     // As in ZooKeeper, nothing is said of an authentication that cannot even be read.
     let request = body(header.operation, input).unwrap_or_else(|_| ClientRequest::Refused {
         code: ErrorCode::MarshallingError,
@@ -137,6 +141,24 @@ mod tests {
     use tree::Tree;
 
     use super::*;
+
+    #[test]
+    fn a_ping_has_one_number_and_a_blank_prefix_is_none() {
+        let bytes = [7_i32.to_be_bytes(), opcode::PING.to_be_bytes()].concat();
+        let (header, _) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
+        assert_eq!(header.xid, opcode::XID_PING);
+
+        let prefix = |text: &str| {
+            let length = i32::try_from(text.len()).expect("a short text").to_be_bytes();
+            let head = [7_i32.to_be_bytes(), opcode::GET_EPHEMERALS.to_be_bytes(), length].concat();
+            let bytes = [head, text.as_bytes().to_vec()].concat();
+            let (_, request) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
+            request
+        };
+        let of = |prefix: &str| ClientRequest::Read(Read::GetEphemerals { prefix: Text::from(prefix) });
+        assert_eq!(prefix(" \t"), of(""));
+        assert_eq!(prefix(" /a"), of(" /a"));
+    }
 
     #[test]
     fn what_is_not_offered_is_refused() {

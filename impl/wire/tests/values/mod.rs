@@ -119,7 +119,8 @@ fn read() -> impl Strategy<Value = Read> {
         named(|path, watch| Read::GetChildren { path, watch }),
         named(|path, watch| Read::GetChildren2 { path, watch }),
         text().prop_map(|path| Read::GetAcl { path }),
-        text().prop_map(|prefix| Read::GetEphemerals { prefix }),
+        // A blank one is read as the empty one.
+        text().prop_map(|path| Read::GetEphemerals { prefix: Text::from(format!("/{path}")) }),
         text().prop_map(|path| Read::GetAllChildrenNumber { path }),
         Just(Read::WhoAmI),
         vec(read_of_many(), 0..4).prop_map(Read::Multi),
