@@ -31,7 +31,7 @@ use wire::{
 use crate::{
     Config,
     core::{Core, Later, Shell, wall_clock},
-    net::Backoff,
+    net::{Backoff, set_silence_max},
     out::{self, Sent},
     recorder::link_mark,
     stats::Stats,
@@ -155,6 +155,8 @@ pub(crate) struct Links {
     backoff: BTreeMap<ServerId, Backoff>,
     /// How long a leader is dialled that does not let this server in.
     in_vain_max: Duration,
+    /// How long a server that is up to date may leave unacknowledged what it is sent.
+    silence_max: Duration,
     last_number: u64,
     me: Option<ServerId>,
     /// The ensemble as text, as NEWLEADER carries it.
@@ -170,6 +172,7 @@ impl Links {
         Self {
             me: Some(config.me),
             in_vain_max: IN_VAIN_MAX,
+            silence_max: silence_max(config),
             config_text: Rc::new(config.ensemble_text().into_bytes()),
             ..Self::default()
         }
@@ -216,6 +219,11 @@ impl Links {
         stats.packets_between_servers += u64::from(queued);
         if let (Message::UpToDate, Some(link)) = (message, self.table.get_mut(&to)) {
             link.synced = true;
+            if let Some(Err(error)) =
+                link.writer.as_ref().map(|writer| set_silence_max(writer.tcp(), self.silence_max))
+            {
+                tracing::debug!(peer = %to, %error, "a link's silence is not bounded anew");
+            }
         }
     }
 
@@ -602,8 +610,15 @@ fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
     }
 }
 
-/// The option values of a link's socket.
-fn prepare(stream: &TcpStream, config: &Config) -> std::io::Result<()> {
-    let silence = u64::from(config.tick_ms) * u64::from(config.sync_limit);
-    crate::net::set_options(stream, Duration::from_millis(silence))
+/// The option values of a link's socket. A learner that is brought up to date may read nothing for as long as
+/// `initLimit` says: it writes what it got to disk first.
+fn prepare(stream: &TcpStream, config: &Config, accepted: bool) -> std::io::Result<()> {
+    let silence = silence_max(config);
+    let longer = Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.init_limit));
+    crate::net::set_options(stream, if accepted { silence.max(longer) } else { silence })
+}
+
+/// How long a server that is up to date may leave unacknowledged what it is sent.
+fn silence_max(config: &Config) -> Duration {
+    Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.sync_limit))
 }

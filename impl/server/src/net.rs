@@ -27,12 +27,7 @@ impl BoundPort {
     pub(crate) async fn bind(host: Option<&str>, port: u16, backlog: u32) -> io::Result<Self> {
         let address = match host.filter(|host| *host != ANYWHERE) {
             None => None,
-            Some(host) => Some(
-                lookup_host((host, port))
-                    .await?
-                    .next()
-                    .ok_or_else(|| io::Error::other(format!("{host} has no address")))?,
-            ),
+            Some(host) => Some(addresses(host, port).await?[0]),
         };
         let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
         let socket = match address {
@@ -80,6 +75,11 @@ pub(crate) fn set_options(socket: &impl AsFd, silence_max: Duration) -> io::Resu
     socket.set_tcp_user_timeout(Some(silence_max))
 }
 
+/// Bounds how long sent bytes may go unacknowledged, or find no room at the other end.
+pub(crate) fn set_silence_max(socket: &impl AsFd, silence_max: Duration) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_user_timeout(Some(silence_max))
+}
+
 /// File descriptors that clients leave: for files of the log, snapshots, and links between servers. Without them a
 /// crowd of clients could end the server at its next file.
 pub(crate) const FILES_BESIDE_CLIENTS: u64 = 64;
@@ -114,19 +114,29 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Dials a server by name: its addresses are looked up now, and tried one after the other.
+/// The addresses of a name, those of IPv4 first: servers of ZooKeeper listen at the first of these, as Java sorts them.
+async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    if addresses.is_empty() { Err(io::Error::other(format!("{host} has no address"))) } else { Ok(addresses) }
+}
+
+/// Dials a server by name: its addresses are looked up now, and tried one after the other, each for its part of the time.
 pub(crate) async fn dial(host: &str, port: u16, wait_max: Duration) -> io::Result<TcpStream> {
     let attempt = async {
-        let mut last = io::Error::other(format!("{host} has no address"));
-        for address in lookup_host((host, port)).await? {
+        let addresses = addresses(host, port).await?;
+        let each = wait_max / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+        let mut last = io::ErrorKind::TimedOut.into();
+        for address in addresses {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            match socket.connect(address).await {
+            match tokio::time::timeout(each, socket.connect(address)).await {
                 // A dial to a port of this machine where nobody listens may be answered by itself.
-                Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => {
                     last = io::ErrorKind::ConnectionRefused.into();
                 }
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
         }
         Err(last)

@@ -330,8 +330,9 @@ impl<D: Disk> Log<D> {
     }
 
     /// Cuts the log behind `last` and drops every snapshot of something later, durably (rule D-11). Returns the last
-    /// transaction that this server then holds. It is another than `last`, and nothing is changed, if `last` is not
-    /// below the end, if it is in neither log nor a snapshot's label, or if no snapshot goes back as far.
+    /// transaction that this server then holds: one before `last`, if that is the start of an epoch of which it has no
+    /// state. It is another one, behind `last`, and nothing is changed, if `last` is not below the end, if it is in
+    /// neither log nor a snapshot's label, or if no snapshot goes back as far.
     ///
     /// # Errors
     /// As [`Self::sync_recovered`].
@@ -349,9 +350,9 @@ impl<D: Disk> Log<D> {
                 return Ok(log.last);
             };
             // A later snapshot may bridge a hole that opens when it goes.
-            if !log.store.read(base.label, last)?.reaches_its_end()? {
+            let Some(last) = log.store.read(base.label, last)?.reaches_its_end()? else {
                 return Ok(log.last);
-            }
+            };
             let place = log.place_of(last)?;
             log.current = None;
             // In this order: a snapshot may bridge a hole in the log, which must not outlive it.

@@ -104,19 +104,20 @@ impl<D: Disk> Store<D> {
 }
 
 impl<D: Disk> LogRange<D> {
-    /// Whether all of the range is there.
-    pub(crate) fn reaches_its_end(mut self) -> Result<bool, Error> {
+    /// The last transaction of the range, if all of it is there.
+    pub(crate) fn reaches_its_end(mut self) -> Result<Option<Zxid>, Error> {
         loop {
             match self.next() {
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(true),
-                Err(Error::Missing { .. }) => return Ok(false),
+                Ok(None) => return Ok(Some(self.last)),
+                Err(Error::Missing { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// The next record: its transaction's place, and its body as it stands in the log and travels in a PROPOSAL.
+    /// The next record: its transaction's place, and its body as it stands in the log and travels in a PROPOSAL. What
+    /// ends with an epoch's start, which no transaction has, ends with the last one before that.
     ///
     /// # Errors
     /// [`Error::Missing`] if the log does not go back to the beginning of the range, or does not go on, or not without a
@@ -141,6 +142,10 @@ impl<D: Disk> LogRange<D> {
                 Some(zxid) if self.goes_on_with(zxid) && zxid <= through => {
                     self.last = zxid;
                     break;
+                }
+                Some(zxid) if through.counter() == 0 && self.goes_on_with(zxid) => {
+                    self.through = after;
+                    return Ok(None);
                 }
                 Some(_) | None => return Err(missing),
             }

@@ -148,14 +148,21 @@ impl<'a> Decoder<'a> {
         Ok(self.buffer()?.map(|part| self.own(part)))
     }
 
-    /// A string as a value of its own; what is not UTF-8 becomes U+FFFD, as in ZooKeeper.
+    /// A string as a value of its own; what is not UTF-8 becomes U+FFFD, as in ZooKeeper, which has three bytes.
     ///
     /// # Errors
-    /// As [`Self::required`].
+    /// As [`Self::required`]; what becomes of it may be too long, too: whoever is handed it on would not take it.
     pub fn text(&mut self, what: &'static str) -> Result<Text, Error> {
         let part = self.required(what)?;
-        Ok(Text::from_utf8(self.own(part))
-            .unwrap_or_else(|_| String::from_utf8_lossy(part).into_owned().into()))
+        if let Ok(text) = Text::from_utf8(self.own(part)) {
+            return Ok(text);
+        }
+        let text = String::from_utf8_lossy(part).into_owned();
+        if text.len() > self.field_bytes_max {
+            let found = i64::try_from(text.len()).unwrap_or(i64::MAX);
+            return Err(Error::Length { what, found, allowed: self.field_bytes_max });
+        }
+        Ok(text.into())
     }
 
     fn own(&self, part: &'a [u8]) -> Bytes {
@@ -364,6 +371,14 @@ mod tests {
         assert!(matches!(Decoder::new(&below, 100).string(), Err(Error::Length { found: -2, .. })));
         let null = (-1_i32).to_be_bytes();
         assert_eq!(Decoder::new(&null, 100).string(), Ok(None));
+    }
+
+    #[test]
+    fn what_grows_as_text_is_judged_by_what_it_grows_to() {
+        let bytes = [&4_i32.to_be_bytes()[..], &[0xff; 4]].concat();
+        assert_eq!(Decoder::new(&bytes, 12).text("path"), Ok(Text::from("\u{fffd}".repeat(4))));
+        let error = Error::Length { what: "path", found: 12, allowed: 11 };
+        assert_eq!(Decoder::new(&bytes, 11).text("path"), Err(error));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::{
     core::{Core, Shared},
     net::java_ip,
     snapshots::Saving,
+    view::Mode,
 };
 
 /// Bytes of a file that are read at once.
@@ -115,6 +116,13 @@ impl Core {
 pub(super) async fn write(core: &Shared, progress: &Progress) -> Option<Whole> {
     let (last, mut saved) = loop {
         progress.goes_on();
+        let serves = core.borrow().shell.mode() != Mode::NotServing;
+        if !serves {
+            // The state may hold what is about to be cut off the log.
+            core.borrow_mut().shell.stats.snapshots_failed += 1;
+            warn!("a snapshot that was asked for is not written: this server serves no longer");
+            return None;
+        }
         if let Some(begun) = core.borrow_mut().begin_whole() {
             break begun;
         }

@@ -99,7 +99,7 @@ pub(crate) async fn call(
 ) -> io::Result<Stream> {
     let wait_max = Duration::from_millis(u64::from(config.connect_timeout_ms));
     let tcp = net::dial(host, port, wait_max).await?;
-    super::prepare(&tcp, config)?;
+    super::prepare(&tcp, config, false)?;
     let tls = me.upgrade().and_then(|core| core.borrow().shell.tls.dials.clone());
     let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
     match tokio::time::timeout(wait_max, tls.greet(tcp, host)).await {
@@ -153,7 +153,7 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Confi
 
 /// Reads a learner's first packet, which says who it is.
 async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, door: Door) {
-    if super::prepare(&stream, &config).is_err() {
+    if super::prepare(&stream, &config, true).is_err() {
         return;
     }
     let stream = match answer(&door, stream, &config).await {

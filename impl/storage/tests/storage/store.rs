@@ -54,14 +54,17 @@ impl Server {
     fn log_through(&mut self, counter: u32) {
         while self.tree.last_processed() < z(counter) {
             let last = self.tree.last_processed();
-            let zxid = if last == Zxid::ZERO { z(1) } else { last.next() };
-            let txn = txn(zxid, 20);
-            apply(&mut self.tree, zxid, &txn);
-            let mut batch = Batch::new();
-            batch.push(zxid, &txn);
-            self.log.append_batch(&batch).expect("written");
-            self.log.sync().expect("synced");
+            self.log_one(if last == Zxid::ZERO { z(1) } else { last.next() });
         }
+    }
+
+    fn log_one(&mut self, zxid: Zxid) {
+        let txn = txn(zxid, 20);
+        apply(&mut self.tree, zxid, &txn);
+        let mut batch = Batch::new();
+        batch.push(zxid, &txn);
+        self.log.append_batch(&batch).expect("written");
+        self.log.sync().expect("synced");
     }
 
     fn snapshot(&mut self) -> u64 {
@@ -259,6 +262,30 @@ fn a_cut_ends_the_log_where_it_is_told_or_changes_nothing() {
         server.log_through(110);
         assert_eq!(server.restarted().expect("a start").recovered.last, z(110), "{why}");
     }
+}
+
+#[test]
+fn a_cut_at_the_start_of_an_epoch_is_made_behind_what_comes_before_it() {
+    let third = |counter| Zxid::new(Epoch(3), counter);
+    for snapshot in [false, true] {
+        let mut server = server();
+        server.log_through(60);
+        if snapshot {
+            server.snapshot();
+        }
+        // A leader whose state was received as that of the epoch's start says where to cut what it never heard of.
+        server.log_one(third(1));
+        server.log_one(third(2));
+        assert_eq!(read(&server.store, z(58), third(0)).expect("whole"), [z(59), z(60)]);
+        assert_eq!(server.log.truncate(third(0)).expect("cut"), z(60));
+        assert_eq!((server.log.last(), server.restarted().expect("a start").recovered.last), (z(60), z(60)));
+    }
+    // What is missing is not taken for an end.
+    let mut server = server();
+    server.log_through(10);
+    server.log_one(third(1));
+    assert!(matches!(read(&server.store, z(10), third(3)), Err(Error::Missing { .. })));
+    assert_eq!(server.log.truncate(third(7)).expect("nothing happens"), third(1));
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl ConnectRequest {
         let mut input = Decoder::new(payload, field_bytes_max);
         Ok(Self {
             protocol_version: input.int()?,
-            last_seen: Zxid(input.unsigned()?),
+            // Some clients keep the −1 that answers have which name no transaction.
+            last_seen: Zxid(input.long()?.max(0).cast_unsigned()),
             timeout_ms: input.int()?,
             session: SessionId(input.long()?),
             password: password(&mut input)?,
@@ -116,5 +117,26 @@ fn password(input: &mut Decoder<'_>) -> Result<[u8; PASSWORD_BYTES], Error> {
 fn put_read_only(read_only: Option<bool>, out: &mut impl Sink) {
     if let Some(read_only) = read_only {
         out.put_bool(read_only);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_seen_less_than_nothing_has_seen_nothing() {
+        let request = ConnectRequest {
+            protocol_version: 0,
+            last_seen: Zxid(u64::MAX),
+            timeout_ms: 5000,
+            session: SessionId(0),
+            password: [0; PASSWORD_BYTES],
+            read_only: None,
+        };
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        let decoded = ConnectRequest::decode(&out[4..], 64).expect("whole");
+        assert_eq!(decoded, ConnectRequest { last_seen: Zxid::ZERO, ..request });
     }
 }

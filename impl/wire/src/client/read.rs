@@ -97,8 +97,6 @@ fn set_watches(operation: i32, input: &mut Decoder<'_>) -> Result<Read, Error> {
 fn prefix(input: &mut Decoder<'_>) -> Result<Text, Error> {
     match input.text("prefix") {
         Err(Error::Null { .. }) => Ok(Text::default()),
-        // As in ZooKeeper, what is blank is for all of them too.
-        Ok(prefix) if prefix.as_str().trim().is_empty() => Ok(Text::default()),
         prefix => prefix,
     }
 }

@@ -143,21 +143,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ping_has_one_number_and_a_blank_prefix_is_none() {
+    fn a_ping_has_one_number() {
         let bytes = [7_i32.to_be_bytes(), opcode::PING.to_be_bytes()].concat();
         let (header, _) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
         assert_eq!(header.xid, opcode::XID_PING);
-
-        let prefix = |text: &str| {
-            let length = i32::try_from(text.len()).expect("a short text").to_be_bytes();
-            let head = [7_i32.to_be_bytes(), opcode::GET_EPHEMERALS.to_be_bytes(), length].concat();
-            let bytes = [head, text.as_bytes().to_vec()].concat();
-            let (_, request) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
-            request
-        };
-        let of = |prefix: &str| ClientRequest::Read(Read::GetEphemerals { prefix: Text::from(prefix) });
-        assert_eq!(prefix(" \t"), of(""));
-        assert_eq!(prefix(" /a"), of(" /a"));
     }
 
     #[test]

@@ -119,8 +119,7 @@ fn read() -> impl Strategy<Value = Read> {
         named(|path, watch| Read::GetChildren { path, watch }),
         named(|path, watch| Read::GetChildren2 { path, watch }),
         text().prop_map(|path| Read::GetAcl { path }),
-        // A blank one is read as the empty one.
-        text().prop_map(|path| Read::GetEphemerals { prefix: Text::from(format!("/{path}")) }),
+        text().prop_map(|prefix| Read::GetEphemerals { prefix }),
         text().prop_map(|path| Read::GetAllChildrenNumber { path }),
         Just(Read::WhoAmI),
         vec(read_of_many(), 0..4).prop_map(Read::Multi),
@@ -167,7 +166,9 @@ pub(crate) fn request() -> impl Strategy<Value = ClientRequest<Tree>> {
 }
 
 pub(crate) fn connect_request() -> impl Strategy<Value = ConnectRequest> {
-    (any::<i32>(), zxid(), any::<i32>(), session(), any::<[u8; 16]>(), any::<Option<bool>>()).prop_map(
+    // Below 0 it stands for none.
+    let seen = zxid().prop_map(|zxid| Zxid(zxid.0 >> 1));
+    (any::<i32>(), seen, any::<i32>(), session(), any::<[u8; 16]>(), any::<Option<bool>>()).prop_map(
         |(protocol_version, last_seen, timeout_ms, session, password, read_only)| ConnectRequest {
             protocol_version,
             last_seen,
