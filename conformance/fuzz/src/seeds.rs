@@ -11,9 +11,7 @@ use spec::{ClientId, ServerId, SessionId, Zxid};
 use tree::{Acl, CreateRequest, Read, Tree, WatchMode, Write};
 use wire::{client::put_request, snapshot};
 
-use crate::targets::recorded_epochs;
-
-type Seeds = Result<Vec<Vec<u8>>>;
+pub(crate) type Seeds = Result<Vec<Vec<u8>>>;
 
 /// Every frame of one side of the client port, but for the handshakes or those alone.
 fn client_frames(side: Side, handshakes: bool) -> Seeds {
@@ -152,11 +150,6 @@ pub(crate) fn state() -> Seeds {
         seed.drain(1..=header.len());
     }
     Ok(seeds)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]
-pub(crate) fn epochs() -> Seeds {
-    Ok(vec![recorded_epochs(), b"1\x001\x00\x01".to_vec(), b"2\n\x001\n\x00\x01".to_vec()])
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]

@@ -33,6 +33,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Bytes that are no answer.
+    pub(crate) fn malformed(error: &wire::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+
     /// The server's code, if it is one that this version knows.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

@@ -18,10 +18,10 @@ use wire::{
 
 use crate::{
     Failure,
-    client::{AUTH_FAILED, Inner, Pending, Shared, malformed},
     patience::{self, Patience, is_a_pause},
     proof::{Unproved, prove},
     scout,
+    shared::{AUTH_FAILED, Inner, Pending, Shared},
     state::{Connection, EventType, Notice},
     stream::Stream,
     watches::Kind,
@@ -368,7 +368,7 @@ fn answer(shared: &Shared, reply: &Reply<'_>) {
     let Some(pending) = place.and_then(|place| inner.pending.remove(place)) else { return };
     leave(&mut inner, &pending, reply.error);
     let outcome = match reply.error {
-        OK => reply.response(pending.operation).map_err(|error| malformed(&error)),
+        OK => reply.response(pending.operation).map_err(|error| Failure::malformed(&error)),
         SESSION_EXPIRED => Err(Failure::SessionExpired),
         number => Err(Failure::Server(number)),
     };

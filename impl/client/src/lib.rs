@@ -15,12 +15,14 @@ mod operations;
 mod patience;
 mod proof;
 mod scout;
+mod shared;
 mod state;
 mod stream;
 mod watches;
 
 pub use address::{AddressError, Servers};
-pub use client::{Client, Options};
+pub use client::Client;
 pub use failure::{Failure, code_words};
 pub use operations::{Change, Created, Node};
+pub use shared::Options;
 pub use state::{Connection, EventType, Notice};

@@ -12,7 +12,8 @@ use wire::client::Response;
 
 use crate::{
     Client, Failure,
-    client::{Leaves, Request, write},
+    client::{Request, write},
+    shared::Leaves,
     state::Notice,
     watches::Kind,
 };

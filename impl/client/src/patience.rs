@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{client::Shared, stream::Stream};
+use crate::{shared::Shared, stream::Stream};
 
 /// How long a read takes at most before it is looked whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(100);

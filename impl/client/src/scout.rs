@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    client::{Inner, Shared},
+    shared::{Inner, Shared},
     state::Connection,
     stream::Stream,
 };

@@ -19,8 +19,8 @@ use wire::client::opcode;
 use crate::{
     audit::{Asked, Audit, Who},
     core::Clock,
+    measure::{Summary, micros},
     namespaces::Nodes,
-    stats::{Summary, micros},
     stream::Writer,
     view::ClientView,
 };

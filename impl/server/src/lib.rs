@@ -14,6 +14,7 @@ pub mod ensemble;
 mod linger;
 mod link;
 pub mod logging;
+mod measure;
 mod mesh;
 mod metrics;
 mod namespaces;

@@ -6,8 +6,8 @@ use std::fmt::{Display, Formatter, Result, Write};
 
 use crate::{
     config::MILLION,
+    measure::{Measure, Summary},
     namespaces::Quotas,
-    stats::{Measure, Summary},
     view::{Learners, Mode, View},
 };
 

@@ -11,7 +11,7 @@ use tree::{
     quota::{self, Quota},
 };
 
-use crate::stats::Measure;
+use crate::measure::Measure;
 
 /// How many children of the root are told of, those that come first: each costs some 27 KB, and names are up to clients.
 const NAMES_MAX: usize = 256;

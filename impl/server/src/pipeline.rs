@@ -19,7 +19,7 @@ use spec::{ServerId, Zxid};
 use tree::{Tree, Txn};
 
 use crate::{
-    stats::{Measure, micros},
+    measure::{Measure, micros},
     store::Flushed,
 };
 

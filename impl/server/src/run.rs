@@ -542,7 +542,7 @@ impl Core {
 impl Shell {
     /// The log was synced.
     fn synced(&mut self, took: Duration) {
-        self.stats.fsync.record(crate::stats::micros(took));
+        self.stats.fsync.record(crate::measure::micros(took));
         if took > Duration::from_millis(u64::from(self.config.slow_sync_ms)) {
             self.stats.slow_syncs += 1;
             warn!(ms = took.as_millis(), "a sync of the log took long: the disk holds every write up");

@@ -15,8 +15,8 @@ use wire::{Decoder, client::RequestHeader, client::opcode, record};
 use crate::{
     config::{MILLION, Tokens},
     core::{Core, Shell},
+    measure::micros,
     net,
-    stats::micros,
     view::Mode,
 };
 

@@ -12,8 +12,6 @@ mod tree;
 
 use anyhow::{Context, Result};
 
-pub(crate) use storage::recorded_epochs;
-
 use crate::seeds;
 
 /// Something that reads bytes.
@@ -114,7 +112,7 @@ pub const TARGETS: &[Target] = &[
         name: "epochs",
         what: "the files of epochs and the mark of what is synced, beside a log; the same",
         run: storage::epochs,
-        seeds: seeds::epochs,
+        seeds: storage::recorded_epochs,
     },
     Target {
         name: "recording",

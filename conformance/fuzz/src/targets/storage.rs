@@ -19,6 +19,8 @@ use wire::{
     snapshot::{self, Checksum, Piece, Reader, Trailer},
 };
 
+use crate::seeds::Seeds;
+
 const DIR: &str = "/data/version-2";
 
 fn config() -> Config {
@@ -179,12 +181,13 @@ pub(super) fn epochs(bytes: &[u8]) {
     starts(&disk);
 }
 
-/// The small files of the disk with a log, as [`epochs`] reads them.
-pub(crate) fn recorded_epochs() -> Vec<u8> {
+/// The small files of the disk with a log, and others, as [`epochs`] reads them.
+#[expect(clippy::unnecessary_wraps, reason = "the seeds of other targets are read from files")]
+pub(super) fn recorded_epochs() -> Seeds {
     let names = ["acceptedEpoch", "currentEpoch", "synced.mark"];
     let content =
         |name| recorded().open(&Path::new(DIR).join(name)).map_or(vec![1], |file| content_of(&file));
-    names.map(content).join(&0)
+    Ok(vec![names.map(content).join(&0), b"1\x001\x00\x01".to_vec(), b"2\n\x001\n\x00\x01".to_vec()])
 }
 
 fn content_of(file: &impl File) -> Vec<u8> {
