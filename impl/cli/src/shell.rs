@@ -169,9 +169,11 @@ impl Shell {
             }
         };
         self.code = match done {
-            Ok(()) if self.screen.is_lost() => FAILED,
+            Ok(()) | Err(_) if self.screen.is_lost() => FAILED,
+            // What nobody reads is not asked for.
+            Ok(()) | Err(_) if self.screen.is_broken() => DONE,
             Ok(()) => DONE,
-            Err(_) if self.session.is_dying() || self.screen.is_broken() => FAILED,
+            Err(_) if self.session.is_dying() => FAILED,
             Err(trouble) => {
                 self.screen.trouble(&trouble, &command);
                 FAILED

@@ -66,6 +66,7 @@ pub(crate) struct Shared {
 }
 
 /// The changing part of it. It cannot be printed: it has the password.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not one state")]
 pub(crate) struct Inner {
     pub(crate) connection: Connection,
     /// Where requests are written while there is a connection.
