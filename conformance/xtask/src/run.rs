@@ -103,21 +103,16 @@ impl Call {
 
     /// Runs it and returns what it prints; what it says on standard error is passed on.
     pub(crate) fn output(self) -> Result<String> {
-        self.output_with(0)
-    }
-
-    /// The same, where it is to end with this code.
-    pub(crate) fn output_with(self, code: i32) -> Result<String> {
-        self.read(code, |mut stdout| {
+        self.read(&[0], |mut stdout| {
             let mut bytes = Vec::new();
             stdout.read_to_end(&mut bytes)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         })
     }
 
-    /// Runs it, to this code, and hands on each line that it prints as soon as that is there.
-    pub(crate) fn lines(self, code: i32, mut take: impl FnMut(&str) -> Result<()> + Send) -> Result<()> {
-        self.read(code, |stdout| {
+    /// Runs it, to one of these codes, and hands on each line that it prints as soon as that is there.
+    pub(crate) fn lines(self, codes: &[i32], mut take: impl FnMut(&str) -> Result<()> + Send) -> Result<()> {
+        self.read(codes, |stdout| {
             for line in BufReader::new(stdout).lines() {
                 take(&line?)?;
             }
@@ -125,8 +120,12 @@ impl Call {
         })
     }
 
-    /// Runs it, to this code, while this reads what it prints: a full pipe would hold the command up.
-    fn read<T: Send>(mut self, code: i32, read: impl FnOnce(ChildStdout) -> Result<T> + Send) -> Result<T> {
+    /// Runs it, to one of these codes, while this reads what it prints: a full pipe would hold the command up.
+    fn read<T: Send>(
+        mut self,
+        codes: &[i32],
+        read: impl FnOnce(ChildStdout) -> Result<T> + Send,
+    ) -> Result<T> {
         self.command.stdout(Stdio::piped());
         let mut group = Group::spawn(self.to_string(), &mut self.command, self.patience)?;
         let stdout = group.child.stdout.take().context("no standard output")?;
@@ -139,7 +138,7 @@ impl Call {
         });
         let status = status?;
         let told = told.map_err(|_| anyhow!("the reader of {self} panicked"))?;
-        ensure!(status.code() == Some(code), "{self} failed: {status}");
+        ensure!(status.code().is_some_and(|code| codes.contains(&code)), "{self} failed: {status}");
         told
     }
 
@@ -241,7 +240,7 @@ mod tests {
     fn lines_are_handed_on_before_a_command_ends() {
         let mut taken = Vec::new();
         let call = Call::new("sh", &["-c", "echo a; echo b; exec sleep 600"]).within(Duration::from_secs(2));
-        let outcome = call.lines(0, |line| {
+        let outcome = call.lines(&[0], |line| {
             taken.push(line.to_owned());
             Ok(())
         });
