@@ -527,10 +527,6 @@ impl Core {
                     info!(bytes, ms, "a snapshot was written");
                 }
             }
-            DiskEvent::TruncateFailed { wanted, found } => {
-                error!(%wanted, %found, "the log could not be cut where the leader said");
-                self.shell.end(ExitCode::QuorumPacket);
-            }
             DiskEvent::Failed { error, snapshot } => {
                 error!(%error, "the disk failed; this server ends");
                 self.shell.end(if snapshot { ExitCode::Snapshot } else { ExitCode::Unexpected });

@@ -129,9 +129,7 @@ impl Stand {
                 }
                 DiskEvent::Located { ticket, .. } => self.held.push((Report::Located(ticket), event)),
                 DiskEvent::Reloaded { .. } => self.held.push((Report::Reloaded, event)),
-                DiskEvent::TruncateFailed { .. } | DiskEvent::Failed { .. } => {
-                    self.held.push((Report::Failed, event));
-                }
+                DiskEvent::Failed { .. } => self.held.push((Report::Failed, event)),
                 // No word to the peer.
                 DiskEvent::Saved { .. } => self.with_core(|core| core.on_disk(event)),
             }

@@ -28,13 +28,6 @@ pub(crate) enum DiskEvent {
         /// How long the log took, if it was a batch of it.
         flushed: Option<Flushed>,
     },
-    /// The log ends elsewhere than a truncation was to leave it.
-    TruncateFailed {
-        /// Where it was to end.
-        wanted: Zxid,
-        /// Where it ends.
-        found: Zxid,
-    },
     /// The answer to a question about the log.
     Located {
         /// Which question.

@@ -314,6 +314,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["observing", HISTORIES]),
     },
     Mutant {
+        id: "cut-is-not-looked-at",
+        flaw: "whatever the disk gives behind a truncation is gone on with (Z-14)",
+        shown: Under("strangers"),
+    },
+    Mutant {
         id: "last-epoch-promised",
         flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
         shown: Under("strangers"),

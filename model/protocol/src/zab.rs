@@ -341,8 +341,7 @@ impl<T: Clone> Zab<T> {
         match &mut self.phase {
             Phase::Learning(learner) => {
                 if let learner::Stage::Cutting(wanted) = learner.stage
-                    && found != wanted
-                    && wanted.counter() != 0
+                    && !learner::is_cut(wanted, found)
                 {
                     out.exit(Exit::TruncateFailed { wanted, found });
                     return Next::Stay;

@@ -421,6 +421,11 @@ fn an_acknowledgement_of_nothing_is_none_before_newleader_either() {
 
 /// A server of three that has promised this epoch, and looks for a leader.
 fn looking_behind(accepted: Epoch) -> (Zab<u8>, Around) {
+    looking(Around { accepted, ..Around::default() })
+}
+
+/// A server of three with this on disk, that looks for a leader.
+fn looking(mut around: Around) -> (Zab<u8>, Around) {
     let config = Config {
         me: ServerId(1),
         quorum: Quorum::majority((1..=3).map(ServerId)),
@@ -428,7 +433,6 @@ fn looking_behind(accepted: Epoch) -> (Zab<u8>, Around) {
         log_sync: true,
         counter_max: 5,
     };
-    let mut around = Around { accepted, ..Around::default() };
     let recovered = around.recovered();
     let mut zab = Zab::boot(config, recovered, &mut around);
     while let Some(ticket) = around.finish() {
@@ -467,5 +471,51 @@ fn nobody_leads_the_last_epoch_of_all() {
         zab.step(Input::Message { from, message }, &mut around);
         while around.finish().is_some() {}
         assert_eq!(around.accepted > accepted, led, "{accepted:?}");
+    }
+}
+
+/// Transactions of two epochs.
+fn held() -> [Zxid; 4] {
+    [(1, 1), (1, 2), (1, 3), (3, 1)].map(|(epoch, counter)| Zxid::new(Epoch(epoch), counter))
+}
+
+/// A follower of three that holds these, and was told to cut its log.
+fn cutting(wanted: Zxid) -> (Zab<u8>, Around) {
+    let from = ServerId(2);
+    let log = held().map(|zxid| (zxid, 0)).to_vec();
+    let (mut zab, mut around) =
+        looking(Around { accepted: Epoch(3), current: Epoch(3), log, ..Around::default() });
+    let settle = |zab: &mut Zab<u8>, around: &mut Around| {
+        while let Some(ticket) = around.finish() {
+            zab.step(Input::Done(ticket), around);
+        }
+    };
+    zab.step(Input::Elected(from), &mut around);
+    around.dialled = around.dialling.take();
+    zab.step(Input::Connected(from), &mut around);
+    let message = Message::LeaderInfo { epoch: Epoch(4), extended: true };
+    zab.step(Input::Message { from, message }, &mut around);
+    settle(&mut zab, &mut around);
+    zab.step(Input::Message { from, message: Message::Trunc { last: wanted } }, &mut around);
+    settle(&mut zab, &mut around);
+    assert!(around.reloading, "nothing is cut: {:?}", around.said);
+    (zab, around)
+}
+
+#[test]
+fn a_log_that_ends_elsewhere_than_it_was_to_be_cut_ends_the_server() {
+    let at = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+    for (wanted, found, ends) in [
+        (at(1, 2), at(1, 2), false),
+        (at(1, 2), at(1, 1), true),
+        (at(1, 2), at(1, 3), true),
+        (at(1, 2), at(3, 1), true),
+        (at(3, 0), at(1, 3), false),
+        (at(3, 0), at(3, 1), true),
+    ] {
+        let (mut zab, mut around) = cutting(wanted);
+        around.log = held().into_iter().filter(|held| *held <= found).map(|held| (held, 0)).collect();
+        zab.step(Input::Reloaded(around.recovered()), &mut around);
+        assert_eq!(around.ended, ends, "cut at {wanted}, and the end is {found}");
     }
 }

@@ -75,13 +75,7 @@ fn carry_out<D: Disk>(
         linger.begin(&job, begun);
         let event = match job {
             LogJob::Append { batch, tickets } => append(log, (batch, tickets), queue, &mut ahead, begun),
-            LogJob::Truncate { ticket, last } => log.truncate(last).map(|found| {
-                if found == last || (last.counter() == 0 && found < last) {
-                    done(ticket)
-                } else {
-                    DiskEvent::TruncateFailed { wanted: last, found }
-                }
-            }),
+            LogJob::Truncate { ticket, last } => log.truncate(last).map(|_| done(ticket)),
             LogJob::SyncRecovered(ticket) => log.sync_recovered().map(|()| done(ticket)),
             LogJob::Install { ticket, label } => log.install(label).map(|()| done(ticket)),
             LogJob::Read { job, reads } => {

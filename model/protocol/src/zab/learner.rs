@@ -437,3 +437,9 @@ impl<T: Clone> Learner<T> {
         out.disconnect(self.leader);
     }
 }
+
+/// Whether a log that ends at `found` is cut at `wanted`. The start of an epoch is no transaction: with nothing of that
+/// epoch left, whatever came before it is the end (rule Z-14).
+pub(super) fn is_cut(wanted: Zxid, found: Zxid) -> bool {
+    found == wanted || (wanted.counter() == 0 && found < wanted)
+}
