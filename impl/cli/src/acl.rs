@@ -9,9 +9,10 @@ use tree::{
 const LETTERS: [(char, i32); 5] = [('c', CREATE), ('d', DELETE), ('r', READ), ('w', WRITE), ('a', ADMIN)];
 
 /// Reads a list. Where ZooKeeper's command line drops what it cannot read and goes on with the rest, this says what is
-/// wrong: a list that lost an entry lets in, or shuts out, others than were meant.
+/// wrong: a list that lost an entry lets in, or shuts out, others than were meant. Commas at its end are nothing, there
+/// and here.
 pub(crate) fn parse(text: &str) -> Result<Vec<Acl>, String> {
-    text.split(',').map(entry).collect()
+    text.trim_end_matches(',').split(',').map(entry).collect()
 }
 
 fn entry(text: &str) -> Result<Acl, String> {
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_shown() {
-        let list = parse("world:anyone:r,digest:ann:hash=:cdrwa,ip:10.0.0.0/8:,x:::w").expect("valid");
+        let list = parse("world:anyone:r,digest:ann:hash=:cdrwa,ip:10.0.0.0/8:,x:::w,").expect("valid");
         let shown: Vec<_> = list
             .iter()
             .map(|entry| format!("{} {} {}", entry.scheme, entry.id, letters(entry.perms)))

@@ -101,10 +101,10 @@ fn once(shell: &mut Shell, wish: &Wish, words: &[String]) -> u8 {
 fn lines(shell: &mut Shell, wish: &Wish) -> u8 {
     shell.session.take_signals(OnInterrupt::End);
     shell.session.start(wish);
-    for line in std::io::stdin().lock().lines() {
+    for line in std::io::stdin().lock().split(b'\n') {
         match line {
             Ok(line) => {
-                if shell.line(&line) == Next::Ends {
+                if shell.bytes(&line) == Next::Ends {
                     break;
                 }
             }

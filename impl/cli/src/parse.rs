@@ -1,6 +1,10 @@
 //! Words as a command.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use bytes::Bytes;
 use client::{Change, Created, Servers};
 use properties::Entry;
@@ -18,6 +22,11 @@ use crate::{
 
 /// Nodes that one transaction of deleteall deletes.
 const BATCH: usize = 1000;
+/// Base64, with its padding or without, as Java reads it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// The longest time to live, which stands in five bytes.
 const TTL_MS_MAX: i64 = 0xff_ffff_ffff;
 
@@ -230,7 +239,7 @@ impl Reader<'_> {
     fn set(&self) -> Result<Command, Problem> {
         let text = self.word(1).unwrap_or_default();
         let data = if self.has("b") {
-            STANDARD.decode(text).map_err(|error| self.problem(format!("the data is no base64: {error}")))?
+            BASE64.decode(text).map_err(|error| self.problem(format!("the data is no base64: {error}")))?
         } else {
             text.as_bytes().to_vec()
         };
@@ -435,6 +444,8 @@ mod tests {
             ("set /a 'b c'", set("b c", -1)),
             ("set -v 3 /a b", set("b", 3)),
             ("set -b /a YiBj", set("b c", -1)),
+            ("set -b /a YQ==", set("a", -1)),
+            ("set -b /a YQ", set("a", -1)),
             ("set /a -5", set("-5", -1)),
             ("delete -v -1 /a", Command::Delete { path: path(), version: -1 }),
             ("delete /a 3", Command::Delete { path: path(), version: 3 }),

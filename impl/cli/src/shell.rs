@@ -66,6 +66,18 @@ impl Shell {
         self.history.len()
     }
 
+    /// Does a line that may be no text.
+    pub(crate) fn bytes(&mut self, line: &[u8]) -> Next {
+        let Ok(text) = str::from_utf8(line) else {
+            let message = format!("no UTF-8: {}", String::from_utf8_lossy(line).trim_end());
+            let advice = "`set -b` takes data as base64".to_owned();
+            self.screen.problem(&Problem { message, advice: Some(advice) });
+            self.code = USAGE;
+            return Next::Goes;
+        };
+        self.line(text)
+    }
+
     /// Does a line; an empty one is none.
     pub(crate) fn line(&mut self, line: &str) -> Next {
         let line = line.trim();
@@ -276,10 +288,13 @@ impl Shell {
 
 /// A line as `history` lists it: a proof is not for whoever looks at the screen later.
 fn listed(line: &str) -> String {
-    let mut words = line.split_whitespace();
-    match (words.next(), words.next()) {
-        (Some("addauth"), Some(scheme)) => format!("addauth {scheme} ***"),
-        _ => line.to_owned(),
+    let words = line::words(line);
+    // A quote that is not closed may stand before a proof.
+    let mut rough = line.split(|letter: char| letter.is_whitespace() || matches!(letter, '"' | '\''));
+    match words.as_deref() {
+        Ok([verb, scheme, ..]) if verb == "addauth" => format!("addauth {scheme} ***"),
+        Err(_) if rough.find(|word| !word.is_empty()) == Some("addauth") => "addauth ***".to_owned(),
+        Ok(_) | Err(_) => line.to_owned(),
     }
 }
 
@@ -292,5 +307,7 @@ mod tests {
         assert_eq!(listed("addauth digest 'ann:my secret'"), "addauth digest ***");
         assert_eq!(listed("set /a 'addauth digest x'"), "set /a 'addauth digest x'");
         assert_eq!(listed("addauth"), "addauth");
+        assert_eq!(listed("\"addauth\" digest ann:secret"), "addauth digest ***");
+        assert_eq!(listed("addauth digest 'ann:secret"), "addauth ***");
     }
 }

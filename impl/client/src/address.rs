@@ -136,8 +136,9 @@ fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
     }
     let wrong = |found: &str| AddressError::Port { found: found.to_owned(), host: text.to_owned() };
     let port = match port {
+        // A colon at the end names no port either.
+        None | Some("") => PORT,
         Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong(port))?,
-        None => PORT,
     };
     Ok((host.to_owned(), port))
 }
@@ -159,6 +160,7 @@ mod tests {
             ("localhost", "localhost:2181"),
             ("a:1,b:2", "a:1,b:2"),
             ("a:1, b", "a:1,b:2181"),
+            ("a:,b:2", "a:2181,b:2"),
             ("a:1/app", "a:1/app"),
             ("a:1,b:2/", "a:1,b:2"),
             ("[::1]:2182,[::2]", "[::1]:2182,[::2]:2181"),

@@ -57,8 +57,8 @@ impl<D: Disk> MarkFile<D> {
     }
 }
 
-/// The mark, if there is one that can be believed: another server program may have cut the log since, but not without
-/// promising a later epoch.
+/// The mark, if there is one that can be believed: another server program may have cut the log since, and has promised
+/// a later epoch before, unless what it cut was open all the time (rule D-10).
 pub(crate) fn read<D: Disk>(
     disk: &D,
     layout: &Layout,
