@@ -14,18 +14,13 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    client::{Client, ConnectError, Kind, Op, Stat},
+    client::{Client, Kind, Op, Stat},
     content::Claim,
     ensemble::{Ensemble, TICK_MS},
     ledger::{Ack, Broken, Ledger, Reading, judge_order, longest_gap},
-    worker::{Order, SESSION_TIMEOUT_MS, Shared, Worker, ephemeral},
+    session::{SERVING_PATIENCE, SESSION_TIMEOUT_MS, connect, create},
+    worker::{Order, Shared, Worker, ephemeral},
 };
-
-/// How long an ensemble may take to serve; generous, for a busy machine.
-pub const SERVING_PATIENCE: Duration = Duration::from_secs(90);
-
-/// How long one reply to the conductor may take.
-const REPLY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The timeout of sessions that are abandoned, in milliseconds.
 const ABANDONED_TIMEOUT_MS: i32 = 1_000;
@@ -282,34 +277,6 @@ impl Trial {
         self.dead.clear();
         Ok(())
     }
-}
-
-/// Connects with a new session, to a server that may take a moment.
-///
-/// # Errors
-/// If it does not serve in time.
-pub fn connect(to: SocketAddr, timeout_ms: i32) -> Result<Client> {
-    let deadline = Instant::now() + SERVING_PATIENCE;
-    loop {
-        match Client::connect(to, None, timeout_ms, 0, REPLY_PATIENCE) {
-            Ok(client) => return Ok(client),
-            Err(ConnectError::Expired) => bail!("{to} says that the session is dead"),
-            Err(ConnectError::Unreachable(error)) => {
-                ensure!(Instant::now() < deadline, "{to} does not serve: {error:#}");
-                thread::sleep(Duration::from_millis(50));
-            }
-        }
-    }
-}
-
-/// Makes a node that holds `0`, and returns the transaction.
-///
-/// # Errors
-/// If it is refused.
-pub fn create(client: &mut Client, path: &str, kind: Kind) -> Result<i64> {
-    let reply = client.call(&Op::Create { path: path.to_owned(), data: b"0".to_vec(), kind })?;
-    ensure!(reply.code == 0, "creating {path} failed with {}", reply.code);
-    Ok(reply.zxid)
 }
 
 fn sync(client: &mut Client) -> Result<()> {

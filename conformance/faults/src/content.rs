@@ -10,8 +10,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::{
     client::{Acl, Client, Op, PERM_ALL, Stat},
-    conductor::connect,
-    worker::SESSION_TIMEOUT_MS,
+    session::{SESSION_TIMEOUT_MS, connect},
 };
 
 /// How many nodes are asked for before the first answer is read.

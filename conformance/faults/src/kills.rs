@@ -6,9 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    conductor::{Round, SERVING_PATIENCE, Trial},
+    conductor::{Round, Trial},
     ensemble::Ensemble,
     recordings,
+    session::SERVING_PATIENCE,
 };
 
 /// How many rounds may be repeated because a client was without contact for too long.

@@ -17,6 +17,7 @@ pub mod museum;
 pub mod power_cuts;
 pub mod recordings;
 pub mod scripts;
+pub mod session;
 pub mod strace;
 pub mod watching;
 pub mod worker;

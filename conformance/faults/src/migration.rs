@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Acl, Client, Kind, Op, four_letters},
-    conductor::{Round, SERVING_PATIENCE, Trial, connect, create},
+    conductor::{Round, Trial},
     content::{self, Claim},
     ensemble::{Ensemble, Servers},
     ledger::Broken,
     museum,
+    session::{SERVING_PATIENCE, SESSION_TIMEOUT_MS, connect, create},
     watching::{self, Flaw, Spot, Watching, Way},
-    worker::SESSION_TIMEOUT_MS,
 };
 
 /// How many clients write, and how many requests each keeps under way.

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 
 use crate::{
     client::{Acl, Client, Kind, Op, PERM_ALL},
-    conductor::create,
     content::{Claim, Content},
+    session::create,
 };
 
 /// Who sees all of it.

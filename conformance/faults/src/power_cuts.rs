@@ -19,12 +19,7 @@ use storage::{
     disk::{Cuttable, Dice},
 };
 
-use crate::{
-    conductor::{SERVING_PATIENCE, Trial},
-    ensemble::Ensemble,
-    ledger::Broken,
-    recordings,
-};
+use crate::{conductor::Trial, ensemble::Ensemble, ledger::Broken, recordings, session::SERVING_PATIENCE};
 
 /// How long a process may take from the cut to its end.
 const CUT_PATIENCE: Duration = Duration::from_mins(1);

@@ -3,10 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{
-    conductor::{SERVING_PATIENCE, Trial},
-    ensemble::Ensemble,
-};
+use crate::{conductor::Trial, ensemble::Ensemble, session::SERVING_PATIENCE};
 
 /// Ends the servers of a trial, and judges their recordings. Null if they have none, as those of other makers.
 ///

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{conductor::SERVING_PATIENCE, ensemble::Ensemble};
+use crate::{ensemble::Ensemble, session::SERVING_PATIENCE};
 
 /// Runs the script to its end.
 ///

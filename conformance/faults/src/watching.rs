@@ -20,10 +20,8 @@ use crate::{
     client::{Client, ConnectError, Event, Kind, Op, Reply, Session, Watches},
     content::Claim,
     ledger::Broken,
-    worker::{
-        NO_NODE, Order, SESSION_EXPIRED, SESSION_MOVED, SESSION_TIMEOUT_MS, judge_ephemeral, keep_ephemeral,
-        lock,
-    },
+    session::SESSION_TIMEOUT_MS,
+    worker::{NO_NODE, Order, SESSION_EXPIRED, SESSION_MOVED, judge_ephemeral, keep_ephemeral, lock},
 };
 
 /// The folder of all that is watched.

@@ -16,10 +16,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::{
     client::{Client, ConnectError, Kind, Op, Reply, Session},
     ledger::{Broken, Ledger, Pending},
+    session::SESSION_TIMEOUT_MS,
 };
-
-/// The timeout that workers ask for, in milliseconds.
-pub const SESSION_TIMEOUT_MS: i32 = 10_000;
 
 /// A reply that takes longer than this counts as a lost connection.
 const REPLY_PATIENCE: Duration = Duration::from_millis(3_300);

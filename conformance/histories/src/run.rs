@@ -11,9 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use faults::{
-    conductor,
     ensemble::{Ensemble, Host, Servers},
-    hardships,
+    hardships, session,
 };
 
 use crate::{
@@ -136,7 +135,7 @@ impl Round<'_> {
     }
 
     fn play(&self, ensemble: &mut Ensemble, network: &Network) -> Result<(History, Vec<String>)> {
-        ensemble.await_serving(conductor::SERVING_PATIENCE)?;
+        ensemble.await_serving(session::SERVING_PATIENCE)?;
         let servers: Vec<_> = ensemble.ids().into_iter().zip(ensemble.addresses()).collect();
         let (log, home, stop) = (Log::new(), self.home(), AtomicBool::new(false));
         self.prepare(&mut Logged::new(&log, "setup", &servers, self.dice(0)))?;
@@ -158,7 +157,7 @@ impl Round<'_> {
             let told = victims.told;
             let serving = suffered
                 .and(healed)
-                .and_then(|()| ensemble.await_serving(conductor::SERVING_PATIENCE).map(drop));
+                .and_then(|()| ensemble.await_serving(session::SERVING_PATIENCE).map(drop));
             stop.store(true, Ordering::Relaxed);
             serving.map(|()| told)
         })?;
@@ -187,7 +186,7 @@ impl Round<'_> {
             paths.extend(workload.folders(&home));
         }
         paths.dedup();
-        let deadline = Instant::now() + conductor::SERVING_PATIENCE;
+        let deadline = Instant::now() + session::SERVING_PATIENCE;
         for path in paths {
             for attempt in 1.. {
                 ensure!(Instant::now() < deadline, "{path} cannot be made");

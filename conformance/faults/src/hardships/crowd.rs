@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     client::{Client, Kind, Op},
-    conductor::connect,
     ensemble::Ensemble,
     jute::Encoder,
+    session::connect,
 };
 
 /// Sessions that ping, and sessions that fall silent when the server is stopped.

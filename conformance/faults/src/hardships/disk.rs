@@ -15,10 +15,7 @@ use super::{
     place::{Place, ms},
     probe::{Flood, flooded},
 };
-use crate::{
-    conductor::{SERVING_PATIENCE, Trial},
-    ensemble::Ensemble,
-};
+use crate::{conductor::Trial, ensemble::Ensemble, session::SERVING_PATIENCE};
 
 /// How long a server that cannot start may take to say so.
 const REFUSAL_MAX: Duration = Duration::from_secs(5);

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     client::{Kind, Op},
-    conductor::{SERVING_PATIENCE, Trial},
+    conductor::Trial,
     ensemble::Ensemble,
+    session::SERVING_PATIENCE,
 };
 
 pub(super) fn full_pipe(place: &Place) -> Result<Figures> {

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     client::{Op, Watches},
-    conductor::{SERVING_PATIENCE, connect},
     ensemble::Ensemble,
     jute::Encoder,
+    session::{SERVING_PATIENCE, connect},
 };
 
 /// Watches of one client, and how many of them one request has.

@@ -14,10 +14,7 @@ use super::{
     place::{Memory, Place, ms},
     probe::Probe,
 };
-use crate::{
-    conductor::{SERVING_PATIENCE, Trial},
-    jute::Encoder,
-};
+use crate::{conductor::Trial, jute::Encoder, session::SERVING_PATIENCE};
 
 /// Connections with random bytes, on each port.
 const RANDOM: u64 = 200;

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     client::{self, Kind, Op},
-    conductor::{SERVING_PATIENCE, Trial},
+    conductor::Trial,
     ensemble::{Ensemble, Role},
+    session::SERVING_PATIENCE,
 };
 
 const OBSERVER: usize = 4;

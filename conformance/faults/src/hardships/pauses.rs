@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     client::{Client, Kind, Op},
-    conductor::{SERVING_PATIENCE, Trial},
+    conductor::Trial,
     ensemble::{Ensemble, Role},
+    session::SERVING_PATIENCE,
 };
 
 /// How long the follower is stopped at least, and by when its queue must be full.

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     client::{self, Client, Kind, Op},
-    conductor,
     ensemble::{Ensemble, Servers},
+    session,
 };
 
 /// The timeout of sessions that are to last, in milliseconds.
@@ -60,7 +60,7 @@ impl Place {
     pub(super) fn alone(&self, config: &str, wrapper: &[&str]) -> Result<(Ensemble, SocketAddr)> {
         let mut ensemble = self.ensemble(1, config, wrapper)?;
         ensemble.start_all()?;
-        ensemble.await_serving(conductor::SERVING_PATIENCE)?;
+        ensemble.await_serving(session::SERVING_PATIENCE)?;
         let address = ensemble.addresses()[0];
         Ok((ensemble, address))
     }
@@ -125,7 +125,7 @@ pub(super) fn zxid(address: SocketAddr) -> Result<u64> {
 
 /// A client with a session that lasts.
 pub(super) fn join(to: SocketAddr) -> Result<Client> {
-    conductor::connect(to, SESSION_MS)
+    session::connect(to, SESSION_MS)
 }
 
 /// Makes a node.

@@ -23,10 +23,7 @@ use claims::{Claim, Ports, Said, Speech, opens_epoch};
 use durable::Disk;
 use serde_json::{Value, json};
 
-use crate::{
-    conductor::{SERVING_PATIENCE, Trial},
-    ensemble::Ensemble,
-};
+use crate::{conductor::Trial, ensemble::Ensemble, session::SERVING_PATIENCE};
 
 /// Traced calls that could say or keep anything.
 const CALLS: &str =
