@@ -40,6 +40,8 @@ const PROOFS_MAX: usize = 1000;
 const PROOF_BYTES_MAX: usize = 256 << 10;
 /// How many may shake hands at a time: each holds a few ten kilobytes meanwhile.
 const KNOCKING_MAX: usize = 1000;
+/// How many of them may be of one address, so that no host shuts all others out.
+const KNOCKING_OF_ADDRESS_MAX: usize = KNOCKING_MAX / 2;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -313,8 +315,8 @@ pub(crate) struct Clients {
     pub(crate) large_bytes: usize,
     /// Bytes of writes that are not answered.
     pub(crate) writes_bytes: usize,
-    /// How many shake hands.
-    knocking: usize,
+    /// How many shake hands, by their address.
+    knocking: FxHashMap<IpAddr, usize>,
     next: u64,
 }
 
@@ -375,7 +377,7 @@ impl Clients {
     fn count(&mut self, address: SocketAddr, most: Most) -> Option<IpAddr> {
         let ip = crate::net::plain_ip(address);
         let count = self.per_address.get(&ip).copied().unwrap_or(0);
-        let all = self.table.len() + self.knocking;
+        let all = self.table.len() + self.knocking();
         let full = most.in_all > 0 && all >= usize::try_from(most.in_all).unwrap_or(usize::MAX);
         if full || (most.per_address > 0 && count >= most.per_address) {
             return None;
@@ -395,20 +397,32 @@ impl Clients {
 
     /// Somebody begins to shake hands, who counts as a connection from now on. Whether there is a place.
     pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> bool {
-        let has_place = self.knocking < KNOCKING_MAX && self.count(address, most).is_some();
-        self.knocking += usize::from(has_place);
+        let ip = crate::net::plain_ip(address);
+        let theirs = self.knocking.get(&ip).copied().unwrap_or(0);
+        let has_place = self.knocking() < KNOCKING_MAX
+            && theirs < KNOCKING_OF_ADDRESS_MAX
+            && self.count(address, most).is_some();
+        if has_place {
+            self.knocking.insert(ip, theirs + 1);
+        }
         has_place
     }
 
     /// How many shake hands.
     pub(crate) fn knocking(&self) -> usize {
-        self.knocking
+        self.knocking.values().sum()
     }
 
     /// Hands are shaken, or will not be.
     pub(crate) fn knocked(&mut self, address: SocketAddr) {
-        self.knocking -= 1;
-        self.uncount(crate::net::plain_ip(address));
+        let ip = crate::net::plain_ip(address);
+        match self.knocking.get_mut(&ip) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.knocking.remove(&ip);
+            }
+        }
+        self.uncount(ip);
     }
 
     /// The next connection gets this number.

@@ -33,8 +33,8 @@ pub use address::ServerAddress;
 pub(crate) use address::join;
 pub use files::Files;
 pub use flags::Flags;
-use problem::Sources;
 pub use problem::{ConfigError, Problem};
+use problem::{File, Sources};
 use reader::Reader;
 pub use reader::Taken;
 pub(crate) use throttles::MILLION;
@@ -230,10 +230,12 @@ impl Config {
         read: impl Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
         let text = Arc::new(text);
-        let file = |name: &str, text| problem::File { name: name.to_owned(), text };
         let kinds: Vec<_> = flags.kinds().collect();
-        let flags = flags.texts().map(|(name, text)| file(name, Arc::new(text.to_owned())));
-        let sources = std::iter::once(file(name, Arc::clone(&text))).chain(flags).collect();
+        let flags = flags.texts().zip(&kinds).map(|((name, text), kind)| {
+            File::new(name.to_owned(), Arc::new(text.to_owned()), &flags::set(text, *kind))
+        });
+        let file = File::new(name.to_owned(), Arc::clone(&text), &properties::parse(&text));
+        let sources = std::iter::once(file).chain(flags).collect();
         let mut reader = Reader::new(Sources::new(sources), &kinds);
         let config = Self::from_reader(&mut reader, read);
         match config {
@@ -315,7 +317,7 @@ impl Config {
             client_backlog: backlog(reader),
             max_client_cnxns: u32::try_from(reader.number("maxClientCnxns", 60, -1, i64::from(u32::MAX)))
                 .unwrap_or(0),
-            max_cnxns: reader.number("maxCnxns", 0, 0, u32::MAX),
+            max_cnxns: reader.at_least_none("maxCnxns", u32::MAX),
             session_timeout_min_ms,
             session_timeout_max_ms,
             me: me?,
@@ -325,7 +327,7 @@ impl Config {
             quorum_listen_on_all_ips: reader.flag("quorumListenOnAllIPs", false),
             connect_timeout_ms: reader.number("cnxTimeout", 5000, 1, 600_000),
             purge_retain: retain(reader),
-            purge_interval_hours: reader.number("autopurge.purgeInterval", 0, 0, 24 * 365),
+            purge_interval_hours: reader.at_least_none("autopurge.purgeInterval", 24 * 365),
             snap_count: reader.number("snapCount", 100_000, 2, u32::MAX),
             snap_size_bytes: snap_size(reader),
             preallocate_bytes: segment(reader),
@@ -617,7 +619,7 @@ fn segment(reader: &mut Reader) -> u64 {
 /// a fifth longer than the request that it comes of.
 fn frame(reader: &mut Reader) -> usize {
     const MOST: usize = 48 << 20;
-    let given = reader.number("jute.maxbuffer", 0xf_ffff, 1024, 1 << 30);
+    let given = reader.number("jute.maxbuffer", 0xf_ffff, 1024, (1 << 31) - 1);
     if given > MOST {
         reader.warn_at("jute.maxbuffer", format!("a request has {MOST} bytes at most here"));
     }
@@ -679,13 +681,9 @@ fn words(reader: &mut Reader) -> Words {
 
 /// A configuration's text without what gives access: passwords, and the digest of the super user's.
 pub(crate) fn masked(text: &str) -> String {
-    let is_secret = |key: &str| {
-        let key = key.to_ascii_lowercase();
-        ["password", "passwd", "superdigest"].iter().any(|word| key.contains(word))
-    };
     let mut told = text.to_owned();
     // From behind, so that places in front stay what they are.
-    for entry in properties::parse(text).iter().rev().filter(|entry| is_secret(&entry.key)) {
+    for entry in properties::parse(text).iter().rev().filter(|entry| problem::is_secret(&entry.key)) {
         told.replace_range(entry.value_span.clone(), "***");
     }
     told
@@ -694,9 +692,14 @@ pub(crate) fn masked(text: &str) -> String {
 /// A line about a key: what it is, a tab, and where that comes from; behind another tab why it has no effect, if it has
 /// none. What gives access is masked.
 pub fn shown(key: &str, taken: &Taken) -> String {
-    let line = masked(&format!("{key}={}", taken.value));
+    let line = format!("{key}={}", shown_value(key, taken));
     let ignored = taken.ignored.map_or_else(String::new, |reason| format!("\tignored: {reason}"));
     format!("{line}\t{}{ignored}\n", taken.place)
+}
+
+/// The value of a key, masked if it gives access.
+pub(crate) fn shown_value<'a>(key: &str, taken: &'a Taken) -> &'a str {
+    if problem::is_secret(key) { "***" } else { &taken.value }
 }
 
 /// Each property that was given, by the name that it has in Java; keys that count only in the file are none.
@@ -712,7 +715,10 @@ pub(crate) fn properties_given(
 
 /// An address to listen on, as it is given or by default; none for every address.
 fn listening(reader: &mut Reader, key: &str) -> Option<String> {
-    Some(reader.text_or(key, ANYWHERE)).filter(|host| host != ANYWHERE)
+    if !reader.has(key) {
+        reader.text_or(key, ANYWHERE);
+    }
+    reader.host(key).filter(|host| host != ANYWHERE)
 }
 
 fn admin(reader: &mut Reader) -> Option<Admin> {

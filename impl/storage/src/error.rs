@@ -59,6 +59,19 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Files stand in the folder of others: the setting of one of the two was changed, and they were left behind.
+    #[error(
+        "{path} holds {found}, which belongs to {belongs}: dataDir and dataLogDir are not what they were; move the files \
+         of the log to dataLogDir/version-2, and snapshots to dataDir/version-2"
+    )]
+    Misplaced {
+        /// The folder.
+        path: PathBuf,
+        /// A file in it.
+        found: String,
+        /// Where such files stand.
+        belongs: PathBuf,
+    },
     /// The files do not allow a safe start.
     #[error("cannot start on {path}: {refusal}")]
     Refused {
@@ -121,14 +134,8 @@ impl<T> Context<T> for io::Result<T> {
     }
 
     fn synced(self, path: &Path) -> Result<T, Error> {
-        self.map_err(|source| {
-            let path = path.into();
-            if is_full(&source) {
-                Error::OutOfSpace { doing: "sync", path }
-            } else {
-                Error::Sync { path, source }
-            }
-        })
+        // Also of a full disk: what was written before may be lost all the same.
+        self.map_err(|source| Error::Sync { path: path.into(), source })
     }
 }
 

@@ -42,6 +42,22 @@ impl Layout {
         }
     }
 
+    /// With a folder for the log: that nothing of it was left beside the snapshots, and no snapshot beside the log. Who
+    /// moved one setting and not the files would start without what they hold, as if it never was.
+    ///
+    /// Source: ZooKeeper `FileTxnSnapLog`, which refuses too.
+    pub(crate) fn judge(&self, disk: &impl Disk) -> Result<(), Error> {
+        if self.snapshots == self.logs {
+            return Ok(());
+        }
+        let is_log = |name: &str| zxid_of(name, "log").is_some();
+        let is_snapshot = |name: &str| {
+            ["snapshot", "received"].iter().any(|kind| SnapshotName::parse(name, kind).is_some())
+        };
+        misplaced(disk, &self.snapshots, is_log, &self.logs)?;
+        misplaced(disk, &self.logs, is_snapshot, &self.snapshots)
+    }
+
     /// The file of the log that starts with this transaction.
     pub(crate) fn log(&self, first: Zxid) -> PathBuf {
         self.logs.join(format!("log.{:x}", first.0))
@@ -84,6 +100,19 @@ impl Layout {
     /// The file of a snapshot that may be packed.
     pub(crate) fn packed_snapshot(&self, name: SnapshotName) -> PathBuf {
         self.snapshot(name.label, name.packing)
+    }
+}
+
+fn misplaced(
+    disk: &impl Disk,
+    folder: &Path,
+    is_misplaced: impl Fn(&str) -> bool,
+    belongs: &Path,
+) -> Result<(), Error> {
+    let names = disk.list(folder).context("list", folder)?;
+    match names.into_iter().find(|name| is_misplaced(name)) {
+        Some(found) => Err(Error::Misplaced { path: folder.into(), found, belongs: belongs.into() }),
+        None => Ok(()),
     }
 }
 

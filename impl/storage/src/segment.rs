@@ -61,6 +61,8 @@ pub(crate) struct Entries<F> {
     body: std::ops::Range<usize>,
     last: Zxid,
     told: Told,
+    /// Whether something broken was met.
+    lost: bool,
     state: State,
 }
 
@@ -92,6 +94,7 @@ impl<F: File> Entries<F> {
             body: 0..0,
             last: Zxid::ZERO,
             told,
+            lost: false,
             state: State::Header,
         })
     }
@@ -118,7 +121,8 @@ impl<F: File> Entries<F> {
         }
     }
 
-    /// Whether this record was told before, to the byte; if it is new, it is noted as told.
+    /// Whether this record was told before, to the byte; if it is new, it is noted as told. What is found behind
+    /// something broken is not: it may be dropped with the torn end that it stands in, and then count where it comes again.
     fn is_repeat(&mut self, zxid: Zxid) -> bool {
         let checksum = self.body.start.checked_sub(BODY_AT - CHECKSUM_AT);
         let checksum = checksum.and_then(|at| self.buffer.get(at..at + 4)?.try_into().ok());
@@ -128,12 +132,14 @@ impl<F: File> Entries<F> {
             && let Some(nth) = usize::try_from(zxid.0 - first.0).ok().filter(|nth| *nth <= marks.len())
         {
             let told = marks.get(nth).copied();
-            if told.is_none() {
+            if told.is_none() && !self.lost {
                 marks.push(mark);
             }
             return told == Some(mark);
         }
-        self.told.insert(zxid, vec![mark]);
+        if !self.lost {
+            self.told.insert(zxid, vec![mark]);
+        }
         false
     }
 
@@ -233,6 +239,7 @@ impl<F: File> Entries<F> {
 
     fn broken(&mut self, at: u64) -> Place {
         self.state = State::Lost;
+        self.lost = true;
         Place::Broken { at }
     }
 

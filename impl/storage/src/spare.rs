@@ -109,7 +109,7 @@ impl<D: Disk> Spare<D> {
             let started = Instant::now();
             let to = spare.length.min(at + ZEROS_BYTES);
             write_zeros(&spare.file, at, to).context("fill with zeros", &spare.path)?;
-            spare.file.sync().synced(&spare.path)?;
+            spare.file.sync().context("sync", &spare.path)?;
             at = to;
             thread::park_timeout(started.elapsed());
         }
@@ -137,7 +137,7 @@ fn reserved<D: Disk>(
         let started = Instant::now();
         let to = length.min(at + STEP_BYTES);
         room = file.reserve(at, to).context("make room in", &path)?;
-        file.sync().synced(&path)?;
+        file.sync().context("sync", &path)?;
         at = to;
         if room == Room::Written && !go_on(started.elapsed()) {
             break;

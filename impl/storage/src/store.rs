@@ -115,7 +115,8 @@ impl<D: Disk> Store<D> {
     /// Makes the folders where they are missing, if it may, and locks them.
     ///
     /// # Errors
-    /// [`Error::NoFolder`] if it may not, [`Error::Locked`] if another server uses one of them, [`Error::Io`].
+    /// [`Error::NoFolder`] if it may not, [`Error::Locked`] if another server uses one of them, [`Error::Misplaced`] if
+    /// something of one stands in the other, [`Error::Io`].
     pub fn open(disk: D, config: Config) -> Result<Self, Error> {
         let layout = Layout::new(&config.data_dir, config.data_log_dir.as_deref());
         let mut dirs = vec![layout.snapshots.clone(), layout.logs.clone()];
@@ -128,6 +129,7 @@ impl<D: Disk> Store<D> {
             disk.create_dir(&dir).context("create", &dir)?;
             locks.push(disk.lock(&dir).context("lock", &dir)?.ok_or(Error::Locked { path: dir })?);
         }
+        layout.judge(&disk)?;
         let inner = Inner {
             disk,
             layout,

@@ -10,6 +10,7 @@ use crate::{
 const WHAT: &str = "a certificate";
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const OTHER_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+const USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 /// The parts of a certificate that count here.
@@ -35,6 +36,17 @@ pub(crate) struct Certificate<'a> {
     pub(crate) names_hosts: bool,
     /// Whether it may vouch for others: that is said in it, or it is of the first version and signed by itself.
     pub(crate) is_authority: bool,
+    /// What its key is for.
+    pub(crate) usage: Usage,
+}
+
+/// What a key is for; for everything, where a certificate does not say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Its owner may prove himself with it.
+    pub(crate) signs: bool,
+    /// It may sign certificates.
+    pub(crate) vouches: bool,
 }
 
 impl<'a> Certificate<'a> {
@@ -57,11 +69,13 @@ impl<'a> Certificate<'a> {
         // One that does not say whether it is an authority can only be one of its own making: anybody else's was made for
         // somebody who is none.
         let (mut names_hosts, mut is_authority) = (false, is_first && issuer == subject);
+        let mut usage = Usage { signs: true, vouches: true };
         while !inside.is_empty() {
             let part = inside.next()?;
             if part.tag == place(3) {
                 let said = Extensions::read(part.content)?;
                 (names_hosts, is_authority) = (said.names_hosts, is_authority || said.is_authority);
+                usage = said.usage.unwrap_or(usage);
             }
         }
         let signed = signed.whole;
@@ -76,6 +90,7 @@ impl<'a> Certificate<'a> {
             is_first,
             names_hosts,
             is_authority,
+            usage,
         })
     }
 
@@ -107,6 +122,7 @@ fn bits<'a>(input: &mut Der<'a>) -> Result<&'a [u8], StoreError> {
 struct Extensions {
     names_hosts: bool,
     is_authority: bool,
+    usage: Option<Usage>,
 }
 
 impl Extensions {
@@ -129,6 +145,10 @@ impl Extensions {
             } else if name == CONSTRAINTS {
                 let is_authority = value.enter(SEQUENCE)?.optional(BOOLEAN)?;
                 said.is_authority = is_authority.is_some_and(|is| is == [0xff]);
+            } else if name == USAGE {
+                // How many bits of the last byte do not count goes before the bits; those that count here are early.
+                let bits = value.expect(BIT_STRING)?.get(1).copied().unwrap_or(0);
+                said.usage = Some(Usage { signs: bits & 0x80 != 0, vouches: bits & 0x04 != 0 });
             }
         }
         Ok(said)

@@ -261,6 +261,8 @@ pub fn tell(error: &rustls::Error) -> String {
         "the trust store has neither its certificate nor one that vouches for it"
     } else if text.contains("not valid for name") {
         "its certificate is for another host; hostnameVerification=false lets it pass"
+    } else if is(CertificateError::InvalidPurpose) {
+        "its key usage says that its key is not for signing (digitalSignature)"
     } else if text.contains("expired") {
         "its certificate has to be made anew"
     } else if *error == rustls::Error::NoCertificatesPresented {

@@ -60,16 +60,14 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Reads a store. A password that is empty opens the certificates of any, as in Java; its digest is not compared then.
+/// Reads a store. Its digest is compared whatever the password: ZooKeeper asks with an empty one where none is given.
 pub(crate) fn read(bytes: &[u8], password: &str, limits: Limits) -> Result<Store, StoreError> {
     let malformed = StoreError::Malformed { what: "a JKS store" };
     let content = bytes.len().checked_sub(DIGEST_BYTES).ok_or(malformed.clone())?;
     let (content, digest) = bytes.split_at(content);
-    if !password.is_empty() {
-        let computed = Sha1::new().chain_update(wide(password)).chain_update(WHITENER).chain_update(content);
-        if computed.finalize().as_slice() != digest {
-            return Err(StoreError::Password);
-        }
+    let computed = Sha1::new().chain_update(wide(password)).chain_update(WHITENER).chain_update(content);
+    if computed.finalize().as_slice() != digest {
+        return Err(StoreError::Password);
     }
     let mut input = Input(content);
     input.bytes(MAGIC.len())?;

@@ -5,7 +5,8 @@
 //! that does not say that it is an authority vouches for nobody. Certificates of the first version, which say nothing of
 //! the kind, are still made a lot for clusters; the library does not read them, so they are verified here. A server
 //! that names no hosts in its certificate is known by the certificate's common name, as for Java. Whoever connects is
-//! not asked for a name here.
+//! not asked for a name here. What a key is for, which the library does not look at, counts as for Java: an authority
+//! between vouches only with a key that may sign certificates, and nobody proves himself with one that may not sign.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -147,6 +148,17 @@ fn read<'a>(certificate: &'a CertificateDer<'_>) -> Result<Certificate<'a>, Erro
     Certificate::read(certificate).map_err(|_| CertificateError::BadEncoding.into())
 }
 
+/// Those that may vouch for others by what they say of their keys; of what cannot be read the library tells.
+fn vouching<'a>(intermediates: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+    let may = |one: &&CertificateDer<'_>| !Certificate::read(one).is_ok_and(|read| !read.usage.vouches);
+    intermediates.iter().filter(may).cloned().collect()
+}
+
+/// Whether the owner may prove himself with this key.
+fn signs(certificate: &Certificate<'_>) -> Result<(), Error> {
+    if certificate.usage.signs { Ok(()) } else { Err(CertificateError::InvalidPurpose.into()) }
+}
+
 fn in_time(certificate: &Certificate<'_>, now: UnixTime) -> Result<(), Error> {
     let (from, to) = certificate.valid;
     if now.as_secs() < from {
@@ -231,8 +243,9 @@ impl ClientCertVerifier for Clients {
         if read.is_first {
             return self.trust.verify_first(&read, now).map(|()| ClientCertVerified::assertion());
         }
+        signs(&read)?;
         match &self.vouched {
-            Some(vouched) => vouched.verify_client_cert(end_entity, intermediates, now),
+            Some(vouched) => vouched.verify_client_cert(end_entity, &vouching(intermediates), now),
             None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
@@ -283,9 +296,10 @@ impl ServerCertVerifier for Servers {
                 self.trust.verify_first(&read, now)?;
             } else {
                 let known = self.trust.provider.signature_verification_algorithms.all;
+                signs(&read)?;
                 let parsed = ParsedCertificate::try_from(end_entity)?;
-                let roots = &self.trust.roots;
-                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, known)?;
+                let (roots, between) = (&self.trust.roots, vouching(intermediates));
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, &between, now, known)?;
             }
         }
         if self.by_name {

@@ -75,6 +75,9 @@ fn a_wrong_password_opens_nothing() {
     ] {
         assert_eq!(Store::read(&bytes(name), "wrong").err(), Some(StoreError::Password), "{name}");
     }
+    for name in ["server.jks", "trust.jks"] {
+        assert_eq!(Store::read(&bytes(name), "").err(), Some(StoreError::Password), "none for {name}");
+    }
 }
 
 #[test]
@@ -175,7 +178,7 @@ type Meeting = (
     &'static str,
 );
 
-const MEETINGS: [Meeting; 17] = [
+const MEETINGS: [Meeting; 22] = [
     ("server.pem", "trust.pem", "client.pem", "localhost", Ok(ONE), "vouched for by the authority"),
     ("server.jks", "trust.jks", "client.jks", "127.0.0.1", Ok(ONE), "all in JKS, dialled by address"),
     ("server-keytool.p12", "trust.p12", "client.p12", "::1", Ok(ONE), "all in PKCS#12"),
@@ -205,6 +208,39 @@ const MEETINGS: [Meeting; 17] = [
         "by one of the first version that somebody else has signed",
     ),
     ("server.pem", "trust.pem", "", "localhost", Err("no certificates"), "a certificate is needed"),
+    ("server.pem", "trust.pem", "signs.pem", "localhost", Ok("CN=signs"), "its key is for proving oneself"),
+    (
+        "server.pem",
+        "trust.pem",
+        "encrypts.pem",
+        "localhost",
+        Err("digitalSignature"),
+        "its key is for something else",
+    ),
+    (
+        "encrypts.pem",
+        "trust.pem",
+        "client.pem",
+        "localhost",
+        Err("digitalSignature"),
+        "the server's key is for something else",
+    ),
+    (
+        "server.pem",
+        "trust.pem",
+        "below-busy.pem",
+        "localhost",
+        Ok("CN=below busy"),
+        "an authority between vouches",
+    ),
+    (
+        "server.pem",
+        "trust.pem",
+        "below-idle.pem",
+        "localhost",
+        Err("trust store"),
+        "an authority between, whose key may not vouch",
+    ),
     ("elsewhere.pem", "trust.pem", "client.pem", "localhost", Err("not valid for name"), "another host's"),
     (
         "server.pem",

@@ -13,7 +13,7 @@ use tree::Text;
 
 use crate::{
     Config,
-    config::{ServerAddress, join, masked, properties_given},
+    config::{ServerAddress, join, masked, properties_given, shown_value},
     core::{Core, Shell},
     link::ObserverLink,
     metrics,
@@ -410,9 +410,8 @@ fn system_properties(core: &Core) -> Map<String, Value> {
     let known = known.filter(|(key, value)| !key.starts_with("zookeeper") && value != "<NA>");
     let mut answer = map(known.map(|(key, value)| (key, json!(value))));
     for (key, taken) in properties_given(&core.shell.config.effective) {
-        let told = masked(&format!("{key}={}", taken.value));
-        let value = told.split_once('=').map_or("", |(_, value)| value);
-        answer.insert(key, json!(value));
+        let value = json!(shown_value(&key, taken));
+        answer.insert(key, value);
     }
     answer
 }

@@ -55,6 +55,13 @@ fn providers(reader: &mut Reader, settings: &mut Settings) {
             }
             // What X509AuthenticationProvider does is said beside the state of `settings.x509`.
             "DigestAuthenticationProvider" | "IPAuthenticationProvider" | X509 => {}
+            // Whoever it lets in, and as whom, is not known here: a certificate that is trusted would do.
+            other if entry.key == "authProvider.x509" => {
+                let message = format!("there is no provider {other:?} here to judge certificates");
+                let help =
+                    format!("without this line {X509} does: whoever holds a certificate that is trusted");
+                reader.error_with_help(reader.span(&entry.key), message, help);
+            }
             other => {
                 let message = format!(
                     "{} is ignored: there is no provider {other:?} here, only SASLAuthenticationProvider, \
@@ -78,7 +85,7 @@ fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
         ("sessionRequireClientSASLAuth", "sasl".to_owned())
     } else if reader.flag("enforce.auth.enabled", false) {
         let schemes = reader.text("enforce.auth.schemes").unwrap_or_default();
-        if schemes.is_empty() {
+        if split(&schemes).next().is_none() {
             let help = "add a line such as enforce.auth.schemes=digest";
             let span = reader.span("enforce.auth.enabled");
             reader.error_with_help(span, "enforce.auth.enabled needs the schemes to demand", help.to_owned());
@@ -87,7 +94,7 @@ fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
     } else {
         return Vec::new();
     };
-    let schemes: Vec<_> = schemes.split(',').map(str::trim).filter(|scheme| !scheme.is_empty()).collect();
+    let schemes: Vec<_> = split(&schemes).collect();
     for scheme in &schemes {
         let is_there = match *scheme {
             "ip" => true,
@@ -104,6 +111,10 @@ fn demanded(reader: &mut Reader, settings: &Settings) -> Vec<Text> {
         }
     }
     schemes.into_iter().map(Text::from).collect()
+}
+
+fn split(schemes: &str) -> impl Iterator<Item = &str> {
+    schemes.split(',').map(str::trim).filter(|scheme| !scheme.is_empty())
 }
 
 /// The users of the JAAS file's section.

@@ -118,7 +118,7 @@ mod tests {
             let (config, warnings) = read(&format!("{METHOD}={method}"));
             assert_eq!((config.files.packing, warnings), (packing, Vec::new()), "{method}");
         }
-        let (config, warnings) = read(&format!("zookeeper.{METHOD}=zstd"));
+        let (config, warnings) = read(&format!("{METHOD}=zstd"));
         assert_eq!(config.files.packing, Packing::Plain);
         assert!(warnings[0].starts_with("zoo.cfg:3: snapshot.compression.method is \"zstd\", and may be gz"));
         assert_eq!(config.effective[METHOD].value, "");

@@ -76,35 +76,53 @@ pub(super) fn is_bare(key: &str) -> bool {
     BARE.iter().any(|bare| key.starts_with(bare))
 }
 
-/// Reads flags; quotes around a value are taken off.
+/// What a text of flags holds, sorted; those that are Java's alone are told apart.
 pub(super) fn read(text: &str, kind: Kind) -> Found {
     let mut found = Found::default();
-    let start = |flag: &str| flag.as_ptr().addr() - text.as_ptr().addr();
+    for (span, flag) in split(text, kind) {
+        match property(&span, flag, kind) {
+            None => found.others.push(span),
+            Some(entry) if !entry.key.starts_with("zookeeper.") && !is_bare(&entry.key) => {
+                found.foreign.push(entry.key_span);
+            }
+            Some(entry) => found.properties.push(entry),
+        }
+    }
+    found
+}
+
+/// Every property that a text of flags sets, whosever it is.
+pub(super) fn set(text: &str, kind: Kind) -> Vec<Entry> {
+    split(text, kind).filter_map(|(span, flag)| property(&span, flag, kind)).collect()
+}
+
+/// Each flag, with its place.
+fn split(text: &str, kind: Kind) -> impl Iterator<Item = (Range<usize>, &str)> {
     let flags: Vec<&str> = match kind {
         Kind::Words => text.split_ascii_whitespace().collect(),
         Kind::Lines => text.lines().collect(),
     };
-    for (start, flag) in flags.into_iter().map(|flag| (start(flag), flag)) {
-        let span = start..start + flag.len();
-        match flag.strip_prefix("-D") {
-            None => found.others.push(span),
-            Some(property) => {
-                let (key, value) = property.split_once('=').unwrap_or((property, ""));
-                if !key.starts_with("zookeeper.") && !is_bare(key) {
-                    found.foreign.push(start + 2..start + 2 + key.len());
-                    continue;
-                }
-                let value_start = span.end - value.len();
-                found.properties.push(Entry {
-                    key: key.to_owned(),
-                    value: value.trim_matches(['"', '\'']).to_owned(),
-                    key_span: start + 2..start + 2 + key.len(),
-                    value_span: value_start..span.end,
-                });
-            }
-        }
-    }
-    found
+    flags.into_iter().map(move |flag| {
+        let start = flag.as_ptr().addr() - text.as_ptr().addr();
+        (start..start + flag.len(), flag)
+    })
+}
+
+/// What a flag sets, if it sets a property. Quotes around a value of the scripts' variables are taken off; those of a
+/// command line are taken off by whoever reads it.
+fn property(span: &Range<usize>, flag: &str, kind: Kind) -> Option<Entry> {
+    let property = flag.strip_prefix("-D")?;
+    let (key, value) = property.split_once('=').unwrap_or((property, ""));
+    let key_start = span.start + 2;
+    Some(Entry {
+        key: key.to_owned(),
+        value: match kind {
+            Kind::Words => value.trim_matches(['"', '\'']).to_owned(),
+            Kind::Lines => value.to_owned(),
+        },
+        key_span: key_start..key_start + key.len(),
+        value_span: span.end - value.len()..span.end,
+    })
 }
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ const USED: &[&str] = &[
 
 /// Of TLS, for clients and between servers.
 const OF_TLS: &[&str] = &[
+    "ssl.authProvider",
     "ssl.ciphersuites",
     "ssl.clientAuth",
     "ssl.clientHostnameVerification",
@@ -262,7 +263,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("serverCnxnFactory", JVM),
     ("sslQuorumReloadCertFiles", RELOADS),
     ("ssl.allowReverseDnsLookup", REVERSE),
-    ("ssl.authProvider", "x509 it is"),
     ("ssl.quorum.allowReverseDnsLookup", REVERSE),
     ("ssl.sslProvider", JVM),
     ("clientTcpKeepAlive", "keepalive is always on"),

@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use properties::Entry;
 use thiserror::Error;
 
 /// A configuration that cannot be used, with everything that is wrong with it.
@@ -47,7 +48,7 @@ impl Problem {
         let (file, span) = sources.locate(span);
         Self {
             message: message.to_string(),
-            source_code: NamedSource::new(&file.name, Arc::clone(&file.text)),
+            source_code: NamedSource::new(&file.name, Arc::clone(&file.shown)),
             line: span.as_ref().map(|span| file.line(span.start)),
             span: span.map(|span| SourceSpan::from((span.start, span.len()))),
             help: None,
@@ -139,10 +140,30 @@ impl Sources {
 pub(crate) struct File {
     pub(crate) name: String,
     pub(crate) text: Arc<String>,
+    /// The same with stars for what gives access, byte by byte: a place in one is that place in the other.
+    shown: Arc<String>,
 }
 
 impl File {
+    /// A text, and where in it what gives access may stand.
+    pub(crate) fn new(name: String, text: Arc<String>, entries: &[Entry]) -> Self {
+        let mut shown = text.as_bytes().to_vec();
+        for entry in entries.iter().filter(|entry| is_secret(&entry.key)) {
+            let bytes = shown[entry.value_span.clone()].iter_mut();
+            bytes.filter(|byte| !matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b'*');
+        }
+        let shown = String::from_utf8(shown).map_or_else(|_| Arc::default(), Arc::new);
+        Self { name, text, shown }
+    }
+
     fn line(&self, at: usize) -> usize {
         self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
     }
+}
+
+/// Whether the value of this key gives access; the path of a file that holds it does not.
+pub(crate) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    !key.ends_with("passwordpath")
+        && ["password", "passwd", "superdigest"].iter().any(|word| key.contains(word))
 }

@@ -83,10 +83,7 @@ impl Reader {
         }
     }
 
-    fn add(&mut self, mut entry: Entry) {
-        if let Some(bare) = entry.key.strip_prefix("zookeeper.").filter(|bare| keys::fate(bare).is_some()) {
-            entry.key = String::from(bare);
-        }
+    fn add(&mut self, entry: Entry) {
         let key = &entry.key;
         let span = Some(entry.key_span.clone());
         match keys::fate(key) {
@@ -98,12 +95,18 @@ impl Reader {
                         format!("{key} is given twice"),
                     );
                     let of_file = |entry: &Entry| self.sources.is_of_file(&entry.key_span);
-                    let help = if of_file(&entry) && !of_file(earlier) {
+                    let overrules = of_file(&entry) && !of_file(earlier);
+                    // Java asks for these by names that nothing in the file sets.
+                    if overrules && flags::is_bare(key) {
+                        self.warnings
+                            .push(problem.help("the property counts, and not what stands in the file"));
+                        return;
+                    }
+                    self.warnings.push(problem.help(if overrules {
                         "what stands in the file counts"
                     } else {
                         "the last one counts"
-                    };
-                    self.warnings.push(problem.help(help));
+                    }));
                 }
                 self.entries.insert(key.clone(), entry);
             }
@@ -126,7 +129,8 @@ impl Reader {
                     span,
                     format!("{key} is no key of ZooKeeper's, and is ignored"),
                 );
-                let problem = match cli::closest(key, keys::names()) {
+                let bare = key.strip_prefix("zookeeper.").filter(|bare| keys::fate(bare).is_some());
+                let problem = match bare.or_else(|| cli::closest(key, keys::names())) {
                     Some(known) => problem.help(format!("did you mean {known}?")),
                     None => problem,
                 };
@@ -229,6 +233,11 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A number of which 0 is none, as is every one below, and the default.
+    pub(crate) fn at_least_none(&mut self, key: &str, most: u32) -> u32 {
+        u32::try_from(self.number(key, 0, i64::from(i32::MIN), i64::from(most))).unwrap_or(0)
     }
 
     pub(crate) fn flag(&mut self, key: &str, default: bool) -> bool {

@@ -368,7 +368,7 @@ fn odd_keys_are_warnings() {
 
 #[test]
 fn values_are_taken_in_their_units() {
-    let text = "dataDir=/d\nclientPort=2181\ndataLogDir=/l\ntickTime=2000\nzookeeper.snapCount=10\npreAllocSize=64\n\
+    let text = "dataDir=/d\nclientPort=2181\ndataLogDir=/l\ntickTime=2000\nsnapCount=10\npreAllocSize=64\n\
         4lw.commands.whitelist=stat, ruok\njute.maxbuffer=2048\nmaxSessionTimeout=90000\nforceSync=yes\n\
         clientPortAddress=::1\nautopurge.purgeInterval=1\nclientPortListenBacklog=50";
     let config = parse(text, None).expect("valid");
@@ -486,7 +486,10 @@ fn users_of_sasl_come_from_the_file_that_java_names() {
     assert!(
         problems("sessionRequireClientSASLAuth=true", jaas)[0].contains("the scheme \"sasl\" is not offered")
     );
-    assert!(problems("enforce.auth.enabled=true", jaas)[0].contains("needs the schemes to demand"));
+    for schemes in ["", "\nenforce.auth.schemes=,", "\nenforce.auth.schemes= , "] {
+        let told = problems(&format!("enforce.auth.enabled=true{schemes}"), jaas);
+        assert!(told[0].contains("needs the schemes to demand"), "{schemes:?}: {told:?}");
+    }
     let wrong = problems("enforce.auth.enabled=true\nenforce.auth.schemes=digest,x509", jaas);
     assert!(wrong.len() == 1 && wrong[0].contains("the scheme \"x509\" is not offered"), "{wrong:?}");
     let none = load(&format!("{provider}sessionRequireClientSASLAuth=true"), "Client { };").expect("valid");
@@ -547,7 +550,7 @@ fn a_flag_of_the_command_line_is_one_however_it_looks() {
 
 #[test]
 fn throttles_are_taken_from_the_file_and_from_flags() {
-    let text = "dataDir=/d\nclientPort=1\nrequest_throttle_max_requests=7\nzookeeper.throttled_op_wait_time=20\n\
+    let text = "dataDir=/d\nclientPort=1\nrequest_throttle_max_requests=7\nthrottled_op_wait_time=20\n\
         largeRequestThreshold=1000\nconnection_throttle_tokens=10\nconnection_throttle_weight_enabled=true\n\
         connection_throttle_drop_increase=0.25\nleaderServes=no\nfastleader.maxNotificationInterval=5000";
     let flags = Flags::default().and(&[
@@ -608,7 +611,7 @@ fn what_has_no_effect_is_shown_with_its_reason() {
     let line = super::shown("flushDelay", &config.effective["flushDelay"]);
     assert!(line.starts_with("flushDelay=5\tzoo.cfg:3\tignored: a batch is flushed as soon as"), "{line}");
     assert!(config.warnings[0].summary().contains("flushDelay is ignored: a batch is flushed"));
-    let text = "zookeeper.snapCount=9\njute.maxbuffer=4096\ndataDir=/d\nclientPort=1";
+    let text = "snapCount=9\njute.maxbuffer=4096\ndataDir=/d\nclientPort=1";
     let config = parse(text, None).expect("valid");
     let given: Vec<_> = super::properties_given(&config.effective).map(|(key, _)| key).collect();
     assert_eq!(given, ["jute.maxbuffer", "zookeeper.snapCount"]);
@@ -622,7 +625,7 @@ fn the_audit_log_is_off_unless_it_is_turned_on() {
         (config.audit, warnings)
     };
     assert_eq!(read(""), (None, Vec::new()));
-    assert_eq!(read("zookeeper.audit.enable=true"), (Some(super::Audit { file: None }), Vec::new()));
+    assert_eq!(read("audit.enable=true"), (Some(super::Audit { file: None }), Vec::new()));
     let file = Some("/l/audit.log".into());
     let both = read("audit.enable=true\nzabkeeper.auditFile=/l/audit.log");
     assert_eq!(both, (Some(super::Audit { file }), Vec::new()));
@@ -635,4 +638,58 @@ fn the_audit_log_is_off_unless_it_is_turned_on() {
         "{warnings:?}"
     );
     assert!(parse("dataDir=/d\nclientPort=2181\naudit.enable=perhaps", None).is_err());
+}
+
+#[test]
+fn what_zookeeper_does_not_read_has_no_effect() {
+    let told = |text: &str, flags: &[&str]| {
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let text = format!("dataDir=/d\nclientPort=2181\n{text}");
+        let config = Config::parse_with("zoo.cfg", text, &Flags::default().and(&flags), |_| unreachable!());
+        let config = config.expect("valid");
+        let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+        (config, warnings)
+    };
+    let (config, warnings) = told("zookeeper.snapCount=9\nzookeeper.skipACL=yes", &[]);
+    assert_eq!(config.snap_count, 100_000);
+    assert!(!config.settings.skip_acl);
+    assert!(
+        warnings[0].contains("no key of ZooKeeper's") && warnings[0].ends_with("(did you mean snapCount?)")
+    );
+    // Of these Java looks at the property alone.
+    let (config, warnings) = told("jute.maxbuffer=2048", &["jute.maxbuffer=4096"]);
+    assert_eq!(config.frame_bytes_max, 4096);
+    assert!(warnings[0].ends_with("(the property counts, and not what stands in the file)"), "{warnings:?}");
+    let (config, _) = told("autopurge.purgeInterval=-1\nmaxCnxns=-1\njute.maxbuffer=2147483647", &[]);
+    assert_eq!((config.purge_interval_hours, config.max_cnxns, config.frame_bytes_max), (0, 0, 48 << 20));
+}
+
+#[test]
+fn whoever_else_judges_certificates_is_refused() {
+    for line in ["ssl.authProvider=acme", "authProvider.x509=com.example.Judge"] {
+        let told = parse(&format!("dataDir=/d\nclientPort=2181\n{line}"), None).expect_err(line);
+        assert!(told.len() == 1 && told[0].contains("certificates"), "{told:?}");
+    }
+    let fine = "ssl.authProvider=x509\nauthProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider";
+    assert!(parse(&format!("dataDir=/d\nclientPort=2181\n{fine}"), None).is_ok());
+}
+
+#[test]
+fn problems_show_no_password() {
+    let secret = "s3cret";
+    let text = format!(
+        "dataDir=/d\nclientPort=2181\nssl.keystore.password={secret}\nssl.keyStore.password={secret}\n\
+        ssl.trustStore.password = {secret}\\\n  {secret}\ntickTime=x\nssl.keyStore.password={secret}"
+    );
+    let flags =
+        Flags::default().and(&[format!("zookeeper.ssl.keyStore.password={secret}"), "x=1".to_owned()]);
+    let read = |text: &str| Config::parse_with("zoo.cfg", text.to_owned(), &flags, |_| unreachable!());
+    let shown = format!("{:?}", miette::Report::new(read(&text).expect_err("tickTime")));
+    assert!(shown.contains("tickTime=x") && shown.contains("ssl.keyStore.password=******"), "{shown}");
+    assert!(!shown.contains(secret), "{shown}");
+    let warned = read(&text.replace("tickTime=x", "tickTime=1")).expect("valid");
+    let told = |problem: &super::Problem| format!("{}\n{:?}", problem.summary(), problem.excerpt());
+    let warnings: Vec<_> = warned.warnings.iter().map(told).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("given twice")), "{warnings:?}");
+    assert!(warnings.iter().all(|warning| !warning.contains(secret)), "{warnings:?}");
 }

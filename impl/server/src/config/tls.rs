@@ -69,6 +69,9 @@ pub(super) fn read(reader: &mut Reader, alone: bool) -> Tls {
     }
     warn_of_idle_stores(reader, Side::Clients, clients.is_some());
     warn_of_idle_stores(reader, Side::Servers, alone || servers.is_some() || admin.is_some());
+    let other =
+        "certificates are judged by x509 here; another provider may let fewer in, or as somebody else";
+    reader.unsupported_choice("ssl.authProvider", &["x509"], other);
     let superuser = reader.text("X509AuthenticationProvider.superUser");
     Tls {
         port: port.map(|port| (address, port)),
@@ -180,10 +183,12 @@ fn try_stores(reader: &mut Reader, side: Side, settings: &Settings) {
     let is_asked = side == Side::Servers || settings.client_auth != ClientAuth::None;
     if settings.trust_store.is_none() && is_asked {
         let otherwise = match side {
-            Side::Clients | Side::Servers => format!("{}=none", side.key("clientAuth")),
-            Side::Admin => "admin.needClientAuth=false".to_owned(),
+            Side::Clients => format!(", or {}=none", side.key("clientAuth")),
+            Side::Admin => ", or admin.needClientAuth=false".to_owned(),
+            // Each server dials others, and asks them.
+            Side::Servers => String::new(),
         };
-        let help = format!("add a line such as {trust}=/etc/zookeeper/trust.pem, or {otherwise}");
+        let help = format!("add a line such as {trust}=/etc/zookeeper/trust.pem{otherwise}");
         let message = "certificates are asked for, and there is no trust store to compare them with";
         return reader.error_with_help(side.span(reader), message, help);
     }

@@ -262,6 +262,23 @@ fn records_that_were_logged_twice_count_once() {
         let (_, again) = open(dir.path()).expect("opens");
         assert_eq!(again.recovered.last, Zxid(0x2_0000_0000 + 5), "{from} to {to}, {roll}");
     }
+    // The first of what a crash tore out is missing, and the rest stands; a new file has it all again.
+    for (torn, to) in [(3, 10), (2, 6), (10, 10)] {
+        let dir = folder();
+        let mut first = bytes[..all[to].end].to_vec();
+        first[all[torn].clone()].fill(0);
+        let second = [&bytes[..16], &bytes[all[torn].start..]].concat();
+        fs::write(dir.path().join(file), first).expect("written");
+        let next = 0x2_0000_0001 + u64::try_from(torn).expect("small");
+        fs::write(dir.path().join(format!("version-2/log.{next:x}")), second).expect("written");
+        let (store, mut recovery) = open(dir.path()).expect("opens");
+        assert_eq!(recovery.recovered, whole.recovered, "torn at {torn}");
+        assert_eq!(recovery.tree, whole.tree, "torn at {torn}");
+        store.log(&mut recovery).sync_recovered().expect("synced");
+        drop(store);
+        let (_, again) = open(dir.path()).expect("opens");
+        assert_eq!(again.recovered, whole.recovered, "torn at {torn}, and cut");
+    }
     let dir = folder();
     let mut other = twice(3, 7);
     let (first, again) = (all[3].clone(), all[7].end);
@@ -278,6 +295,31 @@ fn records_that_were_logged_twice_count_once() {
     fs::write(dir.path().join(file), other).expect("written");
     let error = open(dir.path()).expect_err("another history").to_string();
     assert!(error.contains("gap in the log: transaction 2:4 in log.200000001"), "{error}");
+}
+
+#[test]
+fn a_folder_for_the_log_does_not_hide_the_log_that_was() {
+    let (dir, logs) = (folder(), tempfile::tempdir().expect("a folder"));
+    let open = || {
+        let config = Config { data_log_dir: Some(logs.path().into()), ..Config::new(dir.path().into()) };
+        Store::open(RealDisk::default(), config)
+    };
+    let told = open().expect_err("the log is elsewhere").to_string();
+    assert!(told.contains("holds log.") && told.contains("dataLogDir/version-2"), "{told}");
+    let (from, to) = (dir.path().join("version-2"), logs.path().join("version-2"));
+    let moved = |kind: &str| {
+        for entry in fs::read_dir(&from).expect("a folder").map(|entry| entry.expect("an entry")) {
+            if entry.file_name().to_string_lossy().starts_with(kind) {
+                fs::rename(entry.path(), to.join(entry.file_name())).expect("moved");
+            }
+        }
+    };
+    moved("log.");
+    let recovery = open().expect("opens").recover().expect("reads");
+    assert_eq!(recovery.recovered.last, LAST);
+    moved("snapshot.");
+    let told = open().expect_err("snapshots are elsewhere").to_string();
+    assert!(told.contains("holds snapshot."), "{told}");
 }
 
 #[test]

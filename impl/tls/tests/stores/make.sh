@@ -110,4 +110,21 @@ cat "$W/stranger.key" "$W/stranger.crt" > stranger.pem
 leaf weak "/CN=weak" "basicConstraints=CA:FALSE\n"
 openssl x509 -req -in "$W/weak.csr" -CA ca.pem -CAkey "$W/ca.key" -days $DAYS -sha1 -set_serial 4 -out "$W/weak.crt" 2>/dev/null
 cat "$W/weak.key" "$W/weak.crt" > weak.pem
+
+# Ones of which the key is not for proving oneself, or is.
+for one in encrypts:keyEncipherment signs:digitalSignature; do
+    leaf "${one%:*}" "/CN=${one%:*}" "basicConstraints=CA:FALSE\nkeyUsage=critical,${one#*:}\n"
+    cat "$W/${one%:*}.key" "$W/${one%:*}.crt" > "${one%:*}.pem"
+done
+# Ones that an authority between has signed, of which the key may not vouch, or may.
+for one in idle:digitalSignature busy:keyCertSign; do
+    name=${one%:*}
+    leaf "$name" "/CN=$name authority" "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,${one#*:}\n"
+    ec "$W/below-$name.key"
+    openssl req -new -key "$W/below-$name.key" -subj "/CN=below $name" -out "$W/below-$name.csr"
+    echo "basicConstraints=CA:FALSE" > "$W/below-$name.ext"
+    openssl x509 -req -in "$W/below-$name.csr" -CA "$W/$name.crt" -CAkey "$W/$name.key" -days $DAYS -sha256 \
+        -set_serial 8 -extfile "$W/below-$name.ext" -out "$W/below-$name.crt" 2>/dev/null
+    cat "$W/below-$name.key" "$W/below-$name.crt" "$W/$name.crt" > "below-$name.pem"
+done
 printf '%s\n' $P > password.txt
