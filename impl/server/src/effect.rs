@@ -257,7 +257,12 @@ impl Effects<Tree> for Shell {
     fn exit(&mut self, why: Exit) {
         match why {
             Exit::TruncateFailed { wanted, found } => {
-                tracing::error!(%wanted, %found, "the log could not be cut where the leader said");
+                tracing::error!(
+                    %wanted,
+                    %found,
+                    "the log could not be cut where the leader said; if this comes again at the next start, move \
+                     version-2 of dataDir and dataLogDir away, and let this server be brought up to date anew"
+                );
             }
         }
         self.end(ExitCode::QuorumPacket);

@@ -290,7 +290,8 @@ fn scan<D: Disk>(store: &Store<D>, first: Zxid, told: &mut Told) -> Result<Segme
             Place::Record { at, zxid } => {
                 records.push(Record { at, verdict: Verdict::Valid { zxid, txn: () } });
             }
-            Place::Broken { at } => records.push(Record { at, verdict: Verdict::Broken }),
+            Place::Broken { at, altered: false } => records.push(Record { at, verdict: Verdict::Broken }),
+            Place::Broken { at, altered: true } => records.push(Record { at, verdict: Verdict::Altered }),
             Place::End { at } => {
                 *told = entries.into_told();
                 return Ok(Segment { first, records, end: at });

@@ -35,6 +35,8 @@ pub(crate) enum Place {
     Broken {
         /// Its offset in bytes.
         at: u64,
+        /// Whether it has the length and the end of a record, and not its checksum.
+        altered: bool,
     },
     /// Nothing but zeros from here on, or the end of the file.
     End {
@@ -183,7 +185,7 @@ impl<F: File> Entries<F> {
         self.fill(FILE_HEADER_BYTES)?;
         let mut header = wire::Decoder::stream(self.rest());
         if file_header(&mut header).is_err() {
-            return Ok(self.broken(0));
+            return Ok(self.broken(0, false));
         }
         self.take(FILE_HEADER_BYTES);
         self.state = State::Entries;
@@ -211,10 +213,30 @@ impl<F: File> Entries<F> {
                         }
                     }
                 }
+                Err(wire::Error::Checksum { .. }) => return self.no_record(at, true),
+                Err(source @ wire::Error::Length { .. }) if self.is_large(at)? => {
+                    return Err(Error::Unreadable { path: self.path.clone(), at, source });
+                }
                 Ok(Entry::Body(_) | Entry::Padding) | Err(_) => {}
             }
-            return self.no_record(at);
+            return self.no_record(at, false);
         }
+    }
+
+    /// Whether what stands here is a record by its length and its end, and larger than any that is taken: a server that
+    /// was told to take larger ones has written it.
+    fn is_large(&self, at: u64) -> Result<bool, Error> {
+        const END: u8 = b'B';
+        let length = self.rest().get(LENGTH_AT..BODY_AT).and_then(|bytes| bytes.try_into().ok());
+        let length = u64::from(u32::from_be_bytes(length.unwrap_or_default()));
+        let end = at + BODY_AT as u64 + length;
+        let mut last = [0];
+        let read = if end < self.length {
+            self.file.read_at(&mut last, end).context("read", &self.path)?
+        } else {
+            0
+        };
+        Ok(read == 1 && last == [END])
     }
 
     fn record(&mut self, at: u64, length: usize) -> Place {
@@ -227,20 +249,20 @@ impl<F: File> Entries<F> {
     }
 
     /// Zeros to the end, or something broken.
-    fn no_record(&mut self, at: u64) -> Result<Place, Error> {
+    fn no_record(&mut self, at: u64, altered: bool) -> Result<Place, Error> {
         if self.skip_zeros()? {
             self.state = State::Ended(at);
             return Ok(Place::End { at });
         }
         // A record's checksum begins with four zeros, and is not all zeros.
         self.seek(self.at().saturating_sub(LENGTH_AT as u64 - 1).max(at + 1));
-        Ok(self.broken(at))
+        Ok(self.broken(at, altered))
     }
 
-    fn broken(&mut self, at: u64) -> Place {
+    fn broken(&mut self, at: u64, altered: bool) -> Place {
         self.state = State::Lost;
         self.lost = true;
-        Place::Broken { at }
+        Place::Broken { at, altered }
     }
 
     /// Goes on reading there.

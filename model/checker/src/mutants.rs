@@ -314,6 +314,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["observing", HISTORIES]),
     },
     Mutant {
+        id: "state-holds-nothing-of-the-stream",
+        flaw: "what a leader forwards although the state that it sends holds it ends the link (Z-14)",
+        shown: Under("strangers"),
+    },
+    Mutant {
         id: "cut-is-not-looked-at",
         flaw: "whatever the disk gives behind a truncation is gone on with (Z-14)",
         shown: Under("strangers"),

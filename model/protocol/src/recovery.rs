@@ -92,6 +92,8 @@ pub enum Verdict<T> {
     /// Something that is neither a record nor zeros to the end of the file. What follows was found by looking for
     /// records behind it.
     Broken,
+    /// The same, which has the length and the end of a record, and not its checksum.
+    Altered,
 }
 
 /// A place in the log.
@@ -344,7 +346,7 @@ impl<T> Record<T> {
     fn zxid(&self) -> Option<Zxid> {
         match &self.verdict {
             Verdict::Valid { zxid, .. } => Some(*zxid),
-            Verdict::Broken => None,
+            Verdict::Broken | Verdict::Altered => None,
         }
     }
 }
@@ -384,10 +386,13 @@ impl<T: Clone> Chain<'_, T> {
             let at = Mark { segment: segment.first, offset: record.at };
             match &record.verdict {
                 Verdict::Valid { zxid, txn } => self.take(at, *zxid, txn)?,
-                Verdict::Broken => {
+                Verdict::Broken | Verdict::Altered => {
                     let behind = segment.records.get(index + 1..).unwrap_or_default();
                     if self.needless(behind, later) {
                         continue;
+                    }
+                    if matches!(record.verdict, Verdict::Altered) {
+                        ends_the_log(at, later)?;
                     }
                     self.tear(at, behind, later)?;
                     return Ok(record.at);
@@ -451,6 +456,17 @@ impl<T: Clone> Chain<'_, T> {
             return Ok(());
         }
         Err(Refusal::Damaged { at, beyond: Mark { segment, offset: record.at } })
+    }
+}
+
+/// Nobody goes on in a new file behind a record whose checksum is wrong: this server cuts it off before, and ZooKeeper
+/// does not start. With records in a later file it was altered since, and is damage (D-1).
+fn ends_the_log<T>(at: Mark, later: &[Segment<T>]) -> Result<(), Refusal> {
+    let mut rest =
+        later.iter().flat_map(|segment| segment.records.iter().map(|record| (segment.first, record)));
+    match rest.find(|(_, record)| record.zxid().is_some()) {
+        Some((segment, record)) => Err(Refusal::Damaged { at, beyond: Mark { segment, offset: record.at } }),
+        None => Ok(()),
     }
 }
 

@@ -479,27 +479,70 @@ fn held() -> [Zxid; 4] {
     [(1, 1), (1, 2), (1, 3), (3, 1)].map(|(epoch, counter)| Zxid::new(Epoch(epoch), counter))
 }
 
-/// A follower of three that holds these, and was told to cut its log.
-fn cutting(wanted: Zxid) -> (Zab<u8>, Around) {
-    let from = ServerId(2);
-    let log = held().map(|zxid| (zxid, 0)).to_vec();
+/// Carries out what is asked of the disk.
+fn settle(zab: &mut Zab<u8>, around: &mut Around) {
+    while let Some(ticket) = around.finish() {
+        zab.step(Input::Done(ticket), around);
+    }
+}
+
+/// The leader of the next two.
+const LEADER: ServerId = ServerId(2);
+
+/// A follower of three with this log, which has promised epoch 4 to its leader.
+fn promised(log: Vec<(Zxid, u8)>) -> (Zab<u8>, Around) {
     let (mut zab, mut around) =
         looking(Around { accepted: Epoch(3), current: Epoch(3), log, ..Around::default() });
-    let settle = |zab: &mut Zab<u8>, around: &mut Around| {
-        while let Some(ticket) = around.finish() {
-            zab.step(Input::Done(ticket), around);
-        }
-    };
-    zab.step(Input::Elected(from), &mut around);
+    zab.step(Input::Elected(LEADER), &mut around);
     around.dialled = around.dialling.take();
-    zab.step(Input::Connected(from), &mut around);
-    let message = Message::LeaderInfo { epoch: Epoch(4), extended: true };
-    zab.step(Input::Message { from, message }, &mut around);
-    settle(&mut zab, &mut around);
-    zab.step(Input::Message { from, message: Message::Trunc { last: wanted } }, &mut around);
-    settle(&mut zab, &mut around);
+    zab.step(Input::Connected(LEADER), &mut around);
+    tell(&mut zab, &mut around, Message::LeaderInfo { epoch: Epoch(4), extended: true });
+    (zab, around)
+}
+
+/// The leader says this, and the disk follows.
+fn tell(zab: &mut Zab<u8>, around: &mut Around, message: Message<u8>) {
+    zab.step(Input::Message { from: LEADER, message }, around);
+    settle(zab, around);
+}
+
+/// A follower of three that holds these, and was told to cut its log.
+fn cutting(wanted: Zxid) -> (Zab<u8>, Around) {
+    let (mut zab, mut around) = promised(held().map(|zxid| (zxid, 0)).to_vec());
+    tell(&mut zab, &mut around, Message::Trunc { last: wanted });
     assert!(around.reloading, "nothing is cut: {:?}", around.said);
     (zab, around)
+}
+
+/// An Apache leader names the last transaction of a state when it begins to send it, and forwards from an earlier one on.
+#[test]
+fn what_a_state_holds_may_be_forwarded_too() {
+    let at = |counter| Zxid::new(Epoch(4), counter);
+    let proposal = |counter| Message::Proposal { zxid: at(counter), txn: 0 };
+    let commit = |counter| Message::Commit { zxid: at(counter) };
+    let joined = || {
+        let (mut zab, mut around) = promised(Vec::new());
+        zab.step(Input::Snapshot { from: LEADER, zxid: at(5) }, &mut around);
+        settle(&mut zab, &mut around);
+        for message in [proposal(4), commit(4), proposal(5), proposal(6), commit(5), proposal(7), commit(6)] {
+            tell(&mut zab, &mut around, message);
+            assert!(around.has_link(LEADER));
+        }
+        (zab, around)
+    };
+    let (mut zab, mut around) = joined();
+    tell(&mut zab, &mut around, Message::NewLeader { epoch: Epoch(4) });
+    tell(&mut zab, &mut around, Message::UpToDate);
+    assert!(zab.is_serving());
+    assert_eq!((zab.committed(), zab.history().last()), (at(6), at(7)));
+    // Behind NEWLEADER, and of what comes behind the state, nothing is passed over.
+    let (mut zab, mut around) = joined();
+    tell(&mut zab, &mut around, proposal(6));
+    assert!(!around.has_link(LEADER));
+    let (mut zab, mut around) = joined();
+    tell(&mut zab, &mut around, Message::NewLeader { epoch: Epoch(4) });
+    tell(&mut zab, &mut around, commit(5));
+    assert!(!around.has_link(LEADER));
 }
 
 #[test]

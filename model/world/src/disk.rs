@@ -355,7 +355,7 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         let records = segments.into_iter().flat_map(|segment| segment.records);
         let log = records.map(|record| match record.verdict {
             Verdict::Valid { zxid, txn } => Some((zxid, txn)),
-            Verdict::Broken => None,
+            Verdict::Broken | Verdict::Altered => None,
         });
         let (log, label) = (log.collect(), snapshots.first().map(|snapshot| snapshot.label));
         let received = disk.snapshot.unsynced.map(|(_, label, state)| (label, state));

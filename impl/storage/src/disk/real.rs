@@ -81,9 +81,11 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let missing: Vec<PathBuf> = dir.ancestors().take_while(|d| !d.exists()).map(PathBuf::from).collect();
+        // Its own entry may never have been synced, if it is there: whoever made it was killed before.
+        let missing = dir.ancestors().skip(1).take_while(|dir| !dir.exists());
+        let unsure: Vec<PathBuf> = std::iter::once(dir).chain(missing).map(PathBuf::from).collect();
         fs::create_dir_all(dir)?;
-        for made in missing.iter().filter_map(|dir| dir.parent()) {
+        for made in unsure.iter().filter_map(|dir| dir.parent()) {
             self.sync_dir(if made.as_os_str().is_empty() { Path::new(".") } else { made })?;
         }
         Ok(())

@@ -176,6 +176,32 @@ fn damage_is_refused_with_the_file_and_the_offset() {
     assert!(error.contains("damaged record in log.200000001 at offset 16"), "{error}");
 }
 
+#[test]
+fn a_record_that_is_larger_than_any_here_is_no_torn_end() {
+    let dir = folder();
+    let path = dir.path().join("version-2/log.200000001");
+    let bytes = fs::read(&path).expect("readable");
+    let end = entries(&bytes).last().expect("records").end;
+    let length = 65_u32 << 20;
+    let mut bytes = bytes[..end].to_vec();
+    bytes.extend([0, 0, 0, 0, 1, 2, 3, 4]);
+    bytes.extend(length.to_be_bytes());
+    bytes.resize(bytes.len() + usize::try_from(length).expect("small"), 1);
+    for (last, refused) in [(b'B', true), (b'C', false)] {
+        bytes.push(last);
+        fs::write(&path, &bytes).expect("written");
+        bytes.pop();
+        match open(dir.path()) {
+            Err(error) => {
+                assert!(refused, "{error}");
+                let told = error.to_string();
+                assert!(told.contains(&format!("log.200000001 cannot be read at offset {end}")), "{told}");
+            }
+            Ok((_, recovery)) => assert!(!refused && recovery.recovered.last == LAST),
+        }
+    }
+}
+
 /// Adds a file that goes on behind the last transaction.
 fn add_a_file(dir: &Path) {
     let other = folder();

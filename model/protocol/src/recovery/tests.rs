@@ -10,7 +10,8 @@ fn z(epoch: u32, counter: u32) -> Zxid {
     Zxid::new(Epoch(epoch), counter)
 }
 
-/// A file from text: records ten bytes apart from offset 16, `e.c` valid, `!` broken, `_` a hole of ten bytes.
+/// A file from text: records ten bytes apart from offset 16, `e.c` valid, `!` broken, `~` altered, `_` a hole of ten
+/// bytes.
 fn segment(text: &str) -> Segment<()> {
     let mut words = text.split_whitespace();
     let first = zxid(words.next().expect("a name"));
@@ -25,6 +26,7 @@ fn segment(text: &str) -> Segment<()> {
                 continue;
             }
             "!" => records.push(Record { at: end, verdict: Verdict::Broken }),
+            "~" => records.push(Record { at: end, verdict: Verdict::Altered }),
             _ => records.push(Record { at: end, verdict: Verdict::Valid { zxid: zxid(word), txn: () } }),
         }
         end += 10;
@@ -96,6 +98,15 @@ fn the_log_is_cut_only_at_its_torn_end() {
             "0:0 +2 = 1:2 cut 1:1@26",
         ),
         ("healed by a later epoch", "0.0", "1.1 1.1 ! | 2.1 2.1", "0:0 +2 = 2:1 cut 1:1@26"),
+        ("a torn end may look like a record", "0.0", "1.1 1.1 ~ 1.3", "0:0 +1 = 1:1 cut 1:1@26"),
+        ("nobody goes on behind one that was altered", "0.0", "1.1 1.1 ~ 1.3 | 1.2 1.2", "Damaged"),
+        ("nor with a later epoch", "0.0", "1.1 1.1 ~ 1.3 | 2.1 2.1", "Damaged"),
+        (
+            "a file without a record is no going on",
+            "0.0",
+            "1.1 1.1 ~ | 1.2 !header",
+            "0:0 +1 = 1:1 cut 1:1@26 cut 1:2@0",
+        ),
         ("torn twice", "0.0", "1.1 1.1 ! | 1.2 !", "0:0 +1 = 1:1 cut 1:1@26 cut 1:2@16"),
         ("an empty file between", "0.0", "1.1 1.1 | 1.2 !header | 1.2 1.2", "0:0 +2 = 1:2 cut 1:2@0"),
     ] {
@@ -108,6 +119,7 @@ fn a_snapshot_covers_what_lies_below_its_label() {
     for (why, snapshots, log, told) in [
         ("the log goes on", "1.2 0.0", "1.1 1.1 1.2 1.3", "1:2 +1 = 1:3"),
         ("the log ends before", "1.5", "1.1 1.1 1.2", "1:5 +0 = 1:5"),
+        ("altered below the label", "1.5", "1.1 ~ 1.3 1.4 1.5 | 1.6 1.6", "1:5 +1 = 1:6"),
         ("torn below the label", "1.5", "1.1 1.1 !", "1:5 +0 = 1:5 cut 1:1@26"),
         ("damage below the label", "1.5", "1.1 ! _ _ _ _ 1.5 1.6", "1:5 +1 = 1:6"),
         ("damage up to the label", "1.5", "1.1 ! _ _ _ _ 1.6", "1:5 +1 = 1:6"),

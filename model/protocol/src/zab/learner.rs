@@ -127,6 +127,11 @@ impl<T: Clone> Learner<T> {
         }
         let informed = core.config.is_observer() && self.stage == Stage::Following;
         let verdict = match message {
+            Message::Proposal { zxid, .. } | Message::Commit { zxid } | Message::Inform { zxid, .. }
+                if self.is_part_of_the_state(core, zxid) =>
+            {
+                Ok(())
+            }
             Message::Proposal { .. } | Message::Commit { .. } if informed => Err(Violation::BadState),
             Message::Inform { zxid, txn } => self.on_inform(core, zxid, txn, out),
             Message::LeaderInfo { epoch, extended: _ } => self.on_leader_info(core, epoch, out),
@@ -142,6 +147,12 @@ impl<T: Clone> Learner<T> {
             | Message::Ack { .. } => Err(Violation::BadState),
         };
         self.judge(verdict, out)
+    }
+
+    /// Whether a transaction of the synchronisation is held by the state below the log. A leader of Apache's forwards
+    /// what it decides while it sends the whole state, some of which that state then holds (rule Z-14).
+    fn is_part_of_the_state(&self, core: &Core<T>, zxid: Zxid) -> bool {
+        self.stage == Stage::Synchronising && zxid <= core.history.floor()
     }
 
     /// The leader broke the protocol: it is no leader to follow.
