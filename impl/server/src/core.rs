@@ -13,7 +13,7 @@ use std::{
 };
 
 use protocol::{
-    Recovered, Role,
+    Recovered, Role, Timer,
     peer::{self, Input, Peer},
 };
 use recording::{LinkMark, Told};
@@ -189,6 +189,12 @@ impl Shell {
             clock: Clock::read(wall),
             config,
         }
+    }
+
+    /// What this timer waits for comes on: it waits anew, if it runs. As for ZooKeeper, `initLimit` bounds a silence, and
+    /// not how long a large state takes on its way to a learner.
+    pub(crate) fn comes_on(&mut self, timer: Timer) {
+        self.timers.prolong(timer, Instant::now());
     }
 
     /// Marks that something is to be done at the end of this turn; the time at which it began.

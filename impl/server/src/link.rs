@@ -123,7 +123,7 @@ impl Me {
 /// A place in a link's queue that is being filled.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
-    to: ServerId,
+    pub(crate) to: ServerId,
     incarnation: u64,
     number: u64,
     /// Told when bytes have gone out, and when the link is gone.

@@ -6,7 +6,7 @@
 use std::{cell::RefCell, rc::Weak, time::Instant};
 
 use bytes::BytesMut;
-use protocol::Ticket;
+use protocol::{Ticket, Timer};
 use spec::{Machine, ServerId, Zxid};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -314,6 +314,7 @@ impl Core {
             put_signature(&mut slice);
         }
         self.shell.links.fill(stream, |out| out.extend_from_slice(&slice), done);
+        self.shell.comes_on(Timer::Handshake(stream.to));
         self.shell.touch();
         if done { Slice::Last } else { Slice::More }
     }
@@ -328,6 +329,9 @@ impl Core {
         let Some(last) = put_slice(going, self, &mut slice) else {
             return Slice::Over;
         };
+        if self.shell.snapshots.asked_for {
+            self.shell.comes_on(Timer::Establish);
+        }
         room.send(SnapshotChunk { bytes: slice.freeze(), last });
         if last { Slice::Last } else { Slice::More }
     }

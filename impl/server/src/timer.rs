@@ -81,6 +81,14 @@ impl Timers {
         self.wakes.is_none_or(|wakes| deadline < wakes)
     }
 
+    /// Starts a timer anew, if it runs.
+    pub(crate) fn prolong(&mut self, timer: Timer, now: Instant) {
+        if self.deadlines.contains_key(&timer) {
+            // The sleeping task wakes too early at most.
+            self.set(timer, now);
+        }
+    }
+
     /// The timers that run.
     pub(crate) fn set_ones(&self) -> impl Iterator<Item = Timer> + '_ {
         self.deadlines.keys().copied()
@@ -181,6 +189,17 @@ mod tests {
         assert_eq!(timers.due(start + Duration::from_secs(13)), [silence]);
         assert!(timers.take_due(silence, start + Duration::from_secs(13)));
         assert!(!timers.take_due(silence, start + Duration::from_secs(99)));
+    }
+
+    #[test]
+    fn a_timer_is_prolonged_while_it_runs() {
+        let (mut timers, start) = (timers(), Instant::now());
+        timers.prolong(Timer::Establish, start);
+        assert_eq!(timers.sleep_until(), None, "it was not set");
+        timers.set(Timer::Establish, start);
+        timers.prolong(Timer::Establish, start + Duration::from_secs(15));
+        assert_eq!(timers.due(start + Duration::from_secs(34)), []);
+        assert_eq!(timers.due(start + Duration::from_secs(35)), [Timer::Establish]);
     }
 
     /// A turn that has gone on for long sets timers by when it began: they may be due at once, and are for the next look,

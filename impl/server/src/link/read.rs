@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use protocol::{
-    Message,
+    Message, Timer,
     peer::{Input, Packet},
 };
 use spec::{ServerId, Zxid};
@@ -356,8 +356,9 @@ async fn take_snapshot(
             Pieces::Slice => yield_now().await,
             Pieces::End => break,
         }
-        if me.strong_count() == 0 {
-            return Ok(None);
+        match me.upgrade() {
+            Some(core) => core.borrow_mut().shell.comes_on(Timer::Establish),
+            None => return Ok(None),
         }
     }
     loop {
