@@ -139,11 +139,12 @@ def told(section, name, args, theirs, ours):
     """Compares what both showed, prints it, and returns the exit code."""
     reasons = {} if args.only else skips(section)
     bad = [case for case, (passed, _) in theirs.cases.items() if not passed]
-    if bad or not theirs.cases:
+    if bad or not theirs.cases or theirs.code != 0:
         print("\n".join(theirs.rest[-40:]))
         for case in bad:
             print(f"  {case} fails on Apache ZooKeeper {args.version}: {theirs.cases[case][1]}")
-        print(f"{name}: {len(bad)} of {len(theirs.cases)} cases fail on Apache ZooKeeper {args.version}: set the cases right first")
+        print(f"{name}: {len(bad)} of {len(theirs.cases)} cases fail on Apache ZooKeeper {args.version}, and the driver ended with {theirs.code}: "
+              "set the cases right first")
         return 2
     lost = {case: why(saw, ours.cases.get(case)) for case, (_, saw) in theirs.cases.items() if ours.cases.get(case) != (True, saw)}
     unexplained = [case for case in lost if case not in reasons]

@@ -29,6 +29,18 @@ pub(crate) enum Length {
     Full,
 }
 
+/// Why a part cannot be run on this machine. It has not passed; but in the short gate no change is to blame for it.
+#[derive(Debug)]
+pub(crate) struct NotRun(pub(crate) &'static str);
+
+impl std::fmt::Display for NotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NotRun {}
+
 /// How a part ended.
 struct Outcome {
     name: &'static str,
@@ -36,7 +48,13 @@ struct Outcome {
     verdict: Result<String>,
 }
 
-/// Runs the parts; true if all passed. The last line counts them.
+impl Outcome {
+    fn is_not_run(&self) -> bool {
+        self.verdict.as_ref().is_err_and(|error| error.is::<NotRun>())
+    }
+}
+
+/// Runs the parts; true if all passed, or, of the short gate, could not be run. The last line counts them.
 pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<bool> {
     let parts = chosen(parts, only);
     let total = parts.len();
@@ -47,7 +65,7 @@ pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<b
         let begun = Instant::now();
         let verdict = (part.run)();
         let outcome = Outcome { name: part.name, seconds: seconds(begun.elapsed()), verdict };
-        let failed = outcome.verdict.is_err();
+        let failed = outcome.verdict.is_err() && !outcome.is_not_run();
         if let Err(error) = &outcome.verdict {
             eprintln!("{} failed: {error:#}", outcome.name);
         }
@@ -62,8 +80,11 @@ pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<b
         record(&outcomes).context("the outcome could not be recorded")?;
     }
     println!("all parts: {} min", minutes(seconds(started.elapsed())));
-    println!("{passed} passed, {} failed", outcomes.len() - passed);
-    Ok(passed == outcomes.len() && total > 0)
+    let not_run = outcomes.iter().filter(|outcome| outcome.is_not_run()).count();
+    let failed = outcomes.len() - passed - not_run;
+    let beside = if not_run == 0 { String::new() } else { format!(", {not_run} could not be run") };
+    println!("{passed} passed, {failed} failed{beside}");
+    Ok(failed == 0 && passed > 0 && (not_run == 0 || length == Length::Short))
 }
 
 /// The parts that are asked for, all if none is; with those behind the build, the build: what they run is to be of the
@@ -81,6 +102,7 @@ fn summary(outcomes: &[Outcome], total: usize) -> String {
         let word = match &outcome.verdict {
             Ok(figure) if figure.is_empty() => "passed".to_owned(),
             Ok(figure) => format!("passed: {figure}"),
+            Err(error) if outcome.is_not_run() => format!("NOT RUN: {error}"),
             Err(_) => "FAILED".to_owned(),
         };
         lines.push(format!("{:<12} {:>7}  {word}", outcome.name, minutes(outcome.seconds)));
@@ -122,6 +144,16 @@ mod tests {
         assert!(run(vec![part("one", true)], Length::Short, &[]).expect("runs"));
         let never = Part { name: "never", what: "", run: Box::new(|| panic!("run behind a failure")) };
         assert!(!run(vec![part("one", true), part("two", false), never], Length::Short, &[]).expect("runs"));
+    }
+
+    #[test]
+    fn what_cannot_be_run_has_not_passed_and_fails_no_change() {
+        let not_run = || Part { name: "two", what: "", run: Box::new(|| bail!(NotRun("there is no road"))) };
+        let parts = || vec![part("one", true), not_run(), part("three", true)];
+        assert!(run(parts(), Length::Short, &[]).expect("runs"));
+        assert!(!run(parts(), Length::Short, &["two".to_owned()]).expect("runs"), "nothing has passed");
+        let outcome = Outcome { name: "two", seconds: 0, verdict: (not_run().run)() };
+        assert!(summary(&[outcome], 1).contains("NOT RUN: there is no road"));
     }
 
     #[test]

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    built, install,
+    built,
+    gate::NotRun,
+    install,
     run::{self, Call},
 };
 
@@ -80,7 +82,7 @@ pub(crate) fn part(arguments: &[&str]) -> Result<String> {
     match call(&arguments, &more)? {
         0 => {}
         1 => bail!("a promise is broken"),
-        SKIPPED => return Ok("SKIPPED: no network namespaces on this machine".to_owned()),
+        SKIPPED => bail!(NotRun("there are no network namespaces on this machine")),
         code => bail!("histories ended with {code}"),
     }
     let Ok(text) = fs::read_to_string(&json) else { return Ok("each mutant is caught".to_owned()) };

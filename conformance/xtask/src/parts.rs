@@ -64,7 +64,7 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
         parts.extend(full_parts());
     } else {
         parts.extend([
-            part("mutants", "those of touched files, and two in turn", || check_mutants(&mutants::chosen()?)),
+            part("mutants", "one of a touched file, and one in turn", || check_mutants(&mutants::chosen()?)),
             part("power-cuts", "a few cuts of one, two and all servers", || power_cuts(6)),
             part("replay", "some walks of models, walked by a server", || {
                 let rows = "order,snapshots,cold-election,pair,pair-expiry,equal-votes";

@@ -87,6 +87,9 @@ fn model_table(budget: &str, arguments: &str, commit: &str, rows: &str) -> Resul
         let word = |key: &str| row[key].as_str().unwrap_or("?").to_owned();
         let outcome = match (row["broken"].as_str(), row["exhausted"] == true) {
             (Some(rule), _) => format!("**{rule} broken**"),
+            (None, true) if !row["recorded"].is_null() => {
+                "exhausted, and **the counts are others than recorded**".to_owned()
+            }
             (None, true) if row["missing"].as_array().is_none_or(Vec::is_empty) => {
                 "exhausted, every rule holds".to_owned()
             }

@@ -217,6 +217,7 @@ fn storage_config(config: &Config) -> storage::Config {
         segment_bytes: config.preallocate_bytes,
         window: config.commit_log_count,
         packing: config.files.packing,
+        trailers: config.files.digests,
         trust_empty: config.files.trust_empty,
         autocreate: config.files.autocreate,
         make_folders: config.files.make_folders,
@@ -602,13 +603,14 @@ mod tests {
         assert!(peer_config(&config).zab.log_sync);
         let config = read(
             "snapshot.compression.method=gz\nsnapshot.trust.empty=true\ndb.autocreate=false\n\
-             datadir.autocreate=false\nsnapshotSizeFactor=0.5",
+             datadir.autocreate=false\nsnapshotSizeFactor=0.5\ndigest.enabled=false",
         );
         let other = storage::Config {
             packing: storage::Packing::Gzip,
             trust_empty: true,
             autocreate: false,
             make_folders: false,
+            trailers: false,
             snapshot_size_millionths: 500_000,
             ..plain
         };

@@ -281,9 +281,13 @@ impl<D: Disk> SnapshotFile<D> {
     }
 
     fn finish(&mut self, digest: Option<i64>) -> Result<(), Error> {
-        let digest =
-            digest.map(|tree| SnapshotDigest { zxid: self.name.label, version: DIGEST_VERSION, tree });
-        let trailer = Trailer { digest, last_processed: Some(self.name.label) };
+        let label = self.name.label;
+        let digest = digest.map(|tree| SnapshotDigest { zxid: label, version: DIGEST_VERSION, tree });
+        let trailer = if self.store.config().trailers {
+            Trailer { digest, last_processed: Some(label) }
+        } else {
+            Trailer::default()
+        };
         trailer.encode(self.checksum.clone(), &mut self.buffer);
         self.flush(true)?;
         self.file.sync().synced(&self.path)

@@ -42,6 +42,9 @@ pub struct Config {
     /// A learner is served from the log on disk only if that takes fewer bytes than this many millionths of the
     /// newest snapshot (`zookeeper.snapshotSizeFactor`); 0 is no limit.
     pub snapshot_size_millionths: u32,
+    /// Snapshots carry the digest of the state and their last transaction behind the first seal
+    /// (`zookeeper.digest.enabled`): ZooKeeper without digests does not read on where there are both.
+    pub trailers: bool,
     /// How snapshots are written; each is read as its name says (`zookeeper.snapshot.compression.method`).
     pub packing: Packing,
 }
@@ -58,6 +61,7 @@ impl Config {
             make_folders: true,
             trust_empty: false,
             snapshot_size_millionths: 330_000,
+            trailers: true,
             packing: Packing::Plain,
         }
     }

@@ -462,6 +462,14 @@ fn of_first(mut row: Row, deeds: &[Deed]) -> Row {
     row
 }
 
+/// The same with one script.
+fn of_pair(mut row: Row, first: Deed, second: Deed) -> Row {
+    if let Setup::Session(bounds) = &mut row.setup {
+        (bounds.first, bounds.second) = (vec![first], vec![second]);
+    }
+    row
+}
+
 /// One client at an observer.
 fn observing(mut row: Row) -> Row {
     if let Setup::Session(bounds) = &mut row.setup {
@@ -696,10 +704,22 @@ fn deep() -> Vec<Row> {
 }
 
 /// A move, an expiry and a change of leader together: a row for each deed of the first client, beside which the second
-/// does each.
+/// does each. Where a client watches or closes, a script is as large as six others are, and has a row of its own.
 fn every_script() -> impl Iterator<Item = Row> {
-    let names = ["all-create", "all-set", "all-watch", "all-multi", "all-sync", "all-close"];
-    names.into_iter().zip(DEEDS).map(|(name, first)| of_first(session(name, [1, 1, 1], &[]), &[first]))
+    let first = [
+        ("all-create", Deed::Create),
+        ("all-set", Deed::Set),
+        ("all-multi", Deed::Multi),
+        ("all-sync", Deed::Sync),
+    ];
+    let watching = ["watch-create", "watch-set", "watch-watch", "watch-multi", "watch-sync", "watch-close"]
+        .map(|name| (name, Deed::Watch));
+    let closing = ["close-create", "close-set", "close-watch", "close-multi", "close-sync", "close-close"]
+        .map(|name| (name, Deed::Close));
+    let all = |name| session(name, [1, 1, 1], &[]);
+    let large = watching.into_iter().zip(DEEDS).chain(closing.into_iter().zip(DEEDS));
+    let rows = first.into_iter().map(move |(name, first)| of_first(all(name), &[first]));
+    rows.chain(large.map(move |((name, first), second)| of_pair(all(name), first, second)))
 }
 
 /// Each set of bounds is as narrow as the flaws allow that are looked for with it, so that they are found in seconds.

@@ -14,6 +14,8 @@ const FACTOR_DEFAULT: (&str, u32) = ("0.33", 330_000);
 pub struct Files {
     /// How snapshots are written. They are read as their names say.
     pub packing: Packing,
+    /// Whether snapshots carry what ZooKeeper reads only with digests: their own, and the last transaction again.
+    pub digests: bool,
     /// Whether a log without a snapshot is all there ever was.
     pub trust_empty: bool,
     /// Whether a server without any data is new, also where no file `initialize` says so.
@@ -29,6 +31,7 @@ impl Files {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let files = Self {
             packing: packing(reader),
+            digests: reader.flag("digest.enabled", true),
             trust_empty: reader.flag("snapshot.trust.empty", false),
             autocreate: reader.flag("db.autocreate", true),
             make_folders: reader.flag("datadir.autocreate", true),
@@ -38,6 +41,11 @@ impl Files {
             let message = "a log without a snapshot is taken for all there ever was: set it for the start behind an \
                            upgrade from ZooKeeper 3.4, and take it out again";
             reader.warn_at("snapshot.trust.empty", message);
+        }
+        if !files.digests {
+            let message = "snapshots are written without a digest, as ZooKeeper reads them with this setting; \
+                           transactions have theirs all the same";
+            reader.warn_at("digest.enabled", message);
         }
         files
     }
@@ -96,6 +104,7 @@ mod tests {
         let (config, warnings) = read("");
         let files = Files {
             packing: Packing::Plain,
+            digests: true,
             trust_empty: false,
             autocreate: true,
             make_folders: true,

@@ -94,6 +94,21 @@ fn snapshots_are_packed_as_is_said_and_read_as_they_are_named() {
 }
 
 #[test]
+fn a_snapshot_without_trailers_ends_at_its_first_seal() {
+    const TRAILERS: u64 = (8 + 4 + 8) + (8 + 5) + 8 + (8 + 5);
+    let (with, without) = (MemoryDisk::default(), MemoryDisk::default());
+    let bare = || Config { trailers: false, ..config() };
+    let tree = serve(&with, config(), 30);
+    serve(&without, bare(), 30);
+    let name = format!("snapshot.{:x}", z(30).0);
+    assert_eq!(length(&without, &name) + TRAILERS, length(&with, &name));
+    for (disk, now) in [(&with, bare()), (&without, config()), (&without, bare())] {
+        let (_, recovery) = open(disk, now).expect("a start");
+        assert_eq!((recovery.recovered.last, &recovery.tree), (z(30), &tree));
+    }
+}
+
+#[test]
 fn what_is_known_of_a_packed_snapshot_is_of_the_file_as_it_was() {
     let disk = MemoryDisk::default();
     serve(&disk, packed(Packing::Gzip), 30);
