@@ -234,15 +234,13 @@ impl Election {
         })
     }
 
-    /// Whether the budget stands in the way: a role that has come to nothing may not end any more. A run that leads
-    /// here tells nothing about progress.
-    pub fn out_of_budget(&self, parts: &[&Part]) -> bool {
+    /// Whether every role that has come to nothing may still end: progress is demanded of such states alone, for the
+    /// budget stands in the way of others.
+    fn may_look_again(&self, parts: &[&Part]) -> bool {
         let servers: Vec<_> = parts[..self.count()].iter().copied().map(server).collect();
-        let Part::Budget(budget) = parts[self.budget_slot()] else { return true };
-        servers.iter().any(|one| {
-            let may_look = budget.relooks > 0 && one.round() < self.config.rounds;
-            !may_look && self.must_give_up(one.id, &servers)
-        })
+        let Part::Budget(budget) = parts[self.budget_slot()] else { return false };
+        let in_vain = || servers.iter().filter(|one| self.must_give_up(one.id, &servers));
+        in_vain().count() <= budget.relooks.into() && in_vain().all(|one| one.round() < self.config.rounds)
     }
 
     /// Steps the server's actor and puts what it says into the mesh.
@@ -405,11 +403,11 @@ impl Model for Election {
     }
 
     fn is_goal(&self, parts: &[&Part]) -> bool {
-        self.goal(parts) || self.out_of_budget(parts)
+        self.goal(parts)
     }
 
     fn is_demanded(&self, parts: &[&Part]) -> bool {
-        !self.out_of_budget(parts)
+        self.may_look_again(parts)
     }
 
     fn is_fault_free(&self, action: &Action) -> bool {

@@ -334,6 +334,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves-leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "later-round-unheard",
+        flaw: "during the wait of an election a later round counts only if its vote is better (E-7)",
+        shown: By(&["equal-votes"]),
+    },
+    Mutant {
         id: "moved-without-owner-check",
         flaw: "whoever has a session's id may write for it",
         shown: By(&["moves", "--set", "first=[\"set\"]", "--set", "second=[\"set_twice\"]", HISTORIES]),
