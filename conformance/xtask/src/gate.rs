@@ -50,7 +50,7 @@ struct Outcome {
 
 impl Outcome {
     fn is_not_run(&self) -> bool {
-        self.verdict.as_ref().is_err_and(|error| error.is::<NotRun>())
+        self.verdict.as_ref().is_err_and(anyhow::Error::is::<NotRun>)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
 
 /// What the operator sets.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of ZooKeeper's")]
 pub struct Config {
     /// The folder of `myid`, epochs and snapshots (`dataDir`).
     pub data_dir: PathBuf,

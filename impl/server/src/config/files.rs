@@ -11,6 +11,7 @@ const FACTOR_DEFAULT: (&str, u32) = ("0.33", 330_000);
 
 /// What is made of the data folder.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of ZooKeeper's")]
 pub struct Files {
     /// How snapshots are written. They are read as their names say.
     pub packing: Packing,
