@@ -235,9 +235,10 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
             println!("{excerpt}");
         }
     }
-    let place = match config.servers.len() {
-        0 | 1 => "a server alone".to_owned(),
-        count => format!("server {} of {count}", config.me),
+    let place = if config.standalone() {
+        "a server alone".to_owned()
+    } else {
+        format!("server {} of {}", config.me, config.servers.len())
     };
     println!(
         "{}: {place}, clients on {}, snapshots in {}, log in {}; {} warnings",

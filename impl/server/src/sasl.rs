@@ -27,12 +27,16 @@ pub struct Sasl {
 }
 
 impl Sasl {
-    /// What a client says, and what the peer is to make of it. `exchange` is the one under way on its connection, which
-    /// begins with this where there is none.
-    pub fn step(&self, exchange: &mut Option<Exchange>, token: &[u8]) -> ClientRequest<Tree> {
+    /// What a client says, what the peer is to make of it, and why it failed, if it did. `exchange` is the one under way
+    /// on its connection, which begins with this where there is none.
+    pub fn step(
+        &self,
+        exchange: &mut Option<Exchange>,
+        token: &[u8],
+    ) -> (ClientRequest<Tree>, Option<String>) {
         if self.users.is_empty() {
             // As a server of ZooKeeper's says it: there is nothing to talk about.
-            return ClientRequest::Exchange { answer: None, proves: Vec::new() };
+            return (ClientRequest::Exchange { answer: None, proves: Vec::new() }, None);
         }
         let said = match exchange {
             None => Exchange::begin(&sasl::nonce(), token).map(|(begun, challenge)| {
@@ -44,16 +48,17 @@ impl Sasl {
         match said {
             Ok((answer, user)) => {
                 let proves = user.map(|user| self.identities(&user)).unwrap_or_default();
-                ClientRequest::Exchange { answer: Some(answer), proves }
+                (ClientRequest::Exchange { answer: Some(answer), proves }, None)
             }
             Err(reason) => {
-                tracing::warn!(%reason, "a client failed to authenticate with SASL");
-                if self.keeps_failed && !self.demanded {
-                    return ClientRequest::Exchange { answer: None, proves: Vec::new() };
-                }
-                let code =
-                    if self.demanded { ErrorCode::SessionClosedRequireAuth } else { ErrorCode::AuthFailed };
-                ClientRequest::Refused { code, close: true }
+                let request = if self.keeps_failed && !self.demanded {
+                    ClientRequest::Exchange { answer: None, proves: Vec::new() }
+                } else if self.demanded {
+                    ClientRequest::Refused { code: ErrorCode::SessionClosedRequireAuth, close: true }
+                } else {
+                    ClientRequest::Refused { code: ErrorCode::AuthFailed, close: true }
+                };
+                (request, Some(reason))
             }
         }
     }
@@ -80,7 +85,8 @@ mod tests {
     #[test]
     fn nobody_is_somebody_without_users() {
         let mut exchange = None;
-        let said = Sasl::default().step(&mut exchange, b"");
+        let (said, failed) = Sasl::default().step(&mut exchange, b"");
+        assert_eq!(failed, None);
         assert_eq!(said, ClientRequest::Exchange { answer: None, proves: Vec::new() });
         assert!(exchange.is_none());
     }
@@ -89,10 +95,13 @@ mod tests {
     fn a_failure_ends_the_connection_unless_it_may_stay() {
         let failed = |sasl: &Sasl| {
             let mut exchange = None;
-            let ClientRequest::Exchange { answer: Some(_), .. } = sasl.step(&mut exchange, b"") else {
+            let (ClientRequest::Exchange { answer: Some(_), .. }, None) = sasl.step(&mut exchange, b"")
+            else {
                 panic!("a challenge comes first");
             };
-            sasl.step(&mut exchange, b"username=\"bob\"")
+            let (request, failed) = sasl.step(&mut exchange, b"username=\"bob\"");
+            assert!(failed.is_some());
+            request
         };
         let refused = |code| ClientRequest::Refused { code, close: true };
         assert_eq!(failed(&sasl()), refused(ErrorCode::AuthFailed));

@@ -37,6 +37,8 @@ pub(crate) struct SeldomLines {
     pub(crate) answers: Seldom,
     /// No hands are shaken with clients.
     pub(crate) handshakes: Seldom,
+    /// Clients do not prove by SASL who they are.
+    pub(crate) identities: Seldom,
     /// Whoever dials the quorum port is no learner.
     pub(crate) learners: Seldom,
     /// Whoever dials the election port is no voter.

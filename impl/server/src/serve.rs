@@ -256,7 +256,14 @@ impl Shell {
         let Some(client) = self.clients.get(id) else {
             return ClientRequest::Ping;
         };
-        self.config.sasl.step(&mut client.exchange, token)
+        let (request, reason) = self.config.sasl.step(&mut client.exchange, token);
+        if let Some(reason) = reason {
+            debug!(reason, "a client failed to authenticate with SASL");
+            if let Some(failed) = self.seldom.identities.count(Instant::now()) {
+                warn!(failed, reason, "clients failed to authenticate with SASL");
+            }
+        }
+        request
     }
 }
 

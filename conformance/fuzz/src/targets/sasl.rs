@@ -24,7 +24,7 @@ pub(super) fn tokens(bytes: &[u8]) {
         if let Ok(answer) = Answer::to(&token, &user, b"nonce") {
             assert!(!answer.is_proved_by(&token) && answer.token().len() <= 4096, "believed or too long");
         }
-        match sasl.step(&mut exchange, &token) {
+        match sasl.step(&mut exchange, &token).0 {
             ClientRequest::Exchange { answer, proves } => {
                 assert!(proves.is_empty(), "believed: {proves:?}");
                 let challenge = String::from_utf8(answer.expect("it is set up")).expect("it is text");

@@ -24,7 +24,10 @@ impl ServerAddress {
     /// What is wrong with it, to be shown beside the line.
     pub(crate) fn parse(value: &str) -> Result<Self, String> {
         let (server, client) = match value.split_once(';') {
-            Some((server, client)) => (server.trim(), Some(client.trim())),
+            // Behind a semicolon nothing is no address, as for ZooKeeper.
+            Some((server, client)) => {
+                (server.trim(), Some(client.trim()).filter(|client| !client.is_empty()))
+            }
             None => (value, None),
         };
         if server.contains('|') {
@@ -116,6 +119,7 @@ mod tests {
             ("zk1:2888:3888", address("zk1", None)),
             ("zk1:2888:3888:participant", address("zk1", None)),
             ("zk1:2888:3888:PARTICIPANT;2181", address("zk1", Some((None, 2181)))),
+            ("zk1:2888:3888;", address("zk1", None)),
             ("zk1:2888:3888;10.0.0.1:2181", address("zk1", Some((Some("10.0.0.1"), 2181)))),
             ("[::1]:2888:3888;[::]:2181", address("::1", Some((Some("::"), 2181)))),
         ];
