@@ -67,7 +67,8 @@ pub(crate) fn run(parts: Vec<Part>, length: Length, only: &[String]) -> Result<b
         let outcome = Outcome { name: part.name, seconds: seconds(begun.elapsed()), verdict };
         let failed = outcome.verdict.is_err() && !outcome.is_not_run();
         if let Err(error) = &outcome.verdict {
-            eprintln!("{} failed: {error:#}", outcome.name);
+            let word = if failed { "failed" } else { "was not run" };
+            eprintln!("{} {word}: {error:#}", outcome.name);
         }
         outcomes.push(outcome);
         if failed && length == Length::Short {

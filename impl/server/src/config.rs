@@ -234,7 +234,7 @@ impl Config {
         let flags = flags.texts().zip(&kinds).map(|((name, text), kind)| {
             File::new(name.to_owned(), Arc::new(text.to_owned()), &flags::set(text, *kind))
         });
-        let file = File::new(name.to_owned(), Arc::clone(&text), &properties::parse(&text));
+        let file = File::of_properties(name.to_owned(), Arc::clone(&text));
         let sources = std::iter::once(file).chain(flags).collect();
         let mut reader = Reader::new(Sources::new(sources), &kinds);
         let config = Self::from_reader(&mut reader, read);

@@ -46,7 +46,7 @@ use traffic::Traffic;
 /// unless their requests are very large ([`crate::throttle::WRITES_BYTES_MAX`]).
 const UNSENT_MAX: usize = 64 << 20;
 /// The same of a learner that is brought up to date, and less the more of it it has taken: what it lacks comes at once, and
-/// what is proposed meanwhile waits behind. It has `initLimit` to take that.
+/// what is proposed meanwhile waits behind. It must not stop taking that for `initLimit`.
 const SYNC_UNSENT_MAX: usize = 1 << 30;
 /// How long a follower dials a leader that does not let it in before it looks for another one. Leaders are there
 /// within the 200 ms that an election may last longer for them than for their followers.
@@ -304,6 +304,11 @@ impl Links {
         for peer in peers {
             self.close(peer);
         }
+    }
+
+    /// Whether this server has dialled that one.
+    fn is_dialled(&self, peer: ServerId) -> bool {
+        self.table.get(&peer).is_some_and(|link| !link.accepted)
     }
 
     /// Whether this is still the link with that server.

@@ -121,8 +121,8 @@ enum ConfigCommand {
 /// What is set beside the file.
 #[derive(Debug, clap::Args)]
 struct Properties {
-    /// Sets a property of ZooKeeper's, as for Java. What stands in the file counts more, but for names without
-    /// `zookeeper.` in front, such as jute.maxbuffer.
+    /// Sets a property of ZooKeeper's, as for Java. What stands in the file counts more, but for names that
+    /// ZooKeeper does not read there, such as jute.maxbuffer.
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     properties: Vec<String>,
 }

@@ -167,7 +167,7 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
     let from = label.map_or(0, |label| files.partition_point(|first| *first <= label).saturating_sub(1));
     let (mut segments, mut told) = (Vec::new(), Told::new());
     for first in files.get(from..).unwrap_or_default() {
-        segments.push(scan(store, *first, &mut told)?);
+        segments.push(scan(store, *first, label.unwrap_or_default(), &mut told)?);
     }
     let (accepted, current) = (store.epochs().accepted()?, store.epochs().current()?);
     let synced = if received.is_some() { None } else { mark::read(disk, layout, accepted)? };
@@ -280,10 +280,10 @@ fn look_at_received<D: Disk>(store: &Store<D>, name: SnapshotName) -> Result<Loo
 }
 
 /// What stands where in a file of the log; what files before it have told is not told again.
-fn scan<D: Disk>(store: &Store<D>, first: Zxid, told: &mut Told) -> Result<Segment<()>, Error> {
+fn scan<D: Disk>(store: &Store<D>, first: Zxid, label: Zxid, told: &mut Told) -> Result<Segment<()>, Error> {
     let path = store.layout().log(first);
     let file = store.disk().open(&path).context("open", &path)?;
-    let mut entries = Entries::behind(file, &path, std::mem::take(told))?;
+    let mut entries = Entries::behind(file, &path, std::mem::take(told))?.needed_above(label);
     let mut records = Vec::new();
     loop {
         match entries.next()? {

@@ -65,6 +65,8 @@ pub(crate) struct Entries<F> {
     told: Told,
     /// Whether something broken was met.
     lost: bool,
+    /// Up to where a snapshot holds what is written, if anything behind that is to be told that cannot be read.
+    covered: Option<Zxid>,
     state: State,
 }
 
@@ -97,8 +99,14 @@ impl<F: File> Entries<F> {
             last: Zxid::ZERO,
             told,
             lost: false,
+            covered: None,
             state: State::Header,
         })
+    }
+
+    /// The same, which ends with an error at a record behind `covered` that is larger than any that is taken.
+    pub(crate) fn needed_above(self, covered: Zxid) -> Self {
+        Self { covered: Some(covered), ..self }
     }
 
     /// The records that were told, of this file and those before it.
@@ -223,20 +231,21 @@ impl<F: File> Entries<F> {
         }
     }
 
-    /// Whether what stands here is a record by its length and its end, and larger than any that is taken: a server that
-    /// was told to take larger ones has written it.
+    /// Whether what stands here is a record by its length and its end, larger than any that is taken, and needed: a
+    /// server that was told to take larger ones has written it.
     fn is_large(&self, at: u64) -> Result<bool, Error> {
         const END: u8 = b'B';
+        let Some(covered) = self.covered else { return Ok(false) };
         let length = self.rest().get(LENGTH_AT..BODY_AT).and_then(|bytes| bytes.try_into().ok());
         let length = u64::from(u32::from_be_bytes(length.unwrap_or_default()));
         let end = at + BODY_AT as u64 + length;
-        let mut last = [0];
-        let read = if end < self.length {
-            self.file.read_at(&mut last, end).context("read", &self.path)?
-        } else {
-            0
-        };
-        Ok(read == 1 && last == [END])
+        if end >= self.length {
+            return Ok(false);
+        }
+        let (mut body, mut last) = ([0; ZXID_AT + 8], [0]);
+        let read = |bytes: &mut [u8], at| self.file.read_at(bytes, at).context("read", &self.path);
+        let whole = read(&mut body, at + BODY_AT as u64)? == body.len() && read(&mut last, end)? == 1;
+        Ok(whole && last == [END] && zxid(&body) > covered)
     }
 
     fn record(&mut self, at: u64, length: usize) -> Place {

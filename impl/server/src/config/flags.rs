@@ -71,6 +71,15 @@ const BARE: [&str; 6] = [
     "zabkeeper.",
 ];
 
+/// Those that nothing in the file sets in ZooKeeper: there a key gets `zookeeper.` in front.
+const OF_PROPERTY_ALONE: [&str; 4] =
+    ["java.security.auth.login.config", "jute.maxbuffer", "readonlymode.enabled", "znode.container."];
+
+/// Whether a property counts more than what stands in the file.
+pub(super) fn is_of_property_alone(key: &str) -> bool {
+    OF_PROPERTY_ALONE.iter().any(|alone| key.starts_with(alone))
+}
+
 /// Whether a property has no `zookeeper.` in front.
 pub(super) fn is_bare(key: &str) -> bool {
     BARE.iter().any(|bare| key.starts_with(bare))

@@ -145,6 +145,21 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// The text of a configuration; what is commented out may still give access.
+    pub(crate) fn of_properties(name: String, text: Arc<String>) -> Self {
+        let mut entries = properties::parse(&text);
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let rest = line.trim_start().trim_start_matches(['#', '!', ' ', '\t']);
+            if line.trim_start().starts_with(['#', '!']) {
+                let at = start + line.len() - rest.len();
+                entries.extend(properties::parse(rest).into_iter().map(|entry| entry.moved(at)));
+            }
+            start += line.len();
+        }
+        Self::new(name, text, &entries)
+    }
+
     /// A text, and where in it what gives access may stand.
     pub(crate) fn new(name: String, text: Arc<String>, entries: &[Entry]) -> Self {
         let mut shown = text.as_bytes().to_vec();

@@ -97,7 +97,7 @@ impl Reader {
                     let of_file = |entry: &Entry| self.sources.is_of_file(&entry.key_span);
                     let overrules = of_file(&entry) && !of_file(earlier);
                     // Java asks for these by names that nothing in the file sets.
-                    if overrules && flags::is_bare(key) {
+                    if overrules && flags::is_of_property_alone(key) {
                         self.warnings
                             .push(problem.help("the property counts, and not what stands in the file"));
                         return;

@@ -678,7 +678,7 @@ fn whoever_else_judges_certificates_is_refused() {
 fn problems_show_no_password() {
     let secret = "s3cret";
     let text = format!(
-        "dataDir=/d\nclientPort=2181\nssl.keystore.password={secret}\nssl.keyStore.password={secret}\n\
+        "dataDir=/d\nclientPort=2181\n  # ssl.keyStore.password={secret}\nssl.keystore.password={secret}\nssl.keyStore.password={secret}\n\
         ssl.trustStore.password = {secret}\\\n  {secret}\ntickTime=x\nssl.keyStore.password={secret}"
     );
     let flags =

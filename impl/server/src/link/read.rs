@@ -226,6 +226,9 @@ async fn read(
         match fill(&mut reader, &mut input).await {
             Ok(count) => {
                 heard = true;
+                if let Some(core) = me.upgrade() {
+                    core.borrow_mut().comes_from(peer);
+                }
                 // As long as there is more, others have their turn between: the answers to this among them.
                 if count >= SHARE_BYTES {
                     yield_now().await;
@@ -414,6 +417,13 @@ fn take_pieces(
 }
 
 impl Core {
+    /// A server that is dialled says something: as long as a leader does, it is bringing this one up to date.
+    fn comes_from(&mut self, peer: ServerId) {
+        if self.shell.links.is_dialled(peer) {
+            self.shell.comes_on(Timer::Establish);
+        }
+    }
+
     /// A whole state has come. Whether it is what the peer waits for, or nobody does any more: nothing else may take
     /// the place of the state that this server has.
     fn snapshot_taken(&mut self, from: ServerId, incarnation: u64, tree: Tree, zxid: Zxid) -> bool {

@@ -85,8 +85,13 @@ impl Disk for RealDisk {
         let missing = dir.ancestors().skip(1).take_while(|dir| !dir.exists());
         let unsure: Vec<PathBuf> = std::iter::once(dir).chain(missing).map(PathBuf::from).collect();
         fs::create_dir_all(dir)?;
+        let was_there = unsure.len() == 1;
         for made in unsure.iter().filter_map(|dir| dir.parent()) {
-            self.sync_dir(if made.as_os_str().is_empty() { Path::new(".") } else { made })?;
+            match self.sync_dir(if made.as_os_str().is_empty() { Path::new(".") } else { made }) {
+                // Somebody else has made it, in a folder that is not to be read.
+                Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
         }
         Ok(())
     }

@@ -187,7 +187,10 @@ fn a_record_that_is_larger_than_any_here_is_no_torn_end() {
     bytes.extend([0, 0, 0, 0, 1, 2, 3, 4]);
     bytes.extend(length.to_be_bytes());
     bytes.resize(bytes.len() + usize::try_from(length).expect("small"), 1);
-    for (last, refused) in [(b'B', true), (b'C', false)] {
+    // One that a snapshot holds is not needed.
+    let zxid_at = end + 12 + 12;
+    for (last, zxid, refused) in [(b'B', u64::MAX, true), (b'C', u64::MAX, false), (b'B', 1, false)] {
+        bytes[zxid_at..zxid_at + 8].copy_from_slice(&zxid.to_be_bytes());
         bytes.push(last);
         fs::write(&path, &bytes).expect("written");
         bytes.pop();

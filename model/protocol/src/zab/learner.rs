@@ -127,8 +127,13 @@ impl<T: Clone> Learner<T> {
         }
         let informed = core.config.is_observer() && self.stage == Stage::Following;
         let verdict = match message {
-            Message::Proposal { zxid, .. } | Message::Commit { zxid } | Message::Inform { zxid, .. }
+            Message::Proposal { zxid, .. } | Message::Commit { zxid }
                 if self.is_part_of_the_state(core, zxid) =>
+            {
+                Ok(())
+            }
+            Message::Inform { zxid, .. }
+                if core.config.is_observer() && self.is_part_of_the_state(core, zxid) =>
             {
                 Ok(())
             }
