@@ -1,7 +1,7 @@
 //! What is on disk: what a server may claim of it, and what must be left after a crash.
 
 use crate::{
-    Zxid,
+    Epoch, Zxid,
     history::{Claim, Entry, Part, Phase, Record, ServerView},
     rule::{Check, Rule, Verdict},
 };
@@ -128,13 +128,18 @@ pub fn disk_recovers(server: &ServerView) -> Verdict {
 pub fn reports_are_exact(server: &ServerView, claim: Claim) -> Verdict {
     match claim {
         Claim::AckEpoch { current, last: reported } => Verdict::of(true, || {
-            current.is_none_or(|epoch| epoch == server.current.durable) && reported == last(&server.durable)
+            current.is_none_or(|epoch| epoch == joined(server)) && reported == last(&server.durable)
         }),
         Claim::Vote { current, last: reported } => {
-            Verdict::of(true, || current == server.current.durable && reported == last(&server.durable))
+            Verdict::of(true, || current == joined(server) && reported == last(&server.durable))
         }
         Claim::LeaderInfo(_) | Claim::NewLeader(_) | Claim::Ack(_) => Verdict::Silent,
     }
+}
+
+/// The last epoch that the disk shows to be joined: whoever holds a transaction of an epoch has joined it (D-7).
+pub fn joined(server: &ServerView) -> Epoch {
+    server.current.durable.max(last(&server.durable).epoch())
 }
 
 ///

@@ -468,7 +468,11 @@ impl Order {
         };
         let durable = replica.disk.durable.last().map_or(Zxid::ZERO, |entry| entry.zxid);
         let cut = Cut(self.cut().0.min(just_before(said)).min(just_before(durable)).max(replica.disk.base));
-        let view = replica.light_view(cut);
+        let mut view = replica.light_view(cut);
+        if view.durable.is_empty() && matches!(claim, Claim::AckEpoch { .. } | Claim::Vote { .. }) {
+            // What is left of the history does not tell of the epoch it belongs to (D-7).
+            view.current.durable = view.current.durable.max(replica.disk.base.epoch());
+        }
         let claim = match claim {
             Claim::AckEpoch { current, last } => Claim::AckEpoch { current, last: cut.place(last) },
             Claim::Vote { current, last } => Claim::Vote { current, last: cut.place(last) },
@@ -523,6 +527,11 @@ impl Order {
         }
     }
 
+    /// What a server has to offer an election that it comes to, or is found in.
+    pub(crate) fn offers(&mut self, offer: Vote) {
+        self.offered.entry(offer.leader).or_default().insert(offer);
+    }
+
     /// A server votes: F-4, what a vote says of another server is what that server has offered; `known` if all that it
     /// has offered is recorded.
     pub(crate) fn vote(
@@ -533,12 +542,11 @@ impl Order {
         report: &mut Report,
         at_us: u64,
     ) {
-        if word.state != ServerState::Looking {
+        // Who has nothing to offer only asks.
+        if word.state != ServerState::Looking || word.vote.zxid.is_none() {
             return;
         }
-        if word.vote.leader == me {
-            self.offered.entry(me).or_default().insert(word.vote);
-        } else if known && let Some(offered) = self.offered.get(&word.vote.leader) {
+        if known && let Some(offered) = self.offered.get(&word.vote.leader) {
             let verdict = Verdict::of(true, || offered.contains(&word.vote));
             report.verdict("F-4", verdict, me, at_us, || {
                 format!("it votes for {:?}, and server {} has never had that", word.vote, word.vote.leader)

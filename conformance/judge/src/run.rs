@@ -9,7 +9,7 @@ mod received;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{
-    Note, Role,
+    Note, Role, Vote,
     peer::{ClientRequest, Input, Packet},
 };
 use recording::{Boot, Checkpoint, Record, TreeMark};
@@ -552,6 +552,10 @@ impl Run {
             }
             Effect::Note(note) => self.note(at, note, at_us),
             Effect::Vote(_, word) => {
+                // One that was at it already when the recording begins.
+                if let Some(offer) = replica.peer.election().offer() {
+                    self.order.offers(offer);
+                }
                 let named = word.vote.leader;
                 let known =
                     self.goes_on(named) && self.server(named).is_some_and(|server| server.torn.is_empty());
@@ -624,7 +628,9 @@ impl Run {
                 self.expiry.expired(replica, session, &mut self.report, at_us);
             }
             Note::Looking { last } => {
-                let claim = spec::Claim::Vote { current: replica.peer.zab().current(), last };
+                let (epoch, _) = replica.peer.zab().rank();
+                self.order.offers(Vote { epoch, zxid: Some(last), leader: replica.id });
+                let claim = spec::Claim::Vote { current: epoch, last };
                 self.order.judge_claim(replica, claim, &mut self.report, at_us);
             }
             _ => {}

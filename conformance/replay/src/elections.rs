@@ -210,7 +210,7 @@ fn is_as(host: &Host<Tree>, server: &Server) -> bool {
     server.actor() == Some(host.peer().election())
         && host.has_timer(Timer::Resend) == resend
         && host.has_timer(Timer::Finalize) == finalize
-        && host.peer().zab().current() == own.epoch
+        && host.peer().zab().rank().0 == own.epoch
         && Some(host.state().last_processed()) == own.zxid
 }
 

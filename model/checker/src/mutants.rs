@@ -324,6 +324,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Under("strangers"),
     },
     Mutant {
+        id: "rank-by-the-file",
+        flaw: "a server ranks by the epoch in its file, whatever its last transaction tells (D-7)",
+        shown: By(&["slow-crashes"]),
+    },
+    Mutant {
         id: "last-epoch-promised",
         flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
         shown: Under("strangers"),

@@ -61,9 +61,14 @@ impl<T: Clone> Zab<T> {
         self.core.accepted
     }
 
-    /// The last epoch joined, durably.
+    /// The last epoch joined, as it is stored.
     pub fn current(&self) -> Epoch {
         self.core.current
+    }
+
+    /// What elections compare: the last epoch joined, which the last transaction may tell of, and that transaction.
+    pub fn rank(&self) -> (Epoch, Zxid) {
+        self.core.rank()
     }
 
     /// The last transaction that this start of the process knows to be committed.

@@ -47,6 +47,8 @@ struct Around {
     searches: Vec<Ticket>,
     reloading: bool,
     looking: bool,
+    /// What it has offered an election last.
+    offer: Option<Vote>,
     dialling: Option<ServerId>,
     /// The link that this server dialled.
     dialled: Option<ServerId>,
@@ -153,9 +155,10 @@ impl Effects<u8> for Around {
     fn cancel_timer(&mut self, timer: Timer) {
         self.timers.remove(&timer);
     }
-    fn look(&mut self, _: Vote) {
+    fn look(&mut self, offer: Vote) {
         assert!(self.jobs.is_empty(), "a vote while the disk is busy");
         self.looking = true;
+        self.offer = Some(offer);
     }
     fn serve(&mut self, role: Role, _: Epoch) {
         let name = match role {
@@ -211,7 +214,7 @@ fn message(chance: &mut Chance, zab: &Zab<u8>) -> Message<u8> {
     match chance.below(17) {
         0 | 1 => Message::FollowerInfo { accepted: epoch, extended: true },
         2 => Message::LeaderInfo { epoch, extended: true },
-        3 => Message::AckEpoch { current: Some(zab.current()), last: known, floor: Zxid::ZERO },
+        3 => Message::AckEpoch { current: Some(zab.rank().0), last: known, floor: Zxid::ZERO },
         4 => Message::AckEpoch { current: Some(epoch), last: zxid, floor: zxid },
         5 => Message::Diff { last: zxid },
         6 => Message::Trunc { last: zxid },
@@ -512,6 +515,43 @@ fn cutting(wanted: Zxid) -> (Zab<u8>, Around) {
     tell(&mut zab, &mut around, Message::Trunc { last: wanted });
     assert!(around.reloading, "nothing is cut: {:?}", around.said);
     (zab, around)
+}
+
+/// A power cut has put the file of the epoch back.
+#[test]
+fn whoever_holds_a_transaction_of_an_epoch_has_joined_it() {
+    let log = held().map(|zxid| (zxid, 0)).to_vec();
+    let behind = |log: &[(Zxid, u8)]| Around {
+        accepted: Epoch(3),
+        current: Epoch(1),
+        log: log.to_vec(),
+        ..Around::default()
+    };
+    let (mut zab, mut around) = looking(behind(&log));
+    let last = held()[3];
+    assert_eq!(around.offer, Some(Vote { epoch: Epoch(3), zxid: Some(last), leader: ServerId(1) }));
+    zab.step(Input::Elected(LEADER), &mut around);
+    around.dialled = around.dialling.take();
+    zab.step(Input::Connected(LEADER), &mut around);
+    tell(&mut zab, &mut around, Message::LeaderInfo { epoch: Epoch(4), extended: true });
+    let said = Message::AckEpoch { current: Some(Epoch(3)), last, floor: Zxid::ZERO };
+    assert_eq!(around.said.get(&LEADER), Some(&said));
+
+    // A leader counts for itself, and for those who follow it, what the last transaction tells.
+    let second = Zxid::new(Epoch(2), 9);
+    for (held, current, last, leads) in [
+        (&log[..], Epoch(2), second, true),
+        (&log[..3], Epoch(1), last, false),
+        (&log[..3], Epoch(1), held()[2], true),
+    ] {
+        let (mut zab, mut around) = looking(behind(held));
+        zab.step(Input::Elected(ServerId(1)), &mut around);
+        around.accepted_links.insert(LEADER);
+        zab.step(Input::Accepted(LEADER), &mut around);
+        tell(&mut zab, &mut around, Message::FollowerInfo { accepted: Epoch(3), extended: true });
+        tell(&mut zab, &mut around, Message::AckEpoch { current: Some(current), last, floor: Zxid::ZERO });
+        assert_eq!(zab.is_past_discovery(), leads, "beside {current:?}, {last}");
+    }
 }
 
 /// An Apache leader names the last transaction of a state when it begins to send it, and forwards from an earlier one on.

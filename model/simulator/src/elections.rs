@@ -68,20 +68,20 @@ impl Elections {
         ear.early.clear();
     }
 
+    /// A server has come to look for a leader, with this to offer.
+    pub(crate) fn looks(&mut self, server: usize, offer: Vote) {
+        self.ears[server].offered.insert(offer);
+    }
+
     /// A vote that a server sends: it is about what the named server had to offer (F-4).
     pub(crate) fn voted(
         &mut self,
-        server: usize,
         me: ServerId,
         said: &Notification,
         coverage: &mut Coverage,
     ) -> Result<(), Fault> {
         // Who has nothing to offer only asks.
         if said.state != ServerState::Looking || said.vote.zxid.is_none() {
-            return Ok(());
-        }
-        if said.vote.leader == me {
-            self.ears[server].offered.insert(said.vote);
             return Ok(());
         }
         let named = usize::try_from(said.vote.leader.0).ok().and_then(|id| self.ears.get(id.wrapping_sub(1)));

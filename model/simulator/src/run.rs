@@ -7,7 +7,7 @@ use std::{
 };
 
 use protocol::{
-    Message, Quorum, Timer,
+    Message, Note, Quorum, Timer, Vote,
     peer::{Input, Packet},
 };
 use rustc_hash::FxBuildHasher;
@@ -502,6 +502,10 @@ impl<'a, F: Form> Run<'a, F> {
             happened;
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
+            if matches!(note, Note::Looking { .. }) {
+                let (epoch, last) = self.nodes[server].host.peer().zab().rank();
+                self.elections.looks(server, Vote { epoch, zxid: Some(last), leader: me });
+            }
         }
         for sight in sights {
             self.coverage.sight(sight);
@@ -545,7 +549,7 @@ impl<'a, F: Form> Run<'a, F> {
             }
         }
         for (to, said) in votes {
-            self.elections.voted(server, me, &said, &mut self.coverage)?;
+            self.elections.voted(me, &said, &mut self.coverage)?;
             let to = self.network.places.server(to);
             if to == server {
                 continue;

@@ -1,7 +1,7 @@
 //! How transitions are carried out: what happens to one part, and what that asks of others.
 
 use protocol::{Note, Timer, Vote, peer::Input};
-use spec::{ServerId, Zxid, rule::Verdict, session::shown_is_logged};
+use spec::{ServerId, Zxid, recovery::joined, rule::Verdict, session::shown_is_logged};
 use world::{Happened, Host, HostEvent, Link, LinkChange, Side, Step};
 
 use super::{
@@ -236,7 +236,7 @@ impl Peer {
     fn offer<B: Board<Self>>(&self, board: &mut B, slot: usize) -> Result<(), Broken> {
         let server = host(board.part(slot)).view_of_order().expect("its state remembers");
         let zxid = server.durable.last().map_or(Zxid::ZERO, |entry| entry.zxid);
-        let vote = Vote { epoch: server.current.durable, zxid: Some(zxid), leader: server.id };
+        let vote = Vote { epoch: joined(&server), zxid: Some(zxid), leader: server.id };
         if super::record(board.part(self.record_slot())).offered.contains(&vote) {
             return Ok(());
         }

@@ -42,8 +42,7 @@ impl Zab {
     }
 
     fn rank<B: Board<Self>>(&self, board: &B, id: ServerId) -> (Epoch, Zxid) {
-        let zab = server(board.part(self.slot_of(id))).zab();
-        (zab.current(), zab.history().last())
+        server(board.part(self.slot_of(id))).zab().rank()
     }
 
     pub(super) fn may_join<B: Board<Self>>(&self, board: &B, learner: ServerId, leader: ServerId) -> bool {

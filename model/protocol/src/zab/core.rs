@@ -20,6 +20,11 @@ pub(super) enum Next {
     Look,
 }
 
+/// The rank of a history, from the epoch in the file and the last transaction.
+pub(super) fn rank(current: Epoch, last: Zxid) -> (Epoch, Zxid) {
+    (current.max(last.epoch()), last)
+}
+
 /// What outlives a role. `accepted` and `current` are what the disk holds, never what it is about to hold.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(super) struct Core<T> {
@@ -59,7 +64,15 @@ impl<T: Clone> Core<T> {
             self.history.last(),
             self.history.flushed()
         );
-        Vote { epoch: self.current, zxid: Some(self.history.last()), leader: self.config.me }
+        let (epoch, last) = self.rank();
+        Vote { epoch, zxid: Some(last), leader: self.config.me }
+    }
+
+    /// What elections compare: the last epoch joined, and the last transaction. Whoever holds a transaction of an epoch
+    /// has joined it, whatever the file says (rule D-7): told by that alone, a server whose file a power cut put back
+    /// would lose to one that lacks what it acknowledged.
+    pub(super) fn rank(&self) -> (Epoch, Zxid) {
+        rank(self.current, self.history.last())
     }
 
     /// Logs a transaction as the next open proposal.
@@ -114,9 +127,10 @@ impl<T: Clone> Core<T> {
         out.reload();
     }
 
-    /// Tells a leader that its epoch is promised, and what this server holds.
-    pub(super) fn send_ack_epoch(&self, to: ServerId, current: Option<Epoch>, out: &mut impl Effects<T>) {
-        let (last, floor) = (self.history.last(), self.history.floor());
+    /// Tells a leader that its epoch is promised, and what this server holds; and whether that counts (rule Z-4).
+    pub(super) fn send_ack_epoch(&self, to: ServerId, counts: bool, out: &mut impl Effects<T>) {
+        let ((current, last), floor) = (self.rank(), self.history.floor());
+        let current = counts.then_some(current);
         out.send(to, &Message::AckEpoch { current, last, floor });
     }
 

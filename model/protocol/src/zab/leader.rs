@@ -14,7 +14,7 @@ use spec::{Epoch, ServerId, Zxid};
 
 use super::{
     Effects,
-    core::{Core, Next},
+    core::{Core, Next, rank},
     ticket::Pending,
 };
 use crate::{Message, Note, Role, Timer, Violation, io::SyncKind};
@@ -304,7 +304,7 @@ impl Leader {
         }
         match (self.stage, current) {
             (Stage::Electing, Some(current)) => {
-                if (current, log.last) > (core.current, core.history.last()) {
+                if rank(current, log.last) > core.rank() {
                     out.note(Note::Outranked { by: from });
                     return Next::Look;
                 }

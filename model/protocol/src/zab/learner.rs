@@ -188,7 +188,7 @@ impl<T: Clone> Learner<T> {
         self.epoch = epoch;
         if epoch == core.accepted {
             self.stage = Stage::Promised;
-            core.send_ack_epoch(self.leader, None, out);
+            core.send_ack_epoch(self.leader, false, out);
         } else {
             self.stage = Stage::Promising;
             core.save_accepted(epoch, out);
@@ -399,7 +399,7 @@ impl<T: Clone> Learner<T> {
             Pending::Append(_) => self.join(core, out),
             Pending::Accepted(_) => {
                 self.stage = Stage::Promised;
-                core.send_ack_epoch(self.leader, Some(core.current), out);
+                core.send_ack_epoch(self.leader, true, out);
             }
             Pending::Current(_) => {
                 self.stage = Stage::Joined;
