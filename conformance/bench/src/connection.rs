@@ -13,8 +13,10 @@ use crate::frame::{self, Head, Reader};
 
 /// The longest frame that is read, in bytes.
 const FRAME_BYTES_MAX: usize = 16 << 20;
-/// How much is read at once, in bytes.
-const READ_BYTES: usize = 64 << 10;
+/// How much is read at once at first, and how much at most, in bytes. Nine thousand that wait for an event each hold what
+/// little one takes, and not a gigabyte together, which would be measured too.
+const READ_BYTES: usize = 1 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
 /// How long a server may take to answer while nobody waits for anything else.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How many sessions are opened together.
@@ -31,6 +33,8 @@ pub struct Connection {
     pub out: Vec<u8>,
     sent: usize,
     input: Vec<u8>,
+    /// How much room there is for a read at least.
+    at_once: usize,
     /// What of `input` is read and not yet taken.
     from: usize,
     to: usize,
@@ -102,7 +106,16 @@ pub fn granted(reply: &[u8]) -> Result<()> {
 impl Connection {
     /// Over this socket, as it is.
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, out: Vec::new(), sent: 0, input: Vec::new(), from: 0, to: 0, patience: PATIENCE }
+        Self {
+            stream,
+            out: Vec::new(),
+            sent: 0,
+            input: Vec::new(),
+            at_once: READ_BYTES,
+            from: 0,
+            to: 0,
+            patience: PATIENCE,
+        }
     }
 
     /// Goes on over another socket, with nothing sent or read.
@@ -144,14 +157,19 @@ impl Connection {
         if self.from == self.to {
             (self.from, self.to) = (0, 0);
         }
-        if self.input.len() - self.to < READ_BYTES {
+        if self.input.len() - self.to < self.at_once {
             self.input.copy_within(self.from..self.to, 0);
             (self.from, self.to) = (0, self.to - self.from);
-            self.input.resize(self.to + 2 * READ_BYTES, 0);
+            self.input.resize(self.input.len().max(self.to + 2 * self.at_once), 0);
         }
         match self.stream.read(&mut self.input[self.to..]) {
             Ok(0) => bail!("the server closed the connection"),
-            Ok(count) => self.to += count,
+            Ok(count) => {
+                self.to += count;
+                if count >= self.at_once {
+                    self.at_once = READ_BYTES_MAX.min(4 * self.at_once);
+                }
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Ok(false);
             }
