@@ -5,21 +5,44 @@ use serde_json::Value;
 
 use crate::{conductor::Trial, ensemble::Ensemble, session::SERVING_PATIENCE};
 
+/// What every run of an ensemble under writes, with a server that goes and comes back, puts to the test. A judge that
+/// passes over one of these has lost sight of the run.
+const MUST_HOLD: [&str; 22] = [
+    "CommittedLogMonotonicity",
+    "DeliveredIsCommitted",
+    "I-1",
+    "I-10",
+    "I-2",
+    "I-5",
+    "I-6",
+    "I-9",
+    "J-1",
+    "J-3",
+    "LeaderLogCompleteness",
+    "PrefixConsistency",
+    "R-1-order",
+    "R-2",
+    "R-3",
+    "R-4",
+    "R-5",
+    "R-7",
+    "R-7-serving",
+    "R-8",
+    "S-13",
+    "S-19",
+];
+
 /// Ends the servers of a trial, and judges their recordings. Null if they have none, as those of other makers.
 ///
 /// # Errors
-/// A rule is broken, or nothing could be told again.
+/// A rule is broken, or one of those that any trial tests was not.
 pub fn conclude(trial: Trial) -> Result<Value> {
     let Trial { workers, mut ensemble, .. } = trial;
     drop(workers);
     judge(&mut ensemble)
 }
 
-/// As [`conclude`], of servers without clients.
-///
-/// # Errors
-/// As there.
-pub fn judge(ensemble: &mut Ensemble) -> Result<Value> {
+fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     for id in ensemble.ids() {
         ensemble.terminate(id, SERVING_PATIENCE)?;
     }
@@ -34,5 +57,7 @@ pub fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     if !report.is_clean() {
         bail!("the recordings break a rule:\n{report}");
     }
+    let silent: Vec<_> = MUST_HOLD.iter().filter(|rule| !report.tested.contains_key(*rule)).collect();
+    ensure!(silent.is_empty(), "the recordings put these rules to no test: {silent:?}\n{report}");
     Ok(report.json())
 }
