@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -240,6 +241,7 @@ impl Ensemble {
     pub fn start(&mut self, id: usize) -> Result<()> {
         let server = &mut self.servers[id - 1];
         ensure!(server.child.is_none(), "server {id} runs already");
+        put_aside(&server.dir)?;
         server.starts += 1;
         let mut command = command_line(server)?;
         let output = File::options().create(true).append(true).open(server.dir.join("output"))?;
@@ -443,6 +445,27 @@ impl Drop for Ensemble {
             }
         }
     }
+}
+
+/// Keeps what a server that starts again has in its folder, under a second name beside it: a state that it is sent takes
+/// the place of log and snapshots, and the judge of recordings could not have the state of this start any more.
+fn put_aside(dir: &Path) -> Result<()> {
+    let data = dir.join("data");
+    if !data.join("recorder").is_dir() {
+        return Ok(());
+    }
+    let kept = dir.join("kept/version-2");
+    fs::create_dir_all(&kept)?;
+    for file in fs::read_dir(data.join("version-2"))? {
+        let file = file?;
+        let name = file.file_name();
+        let is_history =
+            [b"log.".as_slice(), b"snapshot."].iter().any(|kind| name.as_bytes().starts_with(kind));
+        if is_history && !kept.join(&name).exists() {
+            fs::hard_link(file.path(), kept.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn command_line(server: &Server) -> Result<Command> {

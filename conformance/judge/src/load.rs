@@ -234,13 +234,15 @@ impl Source {
         }
     }
 
-    /// The data folder beside the recording, unless a server uses it now.
-    pub(crate) fn store(&self) -> Option<Store<RealDisk>> {
-        let data = self.dir.parent()?;
-        if !data.join("version-2").is_dir() {
-            return None;
-        }
-        Store::open(RealDisk::new(false), storage::Config::new(data.to_owned())).ok()
+    /// The data folder beside the recording, unless a server uses it now, and what a trial has put aside of it.
+    pub(crate) fn stores(&self) -> Vec<Store<RealDisk>> {
+        let data = self.dir.parent();
+        let kept = data.and_then(Path::parent).map(|server| server.join("kept"));
+        let folders = data.map(Path::to_owned).into_iter().chain(kept);
+        folders
+            .filter(|folder| folder.join("version-2").is_dir())
+            .filter_map(|folder| Store::open(RealDisk::new(false), storage::Config::new(folder)).ok())
+            .collect()
     }
 }
 

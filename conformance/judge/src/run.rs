@@ -73,7 +73,7 @@ impl Run {
             report.not_judged("what came before the newest common point: a ring has turned over".to_owned());
         }
         let mut pool = BTreeMap::new();
-        let stores: Vec<_> = sources.iter().filter_map(Source::store).collect();
+        let stores: Vec<_> = sources.iter().flat_map(Source::stores).collect();
         for store in &stores {
             let txns = store.transactions(Zxid::ZERO, Zxid(u64::MAX)).unwrap_or_default();
             pool_log(&mut pool, txns, &mut report);

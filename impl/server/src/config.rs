@@ -245,7 +245,8 @@ impl Config {
             }
             _ => {
                 reader.errors.sort_by_key(Problem::line);
-                Err(ConfigError::Invalid { name: name.to_owned(), problems: reader.errors })
+                let Reader { errors: problems, warnings, .. } = reader;
+                Err(ConfigError::Invalid { name: name.to_owned(), problems, warnings })
             }
         }
     }
@@ -447,7 +448,9 @@ fn my_id(
             None
         }
         None => {
-            reader.error(span, format!("{} holds {line:?}, which is no number", path.display()));
+            let help = format!("it has the number of this server alone; the server list has {}", listed());
+            let message = format!("{} holds {line:?}, which is no number", path.display());
+            reader.error_with_help(span, message, help);
             None
         }
     }

@@ -95,7 +95,8 @@ enum ConfigCommand {
     /// Says what a zoo.cfg means here, key by key where that is not what ZooKeeper does.
     #[command(after_help = "Examples:\n  \
         zabkeeper config check /etc/zookeeper/conf/zoo.cfg\n\n\
-        Ends with 0 if `serve` would take the file, and with 2 if it would not. A server may run meanwhile.")]
+        Ends with 0 if `serve` would take the file, and with 2 if it would not. Ports, and what stands in the data\n\
+        folders, are looked at by `serve` alone, so a server may run meanwhile.")]
     Check {
         #[command(flatten)]
         properties: Properties,
@@ -156,11 +157,20 @@ impl Properties {
         match config {
             Ok(config) => Some(config),
             Err(error) => {
+                for warning in error.warnings() {
+                    eprintln!("{}", told(warning));
+                }
                 eprintln!("{:?}", miette::Report::new(error));
                 None
             }
         }
     }
+}
+
+/// A warning, with the line that it is about.
+fn told(warning: &config::Problem) -> String {
+    let excerpt = warning.excerpt().map_or_else(String::new, |excerpt| format!("\n{excerpt}"));
+    format!("warning: {}{excerpt}", warning.summary())
 }
 
 fn main() {
@@ -191,7 +201,10 @@ fn serve(properties: &Properties, given: &[PathBuf], while_stdin_is_open: bool) 
     let log = match logging::init_with(config.audit.as_ref().and_then(|audit| audit.file.as_deref())) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("cannot log: {error}");
+            let audited = config.audit.and_then(|audit| audit.file);
+            let place = audited
+                .map_or_else(String::new, |file| format!("; zabkeeper.auditFile is {}", file.display()));
+            eprintln!("cannot log: {error}{place}");
             return ExitCode::Unexpected;
         }
     };
@@ -230,10 +243,7 @@ fn serve(properties: &Properties, given: &[PathBuf], while_stdin_is_open: bool) 
 fn check(properties: &Properties, path: &Path) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     for warning in &config.warnings {
-        println!("warning: {}", warning.summary());
-        if let Some(excerpt) = warning.excerpt() {
-            println!("{excerpt}");
-        }
+        println!("{}", told(warning));
     }
     let place = if config.standalone() {
         "a server alone".to_owned()

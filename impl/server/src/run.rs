@@ -73,7 +73,7 @@ pub enum ExitCode {
 #[non_exhaustive]
 pub enum StartError {
     /// A port cannot be had.
-    #[error("cannot listen on {what} port {port}: {source}")]
+    #[error("cannot listen on {what} port {port}: {source}{}", advice(source, *port))]
     Port {
         /// Which port.
         what: &'static str,
@@ -91,6 +91,18 @@ pub enum StartError {
     /// Something that the system should give.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+/// What to do about a port that cannot be had.
+fn advice(why: &io::Error, port: u16) -> String {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; `ss -ltnp sport = :{port}` shows who has it: stop that, or change the port")
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 are for privileged processes".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
+        _ => String::new(),
+    }
 }
 
 impl StartError {

@@ -105,7 +105,8 @@ const COMMANDS: &[Command] = &[
 /// the backs of the others. ZooKeeper answers with this status where it is turned off.
 pub(super) const NO_RESTORE: (StatusCode, &str) = (
     StatusCode::SERVICE_UNAVAILABLE,
-    "restore is not offered: stop every server, put the snapshot into each data folder, remove the logs, and start them",
+    "restore is not offered: stop every server, move version-2 aside in dataDir and dataLogDir of each, put the snapshot \
+     there alone as version-2/snapshot.<last_zxid without 0x>, and start them",
 );
 
 /// The whole name of a command that not everybody may give, if this is one, asked for in this way.

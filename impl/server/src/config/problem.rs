@@ -26,7 +26,19 @@ pub enum ConfigError {
         /// Each problem, in the order of the file.
         #[related]
         problems: Vec<Problem>,
+        /// What would be worth a word if it could be used.
+        warnings: Vec<Problem>,
     },
+}
+
+impl ConfigError {
+    /// What would be worth a word if the configuration could be used.
+    pub fn warnings(&self) -> &[Problem] {
+        match self {
+            Self::Unreadable { .. } => &[],
+            Self::Invalid { warnings, .. } => warnings,
+        }
+    }
 }
 
 /// One thing that is wrong, or worth a word, and where.

@@ -71,10 +71,15 @@ impl Reader {
         }
         // What scripts hand to Java is full of those; on the command line somebody meant something.
         for span in foreign.into_iter().filter(|_| kind == Kind::Lines) {
-            let message =
-                format!("{} means nothing here; properties begin with zookeeper.", &text[span.clone()]);
+            let key = &text[span.clone()];
+            let message = format!("{key} means nothing here; properties begin with zookeeper.");
+            let known = keys::fate(key).map(|_| format!("did you mean zookeeper.{key}?"));
             let span = span.start + start..span.end + start;
-            self.warnings.push(Problem::new(&self.sources, Some(span), message));
+            let problem = Problem::new(&self.sources, Some(span), message);
+            self.warnings.push(match known {
+                Some(help) => problem.help(help),
+                None => problem,
+            });
         }
         if let Some(first) = others.first() {
             let message = "flags of Java are ignored: there is no heap to be set up here";
@@ -229,7 +234,12 @@ impl Reader {
             _ => {
                 let message =
                     format!("{key} is {:?}, and must be a number from {least} to {most}", entry.value);
-                self.error(Some(entry.value_span.clone()), message);
+                let (span, comments) = (Some(entry.value_span.clone()), entry.value.contains('#'));
+                if comments {
+                    self.error_with_help(span, message, "a comment has a line of its own".to_owned());
+                } else {
+                    self.error(span, message);
+                }
                 None
             }
         }
