@@ -166,7 +166,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "3642",
         flaw: "a snapshot that is not durable is kept over a role change",
-        shown: By(&["slow-crashes", HISTORIES]),
+        shown: By(&["crashes", "--set", "window=0", "--set", "log_sync=false", HISTORIES]),
     },
     Mutant {
         id: "3911",
@@ -327,6 +327,21 @@ const MUTANTS: &[Mutant] = &[
         id: "rank-by-the-file",
         flaw: "a server ranks by the epoch in its file, whatever its last transaction tells (D-7)",
         shown: By(&["slow-crashes"]),
+    },
+    Mutant {
+        id: "state-over-a-later-end",
+        flaw: "a learner whose log ends in a later epoch is sent the state, and not told to cut (Z-13)",
+        shown: Under("strangers"),
+    },
+    Mutant {
+        id: "weightless-outranks",
+        flaw: "a leader gives up for what a voter without weight holds (Z-5)",
+        shown: Under("strangers"),
+    },
+    Mutant {
+        id: "silence-before-establishment",
+        flaw: "who has joined is lost for its silence while others take long to join (Z-10)",
+        shown: Under("strangers"),
     },
     Mutant {
         id: "last-epoch-promised",

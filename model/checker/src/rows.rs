@@ -234,7 +234,7 @@ fn session(name: &'static str, [moves, ticks, changes]: [u8; 3], expects: &'stat
 
 /// What servers meet that join an ensemble in the midst of faults.
 const SEEN_JOINING: &[&str] =
-    &["diff", "trunc", "snap", "ackepoch-again", "commit-while-joining", "joined-behind", "two-live-leaders"];
+    &["diff", "trunc", "ackepoch-again", "commit-while-joining", "joined-behind", "two-live-leaders"];
 
 fn quick() -> Vec<Row> {
     [of_orders(), of_sessions(), of_whole_peers(), without_a_leader(), of_other_voters()].concat()
@@ -405,11 +405,11 @@ fn of_other_voters() -> Vec<Row> {
         ),
         election_observed("observer", [(1, 1), (1, 1), (2, 9)], 1),
         // One voter that decides alone; then two groups, which must agree.
-        zab("weights", Bounds { crashes: 1, groups: vec![vec![3, 1, 1]], ..fine }, &["trunc", "snap"]),
+        zab("weights", Bounds { crashes: 1, groups: vec![vec![3, 1, 1]], ..fine }, &["trunc"]),
         zab(
             "groups",
             Bounds { elections: 3, crashes: 1, groups: vec![vec![2, 1], vec![1]], ..coarse },
-            &["trunc", "snap"],
+            &["trunc"],
         ),
         // The one with the most may not lead, and another one outweighs half of the voters.
         election_weighed("weights", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]),

@@ -373,8 +373,10 @@ impl Election {
         let Some(word) = self.word() else { return };
         let Stage::Looking(looking) = &mut self.stage else { return };
         let supporters = looking.supporters(&word);
-        // Without its data, or a vote, a server cannot judge a proposal; it can only join a leader that others have.
-        if looking.own.zxid.is_none() || !self.quorum.decides(&supporters) {
+        // Without its data, or a vote, a server cannot judge a proposal; it can only join a leader that others have. And
+        // others, whose lists are not this one's, may propose a server that may not lead here.
+        let may_judge = looking.own.zxid.is_some() && self.quorum.may_lead(word.vote.leader);
+        if !may_judge || !self.quorum.decides(&supporters) {
             if mem::take(&mut looking.finalizing) {
                 out.cancel_timer(Timer::Finalize);
             }

@@ -56,6 +56,8 @@ struct Around {
     accepted_links: BTreeSet<ServerId>,
     /// The last packet to each link that is up.
     said: BTreeMap<ServerId, Message<u8>>,
+    /// Where others were told to cut their logs.
+    cut: BTreeMap<ServerId, Zxid>,
     timers: BTreeSet<Timer>,
     ended: bool,
     notes: BTreeMap<&'static str, u32>,
@@ -104,6 +106,9 @@ impl Around {
 impl Effects<u8> for Around {
     fn send(&mut self, to: ServerId, message: &Message<u8>) {
         assert!(self.has_link(to), "a packet to {to}, with which there is no link");
+        if let Message::Trunc { last } = message {
+            self.cut.insert(to, *last);
+        }
         self.said.insert(to, message.clone());
     }
     fn stream_snapshot(&mut self, to: ServerId, _: Zxid) {
@@ -552,6 +557,79 @@ fn whoever_holds_a_transaction_of_an_epoch_has_joined_it() {
         tell(&mut zab, &mut around, Message::AckEpoch { current: Some(current), last, floor: Zxid::ZERO });
         assert_eq!(zab.is_past_discovery(), leads, "beside {current:?}, {last}");
     }
+}
+
+/// Server 1, elected among these, with this log.
+fn leading(quorum: Quorum, log: &[Zxid]) -> (Zab<u8>, Around) {
+    let config = Config { me: ServerId(1), quorum, window: 3, log_sync: true, counter_max: 5 };
+    let log: Vec<_> = log.iter().map(|zxid| (*zxid, 0)).collect();
+    let mut around = Around { accepted: Epoch(5), current: Epoch(1), log, ..Around::default() };
+    let recovered = around.recovered();
+    let mut zab = Zab::boot(config, recovered, &mut around);
+    settle(&mut zab, &mut around);
+    zab.step(Input::Elected(ServerId(1)), &mut around);
+    (zab, around)
+}
+
+/// A server of ZooKeeper's says something to the leader, and the disk follows.
+fn says(zab: &mut Zab<u8>, around: &mut Around, from: u64, message: Message<u8>) {
+    zab.step(Input::Message { from: ServerId(from), message }, around);
+    settle(zab, around);
+}
+
+/// One of them introduces itself.
+fn comes(zab: &mut Zab<u8>, around: &mut Around, from: u64) {
+    around.accepted_links.insert(ServerId(from));
+    zab.step(Input::Accepted(ServerId(from)), around);
+    says(zab, around, from, Message::FollowerInfo { accepted: Epoch(5), extended: false });
+}
+
+fn holds(current: u32, last: Zxid) -> Message<u8> {
+    Message::AckEpoch { current: Some(Epoch(current)), last, floor: Zxid::ZERO }
+}
+
+/// ZooKeeper's learners keep their log under a state that they receive, and would replay its end at the next start.
+#[test]
+fn whoever_goes_beyond_what_is_applied_is_cut_back_to_it_whatever_the_epoch() {
+    let (mut zab, mut around) = leading(Quorum::majority((1..=3).map(ServerId)), &held()[..3]);
+    let end = held()[2];
+    comes(&mut zab, &mut around, 2);
+    says(&mut zab, &mut around, 2, holds(1, end));
+    says(&mut zab, &mut around, 2, Message::Ack { zxid: Epoch(6).start() });
+    assert!(zab.is_serving());
+    comes(&mut zab, &mut around, 3);
+    says(&mut zab, &mut around, 3, holds(5, Zxid::new(Epoch(5), 1)));
+    assert_eq!(around.cut.get(&ServerId(3)), Some(&end));
+}
+
+#[test]
+fn a_leader_does_not_give_up_for_a_voter_without_weight() {
+    let weights = [(1, 1), (2, 1), (3, 1), (4, 0)].map(|(id, weight)| (ServerId(id), weight));
+    for (ahead, leads) in [(4, true), (3, false)] {
+        let quorum = Quorum::hierarchical([weights]).expect("some have weight");
+        let (mut zab, mut around) = leading(quorum, &held()[..2]);
+        [2, ahead].into_iter().for_each(|from| comes(&mut zab, &mut around, from));
+        says(&mut zab, &mut around, ahead, holds(1, held()[2]));
+        assert_eq!(!zab.is_looking(), leads, "{ahead} holds more");
+        if leads {
+            says(&mut zab, &mut around, 2, holds(1, held()[1]));
+            assert!(zab.is_past_discovery());
+            assert_eq!(around.cut.get(&ServerId(ahead)), Some(&held()[1]));
+        }
+    }
+}
+
+#[test]
+fn nobody_s_silence_counts_before_there_is_something_to_say() {
+    let (mut zab, mut around) = leading(Quorum::majority((1..=5).map(ServerId)), &held()[..3]);
+    [2, 3].into_iter().for_each(|from| comes(&mut zab, &mut around, from));
+    [2, 3].into_iter().for_each(|from| says(&mut zab, &mut around, from, holds(1, held()[2])));
+    let silences =
+        |around: &Around| [2, 3].map(|from| around.timers.contains(&Timer::Silence(ServerId(from))));
+    says(&mut zab, &mut around, 2, Message::Ack { zxid: Epoch(6).start() });
+    assert_eq!((zab.is_serving(), silences(&around)), (false, [false, false]));
+    says(&mut zab, &mut around, 3, Message::Ack { zxid: Epoch(6).start() });
+    assert_eq!((zab.is_serving(), silences(&around)), (true, [true, true]));
 }
 
 /// An Apache leader names the last transaction of a state when it begins to send it, and forwards from an earlier one on.

@@ -145,7 +145,8 @@ fn voters_of_different_weight() {
 
 #[test]
 fn five_servers() {
-    walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &[]);
+    // The whole state is sent to who is behind by more than an epoch, and ends in another: with five, seldom.
+    walk_zab(Bounds { servers: 5, eager: false, ..Bounds::default() }, 200, &["snap"]);
 }
 
 /// Walks through `election`, then heals the world and waits for the leader whom all others follow.

@@ -315,6 +315,22 @@ fn votes_of_and_for_strangers_count_for_nothing() {
     );
 }
 
+/// While the lists of servers are being changed, others may give a server weight that has none here.
+#[test]
+fn nobody_is_elected_who_may_not_lead_here() {
+    let weights = [(1, 1), (2, 1), (3, 1), (4, 0)].map(|(id, weight)| (ServerId(id), weight));
+    let quorum = Quorum::hierarchical([weights]).expect("some have weight");
+    for own in [4, 3] {
+        let mut election = Election::new(ServerId(own), quorum.clone());
+        step(&mut election, Input::Look(vote(1, 1, own)));
+        for from in [1, 2, 3, 4].into_iter().filter(|from| *from != own) {
+            let said = hear(&mut election, from, looking(vote(9, 9, 4), 1));
+            assert!(!said.iter().any(|said| matches!(said, Said::Elected(_))), "{from}: {said:?}");
+        }
+        assert!(!election.is_finalizing());
+    }
+}
+
 /// Sender, state, leader, round.
 type Words = &'static [(u64, ServerState, u64, u64)];
 

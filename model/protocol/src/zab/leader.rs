@@ -304,7 +304,8 @@ impl Leader {
         }
         match (self.stage, current) {
             (Stage::Electing, Some(current)) => {
-                if rank(current, log.last) > core.rank() {
+                // Without weight it counts for nothing, and neither does what it alone holds.
+                if core.config.quorum.may_lead(from) && rank(current, log.last) > core.rank() {
                     out.note(Note::Outranked { by: from });
                     return Next::Look;
                 }
@@ -341,8 +342,8 @@ impl Leader {
             LearnerStage::Synchronising(sent) if zxid == self.epoch.start() => {
                 self.advance(from, LearnerStage::Joined(sent));
                 out.cancel_timer(Timer::Handshake(from));
-                out.set_timer(Timer::Silence(from));
                 if self.stage == Stage::Broadcasting {
+                    out.set_timer(Timer::Silence(from));
                     out.send(from, &Message::UpToDate);
                     // What it acknowledged early counts from now on.
                     self.commit(core, out);
@@ -396,7 +397,8 @@ impl Leader {
     /// proposals wait for one. None waits for an observer.
     pub(super) fn heard_from<T>(&self, core: &Core<T>, from: ServerId, out: &mut impl Effects<T>) {
         let open = core.config.quorum.is_voter(from) && self.last_proposed.counter() != 0;
-        if let Some(Learner { stage: LearnerStage::Joined(acked), .. }) = self.learners.get(&from)
+        if self.stage == Stage::Broadcasting
+            && let Some(Learner { stage: LearnerStage::Joined(acked), .. }) = self.learners.get(&from)
             && (!open || *acked >= self.last_proposed)
         {
             out.set_timer(Timer::Silence(from));
@@ -413,7 +415,9 @@ impl Leader {
         out.cancel_timer(Timer::Establish);
         out.note(Note::Established { epoch: self.epoch });
         for (id, learner) in &self.learners {
+            // Before this there was nothing for it to say, however long the others took to join.
             if learner.durable().is_some() {
+                out.set_timer(Timer::Silence(*id));
                 out.send(*id, &Message::UpToDate);
             }
         }
@@ -432,6 +436,10 @@ impl Leader {
 
     /// Brings a learner from its last transaction to this server's history, and from here on sends it every proposal
     /// and commit: choosing where to start and joining the stream are one step, or a transaction could slip between.
+    ///
+    /// A learner that goes beyond what is applied here holds all of that (rule Z-13), and is cut back to it. The whole
+    /// state would do for one of ours; one of ZooKeeper's leaves its log in place under a state that it receives, and
+    /// would replay the end of it at its next start.
     fn synchronise<T: Clone>(
         &mut self,
         core: &mut Core<T>,
@@ -442,9 +450,7 @@ impl Leader {
         let applied = core.history.applied();
         let ahead = log.last > applied && log.last.counter() != 0;
         match core.history.at_or_before(log.last) {
-            _ if ahead && (log.last.epoch() == applied.epoch() || log.last.epoch() == self.epoch) => {
-                self.send_history(core, to, log, Start::cut(log, applied), out);
-            }
+            _ if ahead => self.send_history(core, to, log, Start::cut(log, applied), out),
             Some(found) => self.send_history(core, to, log, Start::at(log, found), out),
             None if core.config.log_sync && log.last >= core.history.floor() => {
                 self.advance(to, LearnerStage::Locating(log));
