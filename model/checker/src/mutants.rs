@@ -6,19 +6,17 @@
 //! or put a situation out of reach that a sound actor gets into. Where no search of a minute reaches so far, a scenario
 //! does, judged in the same way. One patch is no flaw but what other servers do, beside which every rule must hold.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Instant,
-};
+mod built;
 
-use anyhow::{Context, bail, ensure};
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::ensure;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use checker::{page::Page, scratch::Scratch};
+use checker::page::Page;
 
+use self::built::{Built, Report, Simulated, Units};
 use crate::{
     caught::{self, Caught, Line},
     play::Played,
@@ -105,6 +103,26 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant { id: "1419", flaw: "vote order compares ids before epochs", shown: By(&["mixed-votes"]) },
     Mutant {
+        id: "1282",
+        flaw: "a learner saves the current epoch at UPTODATE, behind its acknowledgement of NEWLEADER (Z-6)",
+        shown: By(&["faults", "--set", "elections=4", "--set", "crashes=2", "--set", "breaks=0", HISTORIES]),
+    },
+    Mutant {
+        id: "1653",
+        flaw: "a start is refused where the history of an epoch is on disk, and the epoch is not yet (D-7)",
+        shown: By(&["slow-crashes"]),
+    },
+    Mutant {
+        id: "1732",
+        flaw: "whoever follows goes on voting with the epoch of its election when a new one is established (E-10)",
+        shown: By(&["equal-votes"]),
+    },
+    Mutant {
+        id: "1805",
+        flaw: "words of servers that have the same leader agree only if rounds and transactions do (E-9)",
+        shown: By(&["equal-votes"]),
+    },
+    Mutant {
         id: "2099",
         flaw: "history is sent across a hole that a received state has left in the log",
         shown: In("2099-no-history-across-a-hole"),
@@ -130,9 +148,19 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["faults", HISTORIES]),
     },
     Mutant {
+        id: "3023",
+        flaw: "a learner serves before it has applied what it was synchronised with",
+        shown: By(&["faults", HISTORIES]),
+    },
+    Mutant {
         id: "3104",
         flaw: "NEWLEADER overtakes the snapshot",
         shown: By(&["crashes", "--set", "window=0", "--set", "log_sync=false", HISTORIES]),
+    },
+    Mutant {
+        id: "3109",
+        flaw: "a leader waits for its voters as long as it may, whatever they say (E-15)",
+        shown: Under("peer"),
     },
     Mutant {
         id: "3127",
@@ -167,6 +195,11 @@ const MUTANTS: &[Mutant] = &[
         id: "3642",
         flaw: "a snapshot that is not durable is kept over a role change",
         shown: By(&["crashes", "--set", "window=0", "--set", "log_sync=false", HISTORIES]),
+    },
+    Mutant {
+        id: "3644",
+        flaw: "a server that has joined an epoch and lost its data starts as if it were new (D-5)",
+        shown: Under("lost"),
     },
     Mutant {
         id: "3911",
@@ -204,6 +237,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["faults", HISTORIES]),
     },
     Mutant {
+        id: "5094",
+        flaw: "the state in memory is kept when the log is cut",
+        shown: By(&["faults", HISTORIES]),
+    },
+    Mutant {
         id: "962",
         flaw: "choosing where to start and joining the stream are two steps",
         shown: By(&["joining", HISTORIES]),
@@ -214,6 +252,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Twice(&["slow-crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
+        id: "ack-before-promise",
+        flaw: "a follower acknowledges an epoch before its promise is on disk (Z-4)",
+        shown: By(&["slow-crashes", HISTORIES]),
+    },
+    Mutant {
         id: "ack-current-again",
         flaw: "an epoch promised before is acknowledged as if it were new",
         shown: By(&["fine-faults", HISTORIES]),
@@ -222,6 +265,20 @@ const MUTANTS: &[Mutant] = &[
         id: "ack-epoch-without-floor",
         flaw: "the floor of a learner's log is not looked at (Z-17)",
         shown: In("z17-cut-above-the-floor"),
+    },
+    Mutant {
+        id: "acks-not-servers",
+        flaw: "acknowledgements of a proposal are counted, and not the servers that hold it",
+        shown: By(&[
+            "slow-faults",
+            "--set",
+            "elections=2",
+            "--set",
+            "crashes=0",
+            "--set",
+            "timeouts=0",
+            HISTORIES,
+        ]),
     },
     Mutant {
         id: "acks-of-a-broken-link",
@@ -272,6 +329,11 @@ const MUTANTS: &[Mutant] = &[
         id: "cut-below-the-floor",
         flaw: "a search of the log is believed below the log's floor (Z-13)",
         shown: In("z13-the-floor-is-a-transaction"),
+    },
+    Mutant {
+        id: "dead-leader",
+        flaw: "a leader is joined on the word of those who follow it, without its own (E-9)",
+        shown: By(&["equal-votes"]),
     },
     Mutant {
         id: "digest-forgets-the-parent",
@@ -354,9 +416,19 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves-leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "late-forwarding",
+        flaw: "a learner joins the stream of proposals with its acknowledgement of NEWLEADER (Z-13)",
+        shown: Twice(&["joining"], &["joining", HISTORIES]),
+    },
+    Mutant {
         id: "later-round-unheard",
         flaw: "during the wait of an election a later round counts only if its vote is better (E-7)",
         shown: By(&["equal-votes"]),
+    },
+    Mutant {
+        id: "leads-without-quorum",
+        flaw: "a leader stays when links break or fall silent until no quorum is left (Z-10)",
+        shown: By(&["leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
         id: "moved-without-owner-check",
@@ -459,6 +531,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves", "--set", "first=[\"watch\"]", "--set", "second=[\"set\"]", HISTORIES]),
     },
     Mutant {
+        id: "skip-state-summary",
+        flaw: "a leader goes on that is told of more than it has (Z-5)",
+        shown: By(&["fine-faults", HISTORIES]),
+    },
+    Mutant {
         id: "stale-deadline",
         flaw: "a new leader gives sessions what the old one had left them",
         shown: By(&["expiry-leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]", HISTORIES]),
@@ -524,6 +601,30 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["plain"]),
     },
     Mutant {
+        id: "touch-lost",
+        flaw: "what was heard of a session is forgotten with its connection (C-3)",
+        shown: Under("peer"),
+    },
+    Mutant {
+        id: "touch-unheard",
+        flaw: "a leader does not hear which sessions its learners were told of (C-3)",
+        shown: By(&[
+            "expiry",
+            "--set",
+            "pings=1",
+            "--set",
+            "first=[\"set\"]",
+            "--set",
+            "second=[\"create\"]",
+            HISTORIES,
+        ]),
+    },
+    Mutant {
+        id: "trunc-at-an-epochs-start",
+        flaw: "a log that ends with the start of an epoch is cut, where there is no transaction to cut behind (Z-13)",
+        shown: Under("strangers"),
+    },
+    Mutant {
         id: "vote-before-sync",
         flaw: "a vote is given before what recovery read is synced",
         shown: By(&["slow-crashes", HISTORIES]),
@@ -532,6 +633,11 @@ const MUTANTS: &[Mutant] = &[
         id: "vote-of-the-promise",
         flaw: "between Zab and the election, a vote comes to name the epoch promised, not the one joined",
         shown: By(&["peer-pair", HISTORIES]),
+    },
+    Mutant {
+        id: "vote-without-data",
+        flaw: "a server whose data are missing takes part as one with an empty log (E-5)",
+        shown: Under("lost"),
     },
     Mutant {
         id: "waits-over-a-change",
@@ -566,32 +672,6 @@ impl Verdict {
     fn line(&self, flaw: &str, rule: &str, page: &Page) -> Line {
         let (steps, states) = (self.depth, self.states);
         Line { flaw: flaw.to_owned(), rule: rule.to_owned(), steps, states, found: page.origin().to_owned() }
-    }
-}
-
-/// What the mutant's own `zabcheck` reports.
-#[derive(Debug, Deserialize)]
-struct Report {
-    distinct: usize,
-    exhausted: bool,
-    broken: Option<String>,
-    steps: Option<usize>,
-    missing: Vec<String>,
-}
-
-/// What the mutant's own `zabcheck simulate` reports.
-#[derive(Debug, Deserialize)]
-struct Simulated {
-    broken: Option<String>,
-    #[serde(rename = "seeds")]
-    played: u64,
-}
-
-impl Report {
-    /// What the flaw was caught by: a broken rule, or a situation that can no longer be reached.
-    fn caught(&self) -> Option<String> {
-        let missing = self.missing.first().filter(|_| self.exhausted);
-        self.broken.clone().or_else(|| missing.map(|name| format!("witness {name} missing")))
     }
 }
 
@@ -683,7 +763,7 @@ impl Mutant {
     fn judge(&self, root: &Path, units: Units, seeds: Option<u64>) -> anyhow::Result<Verdict> {
         let started = Instant::now();
         let scratch = Built::of(root, units)?;
-        scratch.scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
+        scratch.apply(&root.join("model/checker/mutants").join(format!("{}.patch", self.id)))?;
         if let Some(seeds) = seeds {
             let Simulated { broken, played } = scratch.simulate(&scratch.build()?, seeds)?;
             let seconds = started.elapsed().as_secs_f64();
@@ -719,116 +799,5 @@ impl Mutant {
         };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Verdict { id: self.id, caught: rule.is_some(), rule, depth, states, seconds })
-    }
-}
-
-/// How finely a crate is cut for the compiler, which builds anew the pieces that a patch touches.
-#[derive(Debug, Clone, Copy)]
-struct Units(&'static str);
-
-impl Units {
-    /// Small pieces make the first build a minute longer and most of the others four times shorter.
-    fn of(mutants: usize) -> Self {
-        Self(if mutants > 4 { "256" } else { "16" })
-    }
-}
-
-/// What mutants are built and run in.
-struct Built {
-    scratch: Scratch,
-    units: Units,
-}
-
-impl Built {
-    fn of(root: &Path, units: Units) -> anyhow::Result<Self> {
-        let scratch = Scratch::of(root, "mutants", &["spec", "model"], "\"spec\", \"model/*\"")?;
-        Ok(Self { scratch, units })
-    }
-
-    /// Cargo, at work in the copy.
-    fn cargo(&self) -> Command {
-        let mut cargo = Command::new("cargo");
-        cargo
-            .current_dir(self.source())
-            .env("CARGO_TARGET_DIR", self.scratch.target())
-            .env("CARGO_PROFILE_MUTANT_CODEGEN_UNITS", self.units.0);
-        cargo
-    }
-
-    fn source(&self) -> PathBuf {
-        self.scratch.source()
-    }
-
-    fn build(&self) -> anyhow::Result<PathBuf> {
-        let output = self
-            .cargo()
-            .args(["build", "--quiet", "--profile", "mutant", "--package", "zabkeeper-checker"])
-            .args(["--no-default-features", "--bin", "zabcheck"])
-            .stderr(Stdio::piped())
-            .output()
-            .context("running cargo build")?;
-        if !output.status.success() {
-            bail!("the mutant does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(self.scratch.target().join("mutant/zabcheck"))
-    }
-
-    /// By which rule a search catches the flaw, how deep, and within how many states.
-    fn catch(&self, search: &[&str]) -> anyhow::Result<(Option<String>, usize, usize)> {
-        let reports = self.search(&self.build()?, search)?;
-        let caught = reports.iter().find(|report| report.caught().is_some());
-        let depth = caught.and_then(|report| report.steps).unwrap_or_default();
-        let states = reports.iter().map(|report| report.distinct).sum();
-        Ok((caught.and_then(Report::caught), depth, states))
-    }
-
-    fn search(&self, program: &Path, search: &[&str]) -> anyhow::Result<Vec<Report>> {
-        let output = Command::new(program)
-            .args(["check", "--json", "--budget", "mutants", "--seconds", "120"])
-            .args(search)
-            .current_dir(self.scratch.folder())
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("running {}", program.display()))?;
-        let lines = String::from_utf8(output.stdout)?;
-        lines.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
-    }
-
-    fn simulate(&self, program: &Path, seeds: u64) -> anyhow::Result<Simulated> {
-        let output = Command::new(program)
-            .args(["simulate", "--json", "--seeds", &seeds.to_string()])
-            .current_dir(self.scratch.folder())
-            .stderr(Stdio::null())
-            .output()
-            .with_context(|| format!("running {}", program.display()))?;
-        serde_json::from_slice(&output.stdout).context("the simulator's report does not read")
-    }
-
-    fn play(&self, program: &Path, scenario: &str) -> anyhow::Result<Played> {
-        let file = self.source().join("model/world/tests/scripts").join(format!("{scenario}.txt"));
-        let output = Command::new(program)
-            .args(["play", "--json", HISTORIES])
-            .arg(file)
-            .current_dir(self.scratch.folder())
-            // Steps that panic are left out, and say so.
-            .stderr(Stdio::null())
-            .output()
-            .with_context(|| format!("running {}", program.display()))?;
-        serde_json::from_slice(&output.stdout).with_context(|| format!("playing {scenario}"))
-    }
-
-    /// Whether a test fails; that it builds is seen first.
-    fn fails(&self, test: &str) -> anyhow::Result<bool> {
-        let run = |also: &[&str]| {
-            self.cargo()
-                .args(["test", "--quiet", "--profile", "mutant", "--package", "zabkeeper-protocol"])
-                .args(["--test", test])
-                .args(also)
-                .output()
-                .context("running cargo test")
-        };
-        let built = run(&["--no-run"])?;
-        ensure!(built.status.success(), "{test} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-        Ok(!run(&[])?.status.success())
     }
 }

@@ -108,6 +108,7 @@ impl Effects<u8> for Around {
         assert!(self.has_link(to), "a packet to {to}, with which there is no link");
         if let Message::Trunc { last } = message {
             self.cut.insert(to, *last);
+            *self.notes.entry("cuts").or_default() += 1;
         }
         self.said.insert(to, message.clone());
     }
@@ -678,5 +679,24 @@ fn a_log_that_ends_elsewhere_than_it_was_to_be_cut_ends_the_server() {
         around.log = held().into_iter().filter(|held| *held <= found).map(|held| (held, 0)).collect();
         zab.step(Input::Reloaded(around.recovered()), &mut around);
         assert_eq!(around.ended, ends, "cut at {wanted}, and the end is {found}");
+    }
+}
+
+/// Where a leader has sent its state as of the start of its epoch, a log ends with that: there is nothing to cut.
+#[test]
+fn a_log_that_ends_with_the_start_of_an_epoch_is_not_cut() {
+    let log = held().map(|zxid| (zxid, 0)).to_vec();
+    for (last, cuts) in [(Epoch(3).start(), 0), (Zxid::new(Epoch(1), 4), 1)] {
+        let (mut zab, mut around) =
+            looking(Around { accepted: Epoch(3), current: Epoch(3), log: log.clone(), ..Around::default() });
+        zab.step(Input::Elected(ServerId(1)), &mut around);
+        for from in [LEADER, ServerId(3)] {
+            around.accepted_links.insert(from);
+            zab.step(Input::Accepted(from), &mut around);
+        }
+        tell(&mut zab, &mut around, Message::FollowerInfo { accepted: Epoch(3), extended: false });
+        tell(&mut zab, &mut around, Message::AckEpoch { current: Some(Epoch(3)), last, floor: Zxid::ZERO });
+        assert!(matches!(around.said.get(&LEADER), Some(Message::NewLeader { .. })), "{:?}", around.said);
+        assert_eq!(around.notes.get("cuts").copied().unwrap_or_default(), cuts, "{last}");
     }
 }

@@ -285,7 +285,14 @@ impl Server {
         let own = election::Word { of: self.id, leader, same_vote: shared, same_reign: false, leads: false };
         let words: Vec<_> = words.chain([own]).collect();
         let decides = |servers: &BTreeSet<ServerId>| quorum.decides(servers);
-        if !election::result_is_backed(self.id, leader, before.round() == result.round, &words, decides) {
+        // Whoever joins a leader of another round takes that round over. What was voted in it elects nobody here.
+        let own_round = before.round() == result.round;
+        let joins = matches!(input, Input::Notification { notification, .. }
+            if notification.state != ServerState::Looking);
+        let votes = |word: &election::Word| word.same_vote && (own_round || !joins);
+        let backing: Vec<_> =
+            words.iter().map(|word| election::Word { same_vote: votes(word), ..*word }).collect();
+        if !election::result_is_backed(self.id, leader, own_round, &backing, decides) {
             return Err(Broken::new(
                 "F-2",
                 format!("server {} elects {leader} without a quorum for it", self.id),
