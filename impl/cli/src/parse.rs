@@ -61,7 +61,13 @@ pub(crate) fn command(words: &[String]) -> Result<Asked, Problem> {
         return Err(Problem::plain("No command entered"));
     };
     let verb = verbs::find(name).ok_or_else(|| unknown(name))?;
-    let sorted = flags::sort(verb.flags, rest).map_err(|message| Problem::of(verb, message))?;
+    let sorted = flags::sort(verb.flags, rest).map_err(|message| {
+        if OF_THE_PROGRAM.iter().any(|option| message.ends_with(option)) {
+            let advice = format!("options of `zabkeeper cli` itself stand in front of {name}");
+            return Problem { message, advice: Some(advice) };
+        }
+        Problem::of(verb, message)
+    })?;
     let count = sorted.words.len();
     if count < verb.words.0 {
         return Err(Problem::of(verb, format!("{name}: something is missing")));
@@ -76,8 +82,13 @@ pub(crate) fn command(words: &[String]) -> Result<Asked, Problem> {
     Ok(Asked { command, warnings })
 }
 
+/// Options that no command has.
+const OF_THE_PROGRAM: [&str; 5] = [" -server", " -timeout", " -waitforconnection", " --json", " --server"];
+
 fn unknown(name: &str) -> Problem {
-    let near = suggest::closest(name, VERBS.iter().map(|verb| verb.name));
+    // As ZooKeeper's command line had it until 3.6.
+    let near = (name == "rmr").then_some("deleteall");
+    let near = near.or_else(|| suggest::closest(name, VERBS.iter().map(|verb| verb.name)));
     let advice = match near {
         Some(near) => format!("did you mean {near}? `help` lists the commands"),
         None => "`help` lists the commands".to_owned(),
@@ -496,6 +507,8 @@ mod tests {
         let rows = [
             ("lss /", "Command not found: lss", "did you mean ls?"),
             ("getacl /", "Command not found: getacl", "did you mean getAcl?"),
+            ("rmr /a", "Command not found: rmr", "did you mean deleteall?"),
+            ("ls / -server x:1", "Unrecognized option: -server", "stand in front of ls"),
             ("frobnicate", "Command not found", "`help` lists"),
             ("help gte", "Command not found: gte", "did you mean get?"),
             ("ls", "missing", "usage: ls [-s] [-w] [-R] path"),

@@ -267,7 +267,7 @@ pub(crate) const VERBS: &[Verb] = &[
             valued("remove", "list", "numbers of servers that leave"),
         ],
         words: (0, 0),
-        examples: &["reconfig -add 4=host4:2888:3888;2181", "reconfig -remove 4"],
+        examples: &["reconfig -add \"4=host4:2888:3888;2181\"", "reconfig -remove 4"],
         takes_path: false,
     },
     Verb {

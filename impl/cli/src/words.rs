@@ -30,7 +30,12 @@ const ADVICE: &[(ErrorCode, &str)] = &[
     (ErrorCode::AuthFailed, "the credential was refused, which ends the session"),
     (ErrorCode::NoWatcher, "this session has left no such watch there"),
     (ErrorCode::Unimplemented, "this server does not offer it"),
+    (ErrorCode::ReconfigDisabled, LISTS),
 ];
+
+/// What to do where servers do not change their list by themselves.
+const LISTS: &str = "a server list is changed by changing server.N in the zoo.cfg of every server, and restarting them one \
+                     by one";
 
 /// A failure, and the node that it is about; empty if it is about none.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +101,9 @@ impl Failed {
             Failure::Server(_) | Failure::Closed | Failure::Interrupted => {}
         }
         let code = self.failure.code()?;
+        if code == ErrorCode::BadArguments && path == "/" {
+            return Some("the root stays".to_owned());
+        }
         let creates = matches!(command, Command::Create { .. });
         if code == ErrorCode::NoNode && creates {
             let parent = path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty());
@@ -108,17 +116,16 @@ impl Failed {
             return Some(format!("`stat {path}` shows the version now"));
         }
         let advice = ADVICE.iter().find(|(of, _)| *of == code).map(|(_, advice)| *advice);
-        Some(match advice? {
-            _ if code == ErrorCode::Unimplemented && matches!(command, Command::Reconfig { .. }) => {
-                "this server does not offer reconfiguration; change server.N in every zoo.cfg and restart the servers \
-                 one by one"
+        Some(
+            match advice? {
+                _ if code == ErrorCode::Unimplemented && matches!(command, Command::Reconfig { .. }) => LISTS,
+                _ if code == ErrorCode::Unimplemented && creates => {
+                    "this server does not offer such nodes; a time to live needs extendedTypesEnabled=true"
+                }
+                advice => advice,
             }
-            _ if code == ErrorCode::Unimplemented && creates => {
-                "this server does not offer such nodes; a time to live needs extendedTypesEnabled=true"
-            }
-            advice => advice,
-        }
-        .to_owned())
+            .to_owned(),
+        )
     }
 
     /// The same for programs.

@@ -197,6 +197,13 @@ impl Shell {
         self.timers.prolong(timer, Instant::now());
     }
 
+    /// A piece of what a learner lacks is on its way: neither is it late, nor the epoch that its acknowledgement may
+    /// establish.
+    pub(crate) fn sends_on(&mut self, to: ServerId) {
+        self.comes_on(Timer::Handshake(to));
+        self.comes_on(Timer::Establish);
+    }
+
     /// Marks that something is to be done at the end of this turn; the time at which it began.
     pub(crate) fn touch(&mut self) -> Clock {
         if !self.in_turn {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::{Timer, peer, peer::Input, zab};
+use protocol::{peer, peer::Input, zab};
 use spec::{ServerId, SessionId};
 use storage::Disk;
 use thiserror::Error;
@@ -586,7 +586,7 @@ impl Shell {
                     return core.settle();
                 };
                 core.shell.links.fill(&stream, |out| out.extend_from_slice(&packets), last);
-                core.shell.comes_on(Timer::Handshake(stream.to));
+                core.shell.sends_on(stream.to);
                 core.shell.touch();
                 if last {
                     return;

@@ -314,7 +314,7 @@ impl Core {
             put_signature(&mut slice);
         }
         self.shell.links.fill(stream, |out| out.extend_from_slice(&slice), done);
-        self.shell.comes_on(Timer::Handshake(stream.to));
+        self.shell.sends_on(stream.to);
         self.shell.touch();
         if done { Slice::Last } else { Slice::More }
     }

@@ -95,6 +95,15 @@ impl<T: Clone> Zab<T> {
         }
     }
 
+    /// How many packets of the leader wait until the log is cut, or the state that was received is stored. Whoever reads
+    /// them off the link may leave more of them there.
+    pub fn kept_aside(&self) -> usize {
+        match &self.phase {
+            Phase::Learning(learner) => learner.kept_aside(),
+            Phase::Resting | Phase::Looking | Phase::Leading(_) => 0,
+        }
+    }
+
     /// Whether the server waits for an election to choose a leader.
     pub fn is_looking(&self) -> bool {
         matches!(self.phase, Phase::Looking)

@@ -184,7 +184,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 const IGNORED: &[(&str, &str)] = &[
-    ("admin.enableServer.ssl", TLS),
+    ("admin.enableServer.ssl", "admin.forceHttps or admin.portUnification turns TLS on there"),
     (
         "admin.restore.enabled",
         "restoring is not offered: it would change one server behind the others' backs",

@@ -42,6 +42,11 @@ const SHARE_BYTES: usize = 32 << 10;
 /// Pieces of a snapshot that are taken in before others have their turn.
 const PIECES_AT_ONCE: usize = 2000;
 
+/// So many packets of a leader wait in memory for a cut of the log, or a state to be stored.
+const KEPT_ASIDE_MAX: usize = 1000;
+/// How often it is looked whether they still do.
+const BEHIND: Duration = Duration::from_millis(5);
+
 /// The longest first packet of a learner, before it is known as one.
 const FIRST_BYTES_MAX: usize = 64 << 10;
 
@@ -223,6 +228,9 @@ async fn read(
             },
             Err(error) => break error,
         }
+        while is_behind(me, peer) {
+            tokio::time::sleep(BEHIND).await;
+        }
         match fill(&mut reader, &mut input).await {
             Ok(count) => {
                 heard = true;
@@ -246,6 +254,15 @@ async fn read(
     if let Some(core) = me.upgrade() {
         core.borrow_mut().link_lost(peer, incarnation);
     }
+}
+
+/// Whether this server is cutting its log or storing a state, with enough of what this leader says in memory: the rest
+/// may wait at the leader, which counts it, and gives up a learner that has too much of it.
+fn is_behind(me: &Weak<RefCell<Core>>, leader: ServerId) -> bool {
+    me.upgrade().is_some_and(|core| {
+        let core = core.borrow();
+        core.shell.links.is_dialled(leader) && core.peer.zab().kept_aside() >= KEPT_ASIDE_MAX
+    })
 }
 
 /// What became of the packets at hand.

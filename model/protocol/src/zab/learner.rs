@@ -443,6 +443,11 @@ impl<T: Clone> Learner<T> {
         }
     }
 
+    /// How many packets wait until the log is cut, or the state that was received is stored.
+    pub(super) fn kept_aside(&self) -> usize {
+        self.inbox.len()
+    }
+
     pub(super) fn queued(&self) -> usize {
         self.queue.len()
     }
