@@ -35,7 +35,7 @@ const MUST_HOLD: [&str; 22] = [
 /// Ends the servers of a trial, and judges their recordings. Null if they have none, as those of other makers.
 ///
 /// # Errors
-/// A rule is broken, or one of those that any trial tests was not.
+/// A rule is broken, one of those that any trial tests was not, or much of the run could not be judged.
 pub fn conclude(trial: Trial) -> Result<Value> {
     let Trial { workers, mut ensemble, .. } = trial;
     drop(workers);
@@ -59,5 +59,7 @@ fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     }
     let silent: Vec<_> = MUST_HOLD.iter().filter(|rule| !report.tested.contains_key(*rule)).collect();
     ensure!(silent.is_empty(), "the recordings put these rules to no test: {silent:?}\n{report}");
+    let (lost, starts) = (report.not_judged.len(), usize::try_from(report.starts)?);
+    ensure!(lost * 10 <= starts, "{lost} stretches of {starts} starts could not be judged:\n{report}");
     Ok(report.json())
 }

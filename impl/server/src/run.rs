@@ -95,13 +95,14 @@ pub enum StartError {
 
 /// What to do about a port that cannot be had.
 fn advice(why: &io::Error, port: u16) -> String {
-    match why.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!("; `ss -ltnp sport = :{port}` shows who has it: stop that, or change the port")
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 are for privileged processes".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
-        _ => String::new(),
+    if why.kind() == io::ErrorKind::AddrInUse {
+        format!("; `ss -ltnp sport = :{port}` shows who has it: stop that, or change the port")
+    } else if why.kind() == io::ErrorKind::PermissionDenied {
+        "; ports below 1024 are for privileged processes".to_owned()
+    } else if why.kind() == io::ErrorKind::AddrNotAvailable {
+        "; this machine has no such address".to_owned()
+    } else {
+        String::new()
     }
 }
 

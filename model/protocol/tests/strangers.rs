@@ -609,7 +609,9 @@ fn a_leader_does_not_give_up_for_a_voter_without_weight() {
     for (ahead, leads) in [(4, true), (3, false)] {
         let quorum = Quorum::hierarchical([weights]).expect("some have weight");
         let (mut zab, mut around) = leading(quorum, &held()[..2]);
-        [2, ahead].into_iter().for_each(|from| comes(&mut zab, &mut around, from));
+        for from in [2, ahead] {
+            comes(&mut zab, &mut around, from);
+        }
         says(&mut zab, &mut around, ahead, holds(1, held()[2]));
         assert_eq!(!zab.is_looking(), leads, "{ahead} holds more");
         if leads {
@@ -623,8 +625,12 @@ fn a_leader_does_not_give_up_for_a_voter_without_weight() {
 #[test]
 fn nobody_s_silence_counts_before_there_is_something_to_say() {
     let (mut zab, mut around) = leading(Quorum::majority((1..=5).map(ServerId)), &held()[..3]);
-    [2, 3].into_iter().for_each(|from| comes(&mut zab, &mut around, from));
-    [2, 3].into_iter().for_each(|from| says(&mut zab, &mut around, from, holds(1, held()[2])));
+    for from in [2, 3] {
+        comes(&mut zab, &mut around, from);
+    }
+    for from in [2, 3] {
+        says(&mut zab, &mut around, from, holds(1, held()[2]));
+    }
     let silences =
         |around: &Around| [2, 3].map(|from| around.timers.contains(&Timer::Silence(ServerId(from))));
     says(&mut zab, &mut around, 2, Message::Ack { zxid: Epoch(6).start() });

@@ -289,9 +289,9 @@ impl Server {
         let own_round = before.round() == result.round;
         let joins = matches!(input, Input::Notification { notification, .. }
             if notification.state != ServerState::Looking);
-        let votes = |word: &election::Word| word.same_vote && (own_round || !joins);
+        let backs = |word: &election::Word| word.same_vote && (own_round || !joins);
         let backing: Vec<_> =
-            words.iter().map(|word| election::Word { same_vote: votes(word), ..*word }).collect();
+            words.iter().map(|word| election::Word { same_vote: backs(word), ..*word }).collect();
         if !election::result_is_backed(self.id, leader, own_round, &backing, decides) {
             return Err(Broken::new(
                 "F-2",
