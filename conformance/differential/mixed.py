@@ -11,6 +11,9 @@ included. Without --ours, each way to mix three servers is run, with the version
 Then the same voters have observers, with each version: ours learns from Apache's leaders, and Apache's from ours. They serve and forward,
 die and come back, lose their data, find the next leader, and keep none in office that has lost its quorum. --observed
 runs these alone.
+
+Last, a leader of Apache's logs what nobody else gets, in an epoch of which the others have nothing, and comes back to a
+leader of ours: that must be gone for good. --orphaned runs this alone.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import struct
 import sys
 import tempfile
@@ -308,32 +312,83 @@ def observed(ensemble):
     return leader, heir, nodes
 
 
+def orphaned(ensemble):
+    servers, third = ensemble.servers, ensemble.servers[3]
+    address = ("127.0.0.1", ensemble.client[3])
+
+    def listens():
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            return False
+        return True
+
+    def led_by_the_third():
+        third.start()
+        apache.until("server 3 looks for a leader", 20, listens)
+        servers[1].start()
+        assert third.wait(30) == "leader"
+        assert servers[2].start().wait(30) == "follower"
+
+    def logs(epoch):
+        names = os.listdir(os.path.join(third.folder, "data", "version-2"))
+        return [name for name in names if name.startswith("log.") and int(name[4:], 16) >> 32 == epoch]
+
+    led_by_the_third()
+    client = ensemble.connect(3)
+    ask(client, 1, create("/before"))
+    client.close()
+    ensemble.stop()
+    # An epoch without a transaction; then one that its leader alone gets, the opening of a session.
+    led_by_the_third()
+    apache.kill(servers[1])
+    apache.kill(servers[2])
+    with socket.create_connection(address, 1) as asking:
+        asking.sendall(buf(i32(0) + i64(0) + i32(10_000) + i64(0) + buf(bytes(16)) + flag(False)))
+        apache.until("server 3 has logged it", 5, lambda: logs(2))
+    apache.kill(third)
+    servers[1].start()
+    servers[2].start()
+    leader = ensemble.leader()
+    assert third.start().wait(30) == "follower"
+    apache.until("what nobody else has is cut", 5, lambda: not logs(2))
+    writes(ensemble, "behind")
+    same_trees(ensemble, "after the orphan was cut")
+    apache.kill(third)
+    assert third.start().wait(30) == "follower"
+    protocol_kept(ensemble)
+    return 3, leader, same_trees(ensemble, "after the third started again")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--apache", action="append", required=True, help="VERSION=CLASSPATH")
     parser.add_argument("--binary", required=True)
     parser.add_argument("--ours", action="append", help="which of the servers 1,2,3 are ours")
     parser.add_argument("--observed", action="store_true", help="only ensembles with observers")
+    parser.add_argument("--orphaned", action="store_true", help="only a leader of Apache's with a transaction of its own")
     parser.add_argument("--json", help="where to write the outcome")
     args = parser.parse_args()
     Ours.binary = os.path.abspath(args.binary)
     versions = itertools.cycle([each.split("=", 1) for each in args.apache])
     mixes = [(tuple(int(me) for me in mix.split(",")), {}) for mix in args.ours or []]
-    if not mixes and not args.observed:
+    if not mixes and not args.observed and not args.orphaned:
         mixes = [(mix, {}) for count in (1, 2) for mix in itertools.combinations(IDS, count)]
-    pairs = list(zip(mixes, versions))
-    if not args.ours:
-        # Observers with each version.
-        pairs += itertools.product(OBSERVED, (each.split("=", 1) for each in args.apache))
+    runs = [(scenario, *pair) for pair in zip(mixes, versions)]
+    each_version = [each.split("=", 1) for each in args.apache]
+    if not args.ours and not args.orphaned:
+        runs += itertools.product([observed], OBSERVED, each_version)
+    if not args.ours and not args.observed:
+        runs += itertools.product([orphaned], [((1, 2), {})], each_version)
     nodes = 0
-    for (ours, observers), (version, classpath) in pairs:
+    for run, (ours, observers), (version, classpath) in runs:
         folder = tempfile.mkdtemp(prefix="mixed-")
         ensemble = Ensemble(classpath, folder, ours, observers)
         word = {me: "ours" if isinstance(server, Ours) else "Apache " + version for me, server in ensemble.servers.items()}
         watching = "".join(f", observed by {me} ({word[me]})" for me in observers)
         begun = time.time()
         try:
-            leader, heir, count = observed(ensemble) if observers else scenario(ensemble)
+            leader, heir, count = run(ensemble)
         except BaseException:
             print(f"ours {ours}{watching}, Apache {version}: failed, see {folder}")
             raise
@@ -345,7 +400,7 @@ def main():
               f"on all; {time.time() - begun:.0f} s", flush=True)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump({"ensembles": len(pairs), "nodes": nodes}, file)
+            json.dump({"ensembles": len(runs), "nodes": nodes}, file)
 
 
 if __name__ == "__main__":
