@@ -23,7 +23,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Only the rows of this model, `zab`, `election`, `session` or `peer`, or only this row.
+    /// Only the rows of this model, `zab`, `election`, `session` or `peer`, only this row, or only `MODEL/ROW`.
     model: Option<String>,
     /// The table of rows.
     #[arg(long, value_enum, default_value = "quick")]
@@ -62,7 +62,7 @@ pub(crate) struct Check {
 #[cfg(feature = "stateright")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explore {
-    /// The row.
+    /// The row, or `MODEL/ROW` where two models have one of that name.
     row: String,
     /// The table of rows.
     #[arg(long, value_enum, default_value = "quick")]
@@ -186,7 +186,9 @@ pub(crate) fn line(now: &Progress, before: &Progress) -> String {
 }
 
 fn select(budget: Budget, name: Option<&str>, changes: &[String]) -> anyhow::Result<Vec<Row>> {
-    let chosen = |row: &Row| name.is_none_or(|name| name == row.name || name == row.setup.model());
+    let chosen = |row: &Row| {
+        name.is_none_or(|name| [row.name, row.setup.model(), whole_name(row).as_str()].contains(&name))
+    };
     let mut rows: Vec<_> = budget.rows().into_iter().filter(chosen).collect();
     if rows.is_empty() {
         let names: Vec<_> = budget.rows().iter().map(|row| row.name).collect();
@@ -199,6 +201,11 @@ fn select(budget: Budget, name: Option<&str>, changes: &[String]) -> anyhow::Res
         }
     }
     Ok(rows)
+}
+
+/// Two models may have a row of the same name.
+fn whole_name(row: &Row) -> String {
+    format!("{}/{}", row.setup.model(), row.name)
 }
 
 fn table(reports: &[Report]) -> Table {
@@ -262,7 +269,8 @@ impl Explore {
 
         const ADDRESS: &str = "127.0.0.1:3000";
         let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
-        ensure!(rows.len() == 1, "{} names {} rows; choose one", self.row, rows.len());
+        let names: Vec<_> = rows.iter().map(whole_name).collect();
+        ensure!(rows.len() == 1, "{} names {} rows; choose one: {}", self.row, rows.len(), names.join(", "));
         eprintln!("exploring {} on http://{ADDRESS}", self.row);
         match rows.remove(0).setup {
             Setup::Zab(bounds) => explore(Zab::new(bounds), ADDRESS),

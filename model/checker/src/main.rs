@@ -31,12 +31,19 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Searches every row of a budget.
+    #[command(
+        after_help = "Examples:\n  zabcheck check\n  zabcheck check zab --budget standard --memory 8000\n  \
+    zabcheck check zab/fine-async --set txns=2 --seconds 60"
+    )]
     Check(check::Check),
     /// Searches every row of a budget and records its counts in the source.
     Bless(check::Check),
     /// Compares what one model comes to with what the next one takes for granted.
     Joins(compare::Compare),
     /// Executes a saved counterexample again, and tells it.
+    #[command(
+        after_help = "Example:\n  zabcheck replay target/zabcheck/zab-fine-async.jsonl --as-script > lost.txt"
+    )]
     Replay {
         /// The file.
         file: PathBuf,
@@ -45,10 +52,12 @@ enum Command {
         as_script: bool,
     },
     /// Plays a scenario script over the actors, and tells what happens.
+    #[command(after_help = "Example:\n  zabcheck play model/world/tests/scripts/first-write.txt")]
     Play(play::Play),
     /// Walks through a model at random, with all faults, and judges every state on the way.
     Walk(walk::Walk),
     /// Builds the actors with one known flaw each, and expects every one of them to be caught.
+    #[command(after_help = "Examples:\n  zabcheck mutants 2099 4643\n  zabcheck mutants --record")]
     Mutants(mutants::Mutants),
     /// Plays whole ensembles through faults and back, a plan of chance for each seed.
     #[command(
@@ -59,6 +68,7 @@ enum Command {
     )]
     Simulate(Simulate),
     /// Serves stateright's explorer of one row on 127.0.0.1:3000.
+    #[command(after_help = "Examples:\n  zabcheck explore cold-election\n  zabcheck explore zab/weights")]
     #[cfg(feature = "stateright")]
     Explore(check::Explore),
 }

@@ -41,9 +41,9 @@ pub struct Row {
 /// A named table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum Budget {
-    /// For every change: a minute.
+    /// For every change: some minutes.
     Quick,
-    /// For a change of the protocol: as far as memory reaches in some minutes.
+    /// For a change of the protocol: about an hour on two processors, in 12 GB.
     Standard,
     /// As far as memory reaches.
     Deep,
