@@ -101,7 +101,8 @@ impl Failed {
             Failure::Server(_) | Failure::Closed | Failure::Interrupted => {}
         }
         let code = self.failure.code()?;
-        if code == ErrorCode::BadArguments && path == "/" {
+        let deletes = matches!(command, Command::Delete { .. } | Command::DeleteAll { .. });
+        if deletes && code == ErrorCode::BadArguments && path == "/" {
             return Some("the root stays".to_owned());
         }
         let creates = matches!(command, Command::Create { .. });
