@@ -82,6 +82,8 @@ pub struct Client {
     base: i32,
     chance: u64,
     own: Vec<u8>,
+    /// The nodes that it sets at once.
+    parts: Vec<Vec<u8>>,
     /// The path of what is asked next.
     path: Vec<u8>,
 }
@@ -131,7 +133,9 @@ impl Client {
     /// The connection of this number.
     pub fn new(kind: Kind, me: u32, run: u32) -> Self {
         let chance = (u64::from(me) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        Self { kind, me, run, asked: 0, base: 0, chance, own: own(me).into_bytes(), path: Vec::new() }
+        let own = own(me).into_bytes();
+        let parts = (0..PARTS).map(|index| part(me, index).into_bytes()).collect();
+        Self { kind, me, run, asked: 0, base: 0, chance, own, parts, path: Vec::new() }
     }
 
     /// The node whose version must be known before the first question.
@@ -239,10 +243,9 @@ impl Client {
     fn multi(&self, xid: i32, count: u32, out: &mut Vec<u8>) {
         frame::int(out, xid);
         frame::int(out, frame::MULTI);
-        for index in 0..PARTS {
-            let path = part(self.me, index);
+        for path in &self.parts {
             frame::part(out, Some(frame::SET_DATA));
-            frame::set_body(out, path.as_bytes(), &value(path.as_bytes(), count));
+            frame::set_body(out, path, &value(path, count));
         }
         frame::part(out, None);
     }

@@ -243,8 +243,9 @@ impl Store {
     /// Hands the batch to the log's thread.
     pub(crate) fn hand_over(&mut self) {
         if self.has_batch() {
-            // The next batch will be about as large: room for it is taken at once.
-            let next = Batch::with_capacity(self.batch.len().min(BATCH_ROOM_MAX));
+            // The next batch will be about as large: room for it is taken at once, and a little more.
+            let room = self.batch.len() + self.batch.len() / 2;
+            let next = Batch::with_capacity(room.min(BATCH_ROOM_MAX));
             let batch = std::mem::replace(&mut self.batch, next);
             let next = Vec::with_capacity(self.tickets.len());
             let tickets = std::mem::replace(&mut self.tickets, next);
