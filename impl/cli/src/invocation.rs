@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use client::Servers;
+use bytes::Bytes;
+use client::{Options, Servers};
+use tree::{Credential, Text};
 
-use crate::{parse::Problem, secure::Properties, session::Wish};
+use crate::{parse::Problem, secure::Properties};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -13,7 +15,8 @@ pub(crate) enum Invocation {
     Help,
     /// To run commands.
     Run {
-        wish: Wish,
+        /// How a session is asked for.
+        wish: Options,
         json: bool,
         /// The one command; none for those that are asked for, or read.
         words: Vec<String>,
@@ -34,6 +37,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let (mut servers, mut timeout) = ("localhost:2181".to_owned(), "30000".to_owned());
     let (mut json, mut read_only, mut patient) = (false, false, false);
     let mut properties = Properties::of_environment();
+    let mut credentials = Vec::new();
     let mut rest = arguments.iter();
     let mut words = Vec::new();
     while let Some(word) = rest.next() {
@@ -56,6 +60,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             "server" => servers = value()?,
             "timeout" => timeout = value()?,
             "json" => json = true,
+            "auth" => credentials.push(credential(&value()?).ok_or_else(|| {
+                problem("-auth takes a scheme and a proof, such as digest:ann:secret".to_owned())
+            })?),
             "r" => read_only = true,
             "waitforconnection" => patient = true,
             "client-configuration" => properties.read(&value()?).map_err(problem)?,
@@ -75,8 +82,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let tls = properties.tls().map_err(problem)?;
     let timeout = Duration::from_millis(u64::from(milliseconds));
     let (user, note) = properties.user().map_err(problem)?;
-    let wish = Wish { servers, timeout, read_only, tls, user, patient };
+    let wish = Options { servers, timeout, read_only, tls, user, credentials, patient };
     Ok(Invocation::Run { wish, json, words, note })
+}
+
+/// A scheme and, behind a colon, the proof.
+fn credential(value: &str) -> Option<Credential> {
+    let (scheme, proof) = value.split_once(':').filter(|(scheme, _)| !scheme.is_empty())?;
+    Some(Credential { scheme: Text::from(scheme), bytes: Bytes::copy_from_slice(proof.as_bytes()) })
 }
 
 #[cfg(test)]
@@ -113,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_has_its_scheme_in_front_and_is_not_shown() {
+        let invocation = parsed("-auth digest:ann:se:cret --auth=ip: ls /").expect("valid");
+        assert!(!format!("{invocation:?}").contains("cret"), "{invocation:?}");
+        let Invocation::Run { wish, .. } = invocation else { panic!("it is no call for help") };
+        let shown = wish.credentials.iter().map(|one| (one.scheme.as_str(), one.bytes.as_ref()));
+        assert_eq!(shown.collect::<Vec<_>>(), [("digest", &b"ann:se:cret"[..]), ("ip", b"")]);
+    }
+
+    #[test]
     fn what_is_no_option_is_told() {
         let rows = [
             ("-server", "no argument found for option -server"),
@@ -120,6 +142,8 @@ mod tests {
             ("-timeout x ls", "a timeout is a number"),
             ("-timeout 0 ls", "a timeout is a number"),
             ("-server : ls", "no server in"),
+            ("-auth secret ls", "such as digest:ann:secret"),
+            ("-auth :secret ls", "such as digest:ann:secret"),
             ("-client-configuration /nowhere.cfg ls", "cannot read /nowhere.cfg"),
             ("-Dzookeeper.client.secure=true ls", "needs whom to trust"),
         ];

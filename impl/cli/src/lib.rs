@@ -31,9 +31,10 @@ use std::{
     sync::Arc,
 };
 
+use client::Options;
 use invocation::Invocation;
 use screen::Screen;
-use session::{OnInterrupt, Session, Wish};
+use session::{OnInterrupt, Session};
 use shell::{DONE, FAILED, Next, Shell, USAGE};
 use shown::Shown;
 
@@ -79,7 +80,7 @@ pub fn run(arguments: &[String]) -> u8 {
 }
 
 /// One command, which is read before a server is asked for a session.
-fn once(shell: &mut Shell, wish: &Wish, words: &[String]) -> u8 {
+fn once(shell: &mut Shell, wish: &Options, words: &[String]) -> u8 {
     let asked = match parse::command(words) {
         Ok(asked) => asked,
         Err(problem) => {
@@ -98,7 +99,7 @@ fn once(shell: &mut Shell, wish: &Wish, words: &[String]) -> u8 {
 }
 
 /// The lines of standard input, one after the other.
-fn lines(shell: &mut Shell, wish: &Wish) -> u8 {
+fn lines(shell: &mut Shell, wish: &Options) -> u8 {
     shell.session.take_signals(OnInterrupt::End);
     shell.session.start(wish);
     for line in std::io::stdin().lock().split(b'\n') {

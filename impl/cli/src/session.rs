@@ -1,34 +1,17 @@
 //! The session that commands use, and signals that reach it.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
-use client::{Client, Connection, Options, Servers};
+use client::{Client, Connection, Options};
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
 };
 
 use crate::screen::Screen;
-
-/// How a session is asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Wish {
-    pub(crate) servers: Servers,
-    pub(crate) timeout: Duration,
-    pub(crate) read_only: bool,
-    /// How servers are spoken with inside TLS; plain if `None`.
-    pub(crate) tls: Option<Arc<tls::rustls::ClientConfig>>,
-    /// Who proves to be somebody by SASL.
-    pub(crate) user: Option<sasl::User>,
-    /// Whether the first server is waited for, though none listens yet.
-    pub(crate) patient: bool,
-}
 
 /// The session of now, if there is one.
 #[derive(Debug)]
@@ -60,13 +43,11 @@ impl Session {
     }
 
     /// Closes the session of before, and starts one.
-    pub(crate) fn start(&self, wish: &Wish) {
+    pub(crate) fn start(&self, wish: &Options) {
         self.end();
         self.screen.greet();
-        let Wish { servers, timeout, read_only, tls, user, patient } = wish.clone();
         let screen = Arc::clone(&self.screen);
-        let options = Options { servers, timeout, read_only, tls, user, patient };
-        let client = Client::start(options, move |notice| screen.notice(notice));
+        let client = Client::start(wish.clone(), move |notice| screen.notice(notice));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(client));
     }
 

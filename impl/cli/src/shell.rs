@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use client::{Client, Connection, Failure, Notice};
+use client::{Client, Connection, Failure, Notice, Options};
 use tree::{WatchChoice, WatchMode};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     line, parse,
     parse::Problem,
     screen::Screen,
-    session::{Session, Wish},
+    session::Session,
     shown::Shown,
     verbs,
     words::Failed,
@@ -50,14 +50,15 @@ pub(crate) enum Next {
 pub(crate) struct Shell {
     pub(crate) screen: Arc<Screen>,
     pub(crate) session: Arc<Session>,
-    pub(crate) wish: Wish,
+    /// How a session is asked for.
+    pub(crate) wish: Options,
     history: Vec<String>,
     /// The exit code that the last command deserves.
     pub(crate) code: u8,
 }
 
 impl Shell {
-    pub(crate) fn new(screen: Arc<Screen>, session: Arc<Session>, wish: Wish) -> Self {
+    pub(crate) fn new(screen: Arc<Screen>, session: Arc<Session>, wish: Options) -> Self {
         Self { screen, session, wish, history: Vec::new(), code: DONE }
     }
 

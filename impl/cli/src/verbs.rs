@@ -348,6 +348,8 @@ Options, in front of the command, with one dash or two:
   -server HOST:PORT,…[/CHROOT]  the servers, one of which is connected to; by default localhost:2181. With a chroot,
                                 paths are below that node
   -timeout MS                   the session timeout to ask for, and the longest wait for a connection; by default 30000
+  -auth SCHEME:PROOF            shows a credential first, as `addauth SCHEME PROOF` does; as often as there are some.
+                                Whoever lists processes sees it: `addauth` on standard input hides it
   --json                        results and events as JSON, one value a line
   -client-configuration FILE    properties, a line each, as zkCli.sh knows them: for TLS zookeeper.client.secure=true,
                                 zookeeper.ssl.trustStore.location=…, zookeeper.ssl.keyStore.location=… and so on
@@ -361,6 +363,7 @@ Examples:
   zabkeeper cli -server zk1:2181,zk2:2181/app ls /
   zabkeeper cli create /app/config 'size=5'
   zabkeeper cli --json get -s /app/config
+  zabkeeper cli -auth digest:ann:secret get /app/secret
   zabkeeper cli --json watch /app
   zabkeeper cli < commands.txt
 

@@ -143,8 +143,15 @@ mod tests {
         let servers = Servers::parse(&address.to_string()).expect("valid");
         let user = User { name: "bob".to_owned(), password: "secret".to_owned() };
         let timeout = Duration::from_secs(1);
-        let options =
-            Options { servers, timeout, read_only: false, tls: None, user: Some(user), patient: false };
+        let options = Options {
+            servers,
+            timeout,
+            read_only: false,
+            tls: None,
+            user: Some(user),
+            credentials: Vec::new(),
+            patient: false,
+        };
         Client::start(options, |_| {})
     }
 

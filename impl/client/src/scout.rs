@@ -139,6 +139,7 @@ mod tests {
             read_only: true,
             tls: None,
             user: None,
+            credentials: Vec::new(),
             patient: false,
         };
         for _ in 0..40 {

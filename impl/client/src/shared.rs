@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const AUTH_FAILED: i32 = -115;
 
 /// What a client needs to know at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Where the servers are.
     pub servers: Servers,
@@ -33,8 +33,20 @@ pub struct Options {
     pub tls: Option<Arc<tls::rustls::ClientConfig>>,
     /// Who proves to be somebody on each connection, by SASL with DIGEST-MD5; nobody if `None`.
     pub user: Option<sasl::User>,
+    /// What each server is shown that the session comes to.
+    pub credentials: Vec<Credential>,
     /// Whether requests wait for a first server also while none even listens.
     pub patient: bool,
+}
+
+impl std::fmt::Debug for Options {
+    /// Without the credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { servers, timeout, read_only, tls: _, user, credentials: _, patient } = self;
+        let mut shown = f.debug_struct("Options");
+        shown.field("servers", servers).field("timeout", timeout).field("read_only", read_only);
+        shown.field("user", user).field("patient", patient).finish_non_exhaustive()
+    }
 }
 
 /// A watch that a request leaves if it is answered.
@@ -120,7 +132,7 @@ impl Shared {
             pending: VecDeque::new(),
             next_xid: 1,
             watches: Watches::default(),
-            credentials: Vec::new(),
+            credentials: options.credentials.clone(),
             session: SessionId(0),
             local: false,
             number: 0,
