@@ -17,6 +17,12 @@ const PATIENCE: Duration = Duration::from_hours(3);
 
 /// Runs it with these arguments of its own, and returns whether every floor holds.
 pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<bool> {
+    let given = |option: &str| arguments.iter().any(|word| word == option);
+    if ["-h", "--help", "--list"].into_iter().any(given) {
+        // Nothing is measured, so no server need be built or fetched.
+        let bench = ["run", "--locked", "--release", "-p", "zabkeeper-bench", "--"];
+        return run::cargo(&bench).args(arguments).verdict();
+    }
     let packages =
         ["build", "--locked", "--profile", "dist", "-p", "zabkeeper-server", "-p", "zabkeeper-bench"];
     run::cargo(&packages).call()?;
@@ -24,22 +30,14 @@ pub(crate) fn run(arguments: &[String], record: bool, costs: bool) -> Result<boo
     let plain = |name: &str| -> Result<String> {
         Ok(dist.join(name).to_str().context("the target folder has no plain name")?.to_owned())
     };
-    let given = |option: &str| arguments.iter().any(|word| word == option);
-    if given("--recorder") || given("--soak") || given("--help") {
+    if given("--recorder") || given("--soak") {
         ensure!(!record && !costs, "--recorder and --soak are told, and take neither --record nor --costs");
         let words = ["--binary".to_owned(), plain("zabkeeper")?];
         return Call::new(&plain("bench")?, &[]).args(words).args(arguments).within(PATIENCE).verdict();
     }
     let apache = install::apache()?;
     let mut words = vec!["--binary".to_owned(), plain("zabkeeper")?];
-    if !given("--list") {
-        words.extend([
-            "--classpath".to_owned(),
-            apache.classpath,
-            "--apache".to_owned(),
-            apache.name.clone(),
-        ]);
-    }
+    words.extend(["--classpath".to_owned(), apache.classpath, "--apache".to_owned(), apache.name.clone()]);
     if costs {
         words.extend(["--counting".to_owned(), counting_server(&dist)?]);
     }

@@ -195,6 +195,21 @@ pub fn init_with(audit_file: Option<&Path>) -> io::Result<Pipes> {
     Ok(pipes)
 }
 
+/// Whether lines could be put behind what is in this file, or into a new one. Makes none.
+///
+/// # Errors
+/// If they could not.
+pub fn can_append(path: &Path) -> io::Result<()> {
+    match File::options().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            rustix::fs::access(folder.unwrap_or(Path::new(".")), rustix::fs::Access::WRITE_OK)?;
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
+}
+
 /// Opens a file for lines to be put behind what is there.
 fn open(path: &Path) -> io::Result<File> {
     let file = File::options().append(true).create(true).open(path);
@@ -211,7 +226,7 @@ mod tests {
         },
     };
 
-    use super::{LogPipe, QUEUE_LINES};
+    use super::{LogPipe, QUEUE_LINES, can_append};
 
     /// A pipe whose reader reads nothing until it is told to.
     struct Stuck {
@@ -229,6 +244,16 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_file_that_lines_can_go_to_is_not_made_ahead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("audit.log");
+        can_append(&file).expect("it can be made");
+        assert!(!file.exists());
+        assert!(can_append(folder.path()).is_err(), "a folder takes no lines");
+        assert!(can_append(&folder.path().join("nowhere/audit.log")).is_err());
     }
 
     #[test]

@@ -258,7 +258,13 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
         config.data_log_dir.display(),
         config.warnings.len()
     );
-    ExitCode::Finished
+    match config.audit.and_then(|audit| audit.file).map(|file| (logging::can_append(&file), file)) {
+        Some((Err(error), file)) => {
+            eprintln!("zabkeeper.auditFile: {} cannot be written to: {error}", file.display());
+            ExitCode::Unexpected
+        }
+        Some((Ok(()), _)) | None => ExitCode::Finished,
+    }
 }
 
 /// The ports of clients, in words.
