@@ -242,7 +242,7 @@ pub trait Sink {
     /// The length or count of something that is not null.
     ///
     /// # Panics
-    /// Above 2^31 - 1; nothing that was decoded or accepted is that long.
+    /// Above 2^31 - 1; nothing that was decoded or accepted is that long, and lists are bounded (W-19).
     fn put_count(&mut self, count: usize) {
         self.put_int(i32::try_from(count).expect("a length fits 31 bits"));
     }

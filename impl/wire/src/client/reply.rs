@@ -11,6 +11,10 @@ use crate::{Buffer, Decoder, Error, Sink, data};
 /// The state in every notification that a server sends: the session is connected.
 const SYNC_CONNECTED: i32 = 3;
 
+/// What a list of names or paths takes at most, in bytes: nothing else that is read is longer than what somebody has
+/// written as one request. Who asks for more is refused (W-19).
+const LIST_BYTES_MAX: usize = 256 << 20;
+
 /// Appends the answer to a request as a frame.
 pub fn put_reply<'a, M>(xid: i32, zxid: Zxid, answer: &Answer<'a, M>, out: &mut impl Buffer)
 where
@@ -24,10 +28,7 @@ where
             put_header(xid, zxid, 0, out);
             put_outcome(outcome, out);
         }
-        Answer::Read(answer) => {
-            put_header(xid, zxid, 0, out);
-            put_read(answer, out);
-        }
+        Answer::Read(answer) => put_answer(xid, zxid, answer, LIST_BYTES_MAX, out),
         Answer::Sync(path) => {
             put_header(xid, zxid, 0, out);
             out.put_bytes(path);
@@ -40,6 +41,45 @@ where
             }
         }
     });
+}
+
+/// Appends header and body of a read's answer; a list that takes more than `most` bytes is refused instead.
+fn put_answer(xid: i32, zxid: Zxid, answer: &tree::Answer<'_>, most: usize, out: &mut impl Buffer) {
+    let start = out.length();
+    put_header(xid, zxid, 0, out);
+    let most = match answer {
+        tree::Answer::Children(_) | tree::Answer::Children2 { .. } | tree::Answer::Ephemerals(_) => most,
+        tree::Answer::Data { .. }
+        | tree::Answer::Exists(_)
+        | tree::Answer::Acl { .. }
+        | tree::Answer::AllChildrenNumber(_)
+        | tree::Answer::Identities(_)
+        | tree::Answer::Multi(_)
+        | tree::Answer::WatchAdded
+        | tree::Answer::Done => usize::MAX,
+    };
+    let mut within = Within { out, left: Some(most) };
+    put_read(answer, &mut within);
+    if within.left.is_none() {
+        out.rewind(start);
+        put_header(xid, zxid, ErrorCode::MarshallingError.number(), out);
+    }
+}
+
+/// Takes so many bytes, and forgets what is behind them.
+struct Within<'a, B> {
+    out: &'a mut B,
+    /// `None` once something did not fit.
+    left: Option<usize>,
+}
+
+impl<B: Buffer> Sink for Within<'_, B> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.left = self.left.and_then(|left| left.checked_sub(bytes.len()));
+        if self.left.is_some() {
+            self.out.put(bytes);
+        }
+    }
 }
 
 /// Appends a fired watch as a frame.
@@ -204,5 +244,28 @@ impl<'a> Reply<'a> {
             opcode::MULTI_READ => Response::MultiRead(multi::decode_answers(body)?),
             _ => Response::Empty,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_and_nothing_of_it_stays() {
+        let answer = tree::Answer::Ephemerals(["/a", "/bc"].map(Text::from).to_vec());
+        let body = 4 + 4 + 2 + 4 + 3;
+        for (most, whole) in [(body, true), (body - 1, false), (0, false)] {
+            let mut out = vec![7];
+            put_answer(3, Zxid(5), &answer, most, &mut out);
+            let error = if whole { 0 } else { ErrorCode::MarshallingError.number() };
+            let mut expected = vec![7];
+            put_header(3, Zxid(5), error, &mut expected);
+            assert!(out.starts_with(&expected), "{out:?}");
+            assert_eq!(out.len(), expected.len() + if whole { body } else { 0 });
+        }
+        let mut out = Vec::new();
+        put_answer(3, Zxid(5), &tree::Answer::AllChildrenNumber(1), 0, &mut out);
+        assert_eq!(out.len(), 20, "only lists are bounded");
     }
 }
