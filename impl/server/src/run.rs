@@ -522,6 +522,7 @@ impl Core {
             DiskEvent::Done { tickets, flushed } => {
                 if let Some(flushed) = flushed {
                     self.shell.stats.pipeline.flushed(tickets.len(), flushed);
+                    self.shell.store.synced(flushed.bytes);
                     self.shell.synced(flushed.sync);
                 }
                 for ticket in tickets {

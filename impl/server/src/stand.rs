@@ -121,9 +121,9 @@ impl Stand {
     fn take_events(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             match event {
-                DiskEvent::Done { tickets, flushed } => {
+                DiskEvent::Done { tickets, mut flushed } => {
                     for ticket in tickets {
-                        let done = DiskEvent::Done { tickets: vec![ticket], flushed };
+                        let done = DiskEvent::Done { tickets: vec![ticket], flushed: flushed.take() };
                         self.held.push((Report::Done(ticket), done));
                     }
                 }

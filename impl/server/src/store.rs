@@ -67,6 +67,8 @@ pub(crate) struct Flushed {
     pub(crate) sync: Duration,
     /// To be written and synced.
     pub(crate) whole: Duration,
+    /// How many bytes it had.
+    pub(crate) bytes: usize,
 }
 
 /// An order to the thread of the log.
@@ -142,6 +144,9 @@ pub(crate) struct LogPiece {
 const LARGE: usize = 64 << 10;
 /// How much room is taken for a batch ahead, in bytes.
 const BATCH_ROOM_MAX: usize = 256 << 10;
+/// So many bytes may be on their way to the disk before nothing more is taken from a leader: 64 MiB, as much as waits for
+/// a learner at the leader.
+const UNSYNCED_MAX: usize = 64 << 20;
 /// Pieces of a log that may wait for a learner.
 const PIECES_QUEUED: usize = 4;
 
@@ -151,6 +156,8 @@ pub(crate) struct Store {
     batch: Batch,
     tickets: Vec<Ticket>,
     last_large: Option<Zxid>,
+    /// The bytes of the batches that were handed over and are not synced.
+    unsynced: usize,
     log: blocking::Sender<LogJob>,
     /// Epoch files, which elections wait for.
     epochs: blocking::Sender<SideJob>,
@@ -202,6 +209,7 @@ pub(crate) fn start<D: Disk>(
         batch: Batch::new(),
         tickets: Vec::new(),
         last_large: None,
+        unsynced: 0,
         log: log_orders,
         epochs: epoch_orders,
         reads: read_orders,
@@ -249,8 +257,19 @@ impl Store {
             let batch = std::mem::replace(&mut self.batch, next);
             let next = Vec::with_capacity(self.tickets.len());
             let tickets = std::mem::replace(&mut self.tickets, next);
+            self.unsynced += batch.len();
             self.order(LogJob::Append { batch, tickets });
         }
+    }
+
+    /// So many bytes that were handed over are synced.
+    pub(crate) fn synced(&mut self, bytes: usize) {
+        self.unsynced -= bytes;
+    }
+
+    /// Whether the disk is so slow that what else there is to write had better wait elsewhere.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unsynced >= UNSYNCED_MAX
     }
 
     /// Orders for the log are carried out in their order.
@@ -304,10 +323,17 @@ impl Store {
         let nowhere = || blocking::channel().0;
         let (log, epochs, reads, slow) = (blocking::channel().0, nowhere(), nowhere(), nowhere());
         let (batch, tickets) = (Batch::new(), Vec::new());
-        std::mem::replace(
-            self,
-            Self { batch, tickets, last_large: self.last_large, log, epochs, reads, slow },
-        )
+        let nothing = Self {
+            batch,
+            tickets,
+            last_large: self.last_large,
+            unsynced: self.unsynced,
+            log,
+            epochs,
+            reads,
+            slow,
+        };
+        std::mem::replace(self, nothing)
     }
 
     /// Has a part of the log read, piece by piece. Without a last piece it was broken off.
@@ -380,6 +406,26 @@ mod tests {
                 (false, DiskEvent::Saved { number: 1, size: None, .. })
                 | (true, DiskEvent::Failed { snapshot: true, .. }) => {}
                 (_, other) => panic!("{other:?}"),
+            }
+        }
+        drop(store);
+        threads.join();
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_disk_is_counted_until_it_is_there() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (mut store, threads, mut done) = started(dir.path());
+        let mut number = 0;
+        while !store.is_behind() {
+            number += 1;
+            assert!(number <= 256, "{} bytes are not counted", store.unsynced);
+            store.append(Ticket(number), Zxid::new(Epoch(1), number), &txn(number));
+            store.hand_over();
+        }
+        while store.unsynced > 0 {
+            if let DiskEvent::Done { flushed, .. } = next(|| done.try_recv().ok()) {
+                store.synced(flushed.expect("a batch").bytes);
             }
         }
         drop(store);

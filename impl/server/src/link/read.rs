@@ -256,12 +256,14 @@ async fn read(
     }
 }
 
-/// Whether this server is cutting its log or storing a state, with enough of what this leader says in memory: the rest
-/// may wait at the leader, which counts it, and gives up a learner that has too much of it.
+/// Whether there is enough of what this leader says in memory, since this server is cutting its log or storing a state, or
+/// its disk is slower than what comes: the rest may wait at the leader, which counts it, and gives up a learner that has
+/// too much of it. A disk that stands still for longer than syncLimit costs the link.
 fn is_behind(me: &Weak<RefCell<Core>>, leader: ServerId) -> bool {
     me.upgrade().is_some_and(|core| {
         let core = core.borrow();
-        core.shell.links.is_dialled(leader) && core.peer.zab().kept_aside() >= KEPT_ASIDE_MAX
+        let kept = core.peer.zab().kept_aside() >= KEPT_ASIDE_MAX || core.shell.store.is_behind();
+        kept && core.shell.links.is_dialled(leader)
     })
 }
 

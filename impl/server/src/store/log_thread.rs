@@ -157,6 +157,6 @@ fn append<D: Disk>(
     let started = Instant::now();
     log.sync()?;
     let ended = Instant::now();
-    let flushed = Flushed { sync: ended - started, whole: ended - begun };
+    let flushed = Flushed { sync: ended - started, whole: ended - begun, bytes: batch.len() };
     Ok(DiskEvent::Done { tickets, flushed: Some(flushed) })
 }
