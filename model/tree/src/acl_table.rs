@@ -1,7 +1,7 @@
 //! Each access control list once: nodes hold its number.
 //!
-//! Source: ZooKeeper `ReferenceCountedACLCache`. Numbers are never used twice in the life of a tree, so that a walk
-//! over an earlier state may keep them.
+//! Source: ZooKeeper `ReferenceCountedACLCache`. A number is not used again before all others were, so that a walk over
+//! an earlier state may keep it.
 
 use alloc::{collections::BTreeMap, sync::Arc, vec, vec::Vec};
 
@@ -60,8 +60,7 @@ impl AclTable {
             self.retain(key);
             return key;
         }
-        self.last = self.last.checked_add(1).expect("fewer than 2^32 lists in the life of a tree");
-        let key = AclKey(self.last);
+        let key = self.next_key();
         let detached = list.iter().map(|entry| Acl {
             perms: entry.perms,
             scheme: entry.scheme.detached(),
@@ -71,6 +70,17 @@ impl AclTable {
         self.keys.insert(Arc::clone(&list), key);
         self.entries.insert(key, Entry { list, nodes: 1 });
         key
+    }
+
+    /// The number behind the last one that no list has.
+    fn next_key(&mut self) -> AclKey {
+        loop {
+            self.last = self.last.checked_add(1).unwrap_or(AclKey::OPEN.0 + 1);
+            let key = AclKey(self.last);
+            if !self.entries.contains_key(&key) {
+                return key;
+            }
+        }
     }
 
     /// Counts one more node with the list of this number.
@@ -110,7 +120,20 @@ mod tests {
         assert_eq!(table.list(first), read);
         table.release(first);
         assert!(table.lists().is_empty());
-        assert_ne!(table.acquire(&read), first, "a number is never used twice");
+        assert_ne!(table.acquire(&read), first, "a number is not used again at once");
+    }
+
+    #[test]
+    fn numbers_begin_anew_and_leave_out_those_in_use() {
+        let mut table = AclTable::new();
+        let lists = [1, 2, 3].map(|perms| [Acl::world(perms)]);
+        assert_eq!(table.acquire(&lists[0]), AclKey(1));
+        table.last = u32::MAX - 1;
+        assert_eq!(
+            lists[1..].iter().map(|list| table.acquire(list)).collect::<Vec<_>>(),
+            [AclKey(u32::MAX), AclKey(2)]
+        );
+        assert_eq!(table.list(AclKey(1)), lists[0]);
     }
 
     #[test]
