@@ -86,7 +86,7 @@ impl Zxid {
     /// Whether `self` may stand right behind `before` in a log: the next counter, or the first of a later epoch.
     pub fn follows(self, before: Self) -> bool {
         if self.epoch() == before.epoch() {
-            self.counter() == before.counter().wrapping_add(1)
+            before.counter().checked_add(1) == Some(self.counter())
         } else {
             self.epoch() > before.epoch() && self.counter() == 1
         }

@@ -248,6 +248,24 @@ fn only_old_epochs_are_a_correct_servers_breach() {
 }
 
 #[test]
+fn transactions_stand_behind_each_other() {
+    let at = |epoch, counter| Zxid::new(Epoch(epoch), counter);
+    let rows = [
+        (at(1, 2), at(1, 1), true),
+        (at(1, 3), at(1, 1), false),
+        (at(2, 1), at(1, 7), true),
+        (at(2, 2), at(1, 7), false),
+        (at(1, 1), at(2, 7), false),
+        (at(2, 0), at(1, 7), false),
+        (at(1, u32::MAX), at(1, u32::MAX - 1), true),
+        (at(1, 0), at(1, u32::MAX), false),
+    ];
+    for (after, before, follows) in rows {
+        assert_eq!(after.follows(before), follows, "{after} behind {before}");
+    }
+}
+
+#[test]
 fn r1_epochs_on_disk() {
     let (old, new) = (follower(2, &[]), ServerView { accepted: stored(2), ..follower(2, &[]) });
     let record = Record::default();

@@ -56,8 +56,8 @@ enum Shown {
     /// brings to serve does not come to. For flaws that no search of a minute reaches.
     In(&'static str),
     /// By a test of `model/protocol`, which fails: where other servers say what no sound one says, or for what no rule
-    /// about histories forbids.
-    Under(&'static str),
+    /// about histories forbids. The program of tests, `lib` for those beside the source, and the test's name in it.
+    Under(&'static str, &'static str),
     /// It is no flaw: other servers do so, and ours must hold every rule beside them. A search as for [`Shown::By`] is
     /// exhausted, with the rules about single steps on.
     Allowed(&'static [&'static str]),
@@ -160,7 +160,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "3109",
         flaw: "a leader waits for its voters as long as it may, whatever they say (E-15)",
-        shown: Under("peer"),
+        shown: Under("peer", "restarts::an_ensemble_that_starts_at_once_serves_soon"),
     },
     Mutant {
         id: "3127",
@@ -199,7 +199,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "3644",
         flaw: "a server that has joined an epoch and lost its data starts as if it were new (D-5)",
-        shown: Under("lost"),
+        shown: Under("lost", "who_has_joined_an_epoch_and_has_nothing_does_not_start"),
     },
     Mutant {
         id: "3911",
@@ -288,7 +288,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "another-ensembles-client-stays",
         flaw: "who looks for another ensemble keeps the connection, which takes nothing any more (C-14)",
-        shown: Under("peer"),
+        shown: Under("peer", "requests::who_looks_for_another_ensemble_is_hung_up_on_in_its_turn"),
     },
     Mutant {
         id: "answer-names-an-older-state",
@@ -346,14 +346,27 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["moves", "--set", "first=[\"multi\"]", "--set", "second=[\"multi\"]", HISTORIES]),
     },
     Mutant {
+        id: "elects-who-may-not-lead",
+        flaw: "a quorum's vote for a server that this one's list gives no vote is decided on (E-5)",
+        shown: Under("lib", "election::tests::nobody_is_elected_who_may_not_lead_here"),
+    },
+    Mutant {
         id: "epoch-before-history",
         flaw: "the current epoch is handed to the disk before the append's end",
         shown: By(&["slow-faults", "--set", "elections=4", HISTORIES]),
     },
     Mutant {
+        id: "epoch-start-of-another",
+        flaw: "a learner that has joined may acknowledge the start of any epoch (I-12)",
+        shown: Under("strangers", "the_start_of_another_epoch_is_no_acknowledgement"),
+    },
+    Mutant {
         id: "epoch-start-turned-away",
         flaw: "who has seen the start of an epoch, and no transaction of it, is turned away for what is missing (C-7)",
-        shown: Under("peer"),
+        shown: Under(
+            "peer",
+            "sessions::a_client_that_has_seen_the_start_of_an_epoch_goes_on_in_it_and_behind_it",
+        ),
     },
     Mutant {
         id: "event-after-data",
@@ -378,12 +391,12 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "state-holds-nothing-of-the-stream",
         flaw: "what a leader forwards although the state that it sends holds it ends the link (Z-14)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "what_a_state_holds_may_be_forwarded_too"),
     },
     Mutant {
         id: "cut-is-not-looked-at",
         flaw: "whatever the disk gives behind a truncation is gone on with (Z-14)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "a_log_that_ends_elsewhere_than_it_was_to_be_cut_ends_the_server"),
     },
     Mutant {
         id: "rank-by-the-file",
@@ -393,22 +406,22 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "state-over-a-later-end",
         flaw: "a learner whose log ends in a later epoch is sent the state, and not told to cut (Z-13)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "whoever_goes_beyond_what_is_applied_is_cut_back_to_it_whatever_the_epoch"),
     },
     Mutant {
         id: "weightless-outranks",
         flaw: "a leader gives up for what a voter without weight holds (Z-5)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "a_leader_does_not_give_up_for_a_voter_without_weight"),
     },
     Mutant {
         id: "silence-before-establishment",
         flaw: "who has joined is lost for its silence while others take long to join (Z-10)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "nobody_s_silence_counts_before_there_is_something_to_say"),
     },
     Mutant {
         id: "last-epoch-promised",
         flaw: "the last epoch of all is promised, and there is none above it (Z-4)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "the_last_epoch_of_all_is_not_promised"),
     },
     Mutant {
         id: "last-seen-missing",
@@ -448,22 +461,25 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "number-of-an-older-connection",
         flaw: "what a connection had submitted is forgotten with it, and answers a newer one's request of its number",
-        shown: Under("peer"),
+        shown: Under(
+            "peer",
+            "sessions::a_number_of_an_older_connection_is_not_answered_under_a_hasty_leader",
+        ),
     },
     Mutant {
         id: "older-connection-lives-on",
         flaw: "an older connection is read until the leader has answered a claim: what comes late overtakes (C-4, S-5)",
-        shown: Under("peer"),
+        shown: Under("peer", "sessions::what_an_older_connection_left_does_not_overtake"),
     },
     Mutant {
         id: "close-behind-a-sync-is-lost",
         flaw: "a close that waits behind a sync goes with its connection (C-8)",
-        shown: Under("peer"),
+        shown: Under("peer", "sessions::a_close_behind_a_sync_closes_though_the_connection_ends"),
     },
     Mutant {
         id: "close-answered-by-a-write",
         flaw: "a write of another server that has a close's number is told as the answer to the close (C-15)",
-        shown: Under("peer"),
+        shown: Under("peer", "sessions::a_write_is_no_answer_to_a_close"),
     },
     Mutant {
         id: "number-of-another-server",
@@ -548,7 +564,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "state-unasked",
         flaw: "a whole state is said to be what comes next, whoever sends it, and whenever (Z-14)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "no_packet_stops_a_server"),
     },
     Mutant {
         id: "sweep-overlooks-open-creates",
@@ -578,7 +594,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "read-only-goes-on-anywhere",
         flaw: "who goes without writing goes on at servers that are behind what it has seen in the same epoch (C-7)",
-        shown: Under("peer"),
+        shown: Under("peer", "read_only::who_was_shown_an_end_that_is_cut_is_taken_in_a_later_epoch"),
     },
     Mutant {
         id: "read-only-shut-out",
@@ -603,7 +619,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "touch-lost",
         flaw: "what was heard of a session is forgotten with its connection (C-3)",
-        shown: Under("peer"),
+        shown: Under("peer", "sessions::a_touch_outlives_its_connection"),
     },
     Mutant {
         id: "touch-unheard",
@@ -622,7 +638,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "trunc-at-an-epochs-start",
         flaw: "a log that ends with the start of an epoch is cut, where there is no transaction to cut behind (Z-13)",
-        shown: Under("strangers"),
+        shown: Under("strangers", "a_log_that_ends_with_the_start_of_an_epoch_is_not_cut"),
     },
     Mutant {
         id: "vote-before-sync",
@@ -637,7 +653,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "vote-without-data",
         flaw: "a server whose data are missing takes part as one with an empty log (E-5)",
-        shown: Under("lost"),
+        shown: Under("lost", "who_has_no_data_elects_nobody"),
     },
     Mutant {
         id: "waits-over-a-change",
@@ -795,7 +811,9 @@ impl Mutant {
                 let Played { steps, broken, unmet } = scratch.play(&scratch.build()?, scenario)?;
                 (broken.or(unmet), steps, steps)
             }
-            Under(test) => (scratch.fails(test)?.then(|| format!("test {test} fails")), 0, 0),
+            Under(program, test) => {
+                (scratch.fails(program, test)?.then(|| format!("test {test} of {program} fails")), 0, 0)
+            }
         };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Verdict { id: self.id, caught: rule.is_some(), rule, depth, states, seconds })

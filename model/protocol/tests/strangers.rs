@@ -428,6 +428,16 @@ fn an_acknowledgement_of_nothing_is_none_before_newleader_either() {
     assert!(!around.has_link(ServerId(3)));
 }
 
+#[test]
+fn the_start_of_another_epoch_is_no_acknowledgement() {
+    for (epoch, stays) in [(0, true), (1, true), (2, false), (99, false)] {
+        let (mut zab, mut around) = leader_with_one_joining();
+        let message = Message::Ack { zxid: Epoch(epoch).start() };
+        zab.step(Input::Message { from: ServerId(2), message }, &mut around);
+        assert_eq!(around.has_link(ServerId(2)), stays, "{epoch}:0 in epoch 1");
+    }
+}
+
 /// A server of three that has promised this epoch, and looks for a leader.
 fn looking_behind(accepted: Epoch) -> (Zab<u8>, Around) {
     looking(Around { accepted, ..Around::default() })

@@ -140,17 +140,21 @@ impl Built {
     }
 
     /// Whether a test fails; that it builds is seen first.
-    pub(super) fn fails(&self, test: &str) -> anyhow::Result<bool> {
+    pub(super) fn fails(&self, program: &str, test: &str) -> anyhow::Result<bool> {
+        let program: &[&str] = if program == "lib" { &["--lib"] } else { &["--test", program] };
         let run = |also: &[&str]| {
             self.cargo()
                 .args(["test", "--quiet", "--profile", "mutant", "--package", "zabkeeper-protocol"])
-                .args(["--test", test])
+                .args(program)
                 .args(also)
                 .output()
                 .context("running cargo test")
         };
         let built = run(&["--no-run"])?;
         ensure!(built.status.success(), "{test} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-        Ok(!run(&[])?.status.success())
+        let outcome = run(&["--", "--exact", test])?;
+        let told = String::from_utf8_lossy(&outcome.stdout);
+        ensure!(told.contains("running 1 test"), "there is no test {test}:\n{told}");
+        Ok(!outcome.status.success())
     }
 }

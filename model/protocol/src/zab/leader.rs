@@ -115,11 +115,6 @@ impl Leader {
         self.learners.get(&learner).is_some_and(|learner| learner.extended)
     }
 
-    /// Whether every connected learner knows Zabkeeper's extensions; only then may one be used.
-    pub(super) fn all_extended(&self) -> bool {
-        self.learners.values().all(|learner| learner.extended)
-    }
-
     /// A new link takes the place of an older one, if that was not noticed to be broken yet. What the learner had
     /// acknowledged on it counts no longer (rule Z-8), and the quorum may be gone with it (rule Z-10).
     pub(super) fn on_accepted<T>(
@@ -366,7 +361,8 @@ impl Leader {
                 self.advance(from, LearnerStage::Synchronising(zxid));
                 Ok(Next::Stay)
             }
-            LearnerStage::Joined(acked) if zxid <= acked || zxid.counter() == 0 => {
+            // UPTODATE is answered with the start of the epoch, as NEWLEADER is.
+            LearnerStage::Joined(acked) if zxid <= acked || zxid == self.epoch.start() => {
                 out.note(Note::StaleAck { from, zxid });
                 self.heard_from(core, from, out);
                 Ok(Next::Stay)
