@@ -21,7 +21,8 @@ pub struct Entry {
 /// How far a reign has come, as one server sees it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub enum Phase {
-    /// A leader until its own current epoch is durable; a follower until it has sent ACKEPOCH.
+    /// A leader until its own current epoch is durable; a follower until its log is cut, or its state is replaced, as
+    /// its leader has told it.
     Discovery,
     /// From there until the leader has its NEWLEADER quorum; at a follower until UPTODATE.
     Synchronisation,

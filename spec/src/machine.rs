@@ -5,7 +5,7 @@ use core::{fmt::Debug, hash::Hash};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{ClientId, ErrorCode, ServerId, SessionId, Zxid};
+use crate::{ClientId, ErrorCode, SessionId, Zxid};
 
 /// Who asked for a write, and when.
 #[derive(Debug)]
@@ -222,9 +222,4 @@ pub enum SessionChange {
     Open(i32),
     /// Closes it.
     Close,
-}
-
-/// The server whose id stands in a session id's high byte.
-pub fn session_maker(session: SessionId) -> ServerId {
-    ServerId(u64::from(session.0.to_be_bytes()[0]))
 }

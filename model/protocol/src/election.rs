@@ -156,7 +156,8 @@ impl Election {
     }
 
     /// The voters that share this server's proposal in its round, while it looks for a leader.
-    pub fn supporters(&self) -> BTreeSet<ServerId> {
+    #[cfg(test)]
+    fn supporters(&self) -> BTreeSet<ServerId> {
         match (&self.stage, self.word()) {
             (Stage::Looking(looking), Some(word)) => looking.supporters(&word),
             (Stage::Looking(_) | Stage::Resting | Stage::Decided { .. }, _) => BTreeSet::new(),

@@ -2,10 +2,11 @@
 //! or why not to start at all.
 //!
 //! The argument. A crash may keep any subset of the last batch that was not synced, and nothing else may be wrong with
-//! a log. So a record that does not read is the torn tail exactly if it stands in the last file, nothing that reads
-//! stands further than one batch behind it, and it is not known to have been synced; then it was never acknowledged
-//! and is cut. Everything else is damage to something that this server may have vouched for, and the start is
-//! refused: a server that forgets what it acknowledged can make the ensemble lose it.
+//! a log. So a record that does not read is a torn tail exactly if nothing that reads stands further than one batch
+//! behind it in its file, it is not known to have been synced, and it stands in the last file, or the next one goes on
+//! right where it stands (Apache ZooKeeper leaves its torn tails, and goes on in a new file); then it was never
+//! acknowledged and is cut. Everything else is damage to something that this server may have vouched for, and the
+//! start is refused: a server that forgets what it acknowledged can make the ensemble lose it.
 //!
 //! Reading files is the caller's; `storage` feeds this function from real ones, the models from simulated ones.
 //! Rules: `spec/durability.md`, D-1 to D-9.
@@ -446,28 +447,25 @@ impl<T: Clone> Chain<'_, T> {
 
     /// With files behind the broken one, the log must go on there without a gap.
     fn healed(&self, at: Mark, later: &[Segment<T>]) -> Result<(), Refusal> {
-        let mut rest = later.iter().flat_map(|s| s.records.iter().map(move |record| (s.first, record)));
-        let Some((segment, record, found)) =
-            rest.find_map(|(segment, record)| Some((segment, record, record.zxid()?)))
-        else {
-            return Ok(());
-        };
-        if found <= self.floor || found.follows(self.last()) {
-            return Ok(());
+        match first_readable(later) {
+            Some((beyond, found)) if found > self.floor && !found.follows(self.last()) => {
+                Err(Refusal::Damaged { at, beyond })
+            }
+            Some(_) | None => Ok(()),
         }
-        Err(Refusal::Damaged { at, beyond: Mark { segment, offset: record.at } })
     }
 }
 
 /// Nobody goes on in a new file behind a record whose checksum is wrong: this server cuts it off before, and ZooKeeper
 /// does not start. With records in a later file it was altered since, and is damage (D-1).
 fn ends_the_log<T>(at: Mark, later: &[Segment<T>]) -> Result<(), Refusal> {
-    let mut rest =
-        later.iter().flat_map(|segment| segment.records.iter().map(|record| (segment.first, record)));
-    match rest.find(|(_, record)| record.zxid().is_some()) {
-        Some((segment, record)) => Err(Refusal::Damaged { at, beyond: Mark { segment, offset: record.at } }),
-        None => Ok(()),
-    }
+    first_readable(later).map_or(Ok(()), |(beyond, _)| Err(Refusal::Damaged { at, beyond }))
+}
+
+/// Where in these files the first record that reads begins, and its place in the order.
+fn first_readable<T>(files: &[Segment<T>]) -> Option<(Mark, Zxid)> {
+    let mut records = files.iter().flat_map(|file| file.records.iter().map(|record| (file.first, record)));
+    records.find_map(|(segment, record)| Some((Mark { segment, offset: record.at }, record.zxid()?)))
 }
 
 #[cfg(test)]

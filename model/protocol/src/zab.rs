@@ -118,7 +118,8 @@ impl<T: Clone> Zab<T> {
         }
     }
 
-    /// Whether this server has won a quorum's promise and leads its epoch, established or not.
+    /// Whether the leader, this server or the one that it follows, has the promise of a quorum; the epoch may not be
+    /// established yet.
     pub fn is_past_discovery(&self) -> bool {
         match &self.phase {
             Phase::Resting | Phase::Looking => false,
@@ -157,11 +158,6 @@ impl<T: Clone> Zab<T> {
     /// Whether this learner of this leader knows Zabkeeper's extensions.
     pub fn is_extended(&self, learner: ServerId) -> bool {
         self.leader().is_some_and(|leader| leader.is_extended(learner))
-    }
-
-    /// Whether all connected learners of this leader know Zabkeeper's extensions.
-    pub fn may_extend(&self) -> bool {
-        self.leader().is_some_and(Leader::all_extended)
     }
 
     /// The zxid that the next proposal will have; none if this server does not lead an established epoch, or its

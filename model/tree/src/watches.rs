@@ -178,16 +178,6 @@ impl Watches {
         (connections, self.data.len(), self.data.values().map(BTreeMap::len).sum())
     }
 
-    /// How many connections have left a watch that has not fired.
-    pub fn client_count(&self) -> usize {
-        self.clients.len()
-    }
-
-    /// How many paths are watched; one that is watched for data and for children counts twice.
-    pub fn path_count(&self) -> usize {
-        self.data.len() + self.child.len()
-    }
-
     /// The node was created.
     pub(crate) fn created(&mut self, path: &Text, acl: &[Acl], notify: Notify<'_>) {
         if !self.is_empty() {
@@ -494,7 +484,7 @@ mod tests {
             watches.leave(WatchKind::Data, &path, ClientId(client), &[]);
             watches.leave(WatchKind::Child, &path, ClientId(client), &[]);
         }
-        assert_eq!((watches.client_count(), watches.path_count()), (2, 2));
+        assert_eq!((watches.clients.len(), watches.data.len() + watches.child.len()), (2, 2));
         watches.forget(ClientId(1));
         assert_eq!(fired(&mut watches, Watches::deleted, &[]), [(2, 2)]);
         watches.forget(ClientId(2));

@@ -222,19 +222,6 @@ impl<M: Replica> Host<M> {
         Self::on(config, pace, Self::furnished(state))
     }
 
-    /// The same before somebody.
-    ///
-    /// # Errors
-    /// As [`Host::new`].
-    pub fn new_before(
-        config: Config<M::Settings>,
-        pace: Pace,
-        state: M,
-        onlooker: &mut dyn Onlooker<M>,
-    ) -> Result<(Self, Happened<M>), Fault> {
-        Self::on_before(config, pace, Self::furnished(state), onlooker)
-    }
-
     fn furnished(state: M) -> HostDisk<M> {
         Disk::holding(Some((state.last_processed(), Arc::new(state))))
     }
@@ -271,19 +258,6 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
     /// The rule that its start breaks.
     pub fn on(config: Config<M::Settings>, pace: Pace, disk: D) -> Result<(Self, Happened<M>), Fault> {
         Self::first(config, pace, disk, Run::new(None))
-    }
-
-    /// The same before somebody.
-    ///
-    /// # Errors
-    /// As [`Host::on`].
-    pub fn on_before(
-        config: Config<M::Settings>,
-        pace: Pace,
-        disk: D,
-        onlooker: &mut dyn Onlooker<M>,
-    ) -> Result<(Self, Happened<M>), Fault> {
-        Self::first(config, pace, disk, Run::new(Some(onlooker)))
     }
 
     fn first(
