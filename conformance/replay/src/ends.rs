@@ -537,8 +537,9 @@ fn put_state(last: Zxid, state: &Tree, out: &mut Vec<u8>) {
         let progress = walk.next(&mut state, BYTES_MAX, &mut |node| {
             put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
         });
-        if progress != Ok(Progress::More) {
-            break;
+        match progress.expect("the walk is this tree's") {
+            Progress::More => {}
+            Progress::Done => break,
         }
     }
     put_end(out);

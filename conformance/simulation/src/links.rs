@@ -40,7 +40,13 @@ pub(crate) fn body(state: &mut Tree) -> (Vec<u8>, i64) {
     let mut out = Vec::new();
     let mut walk = Walk::start(state);
     put_head(&walk, &mut out);
-    while walk.next(state, SLICE_BYTES, &mut |node| put_node(node, &mut out)) == Ok(Progress::More) {}
+    loop {
+        let progress = walk.next(state, SLICE_BYTES, &mut |node| put_node(node, &mut out));
+        match progress.expect("the walk is this tree's") {
+            Progress::More => {}
+            Progress::Done => break,
+        }
+    }
     put_end(&mut out);
     (out, walk.digest())
 }

@@ -84,10 +84,13 @@ impl<D: Disk> Snapshots<D> {
         put_head(&walk, &mut piece);
         loop {
             let progress = walk.next(tree, PIECE_BYTES, &mut |node| put_node(node, &mut piece));
-            let done = progress != Ok(Progress::More);
-            if done {
-                snapshot::put_end(&mut piece);
-            }
+            let done = match progress.expect("the walk is this tree's") {
+                Progress::More => false,
+                Progress::Done => {
+                    snapshot::put_end(&mut piece);
+                    true
+                }
+            };
             if let Err(error) = file.write(&piece) {
                 walk.cancel(tree);
                 return Err(error);
