@@ -15,6 +15,7 @@ use bytes::Bytes;
 use protocol::{Notification, peer::ClientRequest};
 use socket2::{Domain, SockRef, Socket, Type};
 use spec::{ClientId, ServerId, Zxid};
+use storage::snapshot::{put_head, put_node};
 use tree::{Progress, Tree, TreeBuilder, Walk};
 use wire::{
     Decoder,
@@ -23,7 +24,7 @@ use wire::{
     notification::{Hello, Notice, frame},
     peer::{QuorumPacket, Received, Sender, decode, measure, put_packet, put_snap},
     record,
-    snapshot::{self, Piece, put_acl, put_count, put_end, put_node, put_session, put_signature},
+    snapshot::{self, Piece, put_end, put_signature},
 };
 
 use crate::expected::{Frame, Told, operation_of};
@@ -525,18 +526,9 @@ fn put_state(last: Zxid, state: &Tree, out: &mut Vec<u8>) {
     let mut state = state.clone();
     let mut walk = Walk::start(&mut state);
     put_snap(last, out);
-    put_count(walk.sessions().len(), out);
-    for (session, timeout_ms) in walk.sessions() {
-        put_session(*session, *timeout_ms, out);
-    }
-    put_count(walk.acls().len(), out);
-    for (key, acl) in walk.acls() {
-        put_acl(*key, acl, out);
-    }
+    put_head(&walk, out);
     loop {
-        let progress = walk.next(&mut state, BYTES_MAX, &mut |node| {
-            put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
-        });
+        let progress = walk.next(&mut state, BYTES_MAX, &mut |node| put_node(node, out));
         match progress.expect("the walk is this tree's") {
             Progress::More => {}
             Progress::Done => break,

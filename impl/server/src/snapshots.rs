@@ -8,13 +8,14 @@ use std::{cell::RefCell, rc::Weak, time::Instant};
 use bytes::BytesMut;
 use protocol::{Ticket, Timer};
 use spec::{Machine, ServerId, Zxid};
+use storage::snapshot::{put_head, put_node};
 use tokio::{
     sync::{mpsc, oneshot},
     task::yield_now,
 };
 use tracing::{debug, info};
 use tree::{Progress, Tree, Walk};
-use wire::snapshot::{put_acl, put_count, put_end, put_node, put_session, put_signature};
+use wire::snapshot::{put_end, put_signature};
 
 use crate::{
     Config,
@@ -227,27 +228,12 @@ impl Core {
     }
 }
 
-/// Appends what stands before the nodes.
-pub(crate) fn put_head(walk: &Walk, out: &mut BytesMut) {
-    put_count(walk.sessions().len(), out);
-    for (session, timeout_ms) in walk.sessions() {
-        put_session(*session, *timeout_ms, out);
-    }
-    put_count(walk.acls().len(), out);
-    for (key, acl) in walk.acls() {
-        put_acl(*key, acl, out);
-    }
-}
-
 /// Appends the next nodes. True behind the last; `None` if the tree was replaced.
 fn put_slice(going: &mut Going, core: &mut Core, out: &mut BytesMut) -> Option<bool> {
     if going.generation != core.shell.snapshots.generation {
         return None;
     }
-    let progress = going.walk.next(&mut core.tree, SLICE_BYTES, &mut |node| {
-        put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
-    });
-    match progress {
+    match going.walk.next(&mut core.tree, SLICE_BYTES, &mut |node| put_node(node, out)) {
         Ok(Progress::More) => Some(false),
         Ok(Progress::Done) => {
             put_end(out);

@@ -8,7 +8,10 @@ use std::{
 
 use spec::Zxid;
 use tree::{Progress, Tree, Walk, WalkedNode};
-use wire::snapshot::{self, Checksum, SnapshotDigest, Trailer};
+use wire::{
+    Sink,
+    snapshot::{self, Checksum, SnapshotDigest, Trailer},
+};
 
 use crate::{
     Error,
@@ -322,7 +325,7 @@ impl<D: Disk> SnapshotFile<D> {
 }
 
 /// Appends what a snapshot's body begins with: sessions and access control lists.
-pub fn put_head(walk: &Walk, out: &mut Vec<u8>) {
+pub fn put_head(walk: &Walk, out: &mut impl Sink) {
     snapshot::put_count(walk.sessions().len(), out);
     for (session, timeout_ms) in walk.sessions() {
         snapshot::put_session(*session, *timeout_ms, out);
@@ -334,6 +337,6 @@ pub fn put_head(walk: &Walk, out: &mut Vec<u8>) {
 }
 
 /// Appends a node to a snapshot's body.
-pub fn put_node(node: WalkedNode<'_>, out: &mut Vec<u8>) {
+pub fn put_node(node: WalkedNode<'_>, out: &mut impl Sink) {
     snapshot::put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, out);
 }

@@ -462,8 +462,9 @@ impl Core {
 mod tests {
     use bytes::{Bytes, BytesMut};
     use spec::{Epoch, Machine, SessionId, Zxid};
+    use storage::snapshot::{put_head, put_node};
     use tree::{Acl, CreateKind, CreateTxn, Text, Tree, Txn, TxnBody, Walk, Watches};
-    use wire::snapshot::{put_end, put_node};
+    use wire::snapshot::put_end;
 
     use super::{Pieces, snapshot, take_pieces};
 
@@ -493,11 +494,9 @@ mod tests {
         let mut sent = tree();
         let mut walk = Walk::start(&mut sent);
         let mut stream = BytesMut::new();
-        crate::snapshots::put_head(&walk, &mut stream);
-        walk.next(&mut sent, usize::MAX, &mut |node| {
-            put_node(node.path.as_bytes(), node.data, node.acl, &node.stat, &mut stream);
-        })
-        .expect("the tree that is walked");
+        put_head(&walk, &mut stream);
+        walk.next(&mut sent, usize::MAX, &mut |node| put_node(node, &mut stream))
+            .expect("the tree that is walked");
         put_end(&mut stream);
         for step in [1, 7, 100, stream.len()] {
             let (mut pieces, mut builder) = (snapshot::Reader::new(), tree::TreeBuilder::new());
