@@ -12,7 +12,7 @@ use spec::ServerId;
 use tree::Identity;
 
 pub use decode::{Received, decode};
-pub use encode::{Sender, put_message, put_packet, put_proposal, put_snap};
+pub use encode::{Sender, put_logged, put_message, put_packet, put_snap};
 
 use crate::{Decoder, Error, Sink, complete, data, record};
 

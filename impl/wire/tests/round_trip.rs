@@ -98,6 +98,24 @@ proptest! {
     }
 
     #[test]
+    fn records_of_a_log_are_sent_as_they_stand_there(zxid in values::zxid(), txn in values::txn()) {
+        let (mut entry, mut out, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        log::put_entry(zxid, &txn, &mut entry);
+        let Entry::Body(body) = log::entry(&entry).expect("an entry") else { panic!("padding") };
+        peer::put_logged(zxid, body, &mut out);
+        let mut input = Decoder::stream(&out);
+        let sender = Sender { sid: ServerId(1), config: &[], config_version: 0 };
+        for message in [Message::Proposal { zxid, txn }, Message::Commit { zxid }] {
+            peer::put_message(&message, sender, &mut apart);
+            let packet = QuorumPacket::decode(&mut input).expect("a packet");
+            let Ok(Received::Packet(found)) = peer::decode::<Tree>(&packet) else { panic!("none of ours") };
+            prop_assert_eq!(found, Packet::Zab(message));
+        }
+        prop_assert!(input.is_empty());
+        prop_assert_eq!(out, apart, "what comes from memory is the same");
+    }
+
+    #[test]
     fn notifications(notification in values::notification(), config in vec(any::<u8>(), 0..40)) {
         let mut out = Vec::new();
         Notice::new(&notification, &config).encode(&mut out);

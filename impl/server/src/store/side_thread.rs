@@ -11,7 +11,7 @@ use spec::Zxid;
 use storage::{Disk, Error, Store};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
-use wire::peer::kind;
+use wire::peer::put_logged;
 
 use super::{DiskEvent, LogJob, LogPiece, SideJob, SnapshotJob, StreamJob};
 
@@ -155,10 +155,7 @@ fn stream<D: Disk>(store: &Store<D>, job: &StreamJob) {
     let mut piece = BytesMut::new();
     loop {
         match range.next() {
-            Ok(Some((zxid, body))) => {
-                put(kind::PROPOSAL, zxid, Some(body), &mut piece);
-                put(kind::COMMIT, zxid, None, &mut piece);
-            }
+            Ok(Some((zxid, body))) => put_logged(zxid, body, &mut piece),
             Ok(None) => {
                 let _ = pieces.blocking_send(Ok(LogPiece { packets: piece, last: true }));
                 return;
@@ -175,12 +172,4 @@ fn stream<D: Disk>(store: &Store<D>, job: &StreamJob) {
             }
         }
     }
-}
-
-fn put(kind: i32, zxid: Zxid, body: Option<&[u8]>, out: &mut BytesMut) {
-    use wire::Sink;
-    out.put_int(kind);
-    out.put_unsigned(zxid.0);
-    out.put_optional(body);
-    out.put_int(-1);
 }

@@ -58,9 +58,11 @@ where
     }
 }
 
-/// Appends a PROPOSAL, from a log on disk for example.
-pub fn put_proposal(place: Zxid, txn: &Txn, out: &mut impl Buffer) {
-    put(kind::PROPOSAL, zxid(place), out, |out| log::put_body(place, txn, out));
+/// Appends what a learner is sent for a record of a log: the PROPOSAL, with the record's body as it stands there, and
+/// its COMMIT.
+pub fn put_logged(place: Zxid, body: &[u8], out: &mut impl Buffer) {
+    put(kind::PROPOSAL, zxid(place), out, |out| out.put(body));
+    put_bare(kind::COMMIT, zxid(place), out);
 }
 
 /// Appends the SNAP packet in front of the state, which holds transactions up to `last` at least.
@@ -92,7 +94,9 @@ pub fn put_message(message: &Message<Txn>, sender: Sender<'_>, out: &mut impl Bu
         }
         Message::Diff { last } => put_bare(kind::DIFF, zxid(*last), out),
         Message::Trunc { last } => put_bare(kind::TRUNC, zxid(*last), out),
-        Message::Proposal { zxid, txn } => put_proposal(*zxid, txn, out),
+        Message::Proposal { zxid: place, txn } => {
+            put(kind::PROPOSAL, zxid(*place), out, |out| log::put_body(*place, txn, out));
+        }
         Message::Inform { zxid: place, txn } => {
             put(kind::INFORM, zxid(*place), out, |out| log::put_body(*place, txn, out));
         }
