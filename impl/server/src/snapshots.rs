@@ -34,8 +34,8 @@ const SLICES_QUEUED: usize = 4;
 pub(crate) struct Snapshots {
     /// Each save has a number; one that is not the current one any more stops.
     current_save: Option<u64>,
-    /// Whether the peer asked for it.
-    asked_for: bool,
+    /// Whether the state was received from a leader, which waits for it.
+    received: bool,
     /// How often the state was replaced: a walk belongs to the state that it was begun on.
     generation: u64,
     last_save: u64,
@@ -59,7 +59,7 @@ impl Snapshots {
     pub(crate) fn new(config: &Config, size: u64, seed: u64) -> Self {
         let mut snapshots = Self {
             current_save: None,
-            asked_for: false,
+            received: false,
             generation: 0,
             last_save: 0,
             txns_max: u64::from(config.snap_count),
@@ -105,7 +105,7 @@ impl Snapshots {
 
     /// Gives up a snapshot of its own accord that is under way: the log it belongs to is about to be cut.
     pub(crate) fn cancel(&mut self) {
-        if !self.asked_for {
+        if !self.received {
             self.current_save = None;
         }
     }
@@ -165,7 +165,7 @@ impl Shell {
         let snapshots = &mut self.snapshots;
         snapshots.last_save += 1;
         snapshots.current_save = Some(snapshots.last_save);
-        snapshots.asked_for = ticket.is_some();
+        snapshots.received = ticket.is_some();
         snapshots.draw();
         let (number, generation) = (snapshots.last_save, snapshots.generation);
         let (sink, chunks) = mpsc::channel(SLICES_QUEUED);
@@ -315,7 +315,7 @@ impl Core {
         let Some(last) = put_slice(going, self, &mut slice) else {
             return Slice::Over;
         };
-        if self.shell.snapshots.asked_for {
+        if self.shell.snapshots.received {
             self.shell.comes_on(Timer::Establish);
         }
         room.send(SnapshotChunk { bytes: slice.freeze(), last });
