@@ -96,11 +96,6 @@ impl Layout {
         found.sort_unstable_by_key(|name| (std::cmp::Reverse(name.label), name.packing));
         Ok(found)
     }
-
-    /// The file of a snapshot that may be packed.
-    pub(crate) fn packed_snapshot(&self, name: SnapshotName) -> PathBuf {
-        self.snapshot(name.label, name.packing)
-    }
 }
 
 fn misplaced(
@@ -173,7 +168,7 @@ mod tests {
         let layout = Layout::new(Path::new("/d"), None);
         for name in ["snapshot.1f", "snapshot.0.gz", "snapshot.100000002.snappy"] {
             let parsed = SnapshotName::parse(name, "snapshot").expect("a snapshot");
-            assert_eq!(layout.packed_snapshot(parsed), layout.snapshots.join(name));
+            assert_eq!(layout.snapshot(parsed.label, parsed.packing), layout.snapshots.join(name));
             assert_eq!(SnapshotName::parse(name, "received"), None, "{name}");
             let received = name.replace("snapshot", "received");
             assert_eq!(SnapshotName::parse(&received, "received"), Some(parsed));

@@ -29,7 +29,7 @@ impl<D: Disk> Store<D> {
         self.purges_before(oldest);
         for name in layout.list_snapshots(disk)? {
             if name.label < oldest {
-                let path = layout.packed_snapshot(name);
+                let path = layout.snapshot(name.label, name.packing);
                 self.forget_whole(name);
                 // A cut of the log may be removing snapshots too.
                 purged.snapshots +=

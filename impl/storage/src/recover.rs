@@ -196,7 +196,7 @@ impl<D: Disk> Store<D> {
     pub fn state_at(&self, zxid: Zxid) -> Result<Option<Tree>, Error> {
         let mut tree = None;
         for name in self.layout().list_snapshots(self.disk())? {
-            let path = self.layout().packed_snapshot(name);
+            let path = self.layout().snapshot(name.label, name.packing);
             if name.label <= zxid
                 && let Loaded::Whole(loaded) = load(self.disk(), &path, name.label, name.packing)?
             {
@@ -244,7 +244,7 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
     let (disk, layout) = (store.disk(), store.layout());
     let mut looked = Looked { snapshots: Vec::new(), loaded: None, warnings: Vec::new() };
     for name in layout.list_snapshots(disk)? {
-        let (label, path) = (name.label, layout.packed_snapshot(name));
+        let (label, path) = (name.label, layout.snapshot(name.label, name.packing));
         let (verdict, why) = match load(disk, &path, label, name.packing)? {
             Loaded::Whole(tree) => {
                 looked.snapshots.push(Snapshot { label, verdict: SnapshotVerdict::Valid });
@@ -271,7 +271,7 @@ fn look_at_received<D: Disk>(store: &Store<D>, name: SnapshotName) -> Result<Loo
     let (verdict, loaded, warning) = match load(store.disk(), &path, label, name.packing)? {
         Loaded::Whole(tree) => {
             let warning = format!("{} takes the place of the older state and its log", path.display());
-            (SnapshotVerdict::Valid, Some((*tree, layout.packed_snapshot(name))), warning)
+            (SnapshotVerdict::Valid, Some((*tree, layout.snapshot(name.label, name.packing))), warning)
         }
         Loaded::Unfinished => damaged("it has no end".to_owned()),
         Loaded::Damaged(damage) => damaged(damage.to_string()),

@@ -125,11 +125,11 @@ impl<D: Disk> Snapshots<D> {
         // One of the same label that is packed otherwise would stand beside it.
         for other in layout.list_snapshots(disk)? {
             if other.label == label && other != name {
-                let path = layout.packed_snapshot(other);
+                let path = layout.snapshot(other.label, other.packing);
                 if_there(disk.remove(&path)).context("remove", &path)?;
             }
         }
-        let path = layout.packed_snapshot(name);
+        let path = layout.snapshot(name.label, name.packing);
         disk.rename(&received, &path).context("rename to", &path)?;
         disk.sync_dir(&layout.snapshots).synced(&layout.snapshots)
     }
@@ -140,7 +140,7 @@ impl<D: Disk> Snapshots<D> {
     /// [`Error::Io`].
     pub fn newest(&self) -> Result<Option<(Zxid, u64)>, Error> {
         let Some(name) = self.newest_whole(Zxid(u64::MAX))? else { return Ok(None) };
-        let path = self.store.layout().packed_snapshot(name);
+        let path = self.store.layout().snapshot(name.label, name.packing);
         // It may be purged meanwhile; there was a newer one then.
         Ok(self.length(&path)?.map(|length| (name.label, length)))
     }
@@ -171,7 +171,7 @@ impl<D: Disk> Snapshots<D> {
     }
 
     fn is_whole(&self, name: SnapshotName) -> Result<bool, Error> {
-        let path = self.store.layout().packed_snapshot(name);
+        let path = self.store.layout().snapshot(name.label, name.packing);
         // The end of a plain one is read at once. To see that of a packed one all of it is unpacked, once.
         let length = match name.packing {
             Packing::Plain => None,
@@ -189,7 +189,7 @@ impl<D: Disk> Snapshots<D> {
 
     /// Notes that a snapshot was read through to its end.
     pub(crate) fn know(&self, name: SnapshotName) -> Result<(), Error> {
-        if let Some(length) = self.length(&self.store.layout().packed_snapshot(name))? {
+        if let Some(length) = self.length(&self.store.layout().snapshot(name.label, name.packing))? {
             self.store.know_whole(name, length);
         }
         Ok(())
@@ -211,7 +211,7 @@ impl<D: Disk> Snapshots<D> {
         *cuts += 1;
         for name in layout.list_snapshots(self.store.disk())? {
             if name.label > last {
-                let path = layout.packed_snapshot(name);
+                let path = layout.snapshot(name.label, name.packing);
                 if_there(self.store.disk().remove(&path)).context("remove", &path)?;
             }
         }
@@ -268,7 +268,7 @@ impl<D: Disk> SnapshotFile<D> {
         if *cuts != self.cuts {
             return Ok(None);
         }
-        self.take_name(&self.store.layout().packed_snapshot(self.name))?;
+        self.take_name(&self.store.layout().snapshot(self.name.label, self.name.packing))?;
         self.store.know_whole(self.name, self.written);
         drop(cuts);
         Ok(Some(self.written))
