@@ -156,8 +156,6 @@ pub struct Log<D: Disk> {
     mark: MarkFile<D>,
     /// Synced bytes since the mark was written.
     unmarked: u64,
-    /// Bytes appended since this was opened.
-    appended: u64,
     /// Where whole pages are put together.
     pages: Vec<u8>,
     failed: bool,
@@ -193,7 +191,6 @@ impl<D: Disk> Log<D> {
             repairs: Some(repairs),
             mark,
             unmarked: 0,
-            appended: 0,
             pages: Vec::new(),
             failed: false,
         }
@@ -202,11 +199,6 @@ impl<D: Disk> Log<D> {
     /// The last transaction, synced or not.
     pub fn last(&self) -> Zxid {
         self.last
-    }
-
-    /// Bytes appended since this was opened.
-    pub fn appended_bytes(&self) -> u64 {
-        self.appended
     }
 
     /// Cuts the torn tail and makes durable what recovery has read: log, snapshot, epochs and names (rule D-9). Only
@@ -317,7 +309,6 @@ impl<D: Disk> Log<D> {
             current.file.write_at(written, current.end).context("append to", &current.path)?;
             current.end += length;
         }
-        self.appended += length;
         Ok(())
     }
 
