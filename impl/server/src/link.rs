@@ -148,7 +148,7 @@ const ENCODED_KEPT: usize = 64 << 10;
 type Encoded = Option<(Zxid, BytesMut)>;
 
 /// The links of this server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Links {
     table: BTreeMap<ServerId, Link>,
     dirty: Vec<ServerId>,
@@ -158,7 +158,7 @@ pub(crate) struct Links {
     /// How long a server that is up to date may leave unacknowledged what it is sent.
     silence_max: Duration,
     last_number: u64,
-    me: Option<ServerId>,
+    me: ServerId,
     /// The ensemble as text, as NEWLEADER carries it.
     config_text: Rc<Vec<u8>>,
     /// The last PROPOSAL that was encoded: it goes to each follower.
@@ -170,11 +170,16 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            me: Some(config.me),
+            table: BTreeMap::new(),
+            dirty: Vec::new(),
+            backoff: BTreeMap::new(),
             in_vain_max: IN_VAIN_MAX,
             silence_max: silence_max(config),
+            last_number: 0,
+            me: config.me,
             config_text: Rc::new(config.ensemble_text().into_bytes()),
-            ..Self::default()
+            proposal: None,
+            inform: None,
         }
     }
 
@@ -228,7 +233,7 @@ impl Links {
     }
 
     fn sender(&self) -> Me {
-        Me { sid: self.me.unwrap_or(ServerId(0)), config: Rc::clone(&self.config_text) }
+        Me { sid: self.me, config: Rc::clone(&self.config_text) }
     }
 
     fn queue(&mut self, to: ServerId, put: impl FnOnce(&mut BytesMut)) -> bool {
@@ -606,12 +611,26 @@ impl Core {
     }
 }
 
-/// Whoever dialled the quorum port is no learner of this ensemble, and is turned away.
-fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
-    tracing::debug!(why, "a stranger was refused on the quorum port");
+/// A port between servers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Port {
+    /// Learners dial their leader's.
+    Quorum,
+    /// Voters dial each other's.
+    Election,
+}
+
+/// Whoever dialled a port between servers has no business there, and is turned away.
+pub(crate) fn refuse_stranger(me: &Weak<RefCell<Core>>, port: Port, why: &str) {
     let Some(core) = me.upgrade() else { return };
-    if let Some(refused) = core.borrow_mut().shell.seldom.learners.count(Instant::now()) {
-        tracing::warn!(refused, why, "strangers were refused on the quorum port");
+    let seldom = &mut core.borrow_mut().shell.seldom;
+    let (port, lines) = match port {
+        Port::Quorum => ("quorum", &mut seldom.learners),
+        Port::Election => ("election", &mut seldom.voters),
+    };
+    tracing::debug!(why, "a stranger was refused on the {port} port");
+    if let Some(refused) = lines.count(Instant::now()) {
+        tracing::warn!(refused, why, "strangers were refused on the {port} port");
     }
 }
 
@@ -624,6 +643,6 @@ fn prepare(stream: &TcpStream, config: &Config, accepted: bool) -> std::io::Resu
 }
 
 /// How long a server that is up to date may leave unacknowledged what it is sent.
-fn silence_max(config: &Config) -> Duration {
+pub(crate) fn silence_max(config: &Config) -> Duration {
     Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.sync_limit))
 }

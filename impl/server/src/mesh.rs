@@ -29,7 +29,7 @@ use wire::{
 use crate::{
     Config,
     core::{Core, Shared},
-    link,
+    link::{self, Port, refuse_stranger, silence_max},
     net::{self, Backoff},
     secure::Door,
     stream::{Reader, Writer},
@@ -249,10 +249,6 @@ async fn greet(me: &Weak<RefCell<Core>>, config: &Config, to: ServerId) -> std::
     Ok((reader, writer))
 }
 
-fn silence_max(config: &Config) -> Duration {
-    Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.sync_limit))
-}
-
 /// Takes the dials of other servers.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, config: Rc<Config>) {
     let door = core.borrow().shell.tls.servers.clone();
@@ -282,16 +278,16 @@ async fn answer(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, 
     }
     let (mut reader, writer) = match link::answer(&door, stream, &config).await {
         Ok(stream) => stream.into_split(),
-        Err(why) => return refuse_stranger(&me, &why),
+        Err(why) => return refuse_stranger(&me, Port::Election, &why),
     };
     let from = match tokio::time::timeout(wait_max, hello(&mut reader)).await {
         Ok(Ok(Some(from))) => from,
         Ok(Ok(None)) => return,
-        Ok(Err(error)) => return refuse_stranger(&me, &error.to_string()),
-        Err(_) => return refuse_stranger(&me, "it did not say who it is"),
+        Ok(Err(error)) => return refuse_stranger(&me, Port::Election, &error.to_string()),
+        Err(_) => return refuse_stranger(&me, Port::Election, "it did not say who it is"),
     };
     if !config.servers.contains_key(&from) || from == config.me {
-        return refuse_stranger(&me, &format!("server {from} is none of the ensemble"));
+        return refuse_stranger(&me, Port::Election, &format!("server {from} is none of the ensemble"));
     }
     let Some(core) = me.upgrade() else { return };
     let mut core = core.borrow_mut();
@@ -308,15 +304,6 @@ async fn answer(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, 
         // It does not know of a connection any more, if there is one.
         slot.connection = None;
         core.shell.mesh.dial(from, &config, &me);
-    }
-}
-
-/// Whoever dialled the election port is no voter of this ensemble, and is turned away.
-fn refuse_stranger(me: &Weak<RefCell<Core>>, why: &str) {
-    debug!(why, "a stranger was refused on the election port");
-    let Some(core) = me.upgrade() else { return };
-    if let Some(refused) = core.borrow_mut().shell.seldom.voters.count(Instant::now()) {
-        warn!(refused, why, "strangers were refused on the election port");
     }
 }
 
@@ -362,7 +349,11 @@ async fn read(me: Weak<RefCell<Core>>, mut reader: Reader, from: ServerId, numbe
             let notification = match notice.and_then(|notice| notice.notification()) {
                 Ok(notification) => notification,
                 Err(error) => {
-                    refuse_stranger(&me, &format!("what server {from} sends is wrong: {error}"));
+                    refuse_stranger(
+                        &me,
+                        Port::Election,
+                        &format!("what server {from} sends is wrong: {error}"),
+                    );
                     return lost(&me, from, number);
                 }
             };

@@ -27,6 +27,7 @@ use wire::{
     snapshot::{self, Piece},
 };
 
+use super::{Port, refuse_stranger};
 use crate::{
     Config,
     core::{Core, Shared},
@@ -163,7 +164,7 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, d
     }
     let stream = match answer(&door, stream, &config).await {
         Ok(stream) => stream,
-        Err(why) => return super::refuse_stranger(&me, &why),
+        Err(why) => return refuse_stranger(&me, Port::Quorum, &why),
     };
     let wait_max = Duration::from_millis(u64::from(config.tick_ms) * u64::from(config.init_limit));
     let (mut reader, writer) = stream.into_split();
@@ -174,19 +175,19 @@ async fn greet(me: Weak<RefCell<Core>>, stream: TcpStream, config: Rc<Config>, d
         Ok(Err(error)) if error.is::<io::Error>() => {
             return debug!(%error, "a learner did not say who it is");
         }
-        Ok(Err(error)) => return super::refuse_stranger(&me, &error.to_string()),
-        Err(_) => return super::refuse_stranger(&me, "it did not say who it is"),
+        Ok(Err(error)) => return refuse_stranger(&me, Port::Quorum, &error.to_string()),
+        Err(_) => return refuse_stranger(&me, Port::Quorum, "it did not say who it is"),
     };
     let (learner, packet) = match decode::<Tree>(&packet) {
         Ok(Received::Introduction { learner, packet }) => (learner, packet),
         Ok(Received::Snap { .. } | Received::Packet(_)) => {
-            return super::refuse_stranger(&me, "it did not begin with FOLLOWERINFO or OBSERVERINFO");
+            return refuse_stranger(&me, Port::Quorum, "it did not begin with FOLLOWERINFO or OBSERVERINFO");
         }
-        Err(error) => return super::refuse_stranger(&me, &error.to_string()),
+        Err(error) => return refuse_stranger(&me, Port::Quorum, &error.to_string()),
     };
     let from = learner.sid;
     if !config.servers.contains_key(&from) || from == config.me {
-        return super::refuse_stranger(&me, &format!("server {from} is none of the ensemble"));
+        return refuse_stranger(&me, Port::Quorum, &format!("server {from} is none of the ensemble"));
     }
     let Some(core) = me.upgrade() else { return };
     let incarnation = {
