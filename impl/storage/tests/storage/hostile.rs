@@ -1,26 +1,32 @@
-//! Files that were changed by anything: a start never panics, and what it makes of them is a state that was.
+//! Files that were changed by anything: a start never panics, and what it makes of them is a state that was, with
+//! everything that the mark vouches for, or a refusal that the change accounts for.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 use crate::common::{apply, txn};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
+use protocol::recovery::Refusal;
 use spec::{Epoch, Zxid};
 use storage::{
-    Batch, Config, Store,
+    Batch, Config, Error, Store,
     disk::{Disk, File, MemoryDisk},
 };
 use tree::Tree;
 
 const DIR: &str = "/data/version-2";
+/// The last transaction, and the last that the mark vouches for: both stand in the last file of the log.
+const LAST: u32 = 45;
+const MARKED: u32 = 40;
 
 fn config() -> Config {
     Config { segment_bytes: 2048, window: 5, ..Config::new(PathBuf::from("/data")) }
 }
 
-/// A disk with three files of log and two snapshots, and the state at each place.
+/// A disk with three files of log, two snapshots and a mark, and the state at each place.
 fn recorded() -> (MemoryDisk, BTreeMap<Zxid, Tree>) {
     let disk = MemoryDisk::default();
     let store = Store::open(disk.clone(), config()).expect("free");
@@ -31,7 +37,7 @@ fn recorded() -> (MemoryDisk, BTreeMap<Zxid, Tree>) {
     store.save_current(Epoch(1)).expect("saved");
     let mut tree = recovery.tree;
     let mut states = BTreeMap::from([(Zxid::ZERO, tree.clone())]);
-    for counter in 1..=45 {
+    for counter in 1..=LAST {
         let zxid = Zxid::new(Epoch(1), counter);
         let txn = txn(zxid, 30);
         apply(&mut tree, zxid, &txn);
@@ -42,6 +48,9 @@ fn recorded() -> (MemoryDisk, BTreeMap<Zxid, Tree>) {
         states.insert(zxid, tree.clone());
         if counter == 10 || counter == 30 {
             store.snapshots().save(&mut tree).expect("saved");
+        }
+        if counter == MARKED {
+            log.idle().expect("marked");
         }
     }
     (disk, states)
@@ -72,10 +81,22 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn carry_out(disk: &MemoryDisk, file: usize, change: &Change) {
+fn names(disk: &MemoryDisk) -> Vec<String> {
     let mut names = disk.list(Path::new(DIR)).expect("a folder");
     names.sort();
-    let path = Path::new(DIR).join(&names[file % names.len()]);
+    names
+}
+
+/// The last file of the log.
+fn last_log(disk: &MemoryDisk) -> String {
+    names(disk).into_iter().rfind(|name| name.starts_with("log.")).expect("a log")
+}
+
+/// Changes one of the files, whose name it returns.
+fn carry_out(disk: &MemoryDisk, file: usize, change: &Change) -> String {
+    let mut names = names(disk);
+    let name = names.swap_remove(file % names.len());
+    let path = Path::new(DIR).join(&name);
     let open = disk.open_write(&path).expect("there");
     let mut bytes = vec![0; usize::try_from(open.len().expect("a length")).expect("small")];
     open.read_at(&mut bytes, 0).expect("readable");
@@ -98,40 +119,130 @@ fn carry_out(disk: &MemoryDisk, file: usize, change: &Change) {
         Change::Add { bytes: more } => bytes.extend(more),
         Change::Remove => {
             disk.remove(&path).expect("there");
-            return;
+            return name;
         }
     }
     open.set_len(0).expect("emptied");
     open.write_at(&bytes, 0).expect("written");
+    name
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+/// What was done to which files.
+struct Changed {
+    /// The name of each, with its change.
+    files: Vec<(String, Change)>,
+    /// The last file of the log.
+    last_log: String,
+}
 
-    #[test]
-    fn a_start_yields_a_state_that_was_or_a_refusal(
-        changes in proptest::collection::vec((any::<usize>(), change()), 1..4),
-    ) {
-        thread_local! {
-            static RECORDED: (MemoryDisk, BTreeMap<Zxid, Tree>) = recorded();
+impl Changed {
+    fn any(&self, kind: &str) -> bool {
+        self.files.iter().any(|(name, _)| name.starts_with(kind))
+    }
+
+    fn any_epoch(&self) -> bool {
+        self.any("acceptedEpoch") || self.any("currentEpoch")
+    }
+
+    /// Whether what the mark says can be held against the log: it is believed only with the epoch promised (rule
+    /// D-10), and vouches for bytes, not for records that were moved behind it.
+    fn leaves_the_mark(&self) -> bool {
+        let moved = self
+            .files
+            .iter()
+            .any(|(name, change)| *name == self.last_log && matches!(change, Change::Repeat { .. }));
+        !self.any("synced.mark") && !self.any("acceptedEpoch") && !moved
+    }
+
+    /// Whether these files account for this refusal. The log goes back to the first transaction, so that it is never
+    /// missing as a whole.
+    fn deserves(&self, error: &Error) -> bool {
+        let Error::Refused { refusal, .. } = error else {
+            return matches!(error, Error::Text { .. }) && self.any_epoch();
+        };
+        match refusal {
+            Refusal::Damaged { .. }
+            | Refusal::Gap { .. }
+            | Refusal::SyncedLost { .. }
+            | Refusal::SegmentLost { .. } => self.any("log."),
+            Refusal::NoSnapshot { .. } | Refusal::SnapshotBroken { .. } => self.any("snapshot."),
+            Refusal::EpochOrder { .. } | Refusal::NeverPromised { .. } => self.any_epoch(),
+            Refusal::DataMissing { .. } => false,
         }
-        RECORDED.with(|(disk, states)| {
-            let disk = disk.copy();
-            for (file, change) in &changes {
-                carry_out(&disk, *file, change);
+    }
+
+    /// Whether a start may end with this transaction: what the mark vouches for is never forgotten, and what stands
+    /// behind it only as a torn end of the last file (rules D-1, D-10).
+    fn explains(&self, last: Zxid) -> bool {
+        let marked = !self.leaves_the_mark() || last.counter() >= MARKED;
+        marked && (last.counter() == LAST || self.any(&self.last_log))
+    }
+}
+
+/// What came of the starts.
+#[derive(Debug, Default)]
+struct Outcomes {
+    whole: Cell<u32>,
+    torn: Cell<u32>,
+    refused: Cell<u32>,
+    refused_by_the_mark: Cell<u32>,
+}
+
+fn count(cell: &Cell<u32>) {
+    cell.set(cell.get() + 1);
+}
+
+/// Starts twice on a changed disk.
+fn start(disk: &MemoryDisk, states: &BTreeMap<Zxid, Tree>, changed: &Changed, outcomes: &Outcomes) {
+    let store = Store::open(disk.clone(), config()).expect("free");
+    let mut recovery = match store.recover() {
+        Ok(recovery) => recovery,
+        Err(error) => {
+            assert!(changed.deserves(&error), "nothing accounts for this: {error}");
+            if let Error::Refused {
+                refusal: Refusal::SyncedLost { .. } | Refusal::SegmentLost { .. }, ..
+            } = error
+            {
+                count(&outcomes.refused_by_the_mark);
             }
-            let store = Store::open(disk.clone(), config()).expect("free");
-            let Ok(mut recovery) = store.recover() else { return };
-            let found = recovery.recovered.clone();
-            assert_eq!(Some(&recovery.tree), states.get(&found.last), "{}", found.last);
-            let mut log = store.log(&mut recovery);
-            log.sync_recovered().expect("memory");
-            drop((log, store));
-            // And once more, on what the first start made of it.
-            let again = Store::open(disk, config()).expect("free").recover().expect("as before");
-            assert_eq!(again.recovered, found);
-            assert_eq!(again.tree, recovery.tree);
-        });
+            return count(&outcomes.refused);
+        }
+    };
+    let found = recovery.recovered.clone();
+    assert_eq!(Some(&recovery.tree), states.get(&found.last), "{}", found.last);
+    assert!(changed.explains(found.last), "{} is the last, and the rest was synced", found.last);
+    count(if found.last.counter() == LAST { &outcomes.whole } else { &outcomes.torn });
+    let mut log = store.log(&mut recovery);
+    log.sync_recovered().expect("memory");
+    drop((log, store));
+    // And once more, on what the first start made of it.
+    let again = Store::open(disk.clone(), config()).expect("free").recover().expect("as before");
+    assert_eq!(again.recovered, found);
+    assert_eq!(again.tree, recovery.tree);
+}
+
+#[test]
+fn a_start_yields_a_state_that_was_or_a_refusal() {
+    let (disk, states) = recorded();
+    let (last_log, outcomes) = (last_log(&disk), Outcomes::default());
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 3000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let changes = proptest::collection::vec((any::<usize>(), change()), 1..4);
+    let run = runner.run(&changes, |changes| {
+        let disk = disk.copy();
+        let files = changes.into_iter().map(|(file, change)| (carry_out(&disk, file, &change), change));
+        let changed = Changed { files: files.collect(), last_log: last_log.clone() };
+        start(&disk, &states, &changed, &outcomes);
+        Ok(())
+    });
+    run.unwrap_or_else(|error| panic!("{error}"));
+    // Each way out is taken often, or nothing was seen of it.
+    let Outcomes { whole, torn, refused, refused_by_the_mark } = &outcomes;
+    for ways in [whole, torn, refused, refused_by_the_mark] {
+        assert!(ways.get() > 50, "{outcomes:?}");
     }
 }
 
@@ -139,10 +250,7 @@ proptest! {
 fn lengths_that_lie_are_not_believed() {
     let (disk, states) = recorded();
     // A record that claims to be as long as a record may be, at the end of the log.
-    let mut names = disk.list(Path::new(DIR)).expect("a folder");
-    names.retain(|name| name.starts_with("log."));
-    names.sort();
-    let path = Path::new(DIR).join(names.last().expect("files"));
+    let path = Path::new(DIR).join(last_log(&disk));
     let file = disk.open_write(&path).expect("there");
     let mut bytes = vec![0; usize::try_from(file.len().expect("a length")).expect("small")];
     file.read_at(&mut bytes, 0).expect("readable");
@@ -155,7 +263,7 @@ fn lengths_that_lie_are_not_believed() {
         let store = Store::open(disk.copy(), config()).expect("free");
         let recovery = store.recover().expect("a torn end");
         assert_eq!(Some(&recovery.tree), states.get(&recovery.recovered.last));
-        assert_eq!(recovery.recovered.last.counter(), 45);
+        assert_eq!(recovery.recovered.last.counter(), LAST);
         assert_eq!(recovery.warnings.len(), 1, "{:?}", recovery.warnings);
     }
 }
