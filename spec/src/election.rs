@@ -32,24 +32,37 @@ pub struct Word {
     pub leads: bool,
 }
 
+/// The result of an election, as it relates to the server that comes to it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Elected {
+    /// Whose election it was.
+    pub me: ServerId,
+    /// Who is to lead.
+    pub leader: ServerId,
+    /// Whether its round is the one that this server was in.
+    pub own_round: bool,
+    /// Whether it came with the word of a server that has a leader.
+    pub joins: bool,
+}
+
 /// F-2: the result of an election has a quorum: of servers that shared the vote in the round, or of servers that
 /// have this leader, which then says so itself. A server that is told by others that it leads itself believes it
-/// only in its own round.
+/// only in its own round; and one that joins a leader of another round takes that round over, so what was voted in it
+/// elects nobody there.
 ///
 /// Source: ZooKeeper `FastLeaderElection`, `checkLeader`.
 pub fn result_is_backed(
-    me: ServerId,
-    leader: ServerId,
-    own_round: bool,
+    result: &Elected,
     words: &[Word],
     decides: impl Fn(&BTreeSet<ServerId>) -> bool,
 ) -> bool {
+    let Elected { me, leader, own_round, joins } = *result;
     let voted = words.iter().filter(|word| word.same_vote).map(|word| word.of).collect();
     let settled = words.iter().filter(|word| word.same_reign && word.leader == leader);
     let joined = settled.map(|word| word.of).collect();
     let leads =
         if leader == me { own_round } else { words.iter().any(|word| word.of == leader && word.leads) };
-    decides(&voted) || (decides(&joined) && leads)
+    ((own_round || !joins) && decides(&voted)) || (decides(&joined) && leads)
 }
 
 /// F-3: whoever is elected is one of those who may lead: the servers whose vote has weight.

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use crate::{
-    Epoch, ServerId, SessionId, Zxid,
+    Epoch, ServerId, SessionId, Zxid, election,
     history::{Breach, Claim, Entry, History, Part, Phase, Record, ServerView, Stored},
     recovery,
     rule::{self, Check, Verdict},
@@ -399,6 +399,32 @@ fn s_rules_over_what_clients_saw() {
     assert_eq!(session::sync_shows_acknowledged(Some(zxid(2)), &[zxid(2), zxid(3)]), Holds);
     assert_eq!(session::sync_shows_acknowledged(Some(zxid(2)), &[zxid(1)]), Broken);
     assert_eq!(session::sync_shows_acknowledged(None, &[zxid(1)]), Silent);
+}
+
+#[test]
+fn f2_what_backs_a_result() {
+    let word = |of, same_vote, same_reign, leads| election::Word {
+        of: ServerId(of),
+        leader: ServerId(3),
+        same_vote,
+        same_reign,
+        leads,
+    };
+    let backed = |me, own_round, joins, words: &[election::Word]| {
+        let result = election::Elected { me: ServerId(me), leader: ServerId(3), own_round, joins };
+        election::result_is_backed(&result, words, |servers| servers.len() > 1)
+    };
+    let voted = [word(1, true, false, false), word(2, true, false, false)];
+    let joined = [word(2, false, true, false), word(3, false, true, true)];
+    assert!(backed(1, true, false, &voted), "a quorum shares the vote");
+    assert!(backed(1, false, false, &voted), "the word that made the quorum brought its round, too");
+    assert!(!backed(1, true, false, &voted[..1]), "one is no quorum");
+    assert!(backed(1, true, true, &voted), "a vote of its own round stands, whoever completes it");
+    assert!(!backed(1, false, true, &voted), "who joins a leader of another round has no part in its votes");
+    assert!(backed(1, false, true, &joined), "a quorum has this leader, and it says so");
+    assert!(!backed(1, false, true, &[joined[0], word(1, false, true, false)]), "the leader says nothing");
+    assert!(!backed(3, false, true, &joined), "nobody is told by others that it leads in another round");
+    assert!(backed(3, true, true, &joined), "in its own, it is");
 }
 
 #[test]

@@ -18,15 +18,15 @@ use spec::{
 };
 use tree::{Event, Tree, Txn};
 use world::{
-    Fault, GhostChange, Happened, Host, HostDisk, HostEvent, LinkChange, NetChange, Said, Side, Storage,
-    TimerChange, Wire,
+    Fault, GhostChange, Happened, Host, HostDisk, HostEvent, LinkChange, Moment, NetChange, Occasion, Said,
+    Side, Storage, TimerChange, Turn, Wire,
 };
 
 use crate::{
     client::Client,
     connections::Connection,
     coverage::Coverage,
-    elections::{Elections, Moment, Occasion},
+    elections::Elections,
     form::Form,
     judge,
     network::Network,
@@ -461,21 +461,17 @@ impl<'a, F: Form> Run<'a, F> {
         let is_crash = matches!(event, HostEvent::Crash(_));
         let now = self.agenda.now;
         let node = &mut self.nodes[server];
-        let (before, led) = (moment(&node.host), node.host.leads());
+        let (before, led) = (Moment::of(node.host.peer().election()), node.host.leads());
         let clock = node.wall_clock(now);
         node.host.set_clock(clock);
         let happened = self.form.step(&mut node.host, &event)?;
         if is_crash {
             self.elections.forget(server);
-        }
-        let occasion = if is_crash { Occasion::Other } else { occasion };
-        let (before, after) = if is_crash {
-            let after = moment(&self.nodes[server].host);
-            (after, after)
         } else {
-            (before, moment(&self.nodes[server].host))
-        };
-        self.elections.stepped(server, occasion, before, after, &mut self.coverage)?;
+            let host = &self.nodes[server].host;
+            let turn = Turn { occasion, before, after: Moment::of(host.peer().election()) };
+            self.elections.stepped(server, offer(host), &turn, &mut self.coverage)?;
+        }
         self.carry_out(server, happened)?;
         // Not before: a leader that expires sessions may give up in the same step.
         if self.nodes[server].host.leads() != led {
@@ -503,8 +499,8 @@ impl<'a, F: Form> Run<'a, F> {
         for note in notes {
             self.tell(|| format!("server {me} notes {note:?}"));
             if matches!(note, Note::Looking { .. }) {
-                let (epoch, last) = self.nodes[server].host.peer().zab().rank();
-                self.elections.looks(server, Vote { epoch, zxid: Some(last), leader: me });
+                let own = offer(&self.nodes[server].host);
+                self.elections.looks(server, own);
             }
         }
         for sight in sights {
@@ -697,10 +693,10 @@ pub(crate) fn other_side(side: Side) -> Side {
     }
 }
 
-fn moment<D: Storage<Subject>>(host: &Host<Subject, D>) -> Moment {
-    let election = host.peer().election();
-    let role = host.peer().zab().role().is_some();
-    Moment { word: election.word(), round: election.round(), role }
+/// What a server would begin an election with.
+fn offer<D: Storage<Subject>>(host: &Host<Subject, D>) -> Vote {
+    let (epoch, last) = host.peer().zab().rank();
+    Vote { epoch, zxid: Some(last), leader: host.id() }
 }
 
 /// The sessions that a leader has heard of with this.

@@ -5,6 +5,7 @@
 //! by pure functions; what one part asks of another is data, carried out by the model that composes them.
 
 mod disk;
+mod ear;
 mod ensemble;
 mod host;
 mod judge;
@@ -25,6 +26,7 @@ mod watch;
 use spec::Zxid;
 
 pub use disk::{Disk, Finished, Image, Keep, Left};
+pub use ear::{Backing, Ear, Moment, Occasion, Turn};
 pub use ensemble::{Ensemble, Halt};
 pub use host::{
     Happened, Host, HostDisk, HostEvent, Loaded, Onlooker, Pace, Said, Start, Storage, Stretch, TimerChange,

@@ -1,15 +1,13 @@
 //! A server of the election model: its actor, its timers, and what the rules need to know beside them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-};
+use std::{collections::BTreeSet, mem};
 
 use protocol::{
     Election, Note, Notification, Quorum, ServerState, Timer, Vote,
     election::{Effects, Input, outranks},
 };
 use spec::{Epoch, ServerId, election};
+use world::{Ear, Moment, Occasion, Turn};
 
 use super::Change;
 use crate::engine::Broken;
@@ -28,10 +26,8 @@ pub struct Server {
     pub(super) finalize: bool,
     /// Whether its last election ended with every voter of the ensemble sharing the vote.
     pub(super) unanimous: bool,
-    /// What each other server said last in this election and counts in this round; no more than rule F-2 needs.
-    heard: BTreeMap<ServerId, Notification>,
-    /// What others that look said last while this one did not.
-    early: BTreeMap<ServerId, Notification>,
+    /// What rule F-2 needs of what it has heard.
+    ear: Ear,
 }
 
 /// What a step yields beside the changed server.
@@ -102,8 +98,7 @@ impl Server {
             resend: false,
             finalize: false,
             unanimous: false,
-            heard: BTreeMap::new(),
-            early: BTreeMap::new(),
+            ear: Ear::default(),
         }
     }
 
@@ -191,8 +186,10 @@ impl Server {
         match input {
             Input::Timer(Timer::Resend) => self.resend = false,
             Input::Timer(Timer::Finalize) => self.finalize = false,
+            Input::Look(own) => {
+                self.offered.insert(own);
+            }
             Input::Timer(_)
-            | Input::Look(_)
             | Input::Notification { .. }
             | Input::LinkDown(_)
             | Input::Established(_)
@@ -201,14 +198,15 @@ impl Server {
         let mut sink = Sink { told: &mut told, resend: &mut self.resend, finalize: &mut self.finalize };
         actor.step(input, &mut sink);
         let after = actor.clone();
-        self.hear(input, &before, &after, votes);
+        let turn = Turn { occasion: occasion(input), before: Moment::of(&before), after: Moment::of(&after) };
+        self.ear.hear(&turn, votes);
         let told_observer = told.elected.is_some() && told.sent.iter().any(|(to, _)| !quorum.is_voter(*to));
         told.witnesses = witnesses(input, &before, &after, &told);
         told.witnesses |= u64::from(told.elected.is_some() && !votes) << 12 | u64::from(told_observer) << 13;
         if let Some(leader) = told.elected {
-            let light = self.judge(leader, input, &before, &after, quorum)?;
+            let light = self.judge(leader, &turn, quorum)?;
             told.witnesses |= u64::from(light) << 14;
-            self.heard.clear();
+            self.ear.close();
         }
         if self.finalize != after.is_finalizing() {
             return Err(Broken::new("timers", "Finalize is set exactly while a quorum shares the vote"));
@@ -216,83 +214,12 @@ impl Server {
         Ok(told)
     }
 
-    /// Keeps what counts: the last word of each server, as far as it is of this round or tells of a leader.
-    ///
-    /// An observer has an ear for leaders only.
-    fn hear(&mut self, input: Input, before: &Election, after: &Election, votes: bool) {
-        match input {
-            Input::Look(own) => {
-                self.heard = mem::take(&mut self.early);
-                self.heard.retain(|_, word| word.round == after.round());
-                self.offered.insert(own);
-            }
-            Input::Stopped => self.heard.clear(),
-            Input::Notification { from, notification } if is_looking(before) => {
-                if after.round() != before.round() && is_looking(after) {
-                    self.heard.retain(|_, word| word.state != ServerState::Looking);
-                }
-                let counts = match notification.state {
-                    ServerState::Looking => votes && notification.round == after.round(),
-                    ServerState::Following | ServerState::Leading => true,
-                    ServerState::Observing => false,
-                };
-                if counts {
-                    self.heard.insert(from, notification);
-                }
-            }
-            Input::Notification { from, notification } => {
-                self.early.remove(&from);
-                let later = notification.state == ServerState::Looking && notification.round > after.round();
-                if votes && later {
-                    self.early.insert(from, notification);
-                }
-            }
-            Input::LinkDown(peer) => {
-                self.early.remove(&peer);
-            }
-            Input::Timer(_) | Input::Established(_) => {}
-        }
-    }
-
     /// F-2 and F-3, at the moment of a result. Also remembers whether the vote was unanimous. Returns whether half of
     /// the voters or fewer were enough.
-    fn judge(
-        &mut self,
-        leader: ServerId,
-        input: Input,
-        before: &Election,
-        after: &Election,
-        quorum: &Quorum,
-    ) -> Result<bool, Broken> {
-        let result = after.word().expect("a result is a word");
-        let adopted = match input {
-            Input::Notification { notification, .. } => {
-                notification.vote == result.vote && notification.state == ServerState::Looking
-            }
-            Input::Look(own) => {
-                own == result.vote || self.heard.values().any(|word| word.vote == result.vote)
-            }
-            Input::LinkDown(_) | Input::Timer(_) | Input::Established(_) | Input::Stopped => false,
-        };
-        let shared = adopted || before.word().is_some_and(|word| word.vote == result.vote);
-        let words = self.heard.iter().map(|(id, word)| election::Word {
-            of: *id,
-            leader: word.vote.leader,
-            same_vote: word.vote == result.vote && word.round == result.round,
-            same_reign: word.state != ServerState::Looking && word.vote.epoch == result.vote.epoch,
-            leads: word.state == ServerState::Leading,
-        });
-        let own = election::Word { of: self.id, leader, same_vote: shared, same_reign: false, leads: false };
-        let words: Vec<_> = words.chain([own]).collect();
-        let decides = |servers: &BTreeSet<ServerId>| quorum.decides(servers);
-        // Whoever joins a leader of another round takes that round over. What was voted in it elects nobody here.
-        let own_round = before.round() == result.round;
-        let joins = matches!(input, Input::Notification { notification, .. }
-            if notification.state != ServerState::Looking);
-        let backs = |word: &election::Word| word.same_vote && (own_round || !joins);
-        let backing: Vec<_> =
-            words.iter().map(|word| election::Word { same_vote: backs(word), ..*word }).collect();
-        if !election::result_is_backed(self.id, leader, own_round, &backing, decides) {
+    fn judge(&mut self, leader: ServerId, turn: &Turn, quorum: &Quorum) -> Result<bool, Broken> {
+        let result = turn.result().expect("a result is a word");
+        let backing = self.ear.backing(self.id, self.own, turn, result);
+        if !backing.suffices(quorum) {
             return Err(Broken::new(
                 "F-2",
                 format!("server {} elects {leader} without a quorum for it", self.id),
@@ -305,10 +232,18 @@ impl Server {
                 format!("server {} elects {leader}, which may not lead", self.id),
             ));
         }
-        let voters = quorum.voters().count();
-        let sharing = words.iter().filter(|word| word.same_vote && quorum.is_voter(word.of)).count();
+        let (voters, sharing) = (quorum.voters().count(), backing.sharing(quorum));
         self.unanimous = sharing == voters;
         Ok(sharing > 0 && sharing * 2 <= voters && leader == self.id)
+    }
+}
+
+/// What an input is to the ear of its server.
+fn occasion(input: Input) -> Occasion {
+    match input {
+        Input::Notification { from, notification } => Occasion::Heard(from, notification),
+        Input::LinkDown(peer) => Occasion::Lost(peer),
+        Input::Look(_) | Input::Timer(_) | Input::Established(_) | Input::Stopped => Occasion::Other,
     }
 }
 
