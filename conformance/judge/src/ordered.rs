@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use simulator::left_of_multi;
 use spec::{
     Entry, Machine, ServerId, Zxid,
-    session::{digest_is_that_of_the_state, multi_is_whole, write_meets_its_place},
+    session::{digest_is_that_of_the_state, write_meets_its_place},
 };
 use tree::{Text, Tree, Txn, TxnBody, Watches};
-use world::placed;
+use world::placed::{self, LeftOfMulti};
 
 use crate::{replica::Replica, report::Report};
 
@@ -58,9 +57,9 @@ impl Ordered {
             judge_placed(tree, *zxid, txn, report);
             tree.apply(*zxid, txn, &mut Watches::default(), &mut |_, _| {});
             if let TxnBody::Multi(parts) = &txn.body {
-                let (done, shown, count) = left_of_multi(*zxid, parts, tree, before);
-                report.verdict("S-12", multi_is_whole(done, shown, count), ServerId(0), 0, || {
-                    format!("behind the multi at {zxid} the state shows {shown} of {count} changes")
+                let left = LeftOfMulti::of(*zxid, parts, before, tree);
+                report.verdict("S-12", left.is_whole(), ServerId(0), 0, || {
+                    format!("{left:?} behind the multi at {zxid}")
                 });
             }
             let told = txn.digest.map(|told| told.tree);

@@ -35,7 +35,6 @@ pub use coverage::{CLIENT_RULES, Coverage, RULES, SITUATIONS};
 pub use form::{Form, Plain, Served};
 pub use node::Subject;
 pub use plan::{Act, Deed, Fault, Plan, Size, Trouble, Tuning};
-pub use record::left_of_multi;
 pub use run::{Tracer, play};
 pub use shrink::shrink;
 pub use time::Due;

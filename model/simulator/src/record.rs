@@ -13,13 +13,16 @@ use spec::{
     rule::Verdict,
     session::{
         Answered, Attempt, closed_own_nothing, digest_is_that_of_the_state, event_has_cause,
-        expired_in_silence, multi_is_whole, nothing_was_missed, owners_are_open, read_shows_its_place,
-        session_sees_forward, sessions_write_in_order, shown_is_committed, sync_shows_acknowledged,
-        tables_agree, write_comes_behind, write_meets_its_place, writes_happen_once,
+        expired_in_silence, nothing_was_missed, owners_are_open, read_shows_its_place, session_sees_forward,
+        sessions_write_in_order, shown_is_committed, sync_shows_acknowledged, tables_agree,
+        write_comes_behind, write_meets_its_place, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Read, Settings, Tree, Txn, TxnBody, Watches};
-use world::{Fault, Host, Replica, Storage, Stretch, placed};
+use tree::{Outcome, Read, Settings, Tree, Txn, TxnBody, Watches};
+use world::{
+    Fault, Host, Replica, Storage, Stretch,
+    placed::{self, LeftOfMulti},
+};
 
 use crate::{coverage::Coverage, node::Subject, plan::TICK_MS};
 
@@ -461,31 +464,7 @@ fn judge_multi(
     nodes_before: i64,
     coverage: &mut Coverage,
 ) -> Result<(), Fault> {
-    let (done, shown, count) = left_of_multi(zxid, parts, state, nodes_before);
-    coverage.met(if done { "multi-done" } else { "multi-failed" });
-    holds("S-12", multi_is_whole(done, shown, count), coverage, || {
-        format!("behind the multi at {zxid} the state shows {shown} of its changes: {parts:?}")
-    })
-}
-
-/// What a multi has left in the state behind it: whether it was carried out, how many of its changes the state shows,
-/// and how many it has. `nodes_before` is the digest of the state before it.
-pub fn left_of_multi(zxid: Zxid, parts: &[TxnBody], state: &Tree, nodes_before: i64) -> (bool, usize, usize) {
-    let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
-    if !done {
-        return (done, usize::from(state.digest() != nodes_before), parts.len());
-    }
-    let at = i64::try_from(zxid.0).expect("epochs are small");
-    let changed: Vec<_> = parts.iter().filter_map(path_of).collect();
-    let seen = changed.iter().filter(|path| state.stat(path).is_some_and(|stat| stat.mzxid == at));
-    (done, seen.count(), changed.len())
-}
-
-/// The node that a part of a multi changes.
-fn path_of(part: &TxnBody) -> Option<&str> {
-    if let TxnBody::Create(CreateTxn { path, .. }) | TxnBody::SetData { path, .. } = part {
-        Some(path.as_str())
-    } else {
-        None
-    }
+    let left = LeftOfMulti::of(zxid, parts, nodes_before, state);
+    coverage.met(if left.done { "multi-done" } else { "multi-failed" });
+    holds("S-12", left.is_whole(), coverage, || format!("{left:?} behind the multi at {zxid}: {parts:?}"))
 }

@@ -9,15 +9,14 @@ use spec::{
     machine::{Reader, SessionChange},
     session::{
         Answered, Attempt, Forwarded, answered_in_turn, digest_is_that_of_the_state, event_has_cause,
-        expired_in_silence, multi_is_whole, nothing_was_missed, read_shows_its_place,
-        sessions_write_in_order, shown_is_committed, write_comes_behind, write_meets_its_place,
-        writes_happen_once,
+        expired_in_silence, nothing_was_missed, read_shows_its_place, sessions_write_in_order,
+        shown_is_committed, write_comes_behind, write_meets_its_place, writes_happen_once,
     },
 };
-use tree::{CreateTxn, Outcome, Outstanding, Read, Settings, Tree, Txn, TxnBody, Watches, Write};
+use tree::{Outcome, Outstanding, Read, Settings, Tree, Txn, TxnBody, Watches, Write};
 use world::{
     Replica, Stretch,
-    placed::{self, author},
+    placed::{self, LeftOfMulti, author},
 };
 
 use super::{
@@ -288,23 +287,14 @@ impl Record {
         if let Some(met) = placed::close_anew(&state, zxid, txn) {
             judge_preparation(zxid, txn, &met, judged)?;
         }
+        let nodes_before = state.digest();
         apply(&mut state, zxid, txn);
         judge_digest(&state, zxid, txn, judged)?;
         if let TxnBody::Multi(parts) = &txn.body {
-            let done = !parts.iter().any(|part| matches!(part, TxnBody::Error { .. }));
-            judged.met(if done { "multi-done" } else { "multi-failed" });
-            let at = i64::try_from(zxid.0).expect("epochs are small");
-            let changes: Vec<_> = parts.iter().filter_map(path_of).collect();
-            let shown = if done {
-                changes.iter().filter(|path| state.stat(path).is_some_and(|stat| stat.mzxid == at)).count()
-            } else {
-                let node = state.stat(NODE).expect("nobody deletes the node");
-                usize::from(node.mzxid == at) + usize::from(node.pzxid == at)
-            };
-            let count = if done { changes.len() } else { parts.len() };
-            holds("S-12", multi_is_whole(done, shown, count), judged, || {
-                format!("behind the multi at {zxid} the state shows {shown} of its changes: {parts:?}")
-            })?;
+            let left = LeftOfMulti::of(zxid, parts, nodes_before, &state);
+            judged.met(if left.done { "multi-done" } else { "multi-failed" });
+            let why = || format!("{left:?} behind the multi at {zxid}: {parts:?}");
+            holds("S-12", left.is_whole(), judged, why)?;
         }
         if let TxnBody::CloseSession { ephemerals: Some(found) } = &txn.body
             && txn.cxid == 0
@@ -472,15 +462,6 @@ impl Record {
 /// Applies a transaction where nobody watches.
 fn apply(state: &mut Tree, zxid: Zxid, txn: &Txn) -> Outcome {
     state.apply(zxid, txn, &mut Watches::default(), &mut |_, _| {})
-}
-
-/// The node that a part of a multi changes.
-fn path_of(part: &TxnBody) -> Option<&str> {
-    if let TxnBody::Create(CreateTxn { path, .. }) | TxnBody::SetData { path, .. } = part {
-        Some(path.as_str())
-    } else {
-        None
-    }
 }
 
 /// As it is printed.
