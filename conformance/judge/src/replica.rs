@@ -14,6 +14,7 @@ use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
 use spec::{Entry, Epoch, Machine, Part, ServerId, ServerView, Stored, Zxid};
 use tree::{Settings, Tree, Txn, TxnBody};
+use world::text;
 
 use crate::{
     sink::{Effect, Sink},
@@ -166,7 +167,7 @@ impl Replica {
             Peer::boot(boot.config.clone(), boot.recovered.clone(), &mut tree, &mut sink)
         }));
         let effects = sink.effects;
-        let peer = booted.map_err(reason)?;
+        let peer = booted.map_err(|panic| text::of_panic(panic.as_ref()))?;
         let mut replica = Self::new(boot.config.clone(), peer, tree, told, disk);
         replica.order(&effects);
         Ok((replica, effects))
@@ -211,7 +212,8 @@ impl Replica {
         self.told.input();
         let mut sink = Sink { told: &mut self.told, effects: Vec::new() };
         let (peer, tree) = (&mut self.peer, &mut self.tree);
-        catch_unwind(AssertUnwindSafe(|| peer.step(tree, input, &mut sink))).map_err(reason)?;
+        catch_unwind(AssertUnwindSafe(|| peer.step(tree, input, &mut sink)))
+            .map_err(|panic| text::of_panic(panic.as_ref()))?;
         let effects = sink.effects;
         self.order(&effects);
         if unknown {
@@ -341,10 +343,4 @@ impl Replica {
         }
         view
     }
-}
-
-fn reason(panic: Box<dyn std::any::Any + Send>) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-        .unwrap_or_else(|| "a panic".to_owned())
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use protocol::Quorum;
 use spec::{
-    history::{Entry, Part as Doing, Phase, Record, ServerView},
+    history::{Part as Doing, Phase, Record, ServerView},
     rule::{self, Check, Rule, Verdict as Ruling},
 };
-use world::Sight;
+use world::{Sight, text};
 
 use crate::engine::{Broken, Verdict};
 
@@ -38,12 +38,6 @@ const SIGHTS: [(&str, Option<Sight>); 16] = [
 
 fn tested_rules() -> impl Iterator<Item = &'static Rule> {
     rule::all().filter(|rule| !matches!(rule.check, Check::Breach(_) | Check::Clients))
-}
-
-/// A sequence of transactions for a reader.
-pub(crate) fn sequence(entries: &[Entry]) -> String {
-    let entries: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.zxid, entry.digest)).collect();
-    format!("[{}]", entries.join(", "))
 }
 
 /// Asks the rules, and knows what a search should meet: the named situations, every rule that a model can test (its
@@ -105,7 +99,7 @@ impl Rules {
             Check::Server(check) => check(server),
             _ => Ruling::Silent,
         };
-        self.judge(ask, || text(server))
+        self.judge(ask, || text::server(server))
     }
 
     pub(crate) fn record(&self, record: &Record) -> Verdict {
@@ -113,7 +107,7 @@ impl Rules {
             Check::Record(check) => check(record),
             _ => Ruling::Silent,
         };
-        self.judge(ask, || record_text(record))
+        self.judge(ask, || text::record(record))
     }
 
     pub(crate) fn pair(&self, one: &ServerView, other: &ServerView) -> Verdict {
@@ -121,7 +115,7 @@ impl Rules {
             Check::Pair(check) => check(one, other).and(check(other, one)),
             _ => Ruling::Silent,
         };
-        let mut verdict = self.judge(ask, || format!("{}, and {}", text(one), text(other)));
+        let mut verdict = self.judge(ask, || format!("{}, and {}", text::server(one), text::server(other)));
         let leads = |server: &ServerView| {
             matches!(server.part, Doing::Leading(Phase::Synchronisation | Phase::Broadcast))
         };
@@ -136,7 +130,7 @@ impl Rules {
             Check::ServerAndRecord(check) => check(server, record),
             _ => Ruling::Silent,
         };
-        self.judge(ask, || format!("{}, and {}", text(server), record_text(record)))
+        self.judge(ask, || format!("{}, and {}", text::server(server), text::record(record)))
     }
 
     pub(crate) fn quorums(&self, servers: &[&ServerView], record: &Record) -> Verdict {
@@ -149,8 +143,8 @@ impl Rules {
             Ruling::of(premise, || self.quorum.decides(&good))
         };
         self.judge(ask, || {
-            let servers: Vec<_> = servers.iter().map(|server| text(server)).collect();
-            format!("{}, and {}", servers.join(", "), record_text(record))
+            let servers: Vec<_> = servers.iter().map(|server| text::server(server)).collect();
+            format!("{}, and {}", servers.join(", "), text::record(record))
         })
     }
 
@@ -165,32 +159,9 @@ impl Rules {
             Check::Step(check) => check(before, after, record),
             _ => Ruling::Silent,
         };
-        let found = || format!("{} became {}, and {}", text(before), text(after), record_text(record));
+        let found = || {
+            format!("{} became {}, and {}", text::server(before), text::server(after), text::record(record))
+        };
         self.judge(ask, found).broken.map_or(Ok(()), Err)
     }
-}
-
-fn text(server: &ServerView) -> String {
-    format!(
-        "server {} ({:?}) has logged {}, durable {}, delivered {}, epochs {} and {}",
-        server.id,
-        server.part,
-        sequence(&server.logged),
-        sequence(&server.durable),
-        sequence(&server.delivered),
-        server.accepted.memory,
-        server.current.memory
-    )
-}
-
-fn record_text(record: &Record) -> String {
-    let reigns: Vec<_> = record
-        .reigns()
-        .iter()
-        .map(|reign| format!("{} from {}", reign.epoch, sequence(&reign.initial)))
-        .collect();
-    let clash = record.clash().map_or_else(String::new, |clash| {
-        format!(", against which a leader holds {}", sequence(&clash.held))
-    });
-    format!("committed is {}{clash}, established are {}", sequence(record.committed()), reigns.join(", "))
 }

@@ -20,7 +20,7 @@ use spec::{
     election::{is_strict_total_order, leader_votes},
     rule,
 };
-use world::{GhostChange, Host, HostEvent, Link, Side, Step};
+use world::{GhostChange, Host, HostEvent, Link, Side, Step, text};
 
 use self::parts::{budget, client, host, link, mesh, record};
 pub use self::{
@@ -34,7 +34,7 @@ pub use self::{
 };
 use crate::{
     engine::{Board, Broken, Model, Verdict},
-    histories::{Rules, sequence},
+    histories::Rules,
     places::Places,
 };
 
@@ -478,10 +478,10 @@ impl Model for Peer {
             }
             (Change::Client(ClientChange::Hear(_, said)), ..) => vec![format!("the client is told {said:?}")],
             (Change::Record(RecordChange::Ghost(GhostChange::Establish(epoch, leader, initial))), ..) => {
-                vec![format!("epoch {epoch} is established under {leader} with {}", sequence(initial))]
+                vec![format!("epoch {epoch} is established under {leader} with {}", text::sequence(initial))]
             }
             (Change::Record(RecordChange::Ghost(GhostChange::Commit(leader, held))), ..) => {
-                vec![format!("committed, as leader {leader} holds: {}", sequence(held))]
+                vec![format!("committed, as leader {leader} holds: {}", text::sequence(held))]
             }
             _ => Vec::new(),
         }

@@ -22,7 +22,7 @@ use spec::{
     history::{Record, ServerView},
     rule,
 };
-use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side};
+use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side, text};
 
 use self::symmetry::Renaming;
 pub use self::{
@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::{
     engine::{Board, Broken, Model, Symmetry, Verdict},
-    histories::{Rules, sequence},
+    histories::Rules,
     places::Places,
 };
 
@@ -498,10 +498,10 @@ impl Model for Zab {
                 story.map(|line| format!("server {} {line}", self.servers[slot])).collect()
             }
             (_, Change::Record(GhostChange::Establish(epoch, leader, initial))) => {
-                vec![format!("epoch {epoch} is established under {leader} with {}", sequence(initial))]
+                vec![format!("epoch {epoch} is established under {leader} with {}", text::sequence(initial))]
             }
             (_, Change::Record(GhostChange::Commit(leader, held))) => {
-                vec![format!("committed, as leader {leader} holds: {}", sequence(held))]
+                vec![format!("committed, as leader {leader} holds: {}", text::sequence(held))]
             }
             _ => Vec::new(),
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use protocol::Quorum;
 use spec::{
     ServerId,
-    history::{Entry, Part, Phase, Record, ServerView},
+    history::{Part, Phase, Record, ServerView},
     rule::{self, Check, Rule, Verdict},
 };
-use world::Fault;
+use world::{Fault, text};
 
 use crate::coverage::Coverage;
 
@@ -23,27 +23,29 @@ fn ask(
 ) -> (Verdict, String) {
     let mut found = String::new();
     let mut verdict = Verdict::Silent;
-    let mut take = |ruling: Verdict, text: &dyn Fn() -> String| {
+    let mut take = |ruling: Verdict, tell: &dyn Fn() -> String| {
         if ruling == Verdict::Broken && found.is_empty() {
-            found = text();
+            found = tell();
         }
         verdict = verdict.and(ruling);
     };
     match rule.check {
-        Check::Server(check) => take(check(changed), &|| text(changed)),
+        Check::Server(check) => take(check(changed), &|| text::server(changed)),
         Check::Pair(check) => {
             for other in others {
                 let ruling = check(changed, other).and(check(other, changed));
-                take(ruling, &|| format!("{}, and {}", text(changed), text(other)));
+                take(ruling, &|| format!("{}, and {}", text::server(changed), text::server(other)));
             }
         }
         Check::ServerAndRecord(check) => {
             let all = others.iter().copied().filter(|_| record_is_new).chain([changed]);
             for server in all {
-                take(check(server, record), &|| format!("{}, and {}", text(server), record_text(record)));
+                take(check(server, record), &|| {
+                    format!("{}, and {}", text::server(server), text::record(record))
+                });
             }
         }
-        Check::Record(check) if record_is_new => take(check(record), &|| record_text(record)),
+        Check::Record(check) if record_is_new => take(check(record), &|| text::record(record)),
         Check::Quorum(check) => {
             let all = || others.iter().copied().chain([changed]);
             let premise = all().any(|server| check(server, record) != Verdict::Silent);
@@ -52,8 +54,8 @@ fn ask(
                 .map(|server| server.id)
                 .collect();
             take(Verdict::of(premise, || quorum.decides(&good)), &|| {
-                let servers: Vec<_> = all().map(text).collect();
-                format!("{}, and {}", servers.join(", "), record_text(record))
+                let servers: Vec<_> = all().map(text::server).collect();
+                format!("{}, and {}", servers.join(", "), text::record(record))
             });
         }
         // Servers are asked those about steps and messages themselves; those about clients stand elsewhere.
@@ -112,46 +114,15 @@ pub(crate) fn forgetting(
             Verdict::Silent => {}
             Verdict::Holds => coverage.tested(rule.id),
             Verdict::Broken => {
-                let why = format!("{}; but {} became {}", rule.statement, text(before), text(after));
+                let why = format!(
+                    "{}; but {} became {}",
+                    rule.statement,
+                    text::server(before),
+                    text::server(after)
+                );
                 return Err(Fault { rule: rule.id.to_owned(), why });
             }
         }
     }
     Ok(())
-}
-
-/// The end of a sequence of transactions, for a reader.
-fn sequence(entries: &[Entry]) -> String {
-    const SHOWN: usize = 12;
-    let skipped = entries.len().saturating_sub(SHOWN);
-    let shown: Vec<_> =
-        entries[skipped..].iter().map(|entry| format!("{}={:04x}", entry.zxid, entry.digest >> 48)).collect();
-    let before = if skipped > 0 { format!("{skipped} and ") } else { String::new() };
-    format!("{before}[{}]", shown.join(" "))
-}
-
-fn text(server: &ServerView) -> String {
-    format!(
-        "server {} ({:?}) has logged {}, durable {}, delivered {}, in its window {}, epochs {} and {}",
-        server.id,
-        server.part,
-        sequence(&server.logged),
-        sequence(&server.durable),
-        sequence(&server.delivered),
-        sequence(&server.window),
-        server.accepted.memory,
-        server.current.memory
-    )
-}
-
-fn record_text(record: &Record) -> String {
-    let reigns: Vec<_> = record
-        .reigns()
-        .iter()
-        .map(|reign| format!("{} of {} from {}", reign.epoch, reign.leader, sequence(&reign.initial)))
-        .collect();
-    let clash = record.clash().map_or_else(String::new, |clash| {
-        format!(", against which a leader holds {}", sequence(&clash.held))
-    });
-    format!("committed is {}{clash}, established are {}", sequence(record.committed()), reigns.join(", "))
 }

@@ -1,7 +1,6 @@
 //! Whole servers with the connections between them and the record of their run: what a script plays on.
 
 use std::{
-    any::Any,
     collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -9,12 +8,12 @@ use std::{
 use protocol::{Message, Role, zab::Input};
 use spec::{
     ServerId,
-    history::{Entry, History, Record, ServerView},
+    history::{History, Record, ServerView},
     rule::{self, Check, Verdict},
 };
 
 use crate::{
-    Event, Fault, Frame, GhostChange, Link, LinkChange, NetChange, Server, Settings, Side, Step, Txn,
+    Event, Fault, Frame, GhostChange, Link, LinkChange, NetChange, Server, Settings, Side, Step, Txn, text,
 };
 
 /// The servers of a run, as they stand.
@@ -104,7 +103,10 @@ impl Ensemble {
         let mut after = self.clone();
         // A panic leaves the copy half changed, and it is thrown away.
         let taken = catch_unwind(AssertUnwindSafe(|| after.carry_out(step)));
-        taken.unwrap_or_else(|panic| Err(Halt::Failed(panicked(panic.as_ref()))))?;
+        taken.unwrap_or_else(|panic| {
+            let why = text::of_panic(panic.as_ref());
+            Err(Halt::Failed(Fault { rule: "panic".to_owned(), why }))
+        })?;
         let story = std::mem::take(&mut after.story);
         *self = after;
         Ok(story)
@@ -240,12 +242,12 @@ impl Ensemble {
     fn note(&mut self, change: GhostChange) {
         match change {
             GhostChange::Establish(epoch, leader, initial) => {
-                let from = sequence(&initial);
+                let from = text::sequence(&initial);
                 self.story.push(format!("epoch {epoch} is established under {leader} with {from}"));
                 self.record.establish(epoch, leader, &initial);
             }
             GhostChange::Commit(leader, held) => {
-                self.story.push(format!("committed, as leader {leader} holds: {}", sequence(&held)));
+                self.story.push(format!("committed, as leader {leader} holds: {}", text::sequence(&held)));
                 self.record.commit(leader, &held);
             }
         }
@@ -338,7 +340,7 @@ impl Ensemble {
                 let why = format!(
                     "{}; but committed is {}, and {}",
                     rule.statement,
-                    sequence(self.record.committed()),
+                    text::sequence(self.record.committed()),
                     servers.join(" | ")
                 );
                 Err(Halt::Broken(Fault { rule: rule.id.to_owned(), why }))
@@ -360,7 +362,7 @@ impl Ensemble {
             | Check::Clients => false,
         };
         self.rules().find(broken).map_or(Ok(()), |rule| {
-            let (had, has) = (sequence(&before.durable), sequence(&after.durable));
+            let (had, has) = (text::sequence(&before.durable), text::sequence(&after.durable));
             let why = format!("{}; but server {} had {had} and has {has}", rule.statement, before.id);
             Err(Halt::Broken(Fault { rule: rule.id.to_owned(), why }))
         })
@@ -385,22 +387,10 @@ fn is_leading(server: &Server) -> bool {
     matches!(server.zab().role(), Some((Role::Leading, _)))
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Fault {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    Fault { rule: "panic".to_owned(), why: text.unwrap_or("no message").to_owned() }
-}
-
 /// Who is at this end, and who at the other.
 fn ends(learner: ServerId, leader: ServerId, at: Side) -> (ServerId, ServerId) {
     match at {
         Side::Learner => (learner, leader),
         Side::Leader => (leader, learner),
     }
-}
-
-/// Transactions for a reader.
-fn sequence(entries: &[Entry]) -> String {
-    let entries: Vec<_> = entries.iter().map(|entry| format!("{} = {}", entry.zxid, entry.digest)).collect();
-    format!("[{}]", entries.join(", "))
 }

@@ -20,6 +20,7 @@ mod server;
 mod sink;
 mod sketch;
 mod step;
+pub mod text;
 mod view;
 mod watch;
 
