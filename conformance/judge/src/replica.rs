@@ -7,12 +7,12 @@ use std::{
 };
 
 use protocol::{
-    Recovered, Role, Ticket,
+    Recovered, Ticket,
     peer::{self, Input, Peer},
 };
 use recording::{Boot, Checkpoint, Told, TreeMark};
 use rustc_hash::FxHasher;
-use spec::{Entry, Epoch, Machine, Part, ServerId, ServerView, Stored, Zxid};
+use spec::{Entry, Epoch, Machine, ServerId, ServerView, Zxid};
 use tree::{Settings, Tree, Txn, TxnBody};
 use world::text;
 
@@ -122,25 +122,8 @@ impl Disk {
 
     /// The server, down, as the rules see it.
     pub(crate) fn view(&self, id: ServerId, votes: bool, cut: Cut) -> ServerView {
-        let down = |durable: Epoch| Stored { memory: durable, durable };
         let durable = cut.entries(&self.durable);
-        ServerView {
-            id,
-            votes,
-            part: Part::Down,
-            serving: false,
-            accepted: down(self.accepted),
-            current: down(self.current),
-            joined: None,
-            logged: durable.clone(),
-            durable,
-            delivered: Vec::new(),
-            window: Vec::new(),
-            processed: Zxid::ZERO,
-            state: 0,
-            replayed: 0,
-            recovers: true,
-        }
+        world::down(id, votes, (self.accepted, self.current), Some(durable))
     }
 }
 
@@ -310,15 +293,7 @@ impl Replica {
     /// As the rules about one server's words and steps see it: without state and window.
     pub(crate) fn light_view(&self, cut: Cut) -> ServerView {
         let zab = self.peer.zab();
-        let mut view = self.disk.view(self.id, !zab.is_observer(), cut);
-        view.part = world::part(zab);
-        view.serving = zab.is_serving();
-        view.accepted.memory = match zab.role() {
-            Some((Role::Following(_) | Role::Observing(_), epoch)) => epoch.max(zab.accepted()),
-            Some((Role::Leading, _)) | None => zab.accepted(),
-        };
-        view.current.memory = zab.current();
-        view.joined = zab.joined();
+        let mut view = world::acting(self.disk.view(self.id, !zab.is_observer(), cut), zab);
         view.logged = cut.entries(&self.disk.logged);
         view.delivered = cut.entries(through(&self.disk.logged, self.delivered()));
         view.processed = cut.place(self.tree.last_processed());

@@ -39,7 +39,7 @@ pub use recorded::Recorded;
 pub use replica::Replica;
 pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
 pub use step::Step;
-pub use view::{entries, part};
+pub use view::{acting, down, entries};
 
 /// What is replicated: a number that no other transaction of the run has.
 pub type Txn = u8;

@@ -48,7 +48,7 @@ impl Server {
 }
 
 /// What is to be seen of a server that has not finished its start; nothing durable if its disk would be refused.
-pub(crate) fn down(
+pub fn down(
     id: ServerId,
     votes: bool,
     (accepted, current): (Epoch, Epoch),
@@ -76,21 +76,29 @@ pub(crate) fn down(
     }
 }
 
-/// The same of one that has, with what it has applied and logged, and the digests of its state and of what the log
-/// says that it should be, if it should.
+/// The same of one that has, as far as its actor tells.
+pub fn acting<T: Clone>(view: ServerView, zab: &Zab<T>) -> ServerView {
+    ServerView {
+        part: part(zab),
+        serving: zab.is_serving(),
+        accepted: Stored { memory: accepted(zab), ..view.accepted },
+        current: Stored { memory: zab.current(), ..view.current },
+        joined: zab.joined(),
+        ..view
+    }
+}
+
+/// The same with what it has applied and logged, and the digests of its state and of what the log says that it should
+/// be, if it should.
 pub(crate) fn up<T: Clone>(
-    mut view: ServerView,
+    view: ServerView,
     zab: &Zab<T>,
     state: Vec<Entry>,
     logged: Vec<Entry>,
     digest: fn(&T) -> u64,
     states: Option<(u64, u64)>,
 ) -> ServerView {
-    view.part = part(zab);
-    view.serving = zab.is_serving();
-    view.accepted.memory = accepted(zab);
-    view.current.memory = zab.current();
-    view.joined = zab.joined();
+    let mut view = acting(view, zab);
     view.processed = state.last().map_or(Zxid::ZERO, |entry| entry.zxid);
     view.delivered = state;
     view.delivered.retain(|entry| entry.zxid <= zab.committed());
@@ -113,7 +121,7 @@ fn accepted<T: Clone>(zab: &Zab<T>) -> Epoch {
 }
 
 /// What part in the ensemble this actor plays.
-pub fn part<T: Clone>(zab: &Zab<T>) -> Part {
+fn part<T: Clone>(zab: &Zab<T>) -> Part {
     let phase = match (zab.is_past_discovery(), zab.is_serving()) {
         (_, true) => Phase::Broadcast,
         (true, false) => Phase::Synchronisation,
