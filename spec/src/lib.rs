@@ -19,7 +19,7 @@ pub use code::ErrorCode;
 pub use history::{Breach, Claim, Entry, History, Part, Phase, Record, ServerView, Stored};
 pub use id::{ClientId, Epoch, ServerId, SessionId, Zxid};
 pub use machine::Machine;
-pub use rule::{Check, Rule, Scope, Verdict};
+pub use rule::{About, Check, Rule, Scope, Verdict};
 
 #[cfg(test)]
 mod tests;

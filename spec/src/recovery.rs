@@ -3,7 +3,7 @@
 use crate::{
     Epoch, Zxid,
     history::{Claim, Entry, Part, Phase, Record, ServerView},
-    rule::{Check, Rule, Verdict},
+    rule::{About, Check, Rule, Verdict},
 };
 
 /// The rules of this module.
@@ -12,66 +12,77 @@ pub const RULES: &[Rule] = &[
         id: "R-1",
         statement: "on disk, the epochs promised and joined never go back",
         source: "ZooKeeper `QuorumPeer.setAcceptedEpoch`, `setCurrentEpoch`",
+        about: About::Local,
         check: Check::Step(epochs_grow),
     },
     Rule {
         id: "R-1-order",
         statement: "on disk, no epoch is joined that was not promised",
         source: "ZooKeeper `QuorumPeer.loadDataBase`",
+        about: About::Local,
         check: Check::Server(joined_after_promised),
     },
     Rule {
         id: "R-2",
         statement: "everything committed is durable on every server of some quorum, as if all crashed now",
         source: "Zab paper, section 4; the reason for acknowledging",
+        about: About::Histories,
         check: Check::Quorum(committed_is_durable),
     },
     Rule {
         id: "R-3",
         statement: "a promise or an acknowledgement is sent only when what it claims is durable",
         source: "Zab paper, section 5; Remix section 5.4",
+        about: About::Local,
         check: Check::Claim(claims_are_durable),
     },
     Rule {
         id: "R-4",
         statement: "the durable history has no gap inside an epoch",
         source: "ZooKeeper issues 2099, 3642, 4882",
+        about: About::Local,
         check: Check::Server(history_is_contiguous),
     },
     Rule {
         id: "R-5",
         statement: "every disk that a run can leave behind lets the server start again",
         source: "ZooKeeper issues 1653, 2307, 2354",
+        about: About::Local,
         check: Check::Server(disk_recovers),
     },
     Rule {
         id: "R-6",
         statement: "votes and ACKEPOCH report the durable history, no more and no less",
         source: "ZooKeeper issues 2845, 2355, 4712",
+        about: About::Local,
         check: Check::Claim(reports_are_exact),
     },
     Rule {
         id: "R-7",
         statement: "the state is what the logged transactions make of an empty one, in order, each once",
         source: "ZooKeeper issues 3642, 4837, 5094",
+        about: About::Local,
         check: Check::Server(state_is_replay),
     },
     Rule {
         id: "R-7-serving",
         statement: "a server that serves shows what it has delivered, neither more nor less",
         source: "Zab paper, section 2",
+        about: About::Local,
         check: Check::Server(served_state_is_delivered),
     },
     Rule {
         id: "R-8",
         statement: "the window in memory is a run of the server's history without a gap, up to the last transaction processed",
         source: "ZooKeeper issues 4925, 2846",
+        about: About::Local,
         check: Check::Server(window_is_slice),
     },
     Rule {
         id: "R-8-committed",
         statement: "while a server serves, its window holds only committed transactions",
         source: "ZooKeeper issue 4925",
+        about: About::Local,
         check: Check::ServerAndRecord(served_window_is_committed),
     },
 ];

@@ -85,6 +85,15 @@ pub enum Scope {
     Clients,
 }
 
+/// What a rule speaks of.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum About {
+    /// Histories, and what clients see of them. A flaw in replication must break one of these.
+    Histories,
+    /// One step, message or server only.
+    Local,
+}
+
 /// Something that must hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -94,6 +103,8 @@ pub struct Rule {
     pub statement: &'static str,
     /// Where it comes from.
     pub source: &'static str,
+    /// What it speaks of.
+    pub about: About,
     /// The predicate.
     pub check: Check,
 }
@@ -112,15 +123,9 @@ impl Rule {
         }
     }
 
-    /// Whether it speaks of histories, and not of one step, message or server only. A flaw in replication must break
-    /// one of these.
+    /// Whether it speaks of histories.
     pub fn is_about_histories(&self) -> bool {
-        let named = ["PrefixConsistency", "DeliveredIsCommitted", "ObserverLogsCommitted", "R-2"];
-        let numbered = self.id.strip_prefix("I-").and_then(|rest| rest.split('-').next()?.parse().ok());
-        named.contains(&self.id)
-            || self.id.starts_with("CommittedLog")
-            || self.id.starts_with("S-")
-            || numbered.is_some_and(|number: u8| number <= 10)
+        self.about == About::Histories
     }
 
     /// The verdict on a run as it stands. Rules about steps, messages and clients are silent here.

@@ -428,6 +428,31 @@ fn f2_what_backs_a_result() {
 }
 
 #[test]
+fn all_other_rules_are_about_histories() {
+    let local = [
+        "R-1",
+        "R-1-order",
+        "R-3",
+        "R-4",
+        "R-5",
+        "R-6",
+        "R-7",
+        "R-7-serving",
+        "R-8",
+        "R-8-committed",
+        "I-11",
+        "I-12",
+        "I-13",
+        "I-14",
+        "ObserverNeverLeads",
+        "LeaderLogCompleteness",
+        "ProcessConsistency",
+    ];
+    let found: Vec<_> = rule::all().filter(|rule| !rule.is_about_histories()).map(|rule| rule.id).collect();
+    assert_eq!(found, local);
+}
+
+#[test]
 fn every_rule_has_its_own_identifier() {
     let ids: Vec<_> = rule::all().map(|rule| rule.id).collect();
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
