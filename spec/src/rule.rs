@@ -143,17 +143,28 @@ impl Rule {
             }),
             Check::Record(check) => check(record),
             Check::Quorum(check) => {
-                let premise = each(&|server| check(server, record)) != Verdict::Silent;
-                let good: BTreeSet<ServerId> = servers
-                    .iter()
-                    .filter(|server| check(server, record) != Verdict::Broken)
-                    .map(|server| server.id)
-                    .collect();
-                Verdict::of(premise, || run.decides(&good))
+                let verdicts = servers.iter().map(|server| (server.id, check(server, record)));
+                of_quorum(verdicts, |good| run.decides(good))
             }
             Check::Step(_) | Check::Claim(_) | Check::Breach(_) | Check::Clients => Verdict::Silent,
         }
     }
+}
+
+/// The verdict of a rule that must hold at every member of some deciding set, from its verdicts on all servers.
+pub fn of_quorum(
+    verdicts: impl IntoIterator<Item = (ServerId, Verdict)>,
+    decides: impl FnOnce(&BTreeSet<ServerId>) -> bool,
+) -> Verdict {
+    let mut premise = false;
+    let mut good = BTreeSet::new();
+    for (server, verdict) in verdicts {
+        premise |= verdict != Verdict::Silent;
+        if verdict != Verdict::Broken {
+            good.insert(server);
+        }
+    }
+    Verdict::of(premise, || decides(&good))
 }
 
 /// Every rule over servers and records, in the order in which they are best reported: the local ones first.

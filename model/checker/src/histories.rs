@@ -136,11 +136,8 @@ impl Rules {
     pub(crate) fn quorums(&self, servers: &[&ServerView], record: &Record) -> Verdict {
         let ask = |rule: &Rule| {
             let Check::Quorum(check) = rule.check else { return Ruling::Silent };
-            let rulings: Vec<_> = servers.iter().map(|server| (server.id, check(server, record))).collect();
-            let premise = rulings.iter().any(|(_, ruling)| *ruling != Ruling::Silent);
-            let good: BTreeSet<_> =
-                rulings.iter().filter(|(_, ruling)| *ruling != Ruling::Broken).map(|(id, _)| *id).collect();
-            Ruling::of(premise, || self.quorum.decides(&good))
+            let rulings = servers.iter().map(|server| (server.id, check(server, record)));
+            rule::of_quorum(rulings, |good| self.quorum.decides(good))
         };
         self.judge(ask, || {
             let servers: Vec<_> = servers.iter().map(|server| text::server(server)).collect();

@@ -1,10 +1,7 @@
 //! The rules of `spec` over servers and the record of a run, asked of what a step has changed.
 
-use std::collections::BTreeSet;
-
 use protocol::Quorum;
 use spec::{
-    ServerId,
     history::{Part, Phase, Record, ServerView},
     rule::{self, Check, Rule, Verdict},
 };
@@ -48,12 +45,8 @@ fn ask(
         Check::Record(check) if record_is_new => take(check(record), &|| text::record(record)),
         Check::Quorum(check) => {
             let all = || others.iter().copied().chain([changed]);
-            let premise = all().any(|server| check(server, record) != Verdict::Silent);
-            let good: BTreeSet<ServerId> = all()
-                .filter(|server| check(server, record) != Verdict::Broken)
-                .map(|server| server.id)
-                .collect();
-            take(Verdict::of(premise, || quorum.decides(&good)), &|| {
+            let verdicts = all().map(|server| (server.id, check(server, record)));
+            take(rule::of_quorum(verdicts, |good| quorum.decides(good)), &|| {
                 let servers: Vec<_> = all().map(text::server).collect();
                 format!("{}, and {}", servers.join(", "), text::record(record))
             });
