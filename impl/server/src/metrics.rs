@@ -81,9 +81,27 @@ pub(crate) fn sizes(last: Option<u64>, sizes: &Summary) -> [i64; 3] {
     last.map_or([-1; 3], |last| [number(last), number(sizes.min), number(sizes.max)])
 }
 
-/// Every plain metric.
+/// Every plain metric. What ZooKeeper's servers say of what they serve is there while this one serves clients, if only
+/// those that read, and else absent, as there: who has no leader tells of no state. *`ZooKeeperServer.registerMetrics`.*
 pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     let mut metrics = Vec::with_capacity(64);
+    if view.mode != Mode::NotServing {
+        of_server(view, &mut metrics);
+        of_part(view, &mut metrics);
+    }
+    for (name, value) in [
+        ("fsync_threshold_exceed_count", view.stats.slow_syncs),
+        ("outstanding_tls_handshake", view.handshakes),
+    ] {
+        metrics.push(Metric { name, key: None, kind: Kind::Gauge, value: whole(value) });
+    }
+    counters(view, &mut metrics);
+    of_names(view, &mut metrics);
+    metrics
+}
+
+/// What any server tells that serves.
+fn of_server(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
     let mut gauge = |name, value| metrics.push(Metric { name, key: None, kind: Kind::Gauge, value });
     let (stats, latency) = (view.stats, &view.stats.latency);
     gauge("avg_latency", Value::Decimal(latency.average(1000)));
@@ -100,15 +118,12 @@ pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     gauge("approximate_data_size", whole(view.tree.data_bytes));
     gauge("global_sessions", whole(view.tree.sessions));
     gauge("local_sessions", Value::Whole(0));
-    gauge("fsync_threshold_exceed_count", whole(stats.slow_syncs));
-    gauge("quorum_size", whole(view.quorum_size));
     for (name, value) in ["last_client_response_size", "min_client_response_size", "max_client_response_size"]
         .into_iter()
         .zip(sizes(stats.response_size_last, &stats.response_sizes))
     {
         gauge(name, Value::Whole(value));
     }
-    gauge("outstanding_tls_handshake", whole(view.handshakes));
     gauge("auth_failed_count", whole(stats.handshakes_failed));
     gauge("non_mtls_remote_conn_count", whole(stats.plain_remote));
     gauge("non_mtls_local_conn_count", whole(stats.plain_local));
@@ -118,6 +133,16 @@ pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
     }
     if let Some(limit) = files_max() {
         gauge("max_file_descriptor_count", whole(limit));
+    }
+}
+
+/// What is told of the part that a server plays. One that is alone, or without a leader, tells of no quorum.
+/// *`QuorumZooKeeperServer.registerMetrics`, `LeaderZooKeeperServer.registerMetrics`.*
+fn of_part(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
+    let stats = view.stats;
+    let mut gauge = |name, value| metrics.push(Metric { name, key: None, kind: Kind::Gauge, value });
+    if view.mode.peer_state().is_some() {
+        gauge("quorum_size", whole(view.quorum_size));
     }
     if let Some(leader) = view.observed {
         gauge("observer_master_id", whole(leader.0));
@@ -142,9 +167,6 @@ pub(crate) fn plain<'a>(view: &'a View<'_>) -> Vec<Metric<'a>> {
             gauge(name, Value::Whole(value));
         }
     }
-    counters(view, &mut metrics);
-    of_names(view, &mut metrics);
-    metrics
 }
 
 /// What is told of quotas, and where it stands.
@@ -159,7 +181,8 @@ type Figure = fn(&Quotas) -> i64;
 
 /// What is told of each name.
 fn of_names<'a>(view: &'a View<'_>, metrics: &mut Vec<Metric<'a>>) {
-    for (name, figure) in OF_QUOTAS {
+    let quotas = OF_QUOTAS.into_iter().filter(|_| view.mode != Mode::NotServing);
+    for (name, figure) in quotas {
         metrics.extend(view.quotas.iter().map(|(key, quotas)| Metric {
             name,
             key: Some(key),

@@ -1,7 +1,8 @@
 //! The admin server's commands: what the four-letter words tell, as JSON with the keys of ZooKeeper's.
 //!
 //! Source: ZooKeeper `Commands`. A command that does not exist, or that needs a server that serves, is answered with
-//! status 200 and an `error`, as there.
+//! status 200 and an `error`, as there; only `monitor` of a server that does not serve has a status of an error, which is
+//! 500 there.
 
 use std::{collections::BTreeMap, fmt::Write, path::Path, time::UNIX_EPOCH};
 
@@ -21,6 +22,9 @@ use crate::{
     view::{ClientView, Mode, version},
     words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
 };
+
+/// The command that tells of every metric.
+const MONITOR: &str = "monitor";
 
 pub(super) const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 
@@ -74,7 +78,7 @@ const COMMANDS: &[Command] = &[
     }),
     of_server(&["last_snapshot", "lsnp"], |core, _| last_snapshot(core)),
     of_server(&["leader", "lead"], |core, _| leader(core)),
-    of_process(&["monitor", "mntr"], |core, _| monitor(core)),
+    of_server(&[MONITOR, "mntr"], |core, _| monitor(core)),
     of_server(&["observer_connection_stat_reset", "orst"], |core, _| {
         let Shell { links, config, .. } = &mut core.shell;
         links.reset_observers(&config.quorum);
@@ -167,7 +171,9 @@ pub(super) fn run(core: &mut Core, name: &str, query: &str) -> (StatusCode, Valu
         return (StatusCode::OK, json!({"command": name, "error": format!("Unknown command: {name}")}));
     };
     if command.of_server && core.shell.mode() == Mode::NotServing {
-        return (StatusCode::OK, json!({"command": name, "error": NOT_SERVING}));
+        let fails = command.names.contains(&MONITOR);
+        let status = if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        return (status, json!({"command": name, "error": NOT_SERVING}));
     }
     let mut answer = map([("command", json!(command.names[0])), ("error", Value::Null)]);
     answer.extend((command.run)(core, &arguments(query)));

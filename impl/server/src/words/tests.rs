@@ -225,6 +225,38 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
 }
 
 #[test]
+fn gauges_are_there_while_a_server_serves() {
+    let stats = stats();
+    let told = |mode| -> Vec<String> {
+        let text = metrics::exposition(&view(&stats, mode));
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        names.map(|(name, _)| name.to_owned()).collect()
+    };
+    let rows = [
+        // What a server tells of what it serves, also one that only reads.
+        ("znode_count", [false, true, true, true]),
+        ("uptime", [false, true, true, true]),
+        ("open_file_descriptor_count", [false, true, true, true]),
+        ("quota_count_usage_per_namespace", [false, true, true, true]),
+        // Of a quorum only who has one.
+        ("quorum_size", [false, false, false, true]),
+        // Counters, summaries and what is of the process stay.
+        ("looking_count", [true; 4]),
+        ("election_time", [true; 4]),
+        ("outstanding_tls_handshake", [true; 4]),
+        ("fsync_threshold_exceed_count", [true; 4]),
+        ("write_per_namespace", [true; 4]),
+        ("process_open_fds", [true; 4]),
+    ];
+    for (name, expected) in rows {
+        let modes = [Mode::NotServing, Mode::ReadOnly, Mode::Standalone, Mode::Follower];
+        for (mode, expected) in modes.into_iter().zip(expected) {
+            assert_eq!(told(mode).iter().any(|told| told == name), expected, "{name} {mode:?}");
+        }
+    }
+}
+
+#[test]
 fn lengths_are_no_words() {
     assert_eq!(length(b"srvr", &Words::All), Some(4));
     assert_eq!(length(b"stmk", &Words::All), Some(12));

@@ -119,7 +119,15 @@ fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
     assert_eq!(frame(&mut writer.stream), None, "a session of the ensemble is not served any more");
     let alone = &servers[0];
     assert!(alone.word("srvr").contains("Mode: read-only\n"));
-    assert!(alone.word("mntr").contains("zk_server_state\tread-only\n"));
+    let told = alone.word("mntr");
+    for (row, is_told) in [
+        ("zk_server_state\tread-only\n", true),
+        ("\nzk_znode_count\t6\n", true),
+        ("\nzk_uptime\t", true),
+        ("\nzk_quorum_size\t", false),
+    ] {
+        assert_eq!(told.contains(row), is_told, "{row} {told}");
+    }
     assert!(alone.http("/commands/is_read_only").contains("\"read_only\": true"));
     assert!(alone.http("/readyz").contains(" 503 "));
     let ensembles = Offer { session: writer.session(), ..READER };
@@ -161,4 +169,31 @@ fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
     let mut writer = Client::connect(&servers[0], Offer { read_only: Some(false), ..ensembles }).expect("it");
     assert_eq!(writer.said.session, ensembles.session.0);
     assert_eq!(writer.call(&read("/b")).0, 0);
+}
+
+#[test]
+fn a_server_without_a_quorum_tells_of_nothing_that_it_would_serve() {
+    let mut servers = ensemble(3, 0, "");
+    let alone = &mut servers[0];
+    alone.start();
+    alone.comes_to("null");
+    assert_eq!(alone.word("mntr"), "This ZooKeeper instance is not currently serving requests\n");
+    for name in ["monitor", "mntr"] {
+        let answer = alone.http(&format!("/commands/{name}"));
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("not currently serving"), "{answer}");
+        assert!(!answer.contains("looking_count"), "{answer}");
+    }
+    assert!(alone.http("/commands/server_stats").starts_with("HTTP/1.1 200 "));
+    let metrics = alone.http("/metrics");
+    for (row, is_told) in [
+        ("\nlooking_count 1\n", true),
+        ("\nelection_time_count 0\n", true),
+        ("\nprocess_open_fds ", true),
+        ("\nznode_count ", false),
+        ("\nuptime ", false),
+        ("\nquorum_size ", false),
+        ("\nnum_alive_connections ", false),
+    ] {
+        assert_eq!(metrics.contains(row), is_told, "{row} {metrics}");
+    }
 }
