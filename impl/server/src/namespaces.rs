@@ -97,6 +97,12 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
+    /// The same names, of which nothing has come.
+    pub(crate) fn anew(self) -> Self {
+        let Self { reads, writes, refused } = self;
+        Self { reads: reads.anew(), writes: writes.anew(), refused: refused.anew() }
+    }
+
     /// A request is answered.
     pub(crate) fn answered(&mut self, nodes: &Nodes, answer: &peer::Answer<'_, Tree>) {
         match answer {
@@ -188,6 +194,11 @@ impl<T> Default for Names<T> {
 }
 
 impl<T: Default> Names<T> {
+    /// The same names, each with what it began with.
+    fn anew(self) -> Self {
+        Self(self.0.into_keys().map(|name| (name, T::default())).collect())
+    }
+
     /// Each name with what it has.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.0.iter().map(|(name, of)| (&**name, of))

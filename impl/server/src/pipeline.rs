@@ -107,10 +107,11 @@ impl Pipeline {
         }
     }
 
-    /// With every figure begun anew, and what is under way as it is.
+    /// With every figure begun anew, and what is under way as it is. Who has acknowledged before goes on to be told of.
     pub(crate) fn anew(self) -> Self {
-        let Self { open, proposals, let_in, idle_since, syncs, .. } = self;
-        Self { open, proposals, let_in, idle_since, syncs, ..Self::new() }
+        let Self { open, proposals, let_in, idle_since, syncs, acks, .. } = self;
+        let acks = acks.into_keys().map(|server| (server, Measure::new())).collect();
+        Self { open, proposals, let_in, idle_since, syncs, acks, ..Self::new() }
     }
 
     /// A transaction goes to the log, of a server that serves or that is brought up to date.

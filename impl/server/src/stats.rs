@@ -303,7 +303,8 @@ impl Stats {
     }
 
     /// What `srst` begins anew: packets, latencies and sizes, and with them every counter and summary that is no gauge
-    /// of ZooKeeper's, unless they are for Prometheus, whose counters only rise. *`ServerStats.reset`,
+    /// of ZooKeeper's, unless they are for Prometheus, whose counters only rise. What was told of a name or a server goes
+    /// on to be told, at zero. *`ServerStats.reset`,
     /// `DefaultMetricsProvider`, `PrometheusMetricsProvider`.*
     pub(crate) fn reset(&mut self, for_prometheus: bool) {
         if for_prometheus {
@@ -318,6 +319,7 @@ impl Stats {
         self.looking_since = before.looking_since;
         (self.handshakes_failed, self.slow_syncs) = (before.handshakes_failed, before.slow_syncs);
         (self.plain_remote, self.plain_local) = (before.plain_remote, before.plain_local);
+        self.namespaces = before.namespaces.anew();
         self.digests = Digests { mismatches: 0, ..before.digests };
         self.pipeline = before.pipeline.anew();
         self.turns = before.turns;
@@ -333,8 +335,9 @@ impl Stats {
 
 #[cfg(test)]
 mod tests {
-    use spec::Zxid;
-    use tree::{Event, EventKind};
+    use protocol::{Message, peer::Packet};
+    use spec::{ServerId, SessionId, Zxid};
+    use tree::{Event, EventKind, Txn, TxnBody};
 
     use super::{Fired, Stats};
 
@@ -347,6 +350,9 @@ mod tests {
             stats.packets_sent = 5;
             stats.slow_syncs = 3;
             stats.pipeline.logged(Zxid(1), 0, true);
+            stats.pipeline.received(ServerId(2), &Packet::Zab(Message::Ack { zxid: Zxid(1) }), true, 7);
+            let body = TxnBody::Delete { path: "/app/x".into(), sweep: false };
+            stats.namespaces.logged(&Txn { session: SessionId(1), cxid: 1, time: 0, body, digest: None });
             stats
         };
         let started = counted().started;
@@ -357,6 +363,11 @@ mod tests {
             assert_eq!((stats.packets_sent, stats.proposal_bytes.count, stats.slow_syncs), (0, 0, 3));
             let rises = u64::from(for_prometheus);
             assert_eq!((stats.looking, stats.proposals, stats.pipeline.queued), (rises, rises, rises));
+            let counts: Vec<_> = stats.pipeline.acks.values().map(|measure| measure.summary.count).collect();
+            assert_eq!(counts, [rises], "who has acknowledged is told of");
+            let names: Vec<_> =
+                stats.namespaces.writes.iter().map(|(name, measure)| (name, measure.summary.count)).collect();
+            assert_eq!(names, [("app", rises)], "so is what was written");
             assert!(stats.started == started && stats.looking_since.is_some());
             // What is under way is told of when it comes to its end.
             stats.pipeline.applied(Zxid(1), 4, None);
