@@ -172,11 +172,12 @@ pub(crate) struct Traffic {
     pub(crate) sent: u64,
     /// When the connection came, in milliseconds since 1970.
     pub(crate) established: i64,
-    /// The operation that was answered last.
+    /// The operation that was answered last; none before the first, [`NO_OPERATION`] when it is counted anew.
     pub(crate) operation: Option<i32>,
-    /// The last xid of those that clients count; pings and the like have negative ones.
+    /// The last xid of those that clients count; pings and the like have negative ones. 0 before the first, none when it
+    /// is counted anew.
     pub(crate) xid: Option<i32>,
-    /// The zxid of the last answer.
+    /// The zxid of the last answer; zero before the first, none when it is counted anew.
     pub(crate) zxid: Option<Zxid>,
     /// When that was given.
     pub(crate) answered: Option<Instant>,
@@ -186,6 +187,9 @@ pub(crate) struct Traffic {
     pub(crate) latency: Summary,
 }
 
+/// The number of an operation that none has: nothing was asked since a connection is counted anew.
+const NO_OPERATION: i32 = 0;
+
 impl Traffic {
     /// Nothing yet, on a connection that came then.
     pub(crate) fn new(established: i64) -> Self {
@@ -194,12 +198,17 @@ impl Traffic {
             sent: 0,
             established,
             operation: None,
-            xid: None,
-            zxid: None,
+            xid: Some(0),
+            zxid: Some(Zxid::ZERO),
             answered: None,
             took: 0,
             latency: Summary::default(),
         }
+    }
+
+    /// Nothing any more, of the same connection. *`ServerCnxn.resetStats`, which is told apart from the beginning.*
+    pub(crate) fn anew(self) -> Self {
+        Self { operation: Some(NO_OPERATION), xid: None, zxid: None, ..Self::new(self.established) }
     }
 }
 
@@ -308,6 +317,8 @@ pub(crate) struct Clients {
     table: FxHashMap<u64, Client>,
     per_address: FxHashMap<IpAddr, u32>,
     pub(crate) dirty: Vec<ClientId>,
+    /// Those whose session was made in this turn.
+    pub(crate) made: Vec<ClientId>,
     paused: Vec<ClientId>,
     /// Those who wait because too many requests are under way, in the order in which they have come to it.
     throttled: VecDeque<ClientId>,
@@ -599,6 +610,17 @@ impl Clients {
         Some((request, took))
     }
 
+    /// The state has come this far: sessions that were made in this turn were answered with it, and nothing was since.
+    pub(crate) fn applied(&mut self, last: Zxid) {
+        for id in std::mem::take(&mut self.made) {
+            if let Some(client) = self.get(id)
+                && client.traffic.operation == Some(opcode::CREATE_SESSION)
+            {
+                client.traffic.zxid = Some(last);
+            }
+        }
+    }
+
     /// Syncs that are not answered.
     pub(crate) fn open_syncs(&self) -> usize {
         let of =
@@ -617,7 +639,7 @@ impl Clients {
     pub(crate) fn reset_traffic(&mut self) {
         for id in self.sorted() {
             if let Some(client) = self.get(id) {
-                client.traffic = Traffic::new(client.traffic.established);
+                client.traffic = client.traffic.anew();
             }
         }
     }

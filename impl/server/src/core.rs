@@ -410,6 +410,7 @@ impl Core {
         }
         shell.stats.digests.compared(self.tree.digest_mismatches(), last, shell.part.serving);
         shell.stats.pipeline.applied(last, shell.clock.wall, role);
+        shell.clients.applied(last);
     }
 
     /// Marks the turn in the recording.

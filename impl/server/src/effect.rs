@@ -193,7 +193,9 @@ impl Effects<Tree> for Shell {
             ConnectResponse { protocol_version: 0, timeout_ms, session, password: *password, read_only }
                 .encode(out);
         }
-        self.answered(client, Zxid::ZERO);
+        if self.answered(client, Zxid::ZERO).is_some_and(|request| request.counts) {
+            self.clients.made.push(client);
+        }
     }
 
     fn refuse_client(&mut self, client: ClientId) {

@@ -234,7 +234,7 @@ fn connection(client: &ClientView, brief: bool, started: std::time::Instant) -> 
         let answered = traffic.answered.map_or(0, |at| at.saturating_duration_since(started).as_millis());
         row.extend(map([
             ("session_id", json!(session.0)),
-            ("last_operation", json!(operation(traffic.operation))),
+            ("last_operation", json!(traffic.operation.map(operation))),
             ("established", json!(traffic.established)),
             ("session_timeout", json!(timeout_ms)),
             ("last_cxid", json!(traffic.xid.unwrap_or(-1))),

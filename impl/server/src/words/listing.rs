@@ -151,7 +151,7 @@ pub(super) fn connections(clients: &[ClientView], started: Instant) -> String {
             let _ = write!(
                 text,
                 ",sid={session},lop={},est={},to={timeout_ms}",
-                operation(traffic.operation),
+                traffic.operation.map_or("null", operation),
                 traffic.established
             );
             if let Some(xid) = traffic.xid {
@@ -174,34 +174,34 @@ pub(super) fn connections(clients: &[ClientView], started: Instant) -> String {
     text
 }
 
-/// Java's short name of an operation.
-pub(crate) fn operation(number: Option<i32>) -> &'static str {
+/// Java's short name of an operation, by its number.
+pub(crate) fn operation(number: i32) -> &'static str {
     match number {
-        Some(opcode::PING) => "PING",
-        Some(opcode::CREATE_SESSION) => "SESS",
-        Some(opcode::MULTI) => "MULT",
-        Some(opcode::MULTI_READ) => "MLTR",
-        Some(opcode::CREATE | opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL) => "CREA",
-        Some(opcode::DELETE | opcode::DELETE_CONTAINER) => "DELE",
-        Some(opcode::SET_DATA) => "SETD",
-        Some(opcode::RECONFIG) => "RECO",
-        Some(opcode::SET_ACL) => "SETA",
-        Some(opcode::CLOSE_SESSION) => "CLOS",
-        Some(opcode::SYNC) => "SYNC",
-        Some(opcode::CHECK) => "CHEC",
-        Some(opcode::EXISTS) => "EXIS",
-        Some(opcode::GET_DATA) => "GETD",
-        Some(opcode::SET_WATCHES) => "SETW",
-        Some(opcode::SET_WATCHES2) => "STW2",
-        Some(opcode::ADD_WATCH) => "ADDW",
-        Some(opcode::GET_ACL) => "GETA",
-        Some(opcode::GET_CHILDREN | opcode::GET_CHILDREN2) => "GETC",
-        Some(opcode::GET_ALL_CHILDREN_NUMBER) => "GETACN",
-        Some(opcode::CHECK_WATCHES) => "CHKW",
-        Some(opcode::REMOVE_WATCHES) => "REMW",
-        Some(opcode::WHO_AM_I) => "HOMI",
-        Some(opcode::GET_EPHEMERALS) => "GETE",
-        Some(_) | None => "NA",
+        opcode::PING => "PING",
+        opcode::CREATE_SESSION => "SESS",
+        opcode::MULTI => "MULT",
+        opcode::MULTI_READ => "MLTR",
+        opcode::CREATE | opcode::CREATE2 | opcode::CREATE_CONTAINER | opcode::CREATE_TTL => "CREA",
+        opcode::DELETE | opcode::DELETE_CONTAINER => "DELE",
+        opcode::SET_DATA => "SETD",
+        opcode::RECONFIG => "RECO",
+        opcode::SET_ACL => "SETA",
+        opcode::CLOSE_SESSION => "CLOS",
+        opcode::SYNC => "SYNC",
+        opcode::CHECK => "CHEC",
+        opcode::EXISTS => "EXIS",
+        opcode::GET_DATA => "GETD",
+        opcode::SET_WATCHES => "SETW",
+        opcode::SET_WATCHES2 => "STW2",
+        opcode::ADD_WATCH => "ADDW",
+        opcode::GET_ACL => "GETA",
+        opcode::GET_CHILDREN | opcode::GET_CHILDREN2 => "GETC",
+        opcode::GET_ALL_CHILDREN_NUMBER => "GETACN",
+        opcode::CHECK_WATCHES => "CHKW",
+        opcode::REMOVE_WATCHES => "REMW",
+        opcode::WHO_AM_I => "HOMI",
+        opcode::GET_EPHEMERALS => "GETE",
+        _ => "NA",
     }
 }
 

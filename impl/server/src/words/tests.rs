@@ -138,6 +138,24 @@ fn connections_tell_of_their_last_answer() {
 }
 
 #[test]
+fn connections_tell_that_nothing_was_answered_yet_or_since_they_are_counted_anew() {
+    let mut moved = client();
+    moved.session = Some((SessionId(0x1000), 30_000));
+    let mut anew = ClientView { traffic: moved.traffic.anew(), ..moved };
+    let line = |client: ClientView| listing::connections(&[client], Instant::now());
+    let head = ",sid=0x1000,";
+    let none = "lresp=0,llat=0,minlat=0,avglat=0,maxlat=0)\n\n";
+    let start = " /127.0.0.1:40000[1](queued=1,recved=4,sent=3";
+    let zeros = "lop=null,est=1700000000000,to=30000,lcxid=0x0,lzxid=0x0,";
+    assert_eq!(line(moved), format!("{start}{head}{zeros}{none}"));
+    let start = " /127.0.0.1:40000[1](queued=1,recved=0,sent=0";
+    let unknown = "lop=NA,est=1700000000000,to=30000,lzxid=0xffffffffffffffff,";
+    assert_eq!(line(anew), format!("{start}{head}{unknown}{none}"));
+    anew.traffic.operation = Some(wire::client::opcode::PING);
+    assert!(line(anew).contains(",lop=PING,est=1700000000000,to=30000,lzxid="));
+}
+
+#[test]
 fn watches_are_told_by_path_and_by_session() {
     let sessions = |ids: &[i64]| ids.iter().map(|id| SessionId(*id)).collect::<BTreeSet<_>>();
     let path = |text: &'static str| tree::Text::from_static(text);

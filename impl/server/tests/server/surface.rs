@@ -5,7 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::alone::{Client, PATIENCE, Server, frame, free_port, request};
+use crate::alone::{Client, PATIENCE, Server, frame, free_port, request, wait_until};
 use serde_json::Value;
 use server::{Config, ExitCode};
 use storage::RealDisk;
@@ -99,7 +99,22 @@ fn a_connection_is_told_with_its_last_operation() {
         connections["connections"].as_array().and_then(|rows| rows.iter().find(|row| row["session_id"] != 0));
     let row = row.expect("the session's connection");
     assert_eq!((&row["last_operation"], &row["last_cxid"]), (&"GETD".into(), &7.into()));
+    let waits = TcpStream::connect(server.client).expect("it listens");
+    let row = |find: &dyn Fn(&Value) -> bool| {
+        let told = command(&server, "connections");
+        told["connections"].as_array().and_then(|rows| rows.iter().find(|row| find(row)).cloned())
+    };
+    wait_until("it is listed", || row(&|row| row["session_id"] == 0).is_some());
+    let fresh = row(&|row| row["session_id"] == 0).expect("it is listed");
+    assert_eq!(
+        (&fresh["last_operation"], &fresh["last_cxid"], &fresh["last_zxid"]),
+        (&Value::Null, &0.into(), &0.into())
+    );
+    drop(waits);
     let mut proved = session(&server);
+    let zxid = command(&server, "server_stats")["server_stats"]["last_processed_zxid"].clone();
+    let made = row(&|row| row["last_operation"] == "SESS").expect("the new session");
+    assert_eq!((&made["last_cxid"], &made["last_zxid"]), (&0.into(), &zxid));
     let credential = [&0_i32.to_be_bytes()[..], b"\0\0\0\x06digest\0\0\0\x03a:b"].concat();
     assert_eq!(call(&mut proved, -4, 100, &credential).1, 0);
     let line = server.word("cons").expect("it answers");
