@@ -165,7 +165,8 @@ fn admit(core: &Shared, stream: Stream, address: SocketAddr, config: &Config, sc
         guard.shell.stats.connections_refused += 1;
         return debug!(%address, "a connection was refused: there are too many of its address, or in all");
     };
-    if is_plain {
+    // Where clients cannot come inside TLS there is nothing to count, and nobody to warn.
+    if is_plain && config.tls.clients.is_some() {
         guard.shell.stats.came_plain(net::plain_ip(address));
     }
     let task = spawn_local(read(Rc::clone(core), id, reader, Rc::clone(scratch)));

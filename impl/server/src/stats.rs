@@ -129,7 +129,7 @@ pub(crate) struct Stats {
     pub(crate) handshakes_failed: u64,
     /// The same since the last reset.
     pub(crate) handshakes_failed_lately: u64,
-    /// Connections without TLS: from other machines, and from this one.
+    /// Connections without TLS where clients may come inside: from other machines, and from this one.
     pub(crate) plain_remote: u64,
     pub(crate) plain_local: u64,
     /// Clients that have named an ensemble: this one, another one, or it did not matter.
@@ -286,7 +286,7 @@ impl Stats {
         }
     }
 
-    /// A client has come without TLS.
+    /// A client has come without TLS who could have come inside.
     pub(crate) fn came_plain(&mut self, from: IpAddr) {
         let count = if from.is_loopback() { &mut self.plain_local } else { &mut self.plain_remote };
         *count += 1;

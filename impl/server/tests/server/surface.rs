@@ -73,6 +73,7 @@ fn every_word_is_answered() {
         let answer = server.word(word).expect("it answers");
         assert!(answer.starts_with(start), "{word}: {answer}");
     }
+    assert_eq!(server.metric("non_mtls_local_conn_count"), Some(0), "nobody could have come inside TLS");
     let by_session = server.word("wchc").expect("it answers");
     assert!(by_session.starts_with("0x") && by_session.ends_with("\n\t/zookeeper\n\n"), "{by_session}");
     let dump = server.word("dump").expect("it answers");

@@ -325,6 +325,9 @@ fn one_port_takes_plain_clients_and_those_inside_tls() {
     let mut one = Session::open(dial(port, "client.jks").expect("it is there")).expect("a session");
     assert!(has_name(&one.who_am_i()));
     assert!(dial(port, "stranger.pem").and_then(Session::open).is_err(), "a wrong one is worse than none");
+    let told = word(plain(), "mntr").expect("an answer");
+    let came_plain = told.lines().find_map(|line| line.strip_prefix("zk_non_mtls_local_conn_count\t"));
+    assert_eq!(came_plain, Some("3"), "a word, a session, and who asks");
 }
 
 #[test]
