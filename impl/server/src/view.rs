@@ -16,11 +16,13 @@ use crate::{
 
 /// The version of ZooKeeper that this server behaves like, and its own.
 const VERSION: &str = concat!("3.9.5-zabkeeper-", env!("CARGO_PKG_VERSION"));
-/// Where Java has the time of its build. Who packages this server says it by `ZABKEEPER_BUILT` at compile time, so that
-/// the same source and the same settings give the same binary; otherwise nothing is known beyond the version.
+/// The day of that version's release: it changes with the version.
+const RELEASED: &str = "2026-11-29 00:00 UTC";
+/// Where Java has the time of its build, in its form. Who packages this server says another by `ZABKEEPER_BUILT` at compile
+/// time; the same source and the same settings give the same binary.
 const BUILT: &str = match option_env!("ZABKEEPER_BUILT") {
     Some(built) => built,
-    None => concat!("the sources of zabkeeper ", env!("CARGO_PKG_VERSION")),
+    None => RELEASED,
 };
 
 /// The version as Java prints it.

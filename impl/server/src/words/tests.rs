@@ -118,6 +118,14 @@ fn shapes_are_javas() {
 }
 
 #[test]
+fn a_version_has_a_date_as_javas() {
+    let version = version();
+    let (_, built) = version.split_once(", built on ").expect("it is there");
+    let parsed = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M UTC", built);
+    assert!(option_env!("ZABKEEPER_BUILT").is_some() || parsed.is_ok(), "{built}");
+}
+
+#[test]
 fn connections_tell_of_their_last_answer() {
     let started = Instant::now();
     let fresh = client();
