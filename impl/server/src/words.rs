@@ -150,12 +150,34 @@ fn stat(view: &View<'_>, clients: &[ClientView]) -> String {
     text
 }
 
+/// Java's name of a machine.
+fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        machine => machine,
+    }
+}
+
+/// The name and the home of a user by its number, of lines as in `/etc/passwd`. Java asks there first, and not the
+/// surroundings, which a supervisor may not set.
+fn account(users: &str, uid: u32) -> Option<(&str, &str)> {
+    users.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let &[name, _, number, _, _, home, _] = fields.as_slice() else { return None };
+        (number.parse() == Ok(uid)).then_some((name, home))
+    })
+}
+
 /// What is known of where this server runs, under Java's names.
 pub(crate) fn environment() -> Vec<(&'static str, String)> {
     let uname = rustix::system::uname();
     let directory = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
-    let variable = |name| std::env::var(name).unwrap_or_else(|_| "<NA>".to_owned());
     let unknown = || "<NA>".to_owned();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let (user, home) = account(&users, rustix::process::getuid().as_raw()).unzip();
+    let known = |field: Option<&str>, variable| {
+        field.map(str::to_owned).or_else(|| std::env::var(variable).ok()).unwrap_or_else(unknown)
+    };
     vec![
         ("zookeeper.version", version()),
         ("host.name", uname.nodename().to_string_lossy().into_owned()),
@@ -167,10 +189,10 @@ pub(crate) fn environment() -> Vec<(&'static str, String)> {
         ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
         ("java.compiler", unknown()),
         ("os.name", uname.sysname().to_string_lossy().into_owned()),
-        ("os.arch", uname.machine().to_string_lossy().into_owned()),
+        ("os.arch", architecture(&uname.machine().to_string_lossy()).to_owned()),
         ("os.version", uname.release().to_string_lossy().into_owned()),
-        ("user.name", variable("USER")),
-        ("user.home", variable("HOME")),
+        ("user.name", known(user, "USER")),
+        ("user.home", known(home, "HOME")),
         ("user.dir", directory),
     ]
 }

@@ -7,7 +7,7 @@ use std::{
 use spec::{Epoch, ServerId, SessionId, Zxid};
 use tree::quota::{Figures, Quota};
 
-use super::{length, listing, monitor, server, stat};
+use super::{account, architecture, environment, length, listing, monitor, server, stat};
 use crate::{
     Config,
     client::Traffic,
@@ -123,6 +123,18 @@ fn a_version_has_a_date_as_javas() {
     let (_, built) = version.split_once(", built on ").expect("it is there");
     let parsed = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M UTC", built);
     assert!(option_env!("ZABKEEPER_BUILT").is_some() || parsed.is_ok(), "{built}");
+}
+
+#[test]
+fn users_and_machines_are_named_as_by_java() {
+    let users = "root:x:0:0:root:/root:/bin/bash\n+::::::\nwrong\nzk:x:114:121::/var/lib/zk:/bin/false\n";
+    for (uid, expected) in [(0, Some(("root", "/root"))), (114, Some(("zk", "/var/lib/zk"))), (7, None)] {
+        assert_eq!(account(users, uid), expected, "{uid}");
+    }
+    assert_eq!((architecture("x86_64"), architecture("aarch64")), ("amd64", "aarch64"));
+    let environment = environment();
+    let of = |key| environment.iter().find_map(|(name, value)| (*name == key).then_some(value.as_str()));
+    assert!(of("os.arch").is_some_and(|arch| arch != "x86_64"));
 }
 
 #[test]
