@@ -165,8 +165,8 @@ impl Effects<Tree> for Shell {
             }
             None => {}
         }
-        if role.is_some() {
-            self.stats.found();
+        if let Some(role) = role {
+            self.stats.found(role);
         }
         let (serving, read_only) = (serving && role.is_some(), serving && role.is_none());
         if !self.config.standalone() {

@@ -7,6 +7,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 
+use protocol::Role;
 use spec::Zxid;
 use tree::{Event, EventKind, auth::Sought};
 
@@ -279,10 +280,15 @@ impl Stats {
         self.looking_since.get_or_insert_with(Instant::now);
     }
 
-    /// It looks no more: it has found its part.
-    pub(crate) fn found(&mut self) {
-        if let Some(since) = self.looking_since.take() {
-            self.election.record(micros(since.elapsed()) / 1000);
+    /// It looks no more: it has found its part. Who observes has waited for an election of others, and is not told of, as
+    /// in ZooKeeper.
+    pub(crate) fn found(&mut self, role: Role) {
+        let since = self.looking_since.take();
+        match (role, since) {
+            (Role::Leading | Role::Following(_), Some(since)) => {
+                self.election.record(micros(since.elapsed()) / 1000);
+            }
+            (Role::Observing(_), Some(_)) | (_, None) => {}
         }
     }
 
@@ -335,7 +341,7 @@ impl Stats {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Message, peer::Packet};
+    use protocol::{Message, Role, peer::Packet};
     use spec::{ServerId, SessionId, Zxid};
     use tree::{Event, EventKind, Txn, TxnBody};
 
@@ -372,6 +378,20 @@ mod tests {
             // What is under way is told of when it comes to its end.
             stats.pipeline.applied(Zxid(1), 4, None);
             assert_eq!(stats.pipeline.propagation.summary.sum, 4);
+        }
+    }
+
+    #[test]
+    fn elections_are_those_of_voters() {
+        let other = ServerId(2);
+        for (role, expected) in [(Role::Leading, 1), (Role::Following(other), 1), (Role::Observing(other), 0)]
+        {
+            let mut stats = Stats::new();
+            stats.found(role);
+            assert_eq!(stats.election.summary.count, 0, "it has not looked");
+            stats.looks();
+            stats.found(role);
+            assert_eq!((stats.election.summary.count, stats.looking_since), (expected, None), "{role:?}");
         }
     }
 
