@@ -79,6 +79,8 @@ pub(crate) struct Client {
     pub(crate) partial: BytesMut,
     /// Whether whole frames may stand there.
     pub(crate) stalled: bool,
+    /// Whether it has said a four-letter word, behind which nothing more is read.
+    pub(crate) said_word: bool,
     /// Since when they wait because too many requests are under way.
     pub(crate) throttled: Option<Instant>,
     /// Where it stands among those who wait so.
@@ -359,6 +361,7 @@ impl Clients {
             out: BytesMut::new(),
             partial: BytesMut::new(),
             stalled: false,
+            said_word: false,
             throttled: None,
             holds_much: false,
             turn: Turn::None,
@@ -591,6 +594,7 @@ impl Clients {
                 outstanding: client.unanswered.len(),
                 session: client.session,
                 traffic: client.traffic,
+                interest: u8::from(!client.said_word),
                 is_secure: matches!(*client.writer, Writer::Secure(_)),
             })
         };

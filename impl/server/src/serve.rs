@@ -378,6 +378,9 @@ impl Core {
     }
 
     fn say_word(&mut self, id: ClientId, word: &[u8]) {
+        if let Some(client) = self.shell.clients.get(id) {
+            client.said_word = true;
+        }
         let answer = self.word(word);
         if let Some(out) = self.shell.clients.buffer(id) {
             out.extend_from_slice(answer.as_bytes());

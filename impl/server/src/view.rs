@@ -111,6 +111,8 @@ pub(crate) struct ClientView {
     /// Its session and the timeout of that, in milliseconds.
     pub(crate) session: Option<(SessionId, i32)>,
     pub(crate) traffic: Traffic,
+    /// What is waited for on it, in the bits of Java's selectors: 1, to read; 0 of who has said a word.
+    pub(crate) interest: u8,
     /// Whether it is inside TLS.
     pub(crate) is_secure: bool,
 }

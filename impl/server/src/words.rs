@@ -17,7 +17,7 @@ use crate::{
 pub(crate) use conf::{backlog, data_sizes};
 pub(crate) use listing::{WATCHES_LISTED_MAX, WatchCounts, by_session, operation};
 
-const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests\n";
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 /// What asks for a trace mask to be set; eight bytes with the mask follow.
 const SET_TRACE_MASK: &[u8; 4] = b"stmk";
 /// The bits of Java's trace mask at the start. Nothing is traced by them here: they are kept for who sets them.
@@ -48,7 +48,9 @@ impl Core {
             ("envi", _) => Some(environment_text()),
             ("gtmk", _) => Some(self.shell.trace_mask.to_string()),
             ("stmk", _) => Some(self.set_trace_mask(argument)),
-            (_, Mode::NotServing) => Some(NOT_SERVING.to_owned()),
+            // Java ends no line here.
+            ("hash", Mode::NotServing) => Some(NOT_SERVING.to_owned()),
+            (_, Mode::NotServing) => Some(format!("{NOT_SERVING}\n")),
             (word, _) => self.word_of_server(word),
         });
         answer

@@ -220,10 +220,10 @@ fn connections(core: &Core, brief: bool) -> Map<String, Value> {
 }
 
 fn connection(client: &ClientView, brief: bool, started: std::time::Instant) -> Value {
-    let ClientView { address, outstanding, session, traffic, is_secure: _ } = client;
+    let ClientView { address, outstanding, session, traffic, interest, is_secure: _ } = client;
     let mut row = map([
         ("remote_socket_address", json!(java_address(*address))),
-        ("interest_ops", json!(1)),
+        ("interest_ops", json!(interest)),
         ("outstanding_requests", json!(outstanding)),
         ("packets_received", json!(traffic.received)),
         ("packets_sent", json!(traffic.sent)),

@@ -133,8 +133,9 @@ fn date(time: SystemTime) -> String {
 pub(super) fn connection(client: &ClientView) -> String {
     let traffic = &client.traffic;
     format!(
-        "/{}[1](queued={},recved={},sent={}",
+        "/{}[{}](queued={},recved={},sent={}",
         java_address(client.address),
+        client.interest,
         client.outstanding,
         traffic.received,
         traffic.sent

@@ -88,6 +88,7 @@ fn client() -> ClientView {
         outstanding: 1,
         session: None,
         traffic,
+        interest: 1,
         is_secure: false,
     }
 }

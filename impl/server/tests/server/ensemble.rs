@@ -47,7 +47,7 @@ pub(crate) fn ensemble(voters: usize, observers: usize, more: &str) -> Vec<Serve
         let text = format!(
             "dataDir={}\nclientPort={client}\nclientPortAddress=127.0.0.1\ntickTime=500\ninitLimit=20\nsyncLimit=10\n\
              preAllocSize=64\nadmin.serverAddress=127.0.0.1\nadmin.serverPort={admin}\n\
-             4lw.commands.whitelist=srvr,mntr,isro\n{more}{members}",
+             4lw.commands.whitelist=srvr,mntr,isro,hash\n{more}{members}",
             data.path().display()
         );
         let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));

@@ -178,6 +178,7 @@ fn a_server_without_a_quorum_tells_of_nothing_that_it_would_serve() {
     alone.start();
     alone.comes_to("null");
     assert_eq!(alone.word("mntr"), "This ZooKeeper instance is not currently serving requests\n");
+    assert_eq!(alone.word("hash"), "This ZooKeeper instance is not currently serving requests");
     for name in ["monitor", "mntr"] {
         let answer = alone.http(&format!("/commands/{name}"));
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("not currently serving"), "{answer}");

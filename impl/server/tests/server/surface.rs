@@ -95,6 +95,7 @@ fn a_connection_is_told_with_its_last_operation() {
     for part in ["[1](queued=0,recved=2,sent=2,sid=0x", ",lop=GETD,est=1", ",to=5000,lcxid=0x7,lzxid=0x"] {
         assert!(line.contains(part), "{part} is not in {line}");
     }
+    assert!(line.contains("[0](queued=0,recved=0,sent=0)"), "of who asks nothing more is read: {line}");
     let connections = command(&server, "connections");
     let row =
         connections["connections"].as_array().and_then(|rows| rows.iter().find(|row| row["session_id"] != 0));
