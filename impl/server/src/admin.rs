@@ -144,10 +144,11 @@ async fn answer(
     progress: &Progress,
 ) -> Answer {
     let path = request.uri().path();
-    let below = offer.commands.as_deref().and_then(|prefix| path.strip_prefix(prefix)).unwrap_or_default();
-    let name = below.strip_prefix('/').and_then(|name| commands::guarded(name, request.method()));
+    let below = offer.commands.as_deref().and_then(|prefix| path.strip_prefix(prefix));
+    let command = below.and_then(|below| below.strip_prefix('/')).map(unescaped);
+    let name = command.as_deref().and_then(|name| commands::guarded(name, request.method()));
     match name {
-        None => plainly(&core, offer, &request),
+        None => plainly(&core, offer, &request, command.as_deref()),
         Some(name) => match guarded(core, name, request, from, progress).await {
             Ok(answer) => answer,
             Err((status, error)) => json((status, serde_json::json!({"command": name, "error": error}))),
@@ -206,32 +207,55 @@ async fn snapshot(core: &Shared, streams: bool, progress: &Progress) -> Answer {
     answer
 }
 
-fn plainly(core: &Shared, offer: &Offer, request: &Request<Incoming>) -> Answer {
+/// A part of an address as it is meant: `%41` is `A`, and what is no such number stands for itself.
+fn unescaped(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.first_chunk::<2>().filter(|_| first == b'%');
+        let digits = digits.and_then(|digits| Some((hex(digits[0])?, hex(digits[1])?)));
+        let byte = digits.map_or(first, |(high, low)| high << 4 | low);
+        rest = &behind[if digits.is_some() { 2 } else { 0 }..];
+        bytes.push(byte);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// What is answered to a request that everybody may make; `command` is what stands below the path of commands.
+fn plainly(core: &Shared, offer: &Offer, request: &Request<Incoming>, command: Option<&str>) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
     let of_commands = offer.commands.as_deref().and_then(|prefix| path.strip_prefix(prefix));
+    if method == Method::POST
+        && let Some(name) = command.filter(|name| !name.is_empty() && !commands::is_known(name))
+    {
+        return json(commands::unknown(name));
+    }
     if method != Method::GET && method != Method::HEAD {
         let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n".to_owned());
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return answer;
     }
-    match (path, of_commands) {
-        ("/metrics", _) => {
+    match (path, of_commands, command) {
+        ("/metrics", ..) => {
             let mut answer = plain(StatusCode::OK, metrics::exposition(&core.borrow().whole_view()));
             let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             answer.headers_mut().insert(CONTENT_TYPE, format);
             answer
         }
-        ("/livez", _) if offer.commands.is_some() => plain(StatusCode::OK, "ok\n".to_owned()),
-        ("/readyz", _) if offer.commands.is_some() => ready(core),
-        (_, Some("" | "/")) => {
+        ("/livez", ..) if offer.commands.is_some() => plain(StatusCode::OK, "ok\n".to_owned()),
+        ("/readyz", ..) if offer.commands.is_some() => ready(core),
+        (_, Some("" | "/"), _) => {
             let links = commands::links(offer.commands.as_deref().unwrap_or_default());
             let mut answer = plain(StatusCode::OK, links);
             answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
             answer
         }
-        (_, Some(below)) if below.starts_with('/') => {
+        (_, _, Some(name)) => {
             let query = request.uri().query().unwrap_or_default();
-            json(commands::run(&mut core.borrow_mut(), &below[1..], query))
+            json(commands::run(&mut core.borrow_mut(), name, query))
         }
         _ => plain(StatusCode::NOT_FOUND, "there is nothing here\n".to_owned()),
     }
@@ -263,4 +287,26 @@ fn json((status, value): (StatusCode, serde_json::Value)) -> Answer {
     let mut answer = plain(status, format!("{value:#}\n"));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescaped;
+
+    #[test]
+    fn addresses_are_unescaped() {
+        let rows = [
+            ("stat", "stat"),
+            ("%73ta%74", "stat"),
+            ("a%2Fb%2fc", "a/b/c"),
+            ("%C3%A9", "é"),
+            ("100%", "100%"),
+            ("%4", "%4"),
+            ("%+1%zz", "%+1%zz"),
+            ("%%41", "%A"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(unescaped(text), expected);
+        }
+    }
 }

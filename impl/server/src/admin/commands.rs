@@ -165,10 +165,21 @@ pub(super) fn links(prefix: &str) -> String {
     page
 }
 
+/// Whether there is a command of this name, whoever may give it and in whatever way.
+pub(super) fn is_known(name: &str) -> bool {
+    let elsewhere = [Method::GET, Method::POST].iter().any(|method| guarded(name, method).is_some());
+    elsewhere || COMMANDS.iter().any(|command| command.names.contains(&name))
+}
+
+/// What is said of a command that there is not.
+pub(super) fn unknown(name: &str) -> (StatusCode, Value) {
+    (StatusCode::OK, json!({"command": name, "error": format!("Unknown command: {name}")}))
+}
+
 /// Runs a command by any of its names, with the arguments of the address.
 pub(super) fn run(core: &mut Core, name: &str, query: &str) -> (StatusCode, Value) {
     let Some(command) = COMMANDS.iter().find(|command| command.names.contains(&name)) else {
-        return (StatusCode::OK, json!({"command": name, "error": format!("Unknown command: {name}")}));
+        return unknown(name);
     };
     if command.of_server && core.shell.mode() == Mode::NotServing {
         let fails = command.names.contains(&MONITOR);

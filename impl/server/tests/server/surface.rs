@@ -163,6 +163,11 @@ fn every_command_of_the_page_is_answered() {
     assert_eq!(command(&server, "monitor")["znode_count"], 5);
     assert_eq!(command(&server, "wchs")["num_total_watches"], 1);
     assert_eq!(command(&server, "no_such")["error"], "Unknown command: no_such");
+    assert_eq!(command(&server, "no%5Fsuch%20one")["error"], "Unknown command: no_such one");
+    assert_eq!(command(&server, "%73tat")["command"], "stats");
+    let (status, _, body) = http(&server, "POST", "/commands/no_such");
+    assert!(status == 200 && body.contains("\"error\": \"Unknown command: no_such\""), "{status} {body}");
+    assert_eq!(http(&server, "POST", "/commands/ruok").0, 405, "it is there, and not posted");
 }
 
 #[test]
