@@ -220,6 +220,12 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// The names of the samples that are asked for; none if all are.
+fn samples_asked(query: &str) -> Vec<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(key, _)| unescaped(key) == "name[]").map(|(_, name)| unescaped(name)).collect()
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
@@ -240,7 +246,12 @@ fn plainly(core: &Shared, offer: &Offer, request: &Request<Incoming>, command: O
     }
     match (path, of_commands, command) {
         ("/metrics", ..) => {
-            let mut answer = plain(StatusCode::OK, metrics::exposition(&core.borrow().whole_view()));
+            let names = samples_asked(request.uri().query().unwrap_or_default());
+            let mut text = metrics::exposition(&core.borrow().whole_view());
+            if !names.is_empty() {
+                text = metrics::only(&text, &names);
+            }
+            let mut answer = plain(StatusCode::OK, text);
             let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             answer.headers_mut().insert(CONTENT_TYPE, format);
             answer

@@ -339,9 +339,9 @@ pub(crate) fn turns(view: &View<'_>) -> [(&'static str, u64); 4] {
 }
 
 /// Everything, in the text format of Prometheus. Names are those that ZooKeeper's own provider exports: counters have
-/// no `_total` behind them.
+/// no `_total` behind them, and their help is their name.
 pub(crate) fn exposition(view: &View<'_>) -> String {
-    let mut text = String::with_capacity(8 << 10);
+    let mut text = String::with_capacity(16 << 10);
     let mut last = "";
     for Metric { name, key, kind, value } in plain(view) {
         let kind = match kind {
@@ -349,14 +349,14 @@ pub(crate) fn exposition(view: &View<'_>) -> String {
             Kind::Counter => "counter",
         };
         if std::mem::replace(&mut last, name) != name {
-            let _ = writeln!(text, "# TYPE {name} {kind}");
+            head(&mut text, name, name, kind);
         }
         let labels = key.map_or_else(String::new, |key| format!("{{{}}}", label(key)));
         let _ = writeln!(text, "{name}{labels} {value}");
     }
     for Distribution { name, key, measure, divisor, quantiles } in distributions(view) {
         if std::mem::replace(&mut last, name) != name {
-            let _ = writeln!(text, "# TYPE {name} summary");
+            head(&mut text, name, name, "summary");
         }
         let key = key.as_deref().map(label);
         let labels = key.as_ref().map_or_else(String::new, |key| format!("{{{key}}}"));
@@ -369,12 +369,38 @@ pub(crate) fn exposition(view: &View<'_>) -> String {
         let Summary { count, sum, .. } = measure.summary;
         let _ = write!(text, "{name}_count{labels} {count}\n{name}_sum{labels} {}\n", scaled(sum, divisor));
     }
-    let _ = writeln!(text, "# TYPE turn_time_us gauge");
+    head(&mut text, "turn_time_us", "How long the loop took to go round, in microseconds.", "gauge");
     for (word, value) in turns(view) {
         let _ = writeln!(text, "turn_time_us{{at=\"{word}\"}} {value}");
     }
     process(&mut text);
     text
+}
+
+/// What stands in front of the samples of a metric.
+fn head(text: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+/// The samples of these names, each below what stands in front of its metric. A summary has samples of three: its own,
+/// and with `_count` and `_sum` behind it.
+///
+/// Source: `CollectorRegistry.filteredMetricFamilySamples` of Prometheus' client library for Java.
+pub(crate) fn only(text: &str, names: &[String]) -> String {
+    let (mut chosen, mut above) = (String::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("# HELP ") {
+            above.clear();
+        }
+        let end = line.find(['{', ' ']).unwrap_or(line.len());
+        if line.starts_with('#') {
+            above.push_str(line);
+        } else if names.iter().any(|name| *name == line[..end]) {
+            chosen.push_str(&std::mem::take(&mut above));
+            chosen.push_str(line);
+        }
+    }
+    chosen
 }
 
 /// The label that tells what a metric is of.
@@ -406,17 +432,21 @@ fn process(text: &mut String) {
     };
     let started = booted().zip(ticks(22)).map(|(boot, ticks)| boot * 1000 + millis(ticks));
     let spent = ticks(14).zip(ticks(15)).map(|(user, kernel)| millis(user + kernel));
+    let (spent, started) = (spent.map(|ms| scaled(ms, 1000)), started.map(|ms| scaled(ms, 1000)));
+    let (open, most) = (open_files().map(|open| open.to_string()), files_max().map(|max| max.to_string()));
     let rows = [
-        ("process_cpu_seconds_total", "counter", spent.map(|millis| scaled(millis, 1000))),
-        ("process_start_time_seconds", "gauge", started.map(|millis| scaled(millis, 1000))),
-        ("process_open_fds", "gauge", open_files().map(|open| open.to_string())),
-        ("process_max_fds", "gauge", files_max().map(|max| max.to_string())),
-        ("process_virtual_memory_bytes", "gauge", bytes(0)),
-        ("process_resident_memory_bytes", "gauge", bytes(1)),
+        ("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", spent),
+        ("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", started),
+        ("process_open_fds", "Number of open file descriptors.", open),
+        ("process_max_fds", "Maximum number of open file descriptors.", most),
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", bytes(0)),
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", bytes(1)),
     ];
-    for (name, kind, value) in rows {
+    for (name, help, value) in rows {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
         if let Some(value) = value {
-            let _ = write!(text, "# TYPE {name} {kind}\n{name} {value}\n");
+            head(text, name, help, kind);
+            let _ = writeln!(text, "{name} {value}");
         }
     }
 }

@@ -234,7 +234,8 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
     let stats = stats();
     let text = metrics::exposition(&view(&stats, Mode::Leader));
     let rows = [
-        "# TYPE znode_count gauge\nznode_count 5\n",
+        "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 5\n",
+        "# HELP process_open_fds Number of open file descriptors.\n# TYPE process_open_fds gauge\nprocess_open_fds ",
         "# TYPE proposal_count counter\nproposal_count 1\n",
         "# TYPE readlatency summary\nreadlatency{quantile=\"0.5\"} 0.5",
         "\nreadlatency_count 2\nreadlatency_sum 3.000\n",
@@ -255,12 +256,44 @@ fn metrics_are_exposed_as_prometheus_reads_them() {
     }
     assert!(!text.contains("connection_token_deficit"), "of a throttle that is off nothing is known");
     let is_sample = |line: &str| line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok());
-    assert!(text.lines().all(|line| line.starts_with("# TYPE ") || is_sample(line)), "{text}");
+    let is_head = |line: &str| line.starts_with("# HELP ") || line.starts_with("# TYPE ");
+    assert!(text.lines().all(|line| is_head(line) || is_sample(line)), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    for pair in lines.windows(2) {
+        if let Some(helped) = pair[0].strip_prefix("# HELP ").and_then(|rest| rest.split(' ').next()) {
+            let typed = pair[1].strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next());
+            assert_eq!(typed, Some(helped));
+        }
+    }
     let mut names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let told = names.len();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), told, "a metric is told twice");
+}
+
+#[test]
+fn samples_are_chosen_by_their_names() {
+    let stats = stats();
+    let text = metrics::exposition(&view(&stats, Mode::Leader));
+    let only = |names: &[&str]| {
+        metrics::only(&text, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    };
+    let nodes = "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 5\n";
+    let counted =
+        "# HELP ack_latency ack_latency\n# TYPE ack_latency summary\nack_latency_count{key=\"2\"} 1\n";
+    let bytes = "# HELP quota_bytes_usage_per_namespace quota_bytes_usage_per_namespace\n\
+        # TYPE quota_bytes_usage_per_namespace gauge\nquota_bytes_usage_per_namespace{key=\"my \\\"app\\\"\"} 17\n";
+    let rows: [(&[&str], String); 4] = [
+        (&["znode_count"], nodes.to_owned()),
+        (&["ack_latency_count", "znode_count", "no_such"], format!("{nodes}{counted}")),
+        (&["quota_bytes_usage_per_namespace"], bytes.to_owned()),
+        (&["znode", "#"], String::new()),
+    ];
+    for (names, expected) in rows {
+        assert_eq!(only(names), expected, "{names:?}");
+    }
+    assert_eq!(only(&["ack_latency"]).lines().count(), 5, "its quantiles, and what is above");
 }
 
 #[test]

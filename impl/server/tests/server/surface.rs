@@ -181,6 +181,11 @@ fn health_and_metrics_have_paths_of_their_own() {
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(body.contains("\nznode_count 5\n") && body.contains("\ndbinittime_count 1\n"), "{body}");
     assert!(body.contains("\nlooking_count 0\n") && body.contains("\nelection_time_count 0\n"), "{body}");
+    for query in ["name[]=znode_count&name[]=no_such", "x=y&name%5B%5D=znode%5Fcount"] {
+        let (status, _, only) = http(&server, "GET", &format!("/metrics?{query}"));
+        let expected = "# HELP znode_count znode_count\n# TYPE znode_count gauge\nznode_count 5\n";
+        assert_eq!((status, only.as_str()), (200, expected), "{query}");
+    }
     let value = |name: &str| {
         let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("no {name} in {body}"))
