@@ -342,6 +342,15 @@ pub(crate) struct Most {
     pub(crate) in_all: u32,
 }
 
+/// Why somebody may not shake hands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NoPlace {
+    /// Too many do, of this address or in all.
+    Handshakes,
+    /// There are too many connections, of this address or in all.
+    Connections,
+}
+
 impl Clients {
     /// Admits a connection, if its address and the whole server may have one more.
     pub(crate) fn admit(
@@ -409,17 +418,16 @@ impl Clients {
         }
     }
 
-    /// Somebody begins to shake hands, who counts as a connection from now on. Whether there is a place.
-    pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> bool {
+    /// Somebody begins to shake hands, who counts as a connection from now on, if there is a place.
+    pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> Result<(), NoPlace> {
         let ip = crate::net::plain_ip(address);
         let theirs = self.knocking.get(&ip).copied().unwrap_or(0);
-        let has_place = self.knocking() < KNOCKING_MAX
-            && theirs < KNOCKING_OF_ADDRESS_MAX
-            && self.count(address, most).is_some();
-        if has_place {
-            self.knocking.insert(ip, theirs + 1);
+        if self.knocking() >= KNOCKING_MAX || theirs >= KNOCKING_OF_ADDRESS_MAX {
+            return Err(NoPlace::Handshakes);
         }
-        has_place
+        self.count(address, most).ok_or(NoPlace::Connections)?;
+        self.knocking.insert(ip, theirs + 1);
+        Ok(())
     }
 
     /// How many shake hands.
@@ -659,6 +667,26 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_shake_hands_at_once_and_half_of_them_of_one_address() {
+        let mut clients = Clients::default();
+        let address = |last: u8| SocketAddr::from(([10, 0, 0, last], 1));
+        let any = Most { per_address: 0, in_all: 0 };
+        for _ in 0..KNOCKING_OF_ADDRESS_MAX {
+            assert_eq!(clients.knocks(address(1), any), Ok(()));
+        }
+        assert_eq!(clients.knocks(address(1), any), Err(NoPlace::Handshakes));
+        let few = Most { per_address: 1, in_all: 0 };
+        assert_eq!(clients.knocks(address(2), few), Ok(()));
+        assert_eq!(clients.knocks(address(2), few), Err(NoPlace::Connections));
+        for _ in 1..KNOCKING_MAX - KNOCKING_OF_ADDRESS_MAX {
+            assert_eq!(clients.knocks(address(2), any), Ok(()));
+        }
+        assert_eq!(clients.knocks(address(3), any), Err(NoPlace::Handshakes));
+        clients.knocked(address(1));
+        assert_eq!(clients.knocks(address(3), any), Ok(()));
+    }
 
     #[test]
     fn a_connection_offers_so_many_credentials_and_the_same_as_often_as_it_likes() {

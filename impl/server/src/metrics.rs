@@ -208,6 +208,7 @@ fn counters(view: &View<'_>, metrics: &mut Vec<Metric<'_>>) {
         ("connection_request_count", stats.connection_requests),
         ("connection_rejected", stats.connections_refused),
         ("unsuccessful_handshake", stats.handshakes_failed_lately),
+        ("tls_handshake_exceeded", stats.handshakes_exceeded),
         ("ensemble_auth_success", stats.ensemble_named),
         ("ensemble_auth_fail", stats.ensemble_other),
         ("ensemble_auth_skip", stats.ensemble_any),

@@ -29,7 +29,7 @@ use wire::{
 use crate::{
     Config,
     audit::Who,
-    client::{Most, Phase, Reading, Unanswered},
+    client::{Most, NoPlace, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
     namespaces::Nodes,
     net,
@@ -109,10 +109,15 @@ fn knock(
     scratch: &Scratch,
     door: &Door,
 ) {
-    if !core.borrow_mut().shell.clients.knocks(address, most(config)) {
+    let place = core.borrow_mut().shell.clients.knocks(address, most(config));
+    if let Err(lacking) = place {
         let shell = &mut core.borrow_mut().shell;
-        shell.stats.connections_refused += 1;
-        return shell.turned_away(address, "too many shake hands, or are there");
+        let (count, why) = match lacking {
+            NoPlace::Handshakes => (&mut shell.stats.handshakes_exceeded, "too many shake hands"),
+            NoPlace::Connections => (&mut shell.stats.connections_refused, "too many are there"),
+        };
+        *count += 1;
+        return shell.turned_away(address, why);
     }
     let (core, config) = (Rc::clone(core), Rc::clone(config));
     let (scratch, door) = (Rc::clone(scratch), door.clone());

@@ -130,6 +130,8 @@ pub(crate) struct Stats {
     pub(crate) handshakes_failed: u64,
     /// The same since the last reset.
     pub(crate) handshakes_failed_lately: u64,
+    /// Those who could not shake hands since too many did.
+    pub(crate) handshakes_exceeded: u64,
     /// Connections without TLS where clients may come inside: from other machines, and from this one.
     pub(crate) plain_remote: u64,
     pub(crate) plain_local: u64,
@@ -219,6 +221,7 @@ impl Stats {
             connections_refused: 0,
             handshakes_failed: 0,
             handshakes_failed_lately: 0,
+            handshakes_exceeded: 0,
             plain_remote: 0,
             plain_local: 0,
             ensemble_named: 0,
