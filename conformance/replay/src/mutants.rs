@@ -92,7 +92,8 @@ pub fn run(ids: &[String], json: bool) -> Result<bool> {
         MUTANTS.iter().filter(|mutant| ids.is_empty() || ids.iter().any(|id| id == mutant.id)).collect();
     // What a flaw shows in must show nothing without it.
     let sound = copy(&root)?;
-    for walks in BTreeSet::from_iter(chosen.iter().map(|mutant| mutant.walks)) {
+    let walks: BTreeSet<_> = chosen.iter().map(|mutant| mutant.walks).collect();
+    for walks in walks {
         let report = report(&sound, walks)?;
         ensure!(
             report.differences.is_empty() && report.taken > 0,

@@ -16,7 +16,7 @@ pub(crate) enum Invocation {
     /// To run commands.
     Run {
         /// How a session is asked for.
-        wish: Options,
+        wish: Box<Options>,
         json: bool,
         /// The one command; none for those that are asked for, or read.
         words: Vec<String>,
@@ -83,7 +83,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let timeout = Duration::from_millis(u64::from(milliseconds));
     let (user, note) = properties.user().map_err(problem)?;
     let wish = Options { servers, timeout, read_only, tls, user, credentials, patient };
-    Ok(Invocation::Run { wish, json, words, note })
+    Ok(Invocation::Run { wish: Box::new(wish), json, words, note })
 }
 
 /// A scheme and, behind a colon, the proof.

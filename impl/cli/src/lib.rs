@@ -31,7 +31,6 @@ use std::{
     sync::Arc,
 };
 
-use client::Options;
 use invocation::Invocation;
 use screen::Screen;
 use session::{OnInterrupt, Session};
@@ -60,14 +59,14 @@ pub fn run(arguments: &[String]) -> u8 {
         screen.aside(&note);
     }
     let session = Arc::new(Session::new(Arc::clone(&screen)));
-    let mut shell = Shell::new(screen, Arc::clone(&session), wish.clone());
+    let mut shell = Shell::new(screen, Arc::clone(&session), *wish);
     let code = if !words.is_empty() {
-        once(&mut shell, &wish, &words)
+        once(&mut shell, &words)
     } else if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         session.take_signals(OnInterrupt::Stop);
         interactive::run(&mut shell)
     } else {
-        lines(&mut shell, &wish)
+        lines(&mut shell)
     };
     while session.is_dying() {
         // The thread that took the signal ends the process.
@@ -80,7 +79,7 @@ pub fn run(arguments: &[String]) -> u8 {
 }
 
 /// One command, which is read before a server is asked for a session.
-fn once(shell: &mut Shell, wish: &Options, words: &[String]) -> u8 {
+fn once(shell: &mut Shell, words: &[String]) -> u8 {
     let asked = match parse::command(words) {
         Ok(asked) => asked,
         Err(problem) => {
@@ -92,16 +91,16 @@ fn once(shell: &mut Shell, wish: &Options, words: &[String]) -> u8 {
         // Whoever asks one thing wants the answer to that alone.
         shell.screen.print_watches(false);
         shell.session.take_signals(OnInterrupt::End);
-        shell.session.start(wish);
+        shell.session.start(&shell.wish);
     }
     shell.run(asked);
     shell.code
 }
 
 /// The lines of standard input, one after the other.
-fn lines(shell: &mut Shell, wish: &Options) -> u8 {
+fn lines(shell: &mut Shell) -> u8 {
     shell.session.take_signals(OnInterrupt::End);
-    shell.session.start(wish);
+    shell.session.start(&shell.wish);
     for line in std::io::stdin().lock().split(b'\n') {
         match line {
             Ok(line) => {
