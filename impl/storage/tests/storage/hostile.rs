@@ -230,11 +230,11 @@ fn a_start_yields_a_state_that_was_or_a_refusal() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let changes = proptest::collection::vec((any::<usize>(), change()), 1..4);
-    let run = runner.run(&changes, |changes| {
+    let few = proptest::collection::vec((any::<usize>(), change()), 1..4);
+    let run = runner.run(&few, |changes| {
         let disk = disk.copy();
-        let files = changes.into_iter().map(|(file, change)| (carry_out(&disk, file, &change), change));
-        let changed = Changed { files: files.collect(), last_log: last_log.clone() };
+        let carried = changes.into_iter().map(|(file, change)| (carry_out(&disk, file, &change), change));
+        let changed = Changed { files: carried.collect(), last_log: last_log.clone() };
         start(&disk, &states, &changed, &outcomes);
         Ok(())
     });
