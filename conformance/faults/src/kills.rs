@@ -46,7 +46,7 @@ pub fn run(ensemble: Ensemble, plan: Plan) -> Result<Value> {
     let mut trial = Trial::begin(ensemble, plan.clients, plan.window)?;
     let outcome = rounds(&mut trial, plan);
     if outcome.is_err() {
-        eprintln!("{}", trial.ensemble.last_words());
+        recordings::give_up(&mut trial);
     }
     let mut outcome = outcome?;
     outcome["recordings"] = recordings::conclude(trial)?;
@@ -62,7 +62,7 @@ pub fn orderly(ensemble: Ensemble, clients: usize, window: usize) -> Result<Valu
     let mut trial = Trial::begin(ensemble, clients, window)?;
     let outcome = leader_comes_back(&mut trial);
     if outcome.is_err() {
-        eprintln!("{}", trial.ensemble.last_words());
+        recordings::give_up(&mut trial);
     }
     let round = outcome?;
     let told = recordings::conclude(trial)?;

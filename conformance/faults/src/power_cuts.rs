@@ -80,7 +80,7 @@ pub fn run(ensemble: Ensemble, plan: Plan) -> Result<Value> {
     let mut trial = Trial::begin(ensemble, plan.clients, plan.window)?;
     let outcome = rounds(&mut trial, plan);
     if outcome.is_err() {
-        eprintln!("{}", trial.ensemble.last_words());
+        recordings::give_up(&mut trial);
     }
     let mut outcome = outcome?;
     outcome["recordings"] = recordings::conclude(trial)?;

@@ -42,6 +42,17 @@ pub fn conclude(trial: Trial) -> Result<Value> {
     judge(&mut ensemble)
 }
 
+/// Tells the last words of the servers of a trial that has failed, and ends them by asking: what they have recorded is
+/// then whole, for whoever judges it later.
+pub fn give_up(trial: &mut Trial) {
+    eprintln!("{}", trial.ensemble.last_words());
+    for id in trial.ensemble.ids() {
+        if let Err(error) = trial.ensemble.terminate(id, SERVING_PATIENCE) {
+            eprintln!("its recording may lack its end: {error}");
+        }
+    }
+}
+
 fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     for id in ensemble.ids() {
         ensemble.terminate(id, SERVING_PATIENCE)?;

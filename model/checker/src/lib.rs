@@ -7,7 +7,6 @@ mod histories;
 pub mod joins;
 pub mod page;
 pub mod peer;
-mod places;
 pub mod recorded;
 pub mod rows;
 pub mod run;

@@ -20,7 +20,7 @@ use spec::{
     election::{is_strict_total_order, leader_votes},
     rule,
 };
-use world::{GhostChange, Host, HostEvent, Link, Side, Step, text};
+use world::{GhostChange, Host, HostEvent, Link, Places, Side, Step, text};
 
 use self::parts::{budget, client, host, link, mesh, record};
 pub use self::{
@@ -35,7 +35,6 @@ pub use self::{
 use crate::{
     engine::{Board, Broken, Model, Verdict},
     histories::Rules,
-    places::Places,
 };
 
 /// What a search should meet beside what all models of histories do: situations, then rules of other scopes.

@@ -22,7 +22,7 @@ use spec::{
     history::{Record, ServerView},
     rule,
 };
-use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Server, Side, text};
+use world::{Event, Frame, GhostChange, Link, LinkChange, NetChange, Outcome, Places, Server, Side, text};
 
 use self::symmetry::Renaming;
 pub use self::{
@@ -32,7 +32,6 @@ pub use self::{
 use crate::{
     engine::{Board, Broken, Model, Symmetry, Verdict},
     histories::Rules,
-    places::Places,
 };
 
 /// A leader whose name the record does not keep.

@@ -12,7 +12,7 @@ use protocol::{
 };
 use spec::{Machine as _, ServerId, SessionId, Zxid, session::Forwarded};
 use tree::Tree;
-use world::{End, Happened, Host, HostEvent, Keep, Link, LinkChange, NetChange, Side, Wire};
+use world::{End, Happened, Host, HostEvent, Keep, Link, LinkChange, NetChange, Places, Side, Wire};
 
 use super::{
     Change, Dialect, SERVERS, Session, Yield,
@@ -21,10 +21,7 @@ use super::{
     record::RecordChange,
     rules::Judged,
 };
-use crate::{
-    engine::{Board, Broken},
-    places::Places,
-};
+use crate::engine::{Board, Broken};
 
 /// A transition among servers ends after so many events, or something is wrong.
 const EVENTS_MAX: usize = 2000;
