@@ -425,10 +425,9 @@ mod tests {
             store.hand_over();
         }
         while store.unsynced > 0 {
-            match next(|| done.try_recv().ok()) {
-                DiskEvent::Done { flushed, .. } => store.synced(flushed.map_or(0, |batch| batch.bytes)),
-                other => panic!("{other:?}"),
-            }
+            let event = next(|| done.try_recv().ok());
+            let DiskEvent::Done { flushed, .. } = event else { panic!("{event:?}") };
+            store.synced(flushed.map_or(0, |batch| batch.bytes));
         }
         drop(store);
         threads.join();
