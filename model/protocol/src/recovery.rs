@@ -371,10 +371,9 @@ impl<T: Clone> Chain<'_, T> {
                 return Err(Refusal::SyncedLost { at: Mark { segment: segment.first, offset: end }, synced });
             }
         }
-        // Purging keeps the last file, so that the one that was synced last is there, is below the snapshot, or is
-        // followed by another.
-        let lost =
-            |s: &Mark| s.segment > self.floor && segments.iter().all(|segment| segment.first < s.segment);
+        // Purging keeps the last file, below a snapshot too (rule D-14), so that the one that was synced last is there or
+        // followed by another. A snapshot says nothing of what stood in that file behind it.
+        let lost = |s: &Mark| s.offset > 0 && segments.iter().all(|segment| segment.first < s.segment);
         match self.found.synced.filter(lost) {
             Some(synced) => Err(Refusal::SegmentLost { synced }),
             None => Ok(self),

@@ -75,11 +75,11 @@ fn snapshots_are_packed_as_is_said_and_read_as_they_are_named() {
         assert_eq!(names(&disk, "snapshot."), [format!("snapshot.0{end}"), newest.clone()]);
         let (long, short) = (length(&plain, newest.trim_end_matches(end)), length(&disk, &newest));
         assert!(short > 1000 && short < long / 5, "{long} bytes are packed into {short}");
-        // Whatever is said by now. The log is not needed: it goes.
+        // Whatever is said by now. The log is not needed: it goes, and the mark that vouches for it.
         for now in [Packing::Plain, Packing::Gzip, Packing::Snappy] {
             let copy = disk.copy();
-            for log in names(&copy, "log.") {
-                copy.remove(&Path::new(DIR).join(log)).expect("there");
+            for name in [names(&copy, "log."), names(&copy, "synced.mark")].concat() {
+                copy.remove(&Path::new(DIR).join(name)).expect("there");
             }
             let (store, recovery) = open(&copy, packed(now)).expect("it unpacks");
             assert_eq!((recovery.recovered.last, recovery.replayed), (z(1500), 0));
