@@ -165,12 +165,12 @@ fn hang_up_while_waiting(server: &Server, round: i32) -> bool {
 fn what_nobody_waits_for_is_dropped() {
     let throttle = "request_throttle_max_requests=1\n";
     let drops = Server::start(throttle);
-    let round = (0..30).find(|round| !hang_up_while_waiting(&drops, *round));
+    let round = (0..300).find(|round| !hang_up_while_waiting(&drops, *round));
     assert!(round.is_some(), "each time it was too late to wait");
     assert_eq!(stale(&drops), (0, 1));
 
     let keeps = Server::start(&format!("{throttle}request_throttle_drop_stale=false\n"));
-    let seen = (0..30).any(|round| {
+    let seen = (0..300).any(|round| {
         assert!(hang_up_while_waiting(&keeps, round), "it was dropped");
         stale(&keeps) == (1, 0)
     });
