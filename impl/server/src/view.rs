@@ -16,7 +16,7 @@ use crate::{
 
 /// The version of ZooKeeper that this server behaves like, and its own.
 const VERSION: &str = concat!("3.9.5-zabkeeper-", env!("CARGO_PKG_VERSION"));
-/// The day of that version's release: it changes with the version.
+/// A day for the sources of that version, with which it changes.
 const RELEASED: &str = "2026-11-29 00:00 UTC";
 /// Where Java has the time of its build, in its form. Who packages this server says another by `ZABKEEPER_BUILT` at compile
 /// time; the same source and the same settings give the same binary.

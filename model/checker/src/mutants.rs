@@ -434,6 +434,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Twice(&["joining"], &["joining", HISTORIES]),
     },
     Mutant {
+        id: "last-file-gone",
+        flaw: "a log whose last file is gone is taken for whole where a snapshot is newer than that file (D-1)",
+        shown: Under("lib", "recovery::tests::what_was_synced_is_never_cut"),
+    },
+    Mutant {
         id: "later-round-unheard",
         flaw: "during the wait of an election a later round counts only if its vote is better (E-7)",
         shown: By(&["equal-votes"]),

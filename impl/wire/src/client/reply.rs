@@ -11,8 +11,8 @@ use crate::{Buffer, Decoder, Error, Sink, data};
 /// The state in every notification that a server sends: the session is connected.
 const SYNC_CONNECTED: i32 = 3;
 
-/// What a list of names or paths takes at most, in bytes: nothing else that is read is longer than what somebody has
-/// written as one request. Who asks for more is refused (W-19).
+/// What a list of names or paths takes at most, in bytes. Who asks for more is refused (W-19). What else is read is bounded
+/// by the request that has written it, and a multiRead by what it may gather.
 const LIST_BYTES_MAX: usize = 256 << 20;
 
 /// Appends the answer to a request as a frame.
