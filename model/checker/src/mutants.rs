@@ -326,6 +326,11 @@ const MUTANTS: &[Mutant] = &[
         shown: Twice(&["crashes", HISTORIES], &["peer-pair", HISTORIES]),
     },
     Mutant {
+        id: "counter-begins-anew",
+        flaw: "behind the last counter of an epoch comes its start (R-4)",
+        shown: Under("strangers", "an_epoch_does_not_begin_anew_behind_its_last_counter"),
+    },
+    Mutant {
         id: "cut-below-the-floor",
         flaw: "a search of the log is believed below the log's floor (Z-13)",
         shown: In("z13-the-floor-is-a-transaction"),

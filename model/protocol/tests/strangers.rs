@@ -681,6 +681,21 @@ fn what_a_state_holds_may_be_forwarded_too() {
 }
 
 #[test]
+fn an_epoch_does_not_begin_anew_behind_its_last_counter() {
+    let at = |counter| Zxid::new(Epoch(4), counter);
+    for (last, next, stays) in [(u32::MAX - 1, u32::MAX, true), (u32::MAX, 0, false)] {
+        let (mut zab, mut around) = promised(Vec::new());
+        zab.step(Input::Snapshot { from: LEADER, zxid: at(last) }, &mut around);
+        settle(&mut zab, &mut around);
+        tell(&mut zab, &mut around, Message::NewLeader { epoch: Epoch(4) });
+        tell(&mut zab, &mut around, Message::UpToDate);
+        assert!(zab.is_serving());
+        tell(&mut zab, &mut around, Message::Proposal { zxid: at(next), txn: 0 });
+        assert_eq!(around.has_link(LEADER), stays, "{next} behind {last}");
+    }
+}
+
+#[test]
 fn a_log_that_ends_elsewhere_than_it_was_to_be_cut_ends_the_server() {
     let at = |epoch, counter| Zxid::new(Epoch(epoch), counter);
     for (wanted, found, ends) in [
