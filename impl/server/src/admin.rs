@@ -26,6 +26,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use tokio::{net::TcpListener, sync::Semaphore, task::spawn_local};
 use tracing::debug;
 
@@ -209,25 +210,13 @@ async fn snapshot(core: &Shared, streams: bool, progress: &Progress) -> Answer {
 
 /// A part of an address as it is meant: `%41` is `A`, and what is no such number stands for itself.
 fn unescaped(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let Some((&first, behind)) = rest.split_first() {
-        let digits = behind.first_chunk::<2>().filter(|_| first == b'%');
-        let digits = digits.and_then(|digits| Some((hex(digits[0])?, hex(digits[1])?)));
-        let byte = digits.map_or(first, |(high, low)| high << 4 | low);
-        rest = &behind[if digits.is_some() { 2 } else { 0 }..];
-        bytes.push(byte);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// The names of the samples that are asked for; none if all are.
 fn samples_asked(query: &str) -> Vec<String> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(|(key, _)| unescaped(key) == "name[]").map(|(_, name)| unescaped(name)).collect()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// What is answered to a request that everybody may make; `command` is what stands below the path of commands.
