@@ -17,6 +17,12 @@ use crate::{
 /// What `auth` may come to in the lists of one request, in bytes, as they are written: a client proves as many identities
 /// as it likes, and each entry stands for all of them.
 pub(crate) const EXPANDED_BYTES_MAX: usize = 900_000;
+/// How many entries a list may have that a client gives, `auth` spelled out: it is gone through whenever its node is read,
+/// and for everybody who watches it.
+const ENTRIES_MAX: usize = 4096;
+/// How many entries of lists are gone through for one request: it holds up all others meanwhile, and a few bytes are
+/// enough to name a node with a long list once more.
+pub(crate) const JUDGED_MAX: usize = 1 << 20;
 
 /// The identities that a credential proves, beside those that its connection has: of its address, and of the owner of
 /// its certificate, who say so again by schemes `ip` and `x509`, and prove no more by that. Scheme `ensemble` proves
@@ -159,8 +165,8 @@ const COMPARISONS_MAX: usize = 1024;
 /// Source: ZooKeeper `PrepRequestProcessor.fixupACL`.
 ///
 /// # Errors
-/// [`ErrorCode::InvalidAcl`] for an empty list, an unknown scheme, an id that its scheme does not take, `auth` without
-/// an authenticated identity, or with identities of more than 900,000 bytes.
+/// [`ErrorCode::InvalidAcl`] for an empty list, one of more than 4,096 entries, an unknown scheme, an id that its scheme
+/// does not take, `auth` without an authenticated identity, or with identities of more than 900,000 bytes.
 pub fn resolve(settings: &Settings, list: &[Acl], identities: &[Identity]) -> Result<Vec<Acl>, ErrorCode> {
     resolve_within(settings, list, identities, &mut EXPANDED_BYTES_MAX.clone())
 }
@@ -200,6 +206,9 @@ pub(crate) fn resolve_within(
         } else {
             return Err(ErrorCode::InvalidAcl);
         }
+    }
+    if resolved.len() > ENTRIES_MAX {
+        return Err(ErrorCode::InvalidAcl);
     }
     Ok(resolved)
 }
@@ -509,12 +518,27 @@ mod tests {
     #[test]
     fn auth_stands_for_so_much_and_no_more() {
         let known: Vec<_> = (0..1000).map(|user| identity("digest", &format!("user{user}:hash"))).collect();
-        let list: Vec<_> = (1..=20).map(|perms| entry(perms, "auth", "")).collect();
-        let taken = resolve(&plain(), &list, &known).expect("less than 900,000 bytes");
-        assert_eq!(taken.len(), 20_000);
-        assert!(list_bytes(&taken) < EXPANDED_BYTES_MAX);
-        let list: Vec<_> = (1..=64).map(|perms| entry(perms, "auth", "")).collect();
-        assert_eq!(resolve(&plain(), &list, &known), Err(ErrorCode::InvalidAcl));
+        let auth = |perms| entry(perms, "auth", "");
+        let taken = resolve(&plain(), &[1, 2, 3, 4].map(auth), &known).expect("no more than 4,096 entries");
+        assert_eq!(taken.len(), 4000);
+        assert_eq!(resolve(&plain(), &[1, 2, 3, 4, 5].map(auth), &known), Err(ErrorCode::InvalidAcl));
+        let mut room = EXPANDED_BYTES_MAX;
+        let list = [1, 2, 3, 4].map(auth);
+        let taken = (0..).take_while(|_| resolve_within(&plain(), &list, &known, &mut room).is_ok()).count();
+        assert_eq!(taken, EXPANDED_BYTES_MAX / list_bytes(&taken_once(&list, &known)));
+    }
+
+    fn taken_once(list: &[Acl], known: &[Identity]) -> Vec<Acl> {
+        resolve(&plain(), list, known).expect("taken")
+    }
+
+    #[test]
+    fn lists_have_so_many_entries_and_no_more() {
+        let list = |count: usize| -> Vec<_> {
+            (0..count).map(|at| entry(ALL, "ip", &format!("10.1.{}.{}", at / 256, at % 256))).collect()
+        };
+        assert!(resolve(&plain(), &list(ENTRIES_MAX), &[]).is_ok());
+        assert_eq!(resolve(&plain(), &list(ENTRIES_MAX + 1), &[]), Err(ErrorCode::InvalidAcl));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! first check that fails decides the error, and the failed write still is a transaction of its own.
 
 use alloc::{collections::BTreeSet, format, vec::Vec};
+use core::cell::Cell;
 
 use bytes::Bytes;
 use spec::{ErrorCode, SessionId, Zxid, machine::Author};
@@ -42,6 +43,8 @@ struct Preparation<'a> {
     open: bool,
     /// How many bytes `auth` may still come to in lists.
     room: usize,
+    /// How many entries of lists were gone through.
+    judged: Cell<usize>,
     /// What to go back to if a later part of a multi fails; none of it if there is no later part.
     entries: Option<Vec<Before>>,
 }
@@ -50,12 +53,6 @@ struct Preparation<'a> {
 struct View<'a> {
     node: Pending,
     acl: &'a [Acl],
-}
-
-impl View<'_> {
-    fn permit(&self, perms: i32, identities: &[Identity]) -> Result<(), ErrorCode> {
-        if auth::permits(self.acl, perms, identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
-    }
 }
 
 impl Tree {
@@ -224,13 +221,15 @@ impl<'a> Preparation<'a> {
             settings,
             open,
             room: auth::EXPANDED_BYTES_MAX,
+            judged: Cell::new(0),
             entries: None,
         }
     }
 
     /// All parts, or an error in the place of each: 0 before the one that failed, RUNTIMEINCONSISTENCY behind it.
     ///
-    /// A multi that ZooKeeper could not even decode is refused as a whole.
+    /// A multi that ZooKeeper could not even decode is refused as a whole, and so is one that takes too long to judge
+    /// (rule T-11).
     fn multi(&mut self, parts: &[Write]) -> Result<TxnBody, ErrorCode> {
         let decodes = |part: &Write| match part {
             // ZooKeeper looks at these flags only when it comes to them.
@@ -251,7 +250,12 @@ impl<'a> Preparation<'a> {
         let before = self.digest();
         self.entries = Some(Vec::with_capacity(parts.len()));
         for part in parts {
-            match self.part(part) {
+            let body = self.part(part);
+            if self.judged.get() > auth::JUDGED_MAX {
+                self.outstanding.roll_back(self.entries.take().unwrap_or_default(), before);
+                return Err(ErrorCode::BadArguments);
+            }
+            match body {
                 Ok(body) => bodies.push(body),
                 Err(code) => {
                     failed = Some(code);
@@ -306,7 +310,7 @@ impl<'a> Preparation<'a> {
         let parent_path = path::parent_of_request(path)?;
         let acl = self.resolve(acl)?;
         let parent = self.view(&parent_path)?;
-        parent.permit(CREATE, self.author.identities)?;
+        self.permit(&parent, CREATE)?;
         let mut parent = parent.node;
         let path = if is_sequential {
             Text::from(format!("{path}{:010}", parent.stat.cversion))
@@ -391,7 +395,7 @@ impl<'a> Preparation<'a> {
             return Err(ErrorCode::BadArguments);
         }
         let parent = self.view(&parent_path)?;
-        parent.permit(DELETE, self.author.identities)?;
+        self.permit(&parent, DELETE)?;
         let parent = parent.node;
         let node = self.view(path)?.node;
         next_version(node.stat.version, version)?;
@@ -420,7 +424,7 @@ impl<'a> Preparation<'a> {
         path::validate(path.as_str())?;
         let inner = path::inner(path);
         let node = self.view(&inner)?;
-        node.permit(WRITE, self.author.identities)?;
+        self.permit(&node, WRITE)?;
         let mut node = node.node;
         let data_len = data.map_or(0, Bytes::len);
         self.check_quota(&inner, Amount { count: 0, bytes: signed(data_len) - signed(node.data_len) })?;
@@ -439,7 +443,7 @@ impl<'a> Preparation<'a> {
         let acl = self.resolve(acl)?;
         let inner = path::inner(path);
         let node = self.view(&inner)?;
-        node.permit(ADMIN, self.author.identities)?;
+        self.permit(&node, ADMIN)?;
         let mut node = node.node;
         node.stat.aversion = next_version(node.stat.aversion, version)?;
         node.acl = Some(acl.clone());
@@ -452,7 +456,7 @@ impl<'a> Preparation<'a> {
         self.is_open()?;
         path::validate(path.as_str())?;
         let node = self.view(&path::inner(path))?;
-        node.permit(READ, self.author.identities)?;
+        self.permit(&node, READ)?;
         let version = next_version(node.node.stat.version, version)?;
         Ok(TxnBody::Check { path: path.clone(), version })
     }
@@ -471,6 +475,11 @@ impl<'a> Preparation<'a> {
 
     fn check_quota(&self, path: &Text, more: Amount) -> Result<(), ErrorCode> {
         if self.settings.enforce_quota { self.tree.check_quota(path.as_str(), more) } else { Ok(()) }
+    }
+
+    fn permit(&self, view: &View<'_>, perms: i32) -> Result<(), ErrorCode> {
+        self.judged.set(self.judged.get() + view.acl.len());
+        if auth::permits(view.acl, perms, self.author.identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 
     fn is_open(&self) -> Result<(), ErrorCode> {

@@ -21,9 +21,20 @@ struct Reader<'a, 'b> {
     who: machine::Reader<'a, Identity, Settings>,
     watches: &'a mut Watches,
     notify: Notify<'b>,
+    /// How many entries of lists were gone through for it.
+    judged: usize,
 }
 
 impl Reader<'_, '_> {
+    /// Whether a list lets it do one of these; every list does, where lists do not count.
+    fn may(&mut self, list: &[Acl], perms: i32) -> bool {
+        if self.who.settings.skip_acl {
+            return true;
+        }
+        self.judged += list.len();
+        auth::permits(list, perms, self.who.identities)
+    }
+
     fn leave(&mut self, wanted: bool, kind: WatchKind, path: &Text) {
         if wanted {
             let seen_as = auth::watching(self.who.settings, self.who.identities);
@@ -50,14 +61,13 @@ impl Tree {
         watches: &mut Watches,
         notify: Notify<'_>,
     ) -> Result<Answer<'_>, ErrorCode> {
-        self.answer_to(read, &mut Reader { who, watches, notify })
+        self.answer_to(read, &mut Reader { who, watches, notify, judged: 0 })
     }
 
     fn answer_to(&self, read: &Read, reader: &mut Reader<'_, '_>) -> Result<Answer<'_>, ErrorCode> {
-        let who = reader.who;
         match read {
             Read::GetData { path, watch } => {
-                let id = self.readable(path, READ, who)?;
+                let id = self.readable(path, READ, reader)?;
                 reader.leave(*watch, WatchKind::Data, path);
                 Ok(Answer::Data { data: self.store.node(id).data(), stat: self.shown(id) })
             }
@@ -65,39 +75,38 @@ impl Tree {
                 if path.as_bytes().contains(&0) {
                     return Err(ErrorCode::BadArguments);
                 }
-                let found = self.readable(path, READ, who);
+                let found = self.readable(path, READ, reader);
                 if found != Err(ErrorCode::NoAuth) {
                     reader.leave(*watch, WatchKind::Data, path);
                 }
                 found.map(|id| Answer::Exists(self.shown(id)))
             }
             Read::GetChildren { path, watch } => {
-                let id = self.readable(path, READ, who)?;
+                let id = self.readable(path, READ, reader)?;
                 reader.leave(*watch, WatchKind::Child, path);
                 Ok(Answer::Children(self.store.children(id)))
             }
             Read::GetChildren2 { path, watch } => {
-                let id = self.readable(path, READ, who)?;
+                let id = self.readable(path, READ, reader)?;
                 reader.leave(*watch, WatchKind::Child, path);
                 Ok(Answer::Children2 { names: self.store.children(id), stat: self.shown(id) })
             }
             Read::GetAcl { path } => {
-                let id = self.readable(path, READ | ADMIN, who)?;
+                let id = self.readable(path, READ | ADMIN, reader)?;
                 let list = self.list(id);
-                let may_change = auth::permits(judged(list, who), ADMIN, who.identities);
-                let acl = if may_change { Cow::Borrowed(list) } else { auth::mask(list) };
+                let acl = if reader.may(list, ADMIN) { Cow::Borrowed(list) } else { auth::mask(list) };
                 Ok(Answer::Acl { acl, stat: self.shown(id) })
             }
             Read::GetEphemerals { prefix } => {
                 Ok(Answer::Ephemerals(self.own_ephemerals(reader.who.session, prefix.as_str())))
             }
             Read::GetAllChildrenNumber { path } => {
-                let id = self.readable(path, READ, who)?;
+                let id = self.readable(path, READ, reader)?;
                 let count =
                     if id == NodeId::ROOT { self.node_count() - 1 } else { self.store.count_below(id) };
                 Ok(Answer::AllChildrenNumber(i32::try_from(count).unwrap_or(i32::MAX)))
             }
-            Read::WhoAmI => Ok(Answer::Identities(auth::users(who.identities))),
+            Read::WhoAmI => Ok(Answer::Identities(auth::users(reader.who.identities))),
             Read::Multi(parts) => self.answer_many(parts, reader),
             Read::AddWatch { path, mode } => {
                 reader.add(*mode, path);
@@ -120,14 +129,14 @@ impl Tree {
         }
     }
 
-    /// The answers to these, unless they are too much for one reply (rule T-20).
+    /// The answers to these, unless they are too much for one reply, or to find out (rule T-20).
     fn answer_many(&self, parts: &[Read], reader: &mut Reader<'_, '_>) -> Result<Answer<'_>, ErrorCode> {
         let mut answers = Vec::with_capacity(parts.len());
         let mut bytes = 0;
         for part in parts {
             let answer = self.answer_to(part, reader);
             bytes += answer.as_ref().map_or(0, Answer::content_bytes);
-            if bytes > MANY_BYTES_MAX {
+            if bytes > MANY_BYTES_MAX || reader.judged > auth::JUDGED_MAX {
                 return Err(ErrorCode::MarshallingError);
             }
             answers.push(answer);
@@ -142,15 +151,9 @@ impl Tree {
         self.ephemerals(session).into_iter().filter(wanted).collect()
     }
 
-    fn readable(
-        &self,
-        path: &Text,
-        perms: i32,
-        who: machine::Reader<'_, Identity, Settings>,
-    ) -> Result<NodeId, ErrorCode> {
+    fn readable(&self, path: &Text, perms: i32, reader: &mut Reader<'_, '_>) -> Result<NodeId, ErrorCode> {
         let id = self.find(path.as_str()).ok_or(ErrorCode::NoNode)?;
-        let list = judged(self.list(id), who);
-        if auth::permits(list, perms, who.identities) { Ok(id) } else { Err(ErrorCode::NoAuth) }
+        if reader.may(self.list(id), perms) { Ok(id) } else { Err(ErrorCode::NoAuth) }
     }
 
     /// Leaves the watches that a client had, or fires at once what it has missed since `relative`, whoever may read
@@ -179,11 +182,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// The list that counts for a reader: an open one, where lists do not count.
-fn judged<'a>(list: &'a [Acl], who: machine::Reader<'_, Identity, Settings>) -> &'a [Acl] {
-    if who.settings.skip_acl { &[] } else { list }
 }
 
 /// The answer to a question for watches.

@@ -1,7 +1,7 @@
 //! What writes do to stats, names and sessions, and what clients are told of it.
 
 use crate::support::{
-    Leader, ME, OTHER, check, create, create_with, delete, open_acl, path, set, set_acl, user,
+    Leader, ME, OTHER, check, create, create_with, delete, long_acl, open_acl, path, set, set_acl, user,
 };
 use spec::{ClientId, Epoch, ErrorCode, Machine, SessionId, Zxid};
 use tree::{
@@ -206,6 +206,23 @@ fn a_multi_that_does_not_decode_is_refused_whole() {
         assert_eq!(outcome, Outcome::Error { code: ErrorCode::MarshallingError.number() });
     }
     assert_eq!(leader.write(&Write::Multi(vec![])), Outcome::Multi(vec![]), "an empty one does nothing");
+}
+
+#[test]
+fn a_multi_that_takes_long_to_judge_is_refused_whole() {
+    let mut leader = Leader::new();
+    leader.write(&create("/p", 0));
+    leader.write(&set_acl("/p", long_acl(), -1));
+    let checks = |count| {
+        let check = Write::Check { path: path("/p"), version: -1 };
+        Write::Multi([create("/n", 0)].into_iter().chain(vec![check; count]).collect())
+    };
+    let refused = Outcome::Error { code: ErrorCode::BadArguments.number() };
+    assert_eq!(leader.write(&checks(256)), refused);
+    assert!(
+        matches!(leader.write(&checks(255)), Outcome::Multi(parts) if parts.len() == 256),
+        "and left nothing"
+    );
 }
 
 #[test]

@@ -117,6 +117,16 @@ pub(crate) fn open_acl() -> Vec<Acl> {
     vec![Acl::world(tree::acl::ALL)]
 }
 
+/// The same, and nobody in particular 4,095 times: as long as a list may be.
+pub(crate) fn long_acl() -> Vec<Acl> {
+    let nobody = |at: usize| Acl {
+        perms: tree::acl::READ,
+        scheme: Text::from_static("ip"),
+        id: Text::from(format!("10.1.{}.{}", at / 256, at % 256)),
+    };
+    open_acl().into_iter().chain((1..4096).map(nobody)).collect()
+}
+
 pub(crate) fn create(at: &str, flags: i32) -> Write {
     Write::Create {
         path: path(at),

@@ -1,6 +1,8 @@
 //! Reads, the watches that they leave, and what fires them.
 
-use crate::support::{Leader, ME, OTHER, create, create_with, delete, only, path, set, set_acl, user};
+use crate::support::{
+    Leader, ME, OTHER, create, create_with, delete, long_acl, only, path, set, set_acl, user,
+};
 use spec::{ClientId, ErrorCode, Machine, Zxid, machine::Reader};
 use tree::{
     Acl, Answer, EventKind, Identity, Outcome, Read, Settings, Text, Tree, WatchChoice, WatchMode, Write, acl,
@@ -256,6 +258,16 @@ fn many_reads_are_answered_together_as_far_as_one_reply_goes() {
     let many = |count| Read::Multi(vec![Read::GetData { path: path("/a"), watch: false }; count]);
     assert_eq!(read(&mut leader, CLIENT, &[], &many(64)), Ok("64 answers".into()));
     assert_eq!(read(&mut leader, CLIENT, &[], &many(65)), Err(ErrorCode::MarshallingError));
+}
+
+#[test]
+fn many_reads_go_through_so_many_entries_of_lists_and_no_more() {
+    let mut leader = Leader::new();
+    leader.write(&create("/a", 0));
+    leader.write(&set_acl("/a", long_acl(), -1));
+    let many = |count| Read::Multi(vec![Read::GetData { path: path("/a"), watch: false }; count]);
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(256)), Ok("256 answers".into()));
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(257)), Err(ErrorCode::MarshallingError));
 }
 
 #[test]
