@@ -22,6 +22,7 @@ use crate::{
     measure::{Summary, micros},
     namespaces::Nodes,
     stream::Writer,
+    throttle::Orphans,
     view::ClientView,
 };
 
@@ -29,6 +30,9 @@ use crate::{
 const UNSENT_PAUSE: usize = 1 << 20;
 /// Unsent bytes above which a client is dropped.
 pub(crate) const UNSENT_MAX: usize = 64 << 20;
+/// Unsent bytes of all clients above which those are dropped that have most: a request of a kilobyte may have an answer
+/// of 64 MiB, which whoever does not read it leaves here.
+const UNSENT_ALL_MAX: usize = 1 << 30;
 /// Reads that may wait behind a client's own writes. All are answered at once when the write is through: they are to
 /// fit into what a client may leave unsent, also where each asks for as much as a node can hold.
 const READS_WAITING_MAX: usize = 32;
@@ -51,7 +55,7 @@ pub(crate) enum Phase {
     /// It has, or asks for, a session.
     Open,
     /// What is unsent goes out; then it is closed.
-    Closing,
+    Closing(Instant),
 }
 
 /// Where a connection stands among those who wait because too many requests are under way.
@@ -74,6 +78,8 @@ pub(crate) struct Client {
     /// Whether the handshake has a read-only field, to be answered in kind.
     pub(crate) read_only: Option<bool>,
     pub(crate) out: BytesMut,
+    /// How many bytes of that are in the sum of all.
+    counted: usize,
     /// What is read and not taken: the beginning of a frame that has not come whole, or all that came when the
     /// connection was paused.
     pub(crate) partial: BytesMut,
@@ -253,6 +259,19 @@ impl Client {
         self.unanswered.push_back(request);
     }
 
+    fn large_bytes(&self) -> usize {
+        self.unanswered.iter().map(Unanswered::large_bytes).sum()
+    }
+
+    /// It is gone, and its writes are under way. How many bytes they have.
+    fn orphan(&self, orphans: &mut Orphans) -> usize {
+        let writes = || self.unanswered.iter().filter(|request| request.writes > 0);
+        if let Some((session, _)) = self.session {
+            writes().for_each(|write| orphans.add(session, write.xid, write.writes_bytes()));
+        }
+        writes().map(Unanswered::writes_bytes).sum()
+    }
+
     /// It is gone: what it asked that is worth a line may still be done.
     pub(crate) fn leave_behind(&mut self, audit: &mut Audit) {
         let Some((session, _)) = self.session else { return };
@@ -328,6 +347,10 @@ pub(crate) struct Clients {
     pub(crate) large_bytes: usize,
     /// Bytes of writes that are not answered.
     pub(crate) writes_bytes: usize,
+    /// Writes that are under way and will not be answered.
+    pub(crate) orphans: Orphans,
+    /// Bytes that clients have unsent, as they were counted last.
+    unsent: usize,
     /// How many shake hands, by their address.
     knocking: FxHashMap<IpAddr, usize>,
     next: u64,
@@ -372,6 +395,7 @@ impl Clients {
             stalled: false,
             said_word: false,
             throttled: None,
+            counted: 0,
             holds_much: false,
             turn: Turn::None,
             unanswered: VecDeque::new(),
@@ -466,7 +490,7 @@ impl Clients {
     /// step says to a client is bounded too: behind [`UNSENT_MAX`] the connection takes nothing more, and goes.
     pub(crate) fn buffer(&mut self, id: ClientId) -> Option<&mut BytesMut> {
         let client = self.table.get_mut(&id.0)?;
-        if client.phase == Phase::Closing {
+        if matches!(client.phase, Phase::Closing(_)) {
             return None;
         }
         if !client.dirty {
@@ -480,11 +504,11 @@ impl Clients {
     /// Closes a connection once what is unsent is out.
     pub(crate) fn close(&mut self, id: ClientId) {
         if let Some(client) = self.table.get_mut(&id.0) {
-            client.phase = Phase::Closing;
+            client.phase = Phase::Closing(Instant::now());
             // Nothing of it will be answered, and others do not wait until it has taken what is unsent.
+            self.large_bytes -= client.large_bytes();
+            self.writes_bytes -= client.orphan(&mut self.orphans);
             for request in &mut client.unanswered {
-                self.large_bytes -= request.large_bytes();
-                self.writes_bytes -= request.writes_bytes();
                 (request.large, request.writes) = (0, 0);
             }
             if !client.dirty {
@@ -498,9 +522,10 @@ impl Clients {
     pub(crate) fn remove(&mut self, id: ClientId) -> Option<Client> {
         let client = self.table.remove(&id.0)?;
         if self.large_bytes > 0 || self.writes_bytes > 0 {
-            self.large_bytes -= client.unanswered.iter().map(Unanswered::large_bytes).sum::<usize>();
-            self.writes_bytes -= client.unanswered.iter().map(Unanswered::writes_bytes).sum::<usize>();
+            self.large_bytes -= client.large_bytes();
+            self.writes_bytes -= client.orphan(&mut self.orphans);
         }
+        self.unsent -= client.counted;
         self.uncount(client.address.ip());
         client.resume.notify_one();
         Some(client)
@@ -511,7 +536,7 @@ impl Clients {
         let Some(client) = self.table.get_mut(&id.0) else {
             return Reading::Over;
         };
-        if client.phase == Phase::Closing {
+        if matches!(client.phase, Phase::Closing(_)) {
             return Reading::Over;
         }
         if client.waits(too_many, too_much) {
@@ -585,8 +610,36 @@ impl Clients {
 
     /// Connections that have said nothing for too long.
     pub(crate) fn silent(&self, now: Instant, max: Duration) -> Vec<ClientId> {
-        let silent = |client: &Client| matches!(client.phase, Phase::Fresh(since) if now - since > max);
-        self.sorted().into_iter().filter(|id| self.table.get(&id.0).is_some_and(silent)).collect()
+        self.which(|phase| matches!(phase, Phase::Fresh(since) if now - since > max))
+    }
+
+    /// Connections that are to be closed and have not taken what is unsent for too long.
+    pub(crate) fn lingering(&self, now: Instant, max: Duration) -> Vec<ClientId> {
+        self.which(|phase| matches!(phase, Phase::Closing(since) if now - since > max))
+    }
+
+    fn which(&self, is: impl Fn(Phase) -> bool) -> Vec<ClientId> {
+        let is = |id: &ClientId| self.table.get(&id.0).is_some_and(|client| is(client.phase));
+        self.sorted().into_iter().filter(is).collect()
+    }
+
+    /// Counts what a connection has unsent.
+    pub(crate) fn count_unsent(&mut self, id: ClientId) {
+        if let Some(client) = self.table.get_mut(&id.0) {
+            self.unsent = self.unsent - client.counted + client.out.len();
+            client.counted = client.out.len();
+        }
+    }
+
+    /// Who has most unsent, and how much that is, while all together have too much.
+    pub(crate) fn heaviest(&self) -> Option<(ClientId, usize)> {
+        if self.unsent <= UNSENT_ALL_MAX {
+            return None;
+        }
+        self.table
+            .iter()
+            .map(|(id, client)| (ClientId(*id), client.counted))
+            .max_by_key(|(id, unsent)| (*unsent, id.0))
     }
 
     /// How many connections there are.

@@ -251,6 +251,26 @@ impl Shell {
 
     /// Sends what a client has unsent, and drops it if that is too much or nobody takes it.
     fn flush_client(&mut self, id: ClientId) {
+        self.send_unsent(id);
+        self.bound_unsent(id);
+    }
+
+    /// Counts what a client has unsent, and drops those that have most as long as all have too much.
+    pub(crate) fn bound_unsent(&mut self, id: ClientId) {
+        self.clients.count_unsent(id);
+        while let Some((id, bytes)) = self.clients.heaviest() {
+            if let Some(dropped) = self.seldom.unread.count(Instant::now()) {
+                tracing::warn!(
+                    dropped,
+                    bytes,
+                    "clients together do not read too much of their answers: who has most is dropped"
+                );
+            }
+            self.drop_client(id);
+        }
+    }
+
+    fn send_unsent(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else {
             return;
         };
@@ -262,11 +282,11 @@ impl Shell {
             return;
         }
         let sent = match client.phase {
-            Phase::Closing => out::send_last(&client.writer, &mut client.out),
+            Phase::Closing(_) => out::send_last(&client.writer, &mut client.out),
             Phase::Fresh(_) | Phase::Open => out::send(&client.writer, &mut client.out, out::KEPT_OF_CLIENT),
         };
         match sent {
-            Sent::All if client.phase == Phase::Closing => {
+            Sent::All if matches!(client.phase, Phase::Closing(_)) => {
                 self.forget_client(id);
             }
             Sent::All => client.blocked = false,
@@ -305,10 +325,6 @@ impl Shell {
             client.leave_behind(audit);
         }
         Some(client.phase)
-    }
-
-    pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
-        peer.outstanding_requests() > self.config.outstanding_max
     }
 }
 
@@ -377,6 +393,7 @@ impl Core {
             self.shell.flush_client(id);
         }
         self.settle();
+        self.shell.settle_orphans(&self.peer);
         if self.shell.clients.any_paused()
             && !self.shell.too_many_requests(&self.peer)
             && !self.shell.too_much_written()

@@ -35,6 +35,8 @@ pub(crate) struct SeldomLines {
     pub(crate) throttled: Seldom,
     /// Answers are longer than clients take.
     pub(crate) answers: Seldom,
+    /// Answers are not read.
+    pub(crate) unread: Seldom,
     /// No hands are shaken with clients.
     pub(crate) handshakes: Seldom,
     /// Clients do not prove by SASL who they are.

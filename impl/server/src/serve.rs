@@ -12,7 +12,7 @@ use std::{
 
 use bytes::BytesMut;
 use protocol::peer::{ClientRequest, Input};
-use spec::{ClientId, SessionId};
+use spec::{ClientId, ErrorCode, SessionId};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -47,6 +47,8 @@ const SHARE: Duration = Duration::from_millis(20);
 const STEPS_BETWEEN_LOOKS: u32 = 16;
 /// The longest first frame of a connection, before anything is known of the client.
 const FIRST_BYTES_MAX: usize = 64 << 10;
+/// How long a connection that is to be closed may take for what it has not been sent.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
 /// How long sent bytes may go unacknowledged by a client.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
@@ -319,7 +321,7 @@ impl Core {
                 return bytes.len();
             };
             match client.phase {
-                Phase::Closing => return bytes.len(),
+                Phase::Closing(_) => return bytes.len(),
                 Phase::Fresh(_) => {
                     match words::length(rest, &self.shell.config.words).map(|length| rest.get(..length)) {
                         Some(Some(word)) => {
@@ -454,6 +456,10 @@ impl Core {
             Ok(request) => request,
             Err(error) => return Frame::Wrong(error),
         };
+        // Text that is no UTF-8 grows threefold, and a leader breaks a link on which too much comes at once.
+        let too_large = matches!(&request, ClientRequest::Write(write) if write.is_too_large());
+        let refused = ClientRequest::Refused { code: ErrorCode::BadArguments, close: false };
+        let request = if too_large { refused } else { request };
         if let ClientRequest::Authenticate(credential) = &request
             && let Some(client) = self.shell.clients.get(id)
             && !client.proofs.admit(credential)
@@ -495,6 +501,7 @@ impl Core {
         } else {
             self.step(input);
         }
+        self.shell.bound_unsent(id);
         if takes_long { Frame::Long } else { Frame::Taken }
     }
 
@@ -521,11 +528,15 @@ impl Core {
         self.settle();
     }
 
-    /// Drops connections that have said nothing for too long.
+    /// Drops connections that have said nothing for too long, and those that are over and do not take what is unsent.
     pub(crate) fn drop_silent(&mut self) {
+        let now = Instant::now();
         let max = Duration::from_millis(u64::from(self.shell.config.throttles.sessionless_max_ms));
-        for id in self.shell.clients.silent(Instant::now(), max) {
+        for id in self.shell.clients.silent(now, max) {
             self.shell.stats.sessionless_expired += 1;
+            self.shell.drop_client(id);
+        }
+        for id in self.shell.clients.lingering(now, CLOSING_MAX) {
             self.shell.drop_client(id);
         }
         self.settle();

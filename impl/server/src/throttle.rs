@@ -5,9 +5,12 @@
 //!
 //! Sources: ZooKeeper `BlueThrottle`, `RequestThrottler`, `ZooKeeperServer` (large requests).
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use protocol::peer::ClientRequest;
+use protocol::{Peer, peer::ClientRequest};
 use spec::{ClientId, ErrorCode, SessionId};
 use tree::Tree;
 use wire::{Decoder, client::RequestHeader, client::opcode, record};
@@ -26,11 +29,39 @@ use crate::{
 pub(crate) const WRITES_BYTES_MAX: usize = 8 << 20;
 /// A request of so many bytes does not wait for those.
 const LITTLE: usize = 4 << 10;
+/// The same while too much is under way of which the clients have hung up: a sign of life, and hardly a write.
+const HARDLY_ANYTHING: usize = 64;
 
 /// Why a connection ends that asks too much beside others.
 pub(crate) const TOO_LARGE: wire::Error = wire::Error::Invalid {
     what: "a large request beside others that are under way: together they have more than largeRequestMaxBytes; send it again later",
 };
+
+/// Writes that are under way and whose connections are gone, in the order in which those went: they count, as long as the
+/// peer keeps them, or hanging up behind each would let a client have as many under way as it likes.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    /// Session, number, bytes.
+    writes: VecDeque<(SessionId, i32, usize)>,
+    bytes: usize,
+}
+
+impl Orphans {
+    /// A write of a connection that goes.
+    pub(crate) fn add(&mut self, session: SessionId, xid: i32, bytes: usize) {
+        self.writes.push_back((session, xid, bytes));
+        self.bytes += bytes;
+    }
+
+    /// Leaves out those in front that are over: what is behind one that is not has hardly waited for less long.
+    fn settle(&mut self, peer: &Peer<Tree>) {
+        while let Some((_, _, bytes)) =
+            self.writes.pop_front_if(|(session, xid, _)| !peer.keeps(*session, *xid))
+        {
+            self.bytes -= bytes;
+        }
+    }
+}
 
 impl Shell {
     /// Whether a frame begins here that is a large request, for which there is no room now.
@@ -65,7 +96,28 @@ impl Shell {
 
     /// Whether clients have writes of so many bytes under way that all of them have to wait.
     pub(crate) fn too_much_written(&self) -> bool {
-        self.clients.writes_bytes > WRITES_BYTES_MAX
+        self.clients.writes_bytes + self.clients.orphans.bytes > WRITES_BYTES_MAX || self.too_many_orphans()
+    }
+
+    /// Whether so much is under way of clients who have hung up that a new connection may add next to nothing.
+    fn too_many_orphans(&self) -> bool {
+        let orphans = &self.clients.orphans;
+        orphans.bytes > WRITES_BYTES_MAX || orphans.writes.len() > self.config.outstanding_max
+    }
+
+    /// Requests that are under way, also of clients who have hung up.
+    pub(crate) fn requests_under_way(&self, peer: &Peer<Tree>) -> usize {
+        peer.outstanding_requests() + self.clients.orphans.writes.len()
+    }
+
+    /// Whether so many are that all have to wait.
+    pub(crate) fn too_many_requests(&self, peer: &Peer<Tree>) -> bool {
+        self.requests_under_way(peer) > self.config.outstanding_max
+    }
+
+    /// Looks which writes are over that nobody waits for.
+    pub(crate) fn settle_orphans(&mut self, peer: &Peer<Tree>) {
+        self.clients.orphans.settle(peer);
     }
 
     /// Whether a connection may ask for a session: for a new one, if it names none.
@@ -123,8 +175,9 @@ impl Shell {
 impl Core {
     /// Whether a request of so many bytes has to wait until less is written, while too much is.
     pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize) -> bool {
+        let little = if self.shell.too_many_orphans() { HARDLY_ANYTHING } else { LITTLE };
         let Some(client) = self.shell.clients.get(id) else { return false };
-        client.holds_much = bytes + client.proofs.weight() > LITTLE;
+        client.holds_much = bytes + client.proofs.weight() > little;
         client.stalled |= client.holds_much;
         client.holds_much
     }
@@ -135,7 +188,7 @@ impl Core {
         if max == 0 {
             return false;
         }
-        let full = self.peer.outstanding_requests() >= max;
+        let full = self.shell.requests_under_way(&self.peer) >= max;
         let held = self.shell.clients.hold(id, full, now);
         self.shell.stats.throttled.waits += u64::from(held == Some(true));
         held.is_some()
@@ -145,7 +198,8 @@ impl Core {
     pub(crate) fn grant_throttled(&mut self) {
         if self.shell.clients.any_throttled() {
             let max = self.shell.config.throttles.requests_max;
-            self.shell.clients.grant(max.saturating_sub(self.peer.outstanding_requests()));
+            let under_way = self.shell.requests_under_way(&self.peer);
+            self.shell.clients.grant(max.saturating_sub(under_way));
         }
     }
 

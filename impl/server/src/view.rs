@@ -143,7 +143,7 @@ impl Core {
             mode,
             part: shell.part,
             zxid: self.last_zxid(),
-            outstanding: number(self.peer.outstanding_requests()),
+            outstanding: number(self.shell.requests_under_way(&self.peer)),
             connections: number(shell.clients.len()),
             handshakes: number(shell.clients.knocking()),
             // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both

@@ -105,6 +105,11 @@ impl<M: Machine> Peer<M> {
         self.clients.len()
     }
 
+    /// Whether a request with this number is under way whose connection, which had this session, is gone.
+    pub fn keeps(&self, session: SessionId, xid: i32) -> bool {
+        self.clients.keeps(session, xid)
+    }
+
     /// The sessions of which requests are under way whose connections are gone, to look at: once for each number.
     pub fn kept(&self) -> impl Iterator<Item = SessionId> {
         self.clients.kept()

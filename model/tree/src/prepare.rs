@@ -28,10 +28,6 @@ const TTL_MAX_MS: i64 = (1 << 40) - 1;
 /// How many bytes the nodes may have that a close lists (rule T-2). One that comes to more lists none: a packet of more
 /// than 2 MiB is none for ZooKeeper's servers.
 const CLOSE_BYTES_MAX: usize = 2_000_000;
-/// How many bytes a write may have as it is written into a transaction, without what `auth` adds: what servers tell each
-/// other and write down has 64 MiB at most.
-const WRITE_BYTES_MAX: usize = 60 << 20;
-
 /// One preparation.
 struct Preparation<'a> {
     tree: &'a Tree,
@@ -67,7 +63,7 @@ impl Tree {
     ) -> Txn {
         let mut preparation = Preparation::new(self, settings, outstanding, author, zxid);
         let body = match write {
-            _ if bytes_of(write) > WRITE_BYTES_MAX => Err(ErrorCode::BadArguments),
+            _ if write.is_too_large() => Err(ErrorCode::BadArguments),
             Write::Multi(parts) => preparation.multi(parts),
             Write::Check { .. } => Err(ErrorCode::Unimplemented),
             Write::Sweep { path } => preparation.sweep(path),
@@ -167,21 +163,6 @@ fn txn(author: Author<'_, Identity>, body: TxnBody, digest: i64) -> Txn {
 
 fn error(code: ErrorCode) -> TxnBody {
     TxnBody::Error { code: code.number() }
-}
-
-/// How many bytes a write has in a transaction, or a few more, without what `auth` adds.
-fn bytes_of(write: &Write) -> usize {
-    const REST: usize = 24;
-    REST + match write {
-        // Of a create there are a number at the end of its name, and what kind of node it is.
-        Write::Create { path, data, acl, .. } => {
-            REST + path.as_str().len() + data.as_ref().map_or(0, Bytes::len) + auth::list_bytes(acl)
-        }
-        Write::SetData { path, data, .. } => path.as_str().len() + data.as_ref().map_or(0, Bytes::len),
-        Write::SetAcl { path, acl, .. } => path.as_str().len() + auth::list_bytes(acl),
-        Write::Delete { path, .. } | Write::Check { path, .. } | Write::Sweep { path } => path.as_str().len(),
-        Write::Multi(parts) => parts.iter().map(bytes_of).sum(),
-    }
 }
 
 /// A node that something waits for, with its digest, if it will be this session's.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spec::Zxid;
 
-use crate::{Acl, Text, watches::WatchMode};
+use crate::{Acl, Text, auth, watches::WatchMode};
 
 /// A request to change the tree. Nothing in it is checked yet.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -63,6 +63,34 @@ pub enum Write {
         /// The node.
         path: Text,
     },
+}
+
+/// How many bytes a write may have as it is written into a transaction, without what `auth` adds: what servers tell each
+/// other and write down has 64 MiB at most.
+const WRITE_BYTES_MAX: usize = 60 << 20;
+
+impl Write {
+    /// Whether it has more than 60 MiB in a transaction (rule T-2): it is refused, by the leader or before it goes there.
+    pub fn is_too_large(&self) -> bool {
+        self.bytes() > WRITE_BYTES_MAX
+    }
+
+    /// How many bytes it has in a transaction, or a few more, without what `auth` adds.
+    fn bytes(&self) -> usize {
+        const REST: usize = 24;
+        REST + match self {
+            // Of a create there are a number at the end of its name, and what kind of node it is.
+            Self::Create { path, data, acl, .. } => {
+                REST + path.as_str().len() + data.as_ref().map_or(0, Bytes::len) + auth::list_bytes(acl)
+            }
+            Self::SetData { path, data, .. } => path.as_str().len() + data.as_ref().map_or(0, Bytes::len),
+            Self::SetAcl { path, acl, .. } => path.as_str().len() + auth::list_bytes(acl),
+            Self::Delete { path, .. } | Self::Check { path, .. } | Self::Sweep { path } => {
+                path.as_str().len()
+            }
+            Self::Multi(parts) => parts.iter().map(Self::bytes).sum(),
+        }
+    }
 }
 
 /// The requests that create a node.

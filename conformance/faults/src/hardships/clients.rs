@@ -30,6 +30,12 @@ const READER_GROWTH_MAX_KIB: u64 = 16 << 10;
 /// What it may cost where the answers come all at once: what is unsent above 64 MiB closes it.
 const BURST_GROWTH_MAX_KIB: u64 = 160 << 10;
 
+/// How many clients ask at once and do not read, how many nodes each asks for in one request, and what they may cost
+/// together: 1 GiB that is unsent, one more answer, and what buffers take beside.
+const CROWD: usize = 24;
+const CROWD_GETS: usize = 54;
+const CROWD_GROWTH_MAX_KIB: u64 = (1024 + 160) << 10;
+
 /// How long others may wait beside it, in microseconds: on a busy machine with a busy disk.
 const OTHERS_MAX_US: u64 = 3_000_000;
 
@@ -40,6 +46,43 @@ fn get(xid: i32, path: &str) -> Vec<u8> {
 pub(super) fn deaf_reader(place: &Place) -> Result<Figures> {
     let (mut ensemble, address) = place.alone("", &[])?;
     with_words(&mut ensemble, |ensemble| ask_and_not_listen(ensemble, address))
+}
+
+pub(super) fn deaf_crowd(place: &Place) -> Result<Figures> {
+    let (mut ensemble, address) = place.alone("", &[])?;
+    with_words(&mut ensemble, |ensemble| crowd_and_not_listen(ensemble, address))
+}
+
+fn crowd_and_not_listen(ensemble: &mut Ensemble, address: SocketAddr) -> Result<Figures> {
+    let mut reader = join(address)?;
+    make(&mut reader, "/big", vec![7; BIG_BYTES], Kind::Persistent)?;
+    let crowd = (0..CROWD).map(|_| join(address)).collect::<Result<Vec<_>>>()?;
+    let alive = || told(address, "zk_num_alive_connections");
+    let (memory, before) = (Memory::watch(ensemble, 1)?, alive()?);
+    let before_kib = memory.now()?;
+    for client in &crowd {
+        client.stream().write_all(&get_many(CROWD_GETS, "/big"))?;
+    }
+    let beside = measure(address, DEAF)?;
+    let (growth, dropped) = (memory.peak()?.saturating_sub(before_kib), before - alive()?);
+    ensure!(growth < CROWD_GROWTH_MAX_KIB, "{CROWD} clients that do not read cost {growth} KiB");
+    ensure!(beside.max < OTHERS_MAX_US, "others waited for {} us", beside.max);
+    ensure!((1..=8).contains(&dropped), "{dropped} of {CROWD} clients that do not read were dropped");
+    ensure!(reader.call(&Op::GetData("/big".to_owned()))?.code == 0, "somebody else's session is gone");
+    Ok(vec![
+        ("asked for", u64::try_from(CROWD * CROWD_GETS * BIG_BYTES)? >> 20, "MiB"),
+        ("memory more at most", growth, "KiB"),
+        ("of 24 clients dropped", dropped, ""),
+        ("set and get of others: median", beside.p50, "us"),
+        ("set and get of others: worst", beside.max, "us"),
+    ])
+}
+
+/// A multiRead of one node, so often.
+fn get_many(count: usize, path: &str) -> Vec<u8> {
+    let head = Encoder::new().int(1).int(22);
+    let part = |parts: Encoder, _| parts.int(4).bool(false).int(-1).bytes(path.as_bytes()).bool(false);
+    (0..count).fold(head, part).int(-1).bool(true).int(-1).frame()
 }
 
 fn ask_and_not_listen(ensemble: &mut Ensemble, address: SocketAddr) -> Result<Figures> {

@@ -57,6 +57,11 @@ const CASES: &[Case] = &[
         run: clients::deaf_reader,
     },
     Case {
+        name: "deaf-crowd",
+        what: "24 clients ask in one request for 54 MB each and read nothing: all together cost 1 GiB at most",
+        run: clients::deaf_crowd,
+    },
+    Case {
         name: "deaf-behind-a-write",
         what: "the same, with everything behind a write that is not committed yet",
         run: clients::deaf_behind_a_write,
@@ -70,6 +75,11 @@ const CASES: &[Case] = &[
         name: "connection-storm",
         what: "more connections than there are file descriptors: the server says no, and goes on",
         run: crowd::storm,
+    },
+    Case {
+        name: "hang-ups",
+        what: "a client hangs up behind each of 150 large writes while the followers are stopped: few are under way",
+        run: pauses::hang_ups,
     },
     Case {
         name: "shared-folder",

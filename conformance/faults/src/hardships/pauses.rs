@@ -10,14 +10,14 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     Figures,
-    place::{Memory, Place, await_true, join, make, ms, zxid},
+    place::{self, Memory, Place, await_true, join, make, ms, told, zxid},
     probe::{Flood, flooded},
 };
 use crate::{
-    client::{Client, Kind, Op},
+    client::{Client, ConnectError, Kind, Op},
     conductor::Trial,
     ensemble::{Ensemble, Role},
-    session::SERVING_PATIENCE,
+    session::{SERVING_PATIENCE, SESSION_TIMEOUT_MS},
 };
 
 /// How long the follower is stopped at least, and by when its queue must be full.
@@ -29,6 +29,15 @@ const SETS_UNDER_WAY: usize = 32;
 /// How much of the leader's memory a follower that does not read may cost, in KiB: the queue that drops it at 64 MiB,
 /// three times, for it is copied into twice its room when it grows, and 32 MiB for what is under way.
 const GROWTH_MAX_KIB: u64 = (3 * 64 + 32) << 10;
+
+/// How often a client hangs up behind a write, how large that is, and how long it tries to have it taken.
+const HANG_UPS: i32 = 150;
+const WRITE_BYTES: usize = 900_000;
+const TAKEN_WITHIN: Duration = Duration::from_millis(300);
+/// How many of those may be under way: 8 MiB of them, and what comes in between.
+const UNDER_WAY_MAX: u64 = 16;
+/// What they may cost the leader, in KiB: each is in a batch for the disk and in the queues of two followers.
+const UNDER_WAY_MAX_KIB: u64 = 96 << 10;
 
 /// Shows the last words of the servers where a trial fails.
 fn with_words<T>(trial: &mut Trial, run: impl FnOnce(&mut Trial) -> Result<T>) -> Result<T> {
@@ -173,4 +182,63 @@ fn same_everywhere(addresses: &[SocketAddr]) -> Result<()> {
         ensure!(*same == found, "servers differ in what a write to the old leader became");
     }
     first.context("no server was asked").map(|_| ())
+}
+
+pub(super) fn hang_ups(place: &Place) -> Result<Figures> {
+    // Twenty seconds of silence.
+    let mut ensemble = place.ensemble(3, "syncLimit=40\n", &[])?;
+    ensemble.start_all()?;
+    place::with_words(&mut ensemble, hang_up_behind_writes)
+}
+
+fn hang_up_behind_writes(ensemble: &mut Ensemble) -> Result<Figures> {
+    let leader = ensemble.await_serving(SERVING_PATIENCE)?;
+    let address = ensemble.addresses()[leader - 1];
+    let mut client = join(address)?;
+    make(&mut client, "/written", Vec::new(), Kind::Persistent)?;
+    let followers: Vec<usize> = ensemble.ids().into_iter().filter(|id| *id != leader).collect();
+    let memory = Memory::watch(ensemble, leader)?;
+    let before_kib = memory.now()?;
+    for follower in &followers {
+        ensemble.signal(*follower, "STOP")?;
+    }
+    let stopped = Instant::now();
+    let taken = (1..=HANG_UPS).filter(|number| hang_up(address, &client, *number * 2)).count();
+    let under_way = told(address, "zk_outstanding_requests");
+    let (took, growth) = (stopped.elapsed(), memory.peak()?.saturating_sub(before_kib));
+    for follower in &followers {
+        ensemble.signal(*follower, "CONT")?;
+    }
+    let under_way = under_way?;
+    ensure!(
+        took < Duration::from_secs(18),
+        "it took {took:?}, and the followers are silent for 20 s at most"
+    );
+    ensure!((1..=UNDER_WAY_MAX).contains(&under_way), "{under_way} writes are under way");
+    ensure!(growth < UNDER_WAY_MAX_KIB, "clients that hang up cost the leader {growth} KiB");
+    let over = || Ok(told(address, "zk_outstanding_requests")? == 0);
+    let over = await_true("what was under way is over", SERVING_PATIENCE, over)?;
+    ensure!(ensemble.role(leader) == Some(Role::Leader), "the leader changed");
+    let stat = join(address)?.call(&Op::GetData("/written".to_owned()))?.data()?.1;
+    ensure!(
+        u64::try_from(stat.version)? >= under_way,
+        "{} of {under_way} writes were carried out",
+        stat.version
+    );
+    Ok(vec![
+        ("connections that were taken", u64::try_from(taken)?, ""),
+        ("writes under way behind them", under_way, ""),
+        ("memory more at most", growth, "KiB"),
+        ("from SIGCONT until they were over", ms(over), "ms"),
+    ])
+}
+
+/// Goes on with a session over a connection of its own, writes, and hangs up. Whether it got so far.
+fn hang_up(to: SocketAddr, client: &Client, number: i32) -> bool {
+    let connected: Result<Client, ConnectError> =
+        Client::connect(to, Some(client.session()), SESSION_TIMEOUT_MS, 0, TAKEN_WITHIN);
+    let Ok(mut connected) = connected else { return false };
+    connected.number_from(number);
+    let set = Op::SetData { path: "/written".to_owned(), data: vec![7; WRITE_BYTES] };
+    connected.send(&set).is_ok()
 }

@@ -166,6 +166,11 @@ impl<M: Machine> Clients<M> {
         self.abandoned.keys().map(|(session, _)| *session)
     }
 
+    /// Whether a request with this number of a connection that is gone waits for its transaction.
+    pub(super) fn keeps(&self, session: SessionId, xid: i32) -> bool {
+        self.abandoned.contains_key(&(session, xid))
+    }
+
     /// Whether a connection of this server has this session, or is about to.
     pub(super) fn holds(&self, session: SessionId) -> bool {
         self.holders.contains_key(&session)
