@@ -6,6 +6,9 @@
 //! number of the request, is applied here. The ephemerals that go with a session are told by every server, as they go
 //! everywhere.
 //!
+//! Anybody chooses names and paths, of any length, and one request may take thousands of lines: values are cut, and each
+//! line is made when it is written.
+//!
 //! Source: ZooKeeper `AuditHelper`, `AuditEvent`, `ZKAuditProvider`.
 
 use std::{
@@ -20,10 +23,22 @@ use spec::{ErrorCode, SessionId, Zxid};
 use tree::{Acl, Identity, Outcome, Settings, Text, Tree, Txn, TxnBody, Write};
 use wire::client::opcode;
 
-use crate::{logging::TARGET, net::java_ip};
+use crate::{
+    excerpt::{REST, put_escaped},
+    logging::TARGET,
+    net::java_ip,
+};
 
 /// Requests of clients that have hung up that are remembered at most.
 const LEFT_MAX: usize = 4096;
+/// The bytes that they take at most: one of them may have as many paths as fit in a request.
+const LEFT_BYTES_MAX: usize = 16 << 20;
+/// The bytes that a path, or an access control list, may have in a line.
+const VALUE_BYTES_MAX: usize = 4096;
+/// The bytes that the name of a user may have.
+const NAME_BYTES_MAX: usize = 256;
+/// Those of all names of a connection.
+const USERS_BYTES_MAX: usize = 1024;
 
 const CREATE: &str = "create";
 const DELETE: &str = "delete";
@@ -41,20 +56,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line of these pairs, without those that have no value, and the result.
-    fn new(pairs: &[(&str, Option<&str>)], result: &str) -> Self {
-        let mut text = String::new();
-        for (key, value) in pairs.iter().filter_map(|(key, value)| Some((key, (*value)?))) {
-            let _ = write!(text, "{key}=");
-            // What a client chooses must not pass for another pair, or another line.
-            for character in value.chars() {
-                match character {
-                    '\\' | '\t' | '\n' | '\r' => text.extend(character.escape_default()),
-                    character if character.is_control() => text.extend(character.escape_unicode()),
-                    character => text.push(character),
-                }
+    /// A line that begins so, with these pairs, without those that have no value, and the result.
+    fn new(front: &str, pairs: &[(&str, Option<&str>)], result: &str) -> Self {
+        let mut text = front.to_owned();
+        for (key, value) in pairs {
+            if let Some(value) = value {
+                put_pair(&mut text, key, value);
             }
-            text.push('\t');
         }
         let _ = write!(text, "result={result}");
         Self { text, failed: result == "failure" }
@@ -69,15 +77,22 @@ impl Line {
     }
 }
 
+/// Puts a pair behind a line. What a client chooses must not pass for another pair, or another line.
+fn put_pair(line: &mut String, key: &str, value: &str) {
+    let _ = write!(line, "{key}=");
+    put_escaped(line, value, VALUE_BYTES_MAX);
+    line.push('\t');
+}
+
 /// Tells that the server has started, or could not.
 pub fn started(succeeded: bool) {
     let result = if succeeded { "success" } else { "failure" };
-    Line::new(&[("user", Some(&operator())), ("operation", Some("serverStart"))], result).log();
+    Line::new("", &[("user", Some(&operator())), ("operation", Some("serverStart"))], result).log();
 }
 
 /// Tells that the server is about to stop.
 pub(crate) fn stops() {
-    Line::new(&[("user", Some(&operator())), ("operation", Some("serverStop"))], "invoked").log();
+    Line::new("", &[("user", Some(&operator())), ("operation", Some("serverStop"))], "invoked").log();
 }
 
 /// The user that the server runs as, or its number.
@@ -168,16 +183,38 @@ impl Deed {
         }
     }
 
+    /// The bytes that it takes, without what the allocator adds.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Create { path, .. } | Self::Delete(path) | Self::SetData(path) => path.len(),
+            Self::SetAcl { path, acl } => path.len() + acl.len(),
+            Self::Multi(parts) => {
+                size_of_val(&parts[..]) + parts.iter().flatten().map(Self::bytes).sum::<usize>()
+            }
+            Self::Reconfig | Self::Unread(_) => 0,
+        }
+    }
+
     fn of_write(write: &Write) -> Option<Self> {
         Some(match write {
-            Write::Create { path, flags, .. } => Self::Create { path: path.detached(), kind: kind(*flags) },
-            Write::Delete { path, .. } => Self::Delete(path.detached()),
-            Write::SetData { path, .. } => Self::SetData(path.detached()),
-            Write::SetAcl { path, acl, .. } => Self::SetAcl { path: path.detached(), acl: list(acl) },
+            Write::Create { path, flags, .. } => Self::Create { path: kept(path), kind: kind(*flags) },
+            Write::Delete { path, .. } => Self::Delete(kept(path)),
+            Write::SetData { path, .. } => Self::SetData(kept(path)),
+            Write::SetAcl { path, acl, .. } => Self::SetAcl { path: kept(path), acl: list(acl) },
             Write::Multi(parts) => Self::Multi(parts.iter().map(Self::of_write).collect()),
             Write::Check { .. } | Write::Sweep { .. } => return None,
         })
     }
+}
+
+/// So much of a text that a line has no more of it, and shows that there is more.
+fn beginning(text: &Text) -> Text {
+    text.slice(0..text.as_str().ceil_char_boundary(VALUE_BYTES_MAX + 1))
+}
+
+/// The same of a path, to be kept: no receive buffer stays alive for it.
+fn kept(path: &Text) -> Text {
+    beginning(path).detached()
 }
 
 /// What a request with this number was to do.
@@ -208,12 +245,17 @@ fn kind(flags: i32) -> Option<&'static str> {
     })
 }
 
-/// An access control list, as ZooKeeper says it: nothing stands between its entries.
+/// An access control list, as ZooKeeper says it: nothing stands between its entries. Behind what a line has of it there
+/// is one more at most.
 ///
 /// Source: ZooKeeper `ZKUtil.aclToString`.
 fn list(acl: &[Acl]) -> String {
     let mut text = String::new();
     for Acl { perms, scheme, id } in acl {
+        if text.len() > VALUE_BYTES_MAX {
+            break;
+        }
+        let (scheme, id) = (beginning(scheme), beginning(id));
         let _ = write!(text, "{scheme}:{id}:");
         let bits = [
             (tree::acl::CREATE, 'c'),
@@ -296,6 +338,7 @@ impl Fate {
 pub(crate) struct Who {
     address: IpAddr,
     identities: Vec<Identity>,
+    /// As a line has them.
     users: Rc<str>,
 }
 
@@ -342,15 +385,34 @@ impl Who {
     }
 }
 
-/// The names of users: of `digest`, what stands before the hash. A super user has proved another name too.
+/// The names of users as a line has them: of `digest`, what stands before the hash. A super user has proved another name
+/// too.
 ///
 /// Source: ZooKeeper `AuthUtil.getUsers`.
 fn users(identities: &[Identity]) -> String {
-    let named = identities.iter().filter(|identity| identity.scheme != "super").map(|identity| {
-        let id = identity.id.as_str();
-        if identity.scheme == "digest" { id.split(':').next().unwrap_or(id) } else { id }
-    });
-    named.filter(|name| !name.trim().is_empty()).collect::<Vec<_>>().join(",")
+    let (mut names, mut bytes, mut all) = (Vec::new(), 0, true);
+    // Anybody proves any number of names by digest: they get the room that is left by those that cannot be chosen.
+    for by_digest in [false, true] {
+        for (place, identity) in identities.iter().enumerate() {
+            let id = identity.id.as_str();
+            let name = if by_digest { id.split(':').next().unwrap_or(id) } else { id };
+            let other = (identity.scheme == "digest") != by_digest;
+            if other || identity.scheme == "super" || name.trim().is_empty() {
+                continue;
+            }
+            let mut escaped = String::new();
+            put_escaped(&mut escaped, name, NAME_BYTES_MAX);
+            bytes += escaped.len() + 1;
+            if bytes > USERS_BYTES_MAX {
+                all = false;
+                break;
+            }
+            names.push((place, escaped));
+        }
+    }
+    names.sort_unstable();
+    let rest = (!all).then(|| REST.to_string());
+    names.into_iter().map(|(_, name)| name).chain(rest).collect::<Vec<_>>().join(",")
 }
 
 /// A request under way that is worth a line.
@@ -365,61 +427,69 @@ impl Asked {
     /// Tells what a client is answered.
     pub(crate) fn answered(&self, session: SessionId, answer: &Answer<'_, Tree>) {
         if let Some(fate) = Fate::of_answer(answer) {
-            self.lines(session, &fate).iter().for_each(Line::log);
+            self.tell(session, &fate, &mut |line| line.log());
         }
+    }
+
+    /// The bytes that it takes, without what the allocator adds.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.users.len() + self.deed.bytes()
+    }
+
+    /// With what each of its lines begins.
+    fn front(&self, session: SessionId) -> String {
+        let mut front = format!("session={session}\t");
+        if !self.users.is_empty() {
+            let _ = write!(front, "user={}\t", self.users);
+        }
+        let _ = write!(front, "ip={}\t", java_ip(self.address));
+        front
     }
 
     /// That it was asked, by somebody who did not wait for what became of it.
     fn invoked(&self, session: SessionId) -> Line {
-        let (session, address) = (session.to_string(), java_ip(self.address));
-        let path = self.deed.path();
-        let pairs = [
-            ("session", Some(session.as_str())),
-            ("user", Some(&*self.users).filter(|users| !users.is_empty())),
-            ("ip", Some(address.as_str())),
-            ("operation", Some(self.deed.operation())),
-            ("znode", path.map(Text::as_str)),
-        ];
-        Line::new(&pairs, "invoked")
+        let path = self.deed.path().map(Text::as_str);
+        let pairs = [("operation", Some(self.deed.operation())), ("znode", path)];
+        Line::new(&self.front(session), &pairs, "invoked")
     }
 
-    fn lines(&self, session: SessionId, fate: &Fate) -> Vec<Line> {
-        let (session, address) = (session.to_string(), java_ip(self.address));
+    /// Tells what became of it, line by line.
+    fn tell(&self, session: SessionId, fate: &Fate, out: &mut impl FnMut(Line)) {
+        let front = self.front(session);
         let line = |operation, path: Option<&Text>, kind, acl: Option<&str>, failed| {
             let pairs = [
-                ("session", Some(session.as_str())),
-                ("user", Some(&*self.users).filter(|users| !users.is_empty())),
-                ("ip", Some(address.as_str())),
                 ("operation", Some(operation)),
                 ("znode", path.map(Text::as_str)),
                 ("znode_type", kind),
                 ("acl", acl),
             ];
-            Line::new(&pairs, if failed { "failure" } else { "success" })
+            Line::new(&front, &pairs, if failed { "failure" } else { "success" })
         };
         let failed = *fate == Fate::Failed;
         let made = if let Fate::Done(made) = fate { made.as_ref() } else { None };
         match &self.deed {
-            Deed::Create { path, kind } => vec![line(CREATE, made.or(Some(path)), *kind, None, failed)],
-            Deed::Delete(path) => vec![line(DELETE, Some(path), None, None, failed)],
-            Deed::SetData(path) => vec![line(SET_DATA, Some(path), None, None, failed)],
-            Deed::SetAcl { path, acl } => vec![line(SET_ACL, Some(path), None, Some(acl), failed)],
-            Deed::Reconfig => vec![line(RECONFIG, None, None, None, failed)],
-            Deed::Unread(operation) => vec![line(operation, None, None, None, failed)],
+            Deed::Create { path, kind } => out(line(CREATE, made.or(Some(path)), *kind, None, failed)),
+            Deed::Delete(path) => out(line(DELETE, Some(path), None, None, failed)),
+            Deed::SetData(path) => out(line(SET_DATA, Some(path), None, None, failed)),
+            Deed::SetAcl { path, acl } => out(line(SET_ACL, Some(path), None, Some(acl), failed)),
+            Deed::Reconfig => out(line(RECONFIG, None, None, None, failed)),
+            Deed::Unread(operation) => out(line(operation, None, None, None, failed)),
             Deed::Multi(parts) => {
-                let Fate::All(made) = fate else { return vec![line(MULTI, None, None, None, true)] };
-                let told = parts.iter().zip(made).filter_map(|(part, made)| match part.as_ref()? {
-                    Deed::Create { path, kind } => {
-                        // As ZooKeeper looks kinds up: by the node's path in the request.
-                        let made = made.as_ref().unwrap_or(path);
-                        let kind = kind.filter(|kind| made == path && !kind.ends_with("ttl"));
-                        Some(line(CREATE, Some(made), kind, None, false))
+                let Fate::All(made) = fate else { return out(line(MULTI, None, None, None, true)) };
+                for (part, made) in parts.iter().zip(made) {
+                    match part {
+                        Some(Deed::Create { path, kind }) => {
+                            // As ZooKeeper looks kinds up: by the node's path in the request, which has no number yet.
+                            let kind =
+                                kind.filter(|kind| !kind.ends_with("sequential") && !kind.ends_with("ttl"));
+                            out(line(CREATE, made.as_ref().or(Some(path)), kind, None, false));
+                        }
+                        Some(Deed::Delete(path)) => out(line(DELETE, Some(path), None, None, false)),
+                        Some(Deed::SetData(path)) => out(line(SET_DATA, Some(path), None, None, false)),
+                        Some(Deed::SetAcl { .. } | Deed::Multi(_) | Deed::Reconfig | Deed::Unread(_))
+                        | None => {}
                     }
-                    Deed::Delete(path) => Some(line(DELETE, Some(path), None, None, false)),
-                    Deed::SetData(path) => Some(line(SET_DATA, Some(path), None, None, false)),
-                    Deed::SetAcl { .. } | Deed::Multi(_) | Deed::Reconfig | Deed::Unread(_) => None,
-                });
-                told.collect()
+                }
             }
         }
     }
@@ -446,15 +516,22 @@ struct Left {
     /// In the order in which they came.
     by_age: BTreeMap<u64, (SessionId, i32)>,
     next: u64,
+    /// The bytes that all take.
+    bytes: usize,
 }
 
 impl Left {
-    /// One more. Returns the oldest, and whose it is, if there are too many.
-    fn push(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) -> Option<(SessionId, Box<Asked>)> {
+    /// One more.
+    fn push(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) {
+        self.bytes += asked.bytes();
         self.by_request.entry((session, xid)).or_default().push_back((self.next, asked));
         self.by_age.insert(self.next, (session, xid));
         self.next += 1;
-        if self.by_age.len() <= LEFT_MAX {
+    }
+
+    /// The oldest, and whose it is, if there are too many, or they take too much.
+    fn take_excess(&mut self) -> Option<(SessionId, Box<Asked>)> {
+        if self.by_age.len() <= LEFT_MAX && self.bytes <= LEFT_BYTES_MAX {
             return None;
         }
         let (session, xid) = self.by_age.first_key_value().map(|(_, request)| *request)?;
@@ -469,6 +546,7 @@ impl Left {
             self.by_request.remove(&(session, xid));
         }
         self.by_age.remove(&age);
+        self.bytes -= asked.bytes();
         Some(asked)
     }
 
@@ -506,9 +584,10 @@ impl Audit {
     pub(crate) fn left(&mut self, session: SessionId, xid: i32, asked: Box<Asked>) {
         if asked.deed.is_none_at_all() {
             // No transaction will come of it, and the next with its number has one.
-            return asked.lines(session, &Fate::Failed).iter().for_each(Line::log);
+            return asked.tell(session, &Fate::Failed, &mut |line| line.log());
         }
-        if let Some((session, asked)) = self.left.push(session, xid, asked) {
+        self.left.push(session, xid, asked);
+        while let Some((session, asked)) = self.left.take_excess() {
             // What becomes of it is not waited for any longer; that it was asked is told all the same.
             asked.invoked(session).log();
         }
@@ -536,38 +615,32 @@ impl Audit {
 
     /// Tells what was applied by now.
     pub(crate) fn applied(&mut self, last: Zxid) {
-        self.lines(last).iter().for_each(Line::log);
+        self.tell(last, &mut |line| line.log());
     }
 
-    fn lines(&mut self, last: Zxid) -> Vec<Line> {
-        let mut lines = Vec::new();
+    fn tell(&mut self, last: Zxid, out: &mut impl FnMut(Line)) {
         while let Some(Logged { session, cxid, what, .. }) =
             self.logged.pop_front_if(|logged| logged.zxid <= last)
         {
             match what {
                 What::Request(fate) => {
                     if let Some(asked) = self.left.take(session, cxid) {
-                        lines.extend(asked.lines(session, &fate));
+                        asked.tell(session, &fate, out);
                     }
                 }
                 What::Close(ephemerals) => {
                     // It asks for nothing more.
                     // What has come to nothing was asked.
-                    lines.extend(self.left.take_all(session).iter().map(|asked| asked.invoked(session)));
-                    let session = session.to_string();
-                    lines.extend(ephemerals.iter().map(|path| {
-                        let pairs = [
-                            ("session", Some(session.as_str())),
-                            ("user", Some(self.operator.as_str())),
-                            ("operation", Some(EPHEMERAL)),
-                            ("znode", Some(path.as_str())),
-                        ];
-                        Line::new(&pairs, "success")
-                    }));
+                    self.left.take_all(session).iter().for_each(|asked| out(asked.invoked(session)));
+                    let mut front = format!("session={session}\t");
+                    put_pair(&mut front, "user", &self.operator);
+                    for path in &ephemerals {
+                        let pairs = [("operation", Some(EPHEMERAL)), ("znode", Some(path.as_str()))];
+                        out(Line::new(&front, &pairs, "success"));
+                    }
                 }
             }
         }
-        lines
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     audit::Audit,
     batching::{self, Batching},
     client::{Clients, Phase, UNSENT_MAX, Unanswered},
+    excerpt::excerpt,
     linger::Linger,
     link::Links,
     logging::LogPipe,
@@ -536,7 +537,7 @@ impl Shell {
     /// own limit, which is this server's if nobody has changed it.
     pub(crate) fn warn_of_long_answer(&mut self, bytes: usize, nodes: &Nodes) {
         if let Some(answers) = self.seldom.answers.count(self.clock.now) {
-            let (path, limit) = (nodes.first().unwrap_or("-"), self.config.frame_bytes_max);
+            let (path, limit) = (&*excerpt(nodes.first().unwrap_or("-")), self.config.frame_bytes_max);
             tracing::warn!(
                 answers,
                 path,

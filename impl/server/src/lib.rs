@@ -11,6 +11,7 @@ pub mod config;
 mod core;
 mod effect;
 pub mod ensemble;
+mod excerpt;
 mod linger;
 mod link;
 pub mod logging;

@@ -31,6 +31,7 @@ use wire::{
 use crate::{
     Config,
     core::{Core, Later, Shell, wall_clock},
+    excerpt::excerpt,
     net::{Backoff, set_silence_max},
     out::{self, Sent},
     recorder::link_mark,
@@ -628,6 +629,7 @@ pub(crate) fn refuse_stranger(me: &Weak<RefCell<Core>>, port: Port, why: &str) {
         Port::Quorum => ("quorum", &mut seldom.learners),
         Port::Election => ("election", &mut seldom.voters),
     };
+    let why = &*excerpt(why);
     tracing::debug!(why, "a stranger was refused on the {port} port");
     if let Some(refused) = lines.count(Instant::now()) {
         tracing::warn!(refused, why, "strangers were refused on the {port} port");

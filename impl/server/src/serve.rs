@@ -31,6 +31,7 @@ use crate::{
     audit::Who,
     client::{Most, NoPlace, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
+    excerpt::excerpt,
     namespaces::Nodes,
     net,
     secure::Door,
@@ -253,6 +254,7 @@ impl Shell {
 
     /// Somebody is not let in who came to shake hands.
     fn turned_away(&mut self, address: SocketAddr, why: &str) {
+        let why = &*excerpt(why);
         debug!(%address, why, "no hands were shaken with a client");
         if let Some(failed) = self.seldom.handshakes.count(Instant::now()) {
             warn!(failed, %address, why, "no hands were shaken with clients: they are not let in");
@@ -266,6 +268,7 @@ impl Shell {
         };
         let (request, reason) = self.config.sasl.step(&mut client.exchange, token);
         if let Some(reason) = reason {
+            let reason = &*excerpt(&reason);
             debug!(reason, "a client failed to authenticate with SASL");
             if let Some(failed) = self.seldom.identities.count(Instant::now()) {
                 warn!(failed, reason, "clients failed to authenticate with SASL");

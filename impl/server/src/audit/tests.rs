@@ -20,11 +20,25 @@ fn texts(lines: &[Line]) -> Vec<&str> {
     lines.iter().map(|line| line.text.as_str()).collect()
 }
 
+/// The lines of a request that has come to this.
+fn lines_of(asked: &Asked, fate: &Fate) -> Vec<Line> {
+    let mut lines = Vec::new();
+    asked.tell(SESSION, fate, &mut |line| lines.push(line));
+    lines
+}
+
+/// Those of what is applied.
+fn applied(audit: &mut Audit, last: Zxid) -> Vec<Line> {
+    let mut lines = Vec::new();
+    audit.tell(last, &mut |line| lines.push(line));
+    lines
+}
+
 /// What is told of a write that is answered so.
 fn told(write: Write, answer: &Answer<'_, Tree>) -> Vec<Line> {
     let request = ClientRequest::Write(write);
     let asked = who(&[]).hears(&Settings::default(), &request, 0).expect("worth a line");
-    Fate::of_answer(answer).map(|fate| asked.lines(SESSION, &fate)).unwrap_or_default()
+    Fate::of_answer(answer).map(|fate| lines_of(&asked, &fate)).unwrap_or_default()
 }
 
 #[test]
@@ -131,13 +145,13 @@ fn reads_are_not_told_and_what_is_refused_is() {
     let refused = |code| ClientRequest::Refused { code, close: false };
     let asked = client.hears(&settings, &refused(ErrorCode::ReconfigDisabled), opcode::RECONFIG);
     let fate = Fate::of_answer(&Answer::Error(ErrorCode::ReconfigDisabled)).expect("it failed");
-    let lines = asked.expect("worth a line").lines(SESSION, &fate);
+    let lines = lines_of(&asked.expect("worth a line"), &fate);
     assert!(lines[0].text.ends_with("\tip=10.0.0.7\toperation=reconfig\tresult=failure"), "{lines:?}");
     assert!(client.hears(&settings, &refused(ErrorCode::Throttled), opcode::CREATE).is_none());
     let unread = refused(ErrorCode::MarshallingError);
     assert!(client.hears(&settings, &unread, opcode::GET_DATA).is_none());
     let asked = client.hears(&settings, &unread, opcode::SET_DATA).expect("worth a line");
-    let lines = asked.lines(SESSION, &Fate::Failed);
+    let lines = lines_of(&asked, &Fate::Failed);
     assert!(lines[0].text.ends_with("\tip=10.0.0.7\toperation=setData\tresult=failure"), "{lines:?}");
 }
 
@@ -168,6 +182,54 @@ fn what_a_client_chooses_is_one_value() {
     assert_eq!(told, "/a\\tresult=success\\nuser=root\\\\\\u{1b}[2Jé\tresult=failure");
 }
 
+/// A client that has proved these names by digest, and then this one by SASL.
+fn named(names: &[String]) -> Who {
+    let mut client = who(&[]);
+    for name in names {
+        let credential = Credential { scheme: "digest".into(), bytes: format!("{name}:secret").into() };
+        client.hears(&Settings::default(), &ClientRequest::Authenticate(credential), 0);
+    }
+    client.proves(vec![Identity { scheme: "sasl".into(), id: "bob".into() }]);
+    client
+}
+
+#[test]
+fn names_take_little_of_a_line_however_long_or_many_they_are() {
+    let long = named(&["\u{1}".repeat(250_000), "é".repeat(1000), "alice".to_owned()]);
+    let name = "\\u{1}".repeat(NAME_BYTES_MAX / 5);
+    assert_eq!(&*long.users, format!("10.0.0.7,{name}…,{}…,alice,bob", "é".repeat(NAME_BYTES_MAX / 2)));
+    // Those that anybody can prove do not crowd out the others.
+    let many = named(&(0..800).map(|name| format!("n{name}")).collect::<Vec<_>>());
+    assert!(many.users.starts_with("10.0.0.7,n0,n1,") && many.users.ends_with(",bob,…"), "{}", many.users);
+    assert!((900..=USERS_BYTES_MAX + 4).contains(&many.users.len()), "{}", many.users.len());
+}
+
+#[test]
+fn paths_and_lists_are_cut_where_they_are_long() {
+    let whole = format!("/{}", "x".repeat(VALUE_BYTES_MAX - 1));
+    let long = Text::from(whole.clone() + &"y".repeat(1_000_000));
+    let delete = |path: Text| Write::Delete { path, version: -1 };
+    let failed = Outcome::Error { code: -101 };
+    for (path, expected) in [(Text::from(whole.clone()), whole.clone()), (long.clone(), whole.clone() + "…")]
+    {
+        let lines = told(delete(path), &Answer::Outcome(&failed));
+        assert!(lines[0].text.ends_with(&format!("\tznode={expected}\tresult=failure")));
+    }
+    let entry = |id: Text| Acl { perms: 1, scheme: "digest".into(), id };
+    let lists = [vec![entry(long.clone())], (0..50_000).map(|id| entry(id.to_string().into())).collect()];
+    for acl in lists {
+        let write = Write::SetAcl { path: long.clone(), acl, version: -1 };
+        let asked = who(&[]).hears(&Settings::default(), &ClientRequest::Write(write), 0).expect("a line");
+        assert!(asked.bytes() < 3 * VALUE_BYTES_MAX, "no more is kept either: {}", asked.bytes());
+        let lines = lines_of(&asked, &Fate::Done(None));
+        assert!(lines[0].text.ends_with("…\tresult=success") && lines[0].text.len() < 3 * VALUE_BYTES_MAX);
+    }
+    // The path that was made is that of the transaction, which is whole.
+    let made =
+        told(create("/a", 2, CreateRequest::Create), &Answer::Outcome(&Outcome::Create { path: long }));
+    assert!(made[0].text.contains(&format!("\tznode={whole}…\tznode_type=")));
+}
+
 fn txn(cxid: i32, body: TxnBody) -> Txn {
     Txn { session: SESSION, cxid, time: 0, body, digest: None }
 }
@@ -196,22 +258,25 @@ fn who_hangs_up_is_told_of_all_the_same_and_once() {
     leaves(&mut audit, 3);
     audit.logged(Zxid(3), &txn(3, TxnBody::Error { code: -110 }));
     // Nothing is told that may still be cut.
-    assert_eq!(audit.lines(Zxid(0)), []);
+    assert_eq!(applied(&mut audit, Zxid(0)), []);
     let front = "session=0x1000000ab\tuser=10.0.0.7\tip=10.0.0.7\toperation=create\tznode=";
     assert_eq!(
-        texts(&audit.lines(Zxid(2))),
+        texts(&applied(&mut audit, Zxid(2))),
         [format!("{front}/e2\tznode_type=ephemeral\tresult=success")],
         "the first was answered"
     );
-    assert_eq!(texts(&audit.lines(Zxid(9))), [format!("{front}/e\tznode_type=ephemeral\tresult=failure")]);
-    assert_eq!(audit.lines(Zxid(9)), []);
+    assert_eq!(
+        texts(&applied(&mut audit, Zxid(9))),
+        [format!("{front}/e\tznode_type=ephemeral\tresult=failure")]
+    );
+    assert_eq!(applied(&mut audit, Zxid(9)), []);
     leaves(&mut audit, 4);
     audit.logged(Zxid(10), &txn(4, made("/e4")));
     audit.cut(Zxid(9));
-    assert_eq!(audit.lines(Zxid(10)), [], "it was cut");
+    assert_eq!(applied(&mut audit, Zxid(10)), [], "it was cut");
     audit.logged(Zxid(10), &txn(4, made("/e4")));
     audit.replaced();
-    assert_eq!(audit.lines(Zxid(10)), [], "it is not known what became of it");
+    assert_eq!(applied(&mut audit, Zxid(10)), [], "it is not known what became of it");
 }
 
 #[test]
@@ -224,7 +289,7 @@ fn ephemerals_go_with_their_session() {
     audit.left(SessionId(-1), 5, asked);
     let ephemerals = Some(vec!["/e1".into(), "/e2".into()]);
     audit.logged(Zxid(1), &txn(0, TxnBody::CloseSession { ephemerals }));
-    let lines = audit.lines(Zxid(1));
+    let lines = applied(&mut audit, Zxid(1));
     assert_eq!(
         lines[0].text,
         "session=0x1000000ab\tuser=10.0.0.7\tip=10.0.0.7\toperation=delete\tznode=/e\tresult=invoked"
@@ -236,7 +301,7 @@ fn ephemerals_go_with_their_session() {
     assert_eq!(texts(&lines[1..]), [line("/e1"), line("/e2")]);
     assert_eq!(audit.left.by_age.len(), 2, "those of other sessions");
     audit.logged(Zxid(2), &txn(0, TxnBody::CloseSession { ephemerals: None }));
-    assert_eq!(audit.lines(Zxid(2)), []);
+    assert_eq!(applied(&mut audit, Zxid(2)), []);
 }
 
 /// Something that was asked.
@@ -257,7 +322,7 @@ fn two_requests_of_one_number_are_two() {
     audit.logged(Zxid(1), &txn(5, TxnBody::Delete { path: "/secret".into(), sweep: false }));
     audit.logged(Zxid(2), &txn(5, TxnBody::Error { code: -101 }));
     let front = "session=0x1000000ab\tuser=10.0.0.7\tip=10.0.0.7\toperation=delete\tznode=";
-    let told = audit.lines(Zxid(2));
+    let told = applied(&mut audit, Zxid(2));
     assert_eq!(
         texts(&told),
         [format!("{front}/secret\tresult=success"), format!("{front}/x\tresult=failure")]
@@ -278,10 +343,29 @@ fn those_who_hang_up_are_not_remembered_without_end() {
 }
 
 #[test]
+fn those_who_hang_up_behind_long_requests_are_fewer() {
+    let mut audit = Audit::default();
+    let path = Text::from(format!("/{}", "x".repeat(1000)));
+    let parts = vec![Write::Delete { path, version: -1 }; 1000];
+    let write = ClientRequest::Write(Write::Multi(parts));
+    let asked = who(&[]).hears(&Settings::default(), &write, 0).expect("worth a line");
+    for xid in 0..100 {
+        audit.left(SESSION, xid, asked.clone());
+        assert!(audit.left.bytes <= LEFT_BYTES_MAX, "{}", audit.left.bytes);
+    }
+    let kept = audit.left.by_age.len();
+    assert!((10..=16).contains(&kept), "a megabyte each: {kept}");
+    assert_eq!(audit.left.bytes, kept * asked.bytes());
+    assert!(audit.left.take(SESSION, 99).is_some());
+    assert_eq!(audit.left.take_all(SESSION).len(), kept - 1);
+    assert_eq!(audit.left.bytes, 0);
+}
+
+#[test]
 fn the_server_says_who_runs_it() {
     let name = operator();
     assert!(!name.is_empty() && !name.contains(':'), "{name}");
-    let line = Line::new(&[("user", Some(&name)), ("operation", Some("serverStop"))], "invoked");
+    let line = Line::new("", &[("user", Some(&name)), ("operation", Some("serverStop"))], "invoked");
     assert_eq!(
         (line.text, line.failed),
         (format!("user={name}\toperation=serverStop\tresult=invoked"), false)

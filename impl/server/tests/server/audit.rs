@@ -38,6 +38,32 @@ fn any_version() -> [u8; 4] {
     (-1_i32).to_be_bytes()
 }
 
+/// Anybody may prove a name by digest, and one request may take many lines.
+fn a_long_name_takes_little_of_many_lines(server: &Server, lines: &Lines) {
+    const PARTS: usize = 300;
+    let from = lines.audit(0).len();
+    let mut client = Client::connect(server).expect("a session");
+    let proof = ["\u{1}".repeat(250_000).as_bytes(), b":p"].concat();
+    client.send(&request(-4, 100, &[&[0; 4][..], &frame(b"digest"), &frame(&proof)].concat()));
+    assert_eq!(client.answer(), Some((-4, 0)));
+    let header = |operation: i32, done| [&operation.to_be_bytes()[..], &[done], &any_version()].concat();
+    let open =
+        [&1_i32.to_be_bytes()[..], &31_i32.to_be_bytes(), &frame(b"world"), &frame(b"anyone")].concat();
+    let part = |number: usize| {
+        let path = frame(format!("/{number:x}").as_bytes());
+        [&header(1, 0)[..], &path, &frame(b""), &open, &[0; 4]].concat()
+    };
+    let parts: Vec<u8> = (0..PARTS).flat_map(part).chain(header(-1, 1)).collect();
+    client.send(&request(1, 14, &parts));
+    assert_eq!(client.answer(), Some((1, 0)));
+    wait_until("all parts are told", || lines.audit(from).len() >= PARTS);
+    let told = lines.audit(from);
+    assert_eq!(told.len(), PARTS);
+    let bytes: usize = told.iter().map(|(_, line)| line.len()).sum();
+    assert!(bytes < PARTS * 1024, "{bytes} bytes of lines came of a request of {}", parts.len());
+    assert!(told[0].1.contains("\\u{1}…\tip=127.0.0.1\toperation=create\tznode=/0\t"), "{}", told[0].1);
+}
+
 #[test]
 fn changes_are_logged_with_who_made_them() {
     let lines = Lines::default();
@@ -113,6 +139,8 @@ fn changes_are_logged_with_who_made_them() {
     assert_eq!(created, "create\tznode=/e\tznode_type=ephemeral\tresult=success");
     let operation = "\toperation=ephemeralZNodeDeletionOnSessionCloseOrExpire\tznode=/e\tresult=success";
     assert!(told[1].1.starts_with(&session) && told[1].1.ends_with(operation), "{told:?}");
+
+    a_long_name_takes_little_of_many_lines(&server, &lines);
 
     drop(server);
     let last = lines.audit(0).pop().expect("a line");
