@@ -1,7 +1,8 @@
 //! Log lines that never hold the server up.
 //!
 //! Lines go through a bounded queue to a thread that writes them. When the reader of the log is slow, or its pipe is
-//! full, lines are dropped and counted; the server goes on.
+//! full, lines are dropped and counted; the server goes on. The queue is bounded in bytes too, and so is each line:
+//! others choose what stands in lines, and how many there are.
 
 use std::{
     fs::File,
@@ -9,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -24,19 +25,33 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Lines that may wait to be written.
-const QUEUE_LINES: usize = 4096;
+use crate::excerpt::REST;
+
+/// What may wait to be written.
+const QUEUE: Room = Room { lines: 4096, bytes: 4 << 20 };
 /// The same of a file for the audit log: one request may take a line for each of its parts.
-const AUDIT_LINES: usize = 1 << 17;
+const AUDIT_QUEUE: Room = Room { lines: 1 << 17, bytes: 32 << 20 };
+/// The bytes of a line behind which it is cut.
+const LINE_BYTES_MAX: usize = 16 << 10;
 /// How long the end of the process waits for lines to be written.
 const FLUSH_MAX: Duration = Duration::from_millis(200);
 /// The target of lines of the audit log.
 pub(crate) const TARGET: &str = "audit";
 
+/// How much may wait in a queue: neither may be exceeded.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Lines.
+    pub lines: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
 /// The way to the log's writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogPipe {
     lines: SyncSender<Vec<u8>>,
+    bytes_max: usize,
     counts: Arc<Counts>,
 }
 
@@ -45,21 +60,23 @@ struct Counts {
     queued: AtomicU64,
     written: AtomicU64,
     dropped: AtomicU64,
+    /// Those of lines that are not written yet.
+    bytes: AtomicUsize,
 }
 
 impl LogPipe {
-    /// Starts a thread that writes to `sink`, behind which so many lines may wait.
+    /// Starts a thread that writes to `sink`, behind which so much may wait.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn to(sink: impl Write + Send + 'static, most: usize) -> io::Result<Self> {
-        let (lines, queue) = sync_channel(most);
+    pub fn to(sink: impl Write + Send + 'static, room: Room) -> io::Result<Self> {
+        let (lines, queue) = sync_channel(room.lines);
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         thread::Builder::new()
             .name("log-lines".to_owned())
             .spawn(move || write_lines(queue, sink, &shared))?;
-        Ok(Self { lines, counts })
+        Ok(Self { lines, bytes_max: room.bytes, counts })
     }
 
     /// Lines that were dropped so far.
@@ -78,12 +95,26 @@ impl LogPipe {
     }
 
     fn push(&self, line: &[u8]) {
+        let line = cut(line);
+        let bytes = line.len();
         self.counts.queued.fetch_add(1, Ordering::AcqRel);
-        if self.lines.try_send(line.to_vec()).is_err() {
+        let fits =
+            self.counts.bytes.fetch_add(bytes, Ordering::AcqRel) <= self.bytes_max.saturating_sub(bytes);
+        if !fits || self.lines.try_send(line).is_err() {
+            self.counts.bytes.fetch_sub(bytes, Ordering::AcqRel);
             self.counts.queued.fetch_sub(1, Ordering::AcqRel);
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// The line, or its beginning, up to a whole character.
+fn cut(line: &[u8]) -> Vec<u8> {
+    let Some(front) = line.get(..LINE_BYTES_MAX).filter(|front| front.len() < line.len()) else {
+        return line.to_vec();
+    };
+    let whole = front.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    format!("{whole}{REST}\n").into_bytes()
 }
 
 /// One event's writer.
@@ -127,6 +158,7 @@ fn write_lines(queue: Receiver<Vec<u8>>, mut sink: impl Write, counts: &Counts) 
             }
         }
         let _ = sink.flush();
+        counts.bytes.fetch_sub(line.len(), Ordering::AcqRel);
         counts.written.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -164,9 +196,9 @@ pub fn init() -> io::Result<LogPipe> {
 /// # Errors
 /// If no thread can be started, or the file cannot be opened.
 pub fn init_with(audit_file: Option<&Path>) -> io::Result<Pipes> {
-    let log = LogPipe::to(io::stderr(), QUEUE_LINES)?;
+    let log = LogPipe::to(io::stderr(), QUEUE)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let audit = audit_file.map(|path| LogPipe::to(open(path)?, AUDIT_LINES)).transpose()?;
+    let audit = audit_file.map(|path| LogPipe::to(open(path)?, AUDIT_QUEUE)).transpose()?;
     match audit.clone() {
         None => {
             tracing_subscriber::fmt()
@@ -226,7 +258,7 @@ mod tests {
         },
     };
 
-    use super::{LogPipe, QUEUE_LINES, can_append};
+    use super::{LINE_BYTES_MAX, LogPipe, QUEUE, Room, can_append};
 
     /// A pipe whose reader reads nothing until it is told to.
     struct Stuck {
@@ -260,8 +292,8 @@ mod tests {
     fn a_full_pipe_drops_lines_and_says_how_many() {
         let (go, wait) = channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }, QUEUE_LINES).expect("a thread");
-        let lines = QUEUE_LINES + 100;
+        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }, QUEUE).expect("a thread");
+        let lines = QUEUE.lines + 100;
         for _ in 0..lines {
             pipe.push(b"line\n");
         }
@@ -271,5 +303,42 @@ mod tests {
         pipe.flush();
         let text = String::from_utf8(seen.lock().expect("unpoisoned").clone()).expect("text");
         assert!(text.contains("log lines were dropped"), "{}", &text[..200]);
+    }
+    #[test]
+    fn a_pipe_is_full_of_few_long_lines_too() {
+        let (go, wait) = channel();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let room = Room { lines: 100, bytes: 4000 };
+        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }, room).expect("a thread");
+        let line = [&[b'x'; 999][..], b"\n"].concat();
+        for _ in 0..10 {
+            pipe.push(&line);
+        }
+        assert_eq!(pipe.dropped(), 6);
+        drop(go);
+        pipe.flush();
+        pipe.push(b"there is room again\n");
+        pipe.flush();
+        let text = String::from_utf8(seen.lock().expect("unpoisoned").clone()).expect("text");
+        assert_eq!(text.matches('x').count(), 4 * 999);
+        assert!(
+            text.contains("\n6 log lines were dropped") && text.ends_with("there is room again\n"),
+            "{text}"
+        );
+        assert_eq!(pipe.dropped(), 6);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_ends() {
+        let (go, wait) = channel();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let pipe = LogPipe::to(Stuck { go: wait, seen: Arc::clone(&seen) }, QUEUE).expect("a thread");
+        let longest = "x".repeat(LINE_BYTES_MAX - 1) + "\n";
+        pipe.push(longest.as_bytes());
+        pipe.push(format!("x{}\n", "é".repeat(LINE_BYTES_MAX)).as_bytes());
+        drop(go);
+        pipe.flush();
+        let text = String::from_utf8(seen.lock().expect("unpoisoned").clone()).expect("text");
+        assert_eq!(text, format!("{longest}x{}…\n", "é".repeat(LINE_BYTES_MAX / 2 - 1)));
     }
 }
