@@ -420,7 +420,7 @@ impl Storage<Subject> for Files {
         state
     }
 
-    fn serves(&mut self, state: &mut Subject) {
+    fn serves(&mut self, state: &mut Arc<Subject>) {
         let history = state.history().unwrap_or_default();
         let (length, label) = (history.len(), state.last_processed());
         if length < self.next_save || self.in_flux() {
@@ -432,7 +432,7 @@ impl Storage<Subject> for Files {
         self.next_save = length + least + dice.throw(most - least);
         if !first && label.counter() > 0 {
             self.histories.insert(label, history.to_vec());
-            let (body, digest) = body(&mut state.machine);
+            let (body, digest) = body(&mut Arc::make_mut(state).machine);
             let order = SlowOrder::Snapshot(Snapshot { ticket: None, label, body, digest });
             self.threads().slow_orders.push_back(order);
         }

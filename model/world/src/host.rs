@@ -194,7 +194,7 @@ impl<M: Replica> Image<M::Txn> for Arc<M> {
 pub type HostDisk<M> = Disk<<M as Machine>::Txn, Arc<M>>;
 
 /// What a process starts with: its actor, its state, its timers.
-type Process<M> = (Peer<M>, Box<M>, BTreeSet<Timer>);
+type Process<M> = (Peer<M>, Arc<M>, BTreeSet<Timer>);
 
 /// One server, on a disk that only the world knows, or on another one.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -206,7 +206,8 @@ pub struct Host<M: Machine, D = HostDisk<M>> {
     /// The wall clock, in milliseconds since 1970.
     now: i64,
     peer: Peer<M>,
-    state: Box<M>,
+    /// Shared with every server that came of this one, or that it came of, and has the same.
+    state: Arc<M>,
     timers: BTreeSet<Timer>,
     /// The start is not over: no vote was given yet.
     booting: bool,
@@ -401,7 +402,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
             }
             HostEvent::Read(from, Wire::Snapshot { last, state }) => {
                 if self.peer.takes_snapshot(*from, *last) {
-                    self.state.clone_from(state);
+                    self.state = Arc::new((**state).clone());
                 }
                 self.input(Input::Snapshot { from: *from, zxid: *last }, &mut run)?;
             }
@@ -437,13 +438,13 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
 
     fn start(config: &Config<M::Settings>, disk: &mut D, run: &mut Run<'_, M>) -> Result<Process<M>, Fault> {
         let Start { recovered, state, cut } = disk.start(config.zab.window)?;
-        let mut state = Box::new(Arc::unwrap_or_clone(state));
+        let mut state = state;
         if cut {
             run.happened.sights.insert(Sight::TornTailKept);
         }
         let mut timers = BTreeSet::new();
         let mut sink = Sink::new(disk, &mut timers, run);
-        let peer = Peer::boot(config.clone(), recovered, &mut *state, &mut sink);
+        let peer = lend(&mut state, |state| Peer::boot(config.clone(), recovered, state, &mut sink));
         if let (.., Some(fault)) = sink.end() {
             return Err(fault);
         }
@@ -489,7 +490,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
         let (led, committed) = (self.leads(), self.peer.zab().committed());
         let votes = run.happened.votes.len();
         let mut sink = Sink::new(&mut self.disk, &mut self.timers, run);
-        self.peer.step(&mut self.state, input, &mut sink);
+        lend(&mut self.state, |state| self.peer.step(state, input, &mut sink));
         let (watch, reload, fault) = sink.end();
         if let Some(fault) = fault
             && (self.local_rules || fault.rule == "R-5")
@@ -515,7 +516,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
         }
         if reload {
             let Start { recovered, state, .. } = self.disk.reload(self.config.zab.window)?;
-            *self.state = Arc::unwrap_or_clone(state);
+            self.state = state;
             self.input(Input::Reloaded(recovered), run)?;
         }
         Ok(())
@@ -566,6 +567,16 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
             format!("at rest with a state through {held}, while a start would load one through {loaded}");
         Err(Fault { rule: "R-7".to_owned(), why })
     }
+}
+
+/// Has a state worked on in place, or in a copy where others share it: they go on sharing it if it is the same behind that.
+fn lend<M: Replica, R>(state: &mut Arc<M>, work: impl FnOnce(&mut M) -> R) -> R {
+    let shared = (Arc::strong_count(state) > 1).then(|| Arc::clone(state));
+    let outcome = work(Arc::make_mut(state));
+    if let Some(shared) = shared.filter(|shared| shared == state) {
+        *state = shared;
+    }
+    outcome
 }
 
 /// As it is printed: enough to tell hosts apart.

@@ -106,7 +106,7 @@ pub trait Storage<M: Replica> {
     fn replayed(&self, through: Zxid) -> Arc<M>;
 
     /// The server, which serves, has this state now: an occasion to store it.
-    fn serves(&mut self, _state: &mut M) {}
+    fn serves(&mut self, _state: &mut Arc<M>) {}
 }
 
 impl<M: Replica> Storage<M> for HostDisk<M> {
