@@ -20,6 +20,9 @@ const BODY_AT: usize = 12;
 const BODY_BYTES_MIN: usize = 32;
 /// Where the zxid stands in a body.
 const ZXID_AT: usize = 12;
+/// Where its type does, and the type of a transaction that changes nothing: a request was refused.
+const TYPE_AT: usize = 28;
+const ERROR: i32 = -1;
 
 /// What stands at a place of the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,7 +118,8 @@ impl<F: File> Entries<F> {
     }
 
     /// What stands next. A record that says again what stands before it in this file, or in those that this one is
-    /// [read behind](Self::behind), is passed over (rule D-6).
+    /// [read behind](Self::behind), is passed over, and so is a refusal under the number of the record before it
+    /// (rule D-6).
     pub(crate) fn next(&mut self) -> Result<Place, Error> {
         loop {
             let place = match self.state {
@@ -131,13 +135,15 @@ impl<F: File> Entries<F> {
         }
     }
 
-    /// Whether this record was told before, to the byte; if it is new, it is noted as told. What is found behind
-    /// something broken is not: it may be dropped with the torn end that it stands in, and then count where it comes again.
+    /// Whether this record was told before, to the byte, or refuses something under the number of the last one that was;
+    /// if it is new, it is noted as told. What is found behind something broken is not: it may be dropped with the torn
+    /// end that it stands in, and then count where it comes again.
     fn is_repeat(&mut self, zxid: Zxid) -> bool {
         let checksum = self.body.start.checked_sub(BODY_AT - CHECKSUM_AT);
         let checksum = checksum.and_then(|at| self.buffer.get(at..at + 4)?.try_into().ok());
         let length = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
         let mark = (checksum.map_or(0, u32::from_be_bytes), length);
+        let is_error = self.is_error();
         if let Some((first, marks)) = self.told.range_mut(..=zxid).next_back()
             && let Some(nth) = usize::try_from(zxid.0 - first.0).ok().filter(|nth| *nth <= marks.len())
         {
@@ -145,12 +151,19 @@ impl<F: File> Entries<F> {
             if told.is_none() && !self.lost {
                 marks.push(mark);
             }
-            return told == Some(mark);
+            let refuses = is_error && told.is_some() && nth + 1 == marks.len();
+            return refuses || told == Some(mark);
         }
         if !self.lost {
             self.told.insert(zxid, vec![mark]);
         }
         false
+    }
+
+    /// Whether the record at hand changes nothing.
+    fn is_error(&self) -> bool {
+        let kind = self.body().get(TYPE_AT..).and_then(|rest| rest.first_chunk());
+        kind.is_some_and(|kind| i32::from_be_bytes(*kind) == ERROR)
     }
 
     /// The body of the record that was told last.

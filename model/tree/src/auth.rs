@@ -326,6 +326,10 @@ impl Network {
 
 fn address(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
+        // One of version 4 has a form of its own, by which its clients are known: this one would match nobody.
+        if text.contains('.') {
+            return None;
+        }
         return text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     }
     // Leading zeros are allowed, unlike in the standard library's parser.
@@ -453,6 +457,7 @@ mod tests {
             ("ip", "10.0.0.0/33", false, "too many bits"),
             ("ip", "10.0.0.0/-1", false, "too few"),
             ("ip", "10.0.0", false, "too few parts"),
+            ("ip", "::ffff:10.0.0.1", false, "a form of another kind of address, which no client has"),
             ("ip", "10.0.0.256", false, "too large a part"),
             ("ip", "fe80::/10", true, "the other family"),
             ("ip", "fe80:::1", false, "malformed"),

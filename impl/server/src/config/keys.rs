@@ -276,8 +276,11 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("jmx.", JVM),
     ("kerberos.", KERBEROS),
     ("jvm.", JVM),
-    ("pathStats.", THREADS),
-    ("messageTracker.", THREADS),
+    (
+        "pathStats.",
+        "paths are not counted one by one; read_per_namespace and write_per_namespace tell what is busy",
+    ),
+    ("messageTracker.", "packets are not written to the log; the flight recorder keeps them"),
     ("watcherClean", THREADS),
 ];
 

@@ -5,6 +5,7 @@ use std::{fs, ops::Range, path::Path};
 use spec::{Epoch, Machine, SessionId, Zxid};
 use storage::{Batch, Config, Error, RealDisk, Recovery, Store};
 use tree::{Tree, Txn, TxnBody};
+use wire::log::put_entry;
 
 /// The last transaction in the folder: 2:11, a setACL.
 const LAST: Zxid = Zxid(0x2_0000_000b);
@@ -324,6 +325,44 @@ fn records_that_were_logged_twice_count_once() {
     fs::write(dir.path().join(file), other).expect("written");
     let error = open(dir.path()).expect_err("another history").to_string();
     assert!(error.contains("gap in the log: transaction 2:4 in log.200000001"), "{error}");
+}
+
+/// Apache ZooKeeper that is alone refuses a request that it cannot read under the number of the transaction before.
+#[test]
+fn refusals_under_the_number_before_count_for_nothing() {
+    let file = "version-2/log.200000001";
+    let bytes = fs::read(folder().path().join(file)).expect("readable");
+    let whole = open(folder().path()).expect("opens").1;
+    let (all, epoch) = (entries(&bytes), 0x2_0000_0000);
+    let refusal = |counter: usize, time: i64| {
+        let body = TxnBody::Error { code: -5 };
+        let txn = Txn { session: SessionId(7), cxid: 9, time, body, digest: None };
+        let mut record = Vec::new();
+        put_entry(Zxid(epoch + u64::try_from(counter).expect("small")), &txn, &mut record);
+        record
+    };
+    for behind in [1, 5, 11] {
+        let dir = folder();
+        let end = all[behind - 1].end;
+        let text = [&bytes[..end], &refusal(behind, 1), &refusal(behind, 2), &bytes[end..]].concat();
+        fs::write(dir.path().join(file), text).expect("written");
+        let (store, mut recovery) = open(dir.path()).expect("opens");
+        assert_eq!((&recovery.recovered, &recovery.tree), (&whole.recovered, &whole.tree), "behind {behind}");
+        let sent = store.transactions(Zxid(epoch), whole.recovered.last).expect("read");
+        assert!(sent.is_sorted_by(|one, other| one.0 < other.0) && sent.len() == 11, "{sent:?}");
+        let mut log = store.log(&mut recovery);
+        log.sync_recovered().expect("synced");
+        let cut = Zxid(epoch + 5);
+        assert_eq!(log.truncate(cut).expect("cut"), cut);
+        drop((log, store));
+        assert_eq!(open(dir.path()).expect("opens").1.recovered.last, cut, "behind {behind}");
+    }
+    let dir = folder();
+    let end = all[6].end;
+    fs::write(dir.path().join(file), [&bytes[..end], &refusal(6, 1), &bytes[end..]].concat())
+        .expect("written");
+    let error = open(dir.path()).expect_err("the record before it has another number").to_string();
+    assert!(error.contains("gap in the log: transaction 2:6 in log.200000001"), "{error}");
 }
 
 #[test]
