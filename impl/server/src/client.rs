@@ -121,6 +121,8 @@ pub(crate) struct Client {
     pub(crate) resume: Rc<Notify>,
     paused: bool,
     reader: Option<AbortHandle>,
+    /// When something came last.
+    pub(crate) came: Instant,
     /// The recorder's generation at the last request that was recorded.
     recorded: u32,
 }
@@ -414,6 +416,7 @@ impl Clients {
             paused: false,
             reader: None,
             waiter: None,
+            came: clock.now,
             recorded: 0,
         };
         self.table.insert(self.next, client);
@@ -610,16 +613,28 @@ impl Clients {
 
     /// Connections that have said nothing for too long.
     pub(crate) fn silent(&self, now: Instant, max: Duration) -> Vec<ClientId> {
-        self.which(|phase| matches!(phase, Phase::Fresh(since) if now - since > max))
+        self.which(|client| matches!(client.phase, Phase::Fresh(since) if now - since > max))
+    }
+
+    /// Connections that have a session, ask nothing, and are silent for longer than that may be, and `more`: it was closed,
+    /// or goes on elsewhere.
+    pub(crate) fn left(&self, now: Instant, more: Duration) -> Vec<ClientId> {
+        let is_left = |client: &Client| {
+            let timeout = client.session.map(|(_, timeout_ms)| u64::try_from(timeout_ms).unwrap_or(0));
+            let idle = client.unanswered.is_empty() && !client.paused && !client.stalled;
+            let max = timeout.map(|timeout_ms| Duration::from_millis(timeout_ms) + more);
+            idle && max.is_some_and(|max| now.saturating_duration_since(client.came) > max)
+        };
+        self.which(is_left)
     }
 
     /// Connections that are to be closed and have not taken what is unsent for too long.
     pub(crate) fn lingering(&self, now: Instant, max: Duration) -> Vec<ClientId> {
-        self.which(|phase| matches!(phase, Phase::Closing(since) if now - since > max))
+        self.which(|client| matches!(client.phase, Phase::Closing(since) if now - since > max))
     }
 
-    fn which(&self, is: impl Fn(Phase) -> bool) -> Vec<ClientId> {
-        let is = |id: &ClientId| self.table.get(&id.0).is_some_and(|client| is(client.phase));
+    fn which(&self, is: impl Fn(&Client) -> bool) -> Vec<ClientId> {
+        let is = |id: &ClientId| self.table.get(&id.0).is_some_and(&is);
         self.sorted().into_iter().filter(is).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Carries the peer's effects out: each fills a buffer or a list, and none waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{
     Exit, Message, Note, Notification, Role, Ticket, Timer, Violation,
@@ -18,7 +18,9 @@ use wire::{
 use crate::{
     core::{Part, Shell},
     link::Sync,
+    net::set_silence_max,
     run::ExitCode,
+    serve::SILENCE_MAX,
     snapshots::Saving,
     view::Mode,
 };
@@ -186,6 +188,12 @@ impl Effects<Tree> for Shell {
         self.tell(|told| told.client(if read_only { 3 } else { 0 }, client, session));
         let asked = self.clients.get(client).and_then(|client| {
             client.session = Some((session, timeout_ms));
+            let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+            if timeout > SILENCE_MAX
+                && let Err(error) = set_silence_max(client.writer.tcp(), timeout)
+            {
+                debug!(%error, "a client's silence is bounded as any other's");
+            }
             client.read_only
         });
         let read_only = asked.map(|_| read_only);

@@ -41,6 +41,8 @@ const COUNTER_MAX: u32 = u32::MAX - 1;
 const HTTP_BACKLOG: u32 = 64;
 /// How long a connection to the port of metrics may take for a request and its answer.
 const METRICS_IDLE_MAX: Duration = Duration::from_secs(30);
+/// How late a look at silent connections may come for them to have been silent.
+const PAUSE: Duration = Duration::from_secs(3);
 /// How long a server that stops waits for what is on its way out.
 const STOP_MAX: Duration = Duration::from_millis(500);
 
@@ -499,7 +501,7 @@ async fn sweep(core: Shared) {
         (config.purge_interval_hours, config.purge_retain, config.throttles.sessionless_max_ms)
     };
     let every = Duration::from_secs(u64::from(hours) * 3600);
-    let mut purged: Option<Instant> = None;
+    let (mut purged, mut last): (Option<Instant>, _) = (None, Instant::now());
     let mut tick =
         tokio::time::interval(Duration::from_millis(u64::from(silence_max_ms / 2).clamp(20, 1000)));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -507,6 +509,11 @@ async fn sweep(core: Shared) {
         tick.tick().await;
         let mut core = core.borrow_mut();
         core.drop_silent();
+        // Behind a pause of this server all that came meanwhile has to be read first.
+        let now = Instant::now();
+        if now.saturating_duration_since(std::mem::replace(&mut last, now)) < PAUSE {
+            core.drop_left();
+        }
         core.drop_late();
         core.flush_recorder();
         if hours > 0 && purged.is_none_or(|last| last.elapsed() >= every) {

@@ -50,8 +50,8 @@ const STEPS_BETWEEN_LOOKS: u32 = 16;
 const FIRST_BYTES_MAX: usize = 64 << 10;
 /// How long a connection that is to be closed may take for what it has not been sent.
 const CLOSING_MAX: Duration = Duration::from_secs(10);
-/// How long sent bytes may go unacknowledged by a client.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// How long sent bytes may go unacknowledged by a client whose session may not be silent for longer.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Why a connection ends that goes on and on about who it is.
 const TOO_MANY_PROOFS: wire::Error = wire::Error::Invalid {
@@ -295,6 +295,7 @@ impl Core {
         let Some(client) = self.shell.clients.get(id) else {
             return;
         };
+        client.came = clock.now;
         if client.partial.is_empty() {
             let taken = self.frames(id, bytes, clock);
             if let Some(client) = self.shell.clients.get(id) {
@@ -528,6 +529,16 @@ impl Core {
             }
         }
         self.shell.drop_client(id);
+        self.settle();
+    }
+
+    /// Drops connections whose session is over, or goes on elsewhere: as ZooKeeper does, when they were silent for its
+    /// timeout, rounded up.
+    pub(crate) fn drop_left(&mut self) {
+        let more = Duration::from_millis(u64::from(self.shell.config.throttles.sessionless_max_ms));
+        for id in self.shell.clients.left(Instant::now(), more) {
+            self.shell.drop_client(id);
+        }
         self.settle();
     }
 

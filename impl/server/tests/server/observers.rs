@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ensemble::{PATIENCE, Server, ensemble};
+use crate::{
+    alone::{frame, request},
+    ensemble::{PATIENCE, Server, ensemble},
+};
 use bytes::{BufMut as _, BytesMut};
 use serde_json::{Value, json};
 use spec::Zxid;
@@ -70,6 +73,43 @@ fn an_observers_link_is_told_of_at_its_leader_and_counted_anew() {
             "synced_observers": 0, "observers": [], "command": "observers", "error": null,
         })
     );
+}
+
+/// Asks for a session of 1 s, or for this one, in the words of the handshake; its number and password.
+fn session(server: &Server, wanted: Option<&[u8]>) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(server.client).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    let mut hello = vec![0; 12];
+    hello.extend(1000_i32.to_be_bytes());
+    let anew = [&[0; 8][..], &16_i32.to_be_bytes(), &[0; 16]].concat();
+    hello.extend(wanted.unwrap_or(&anew));
+    hello.push(0);
+    stream.write_all(&frame(&hello)).expect("it reads");
+    let mut answer = [0; 41];
+    stream.read_exact(&mut answer).expect("it answers");
+    (stream, answer[12..40].to_vec())
+}
+
+#[test]
+fn a_connection_that_its_session_has_left_is_closed() {
+    let mut servers = ensemble(1, 1, "standaloneEnabled=false\nnio.sessionlessCnxnTimeout=300\n");
+    servers.iter_mut().for_each(Server::start);
+    servers.iter().for_each(|server| server.comes_to("rw"));
+    let (mut left, proof) = session(&servers[1], None);
+    let (mut stays, same) = session(&servers[0], Some(&proof));
+    assert_eq!(same, proof);
+    let began = Instant::now();
+    left.set_read_timeout(Some(Duration::from_millis(100))).expect("an option");
+    let is_closed = |left: &mut TcpStream| match left.read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    };
+    while !is_closed(&mut left) {
+        assert!(began.elapsed() < PATIENCE, "it stays open");
+        stays.write_all(&request(-2, 11, &[])).expect("it reads");
+        stays.read_exact(&mut [0; 20]).expect("the session lives");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1200), "after {:?}", began.elapsed());
 }
 
 #[test]
