@@ -33,6 +33,7 @@ pub use address::ServerAddress;
 pub(crate) use address::join;
 pub use files::Files;
 pub use flags::Flags;
+pub(crate) use problem::masked;
 pub use problem::{ConfigError, Problem};
 use problem::{File, Sources};
 use reader::Reader;
@@ -232,7 +233,8 @@ impl Config {
         let text = Arc::new(text);
         let kinds: Vec<_> = flags.kinds().collect();
         let flags = flags.texts().zip(&kinds).map(|((name, text), kind)| {
-            File::new(name.to_owned(), Arc::new(text.to_owned()), &flags::set(text, *kind))
+            let secrets: Vec<_> = problem::secret_values(&flags::set(text, *kind)).collect();
+            File::new(name.to_owned(), Arc::new(text.to_owned()), &secrets)
         });
         let file = File::of_properties(name.to_owned(), Arc::clone(&text));
         let sources = std::iter::once(file).chain(flags).collect();
@@ -680,16 +682,6 @@ fn words(reader: &mut Reader) -> Words {
         words.push("isro".to_owned());
     }
     if words.iter().any(|word| word == "*") { Words::All } else { Words::Only(words) }
-}
-
-/// A configuration's text without what gives access: passwords, and the digest of the super user's.
-pub(crate) fn masked(text: &str) -> String {
-    let mut told = text.to_owned();
-    // From behind, so that places in front stay what they are.
-    for entry in properties::parse(text).iter().rev().filter(|entry| problem::is_secret(&entry.key)) {
-        told.replace_range(entry.value_span.clone(), "***");
-    }
-    told
 }
 
 /// A line about a key: what it is, a tab, and where that comes from; behind another tab why it has no effect, if it has

@@ -157,26 +157,17 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// The text of a configuration; what is commented out may still give access.
+    /// The text of a configuration.
     pub(crate) fn of_properties(name: String, text: Arc<String>) -> Self {
-        let mut entries = properties::parse(&text);
-        let mut start = 0;
-        for line in text.split_inclusive('\n') {
-            let rest = line.trim_start().trim_start_matches(['#', '!', ' ', '\t']);
-            if line.trim_start().starts_with(['#', '!']) {
-                let at = start + line.len() - rest.len();
-                entries.extend(properties::parse(rest).into_iter().map(|entry| entry.moved(at)));
-            }
-            start += line.len();
-        }
-        Self::new(name, text, &entries)
+        let secrets = secrets(&text);
+        Self::new(name, text, &secrets)
     }
 
     /// A text, and where in it what gives access may stand.
-    pub(crate) fn new(name: String, text: Arc<String>, entries: &[Entry]) -> Self {
+    pub(crate) fn new(name: String, text: Arc<String>, secrets: &[Range<usize>]) -> Self {
         let mut shown = text.as_bytes().to_vec();
-        for entry in entries.iter().filter(|entry| is_secret(&entry.key)) {
-            let bytes = shown[entry.value_span.clone()].iter_mut();
+        for span in secrets {
+            let bytes = shown[span.clone()].iter_mut();
             bytes.filter(|byte| !matches!(**byte, b'\n' | b'\r')).for_each(|byte| *byte = b'*');
         }
         let shown = String::from_utf8(shown).map_or_else(|_| Arc::default(), Arc::new);
@@ -186,6 +177,58 @@ impl File {
     fn line(&self, at: usize) -> usize {
         self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
     }
+}
+
+/// A text of properties without what gives access.
+pub(crate) fn masked(text: &str) -> String {
+    let mut told = text.to_owned();
+    // From behind, so that places in front stay what they are.
+    for span in secrets(text).into_iter().rev() {
+        told.replace_range(span, "***");
+    }
+    told
+}
+
+/// Where in a text of properties what gives access may stand, in order and apart. What is commented out may
+/// still give access.
+fn secrets(text: &str) -> Vec<Range<usize>> {
+    let mut spans: Vec<_> = secret_values(&properties::parse(text)).collect();
+    let (mut start, mut goes_on) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let is_comment = line.trim_start().starts_with(['#', '!']);
+        let rest = line.trim_start().trim_start_matches(['#', '!', ' ', '\t']);
+        let at = start + line.len() - rest.len();
+        let before = spans.len();
+        if goes_on {
+            spans.push(at..at + rest.trim_end().len());
+        } else if is_comment {
+            let entries = properties::parse(rest).into_iter().filter(is_secret_comment);
+            spans.extend(entries.map(|entry| entry.moved(at).value_span));
+        }
+        // The rest of a value stands in the next line, commented out or not.
+        let backslashes = rest.trim_end().bytes().rev().take_while(|byte| *byte == b'\\').count();
+        goes_on = spans.len() > before && backslashes % 2 == 1;
+        start += line.len();
+    }
+    spans.sort_by_key(|span| span.start);
+    let mut apart: Vec<Range<usize>> = Vec::new();
+    for span in spans {
+        match apart.last_mut().filter(|last| span.start < last.end) {
+            Some(last) => last.end = last.end.max(span.end),
+            None => apart.push(span),
+        }
+    }
+    apart
+}
+
+/// Where the values stand that give access.
+pub(crate) fn secret_values(entries: &[Entry]) -> impl Iterator<Item = Range<usize>> {
+    entries.iter().filter(|entry| is_secret(&entry.key)).map(|entry| entry.value_span.clone())
+}
+
+/// The same of what is commented out, where words may stand in front of the key.
+fn is_secret_comment(entry: &Entry) -> bool {
+    is_secret(&entry.key) || is_secret(&entry.value)
 }
 
 /// Whether the value of this key gives access; the path of a file that holds it does not.

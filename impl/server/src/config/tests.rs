@@ -502,10 +502,33 @@ fn users_of_sasl_come_from_the_file_that_java_names() {
 fn what_gives_access_is_not_told() {
     let text = "dataDir=/d\n  ssl.keyStore.password: secret\n# a note\n\
         DigestAuthenticationProvider.superDigest = super:\\\n   x=\nssl.trustStore.password\nclientPort=1";
-    let told = super::masked(text);
+    let told = super::problem::masked(text);
     let expected = "dataDir=/d\n  ssl.keyStore.password: ***\n# a note\n\
         DigestAuthenticationProvider.superDigest = ***\nssl.trustStore.password***\nclientPort=1";
     assert_eq!(told, expected);
+    let rows = [
+        ("#ssl.keyStore.password=oldSecret\nclientPort=1", "#ssl.keyStore.password=***\nclientPort=1"),
+        (
+            "  !! DigestAuthenticationProvider.superDigest: a:b=\r\n",
+            "  !! DigestAuthenticationProvider.superDigest: ***\r\n",
+        ),
+        ("# was ssl.keyStore.password=oldSecret\n", "# was ***\n"),
+        (
+            "#ssl.keyStore.password=old\\\n#  Secret\\\nmore\nclientPort=1",
+            "#ssl.keyStore.password=***\\\n#  ***\n***\nclientPort=1",
+        ),
+        (
+            "ssl.keyStore.password=a\\\n#ssl.trustStore.password=b\nclientPort=1",
+            "ssl.keyStore.password=***\nclientPort=1",
+        ),
+        (
+            "#ssl.keyStore.passwordPath=/p\n#tickTime=1\\\n#x",
+            "#ssl.keyStore.passwordPath=/p\n#tickTime=1\\\n#x",
+        ),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(super::problem::masked(text), expected);
+    }
     let taken = super::Taken { value: "super:x=".to_owned(), place: "zoo.cfg:2".to_owned(), ignored: None };
     let line = super::shown("DigestAuthenticationProvider.superDigest", &taken);
     assert_eq!(line, "DigestAuthenticationProvider.superDigest=***\tzoo.cfg:2\n");

@@ -322,3 +322,13 @@ fn who_has_not_proved_what_is_demanded_is_told_and_hung_up_on() {
     assert_eq!(call(&mut client, -4, 100, &proof).1, 0);
     assert_eq!(call(&mut client, 1, 4, &read).1, 0);
 }
+
+#[test]
+fn passwords_are_not_told_whether_they_count_or_not() {
+    let secrets = "#ssl.keyStore.password=oldSecret\n! DigestAuthenticationProvider.superDigest: super:oldSecret\n\
+        DigestAuthenticationProvider.superDigest=super:oldSecret\n";
+    let server = Server::start(secrets);
+    let told = command(&server, "initial_configuration")["initial_configuration"].to_string();
+    assert!(!told.contains("oldSecret"), "{told}");
+    assert!(told.contains("#ssl.keyStore.password=***"), "{told}");
+}
