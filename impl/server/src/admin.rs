@@ -176,6 +176,7 @@ async fn guarded(
             Ok(snapshot(&core, streams, progress).await)
         }
         "shed_connections" => {
+            core.borrow().may_shed()?;
             let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             Ok(json(commands::shed(&mut core.borrow_mut(), &body)))

@@ -157,6 +157,8 @@ pub struct Admin {
     pub snapshots: bool,
     /// How long it takes until it is given again.
     pub snapshots_every_ms: u32,
+    /// Whether connections of clients are dropped for those who ask for that.
+    pub sheds: bool,
 }
 
 /// The audit log.
@@ -724,6 +726,7 @@ fn admin(reader: &mut Reader) -> Option<Admin> {
         idle_max_ms: reader.number("admin.idleTimeout", 30_000, 1, u32::MAX),
         snapshots: reader.flag("admin.snapshot.enabled", false),
         snapshots_every_ms: reader.number("admin.rateLimiterIntervalInMS", 300_000, 0, u32::MAX),
+        sheds: reader.switch("zabkeeper.shedConnections", false),
     };
     if !admin.commands.starts_with('/') || admin.commands.ends_with('/') {
         let message =

@@ -101,6 +101,15 @@ impl Core {
         Ok(())
     }
 
+    /// Whether connections may be shed.
+    pub(super) fn may_shed(&self) -> Result<(), Refusal> {
+        let is_on = self.shell.config.admin.as_ref().is_some_and(|admin| admin.sheds);
+        is_on.then_some(()).ok_or((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "connections are not shed: zabkeeper.shedConnections=true turns that on",
+        ))
+    }
+
     /// Begins to write the state. None while another snapshot is being written.
     fn begin_whole(&mut self) -> Option<(Zxid, oneshot::Receiver<Option<u64>>)> {
         if self.shell.snapshots.is_busy() {

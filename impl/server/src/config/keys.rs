@@ -124,6 +124,7 @@ const USED: &[&str] = &[
     "zabkeeper.recorder",
     "zabkeeper.recorderBytes",
     "zabkeeper.recorderDir",
+    "zabkeeper.shedConnections",
     "znode.container.checkIntervalMs",
     "znode.container.maxNeverUsedIntervalMs",
     "znode.container.maxPerMinute",

@@ -78,8 +78,12 @@ fn it_is_off_unless_turned_on_and_not_given_twice_in_a_while() {
 }
 
 #[test]
-fn connections_are_shed() {
+fn connections_are_shed_where_that_is_turned_on() {
     let server = Server::start("");
+    let (status, error) = server.refusal("POST /commands/shed_connections", &[SOMEBODY]);
+    assert!(status == 503 && error.contains("zabkeeper.shedConnections=true"), "{status} {error}");
+
+    let server = Server::start("zabkeeper.shedConnections=true\n");
     let shed = |body: &str| server.http("POST /commands/shed", &[SOMEBODY], body);
     let mut clients: Vec<_> = (0..8).map(|_| Client::connect(&server).expect("it may")).collect();
     for wrong in ["", "50", "{}", "{\"percentage\": 101}", "{\"percentage\": -1}"] {
