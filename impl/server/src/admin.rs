@@ -4,15 +4,15 @@
 //! has a time for a request and its answer, and what is sent with a request is read only where a command takes it.
 
 mod commands;
+mod places;
 mod whole;
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::pin,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,10 +27,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
-use tokio::{net::TcpListener, sync::Semaphore, task::spawn_local};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, spawn_local},
+};
 use tracing::debug;
 
-use self::whole::FileBody;
+use self::{places::Places, whole::FileBody};
 use crate::{
     core::Shared,
     metrics,
@@ -40,8 +43,9 @@ use crate::{
     view::Mode,
 };
 
-/// Connections that are served at once.
-const CONNECTIONS_MAX: usize = 64;
+/// How long a connection may take, from its first byte, until all of its request's head has come: a request is one packet,
+/// and who asks is there.
+const HEAD_MAX: Duration = Duration::from_secs(5);
 
 /// What a browser is told that came inside TLS: for a day it is to come no other way.
 const ONLY_HTTPS: &str = "max-age=86400; includeSubDomains";
@@ -51,8 +55,8 @@ const ONLY_HTTPS: &str = "max-age=86400; includeSubDomains";
 pub(crate) struct Offer {
     /// The path below which commands stand; without, nothing but metrics is answered.
     pub(crate) commands: Option<String>,
-    /// How long a connection may take, from its first byte to the last of its answer; for a long answer, from one piece of
-    /// it to the next.
+    /// How long a connection may take, from its request to the last byte of its answer; for a long answer, from one piece
+    /// of it to the next.
     pub(crate) idle_max: Duration,
 }
 
@@ -61,37 +65,80 @@ type Answer = Response<Either<Full<Bytes>, FileBody>>;
 /// The most that is read of what is sent with a request.
 const BODY_BYTES_MAX: usize = 4 << 10;
 
-/// When something last went on in an answer that takes long.
+/// When something last went on with a connection, and how long nothing may.
 #[derive(Clone, Debug)]
-struct Progress(Rc<Cell<Instant>>);
+struct Progress(Rc<Cell<(Instant, Duration)>>);
 
 impl Progress {
+    /// Of a connection that has just come.
+    fn new(head_max: Duration) -> Self {
+        Self(Rc::new(Cell::new((Instant::now(), head_max))))
+    }
+
+    /// A request has come, whose answer may take so long.
+    fn is_asked(&self, idle_max: Duration) {
+        self.0.set((Instant::now(), idle_max));
+    }
+
     fn goes_on(&self) {
-        self.0.set(Instant::now());
+        self.0.set((Instant::now(), self.0.get().1));
+    }
+
+    fn last(&self) -> Instant {
+        self.0.get().0
+    }
+
+    /// When it has taken too long.
+    fn ends(&self) -> Instant {
+        let (last, silence_max) = self.0.get();
+        last + silence_max
+    }
+}
+
+/// A connection that is served.
+#[derive(Debug)]
+struct Served {
+    progress: Progress,
+    task: AbortHandle,
+}
+
+type Room = Rc<RefCell<Places<Served>>>;
+
+/// A place among those that are served, for as long as it is held.
+struct Place(Room, u64);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.borrow_mut().leave(self.1);
     }
 }
 
 /// Takes connections, and serves them.
 pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer, door: Door) {
-    let (offer, room) = (Rc::new(offer), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let (offer, room) = (Rc::new(offer), Room::default());
     if let Err(error) = net::set_options(&listener, offer.idle_max) {
         debug!(%error, "the options of the admin server's sockets cannot be set");
     }
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if net::is_crowded(&stream, FILES_BESIDE_CLIENTS / 2) => {}
             Ok((stream, address)) => {
-                let (core, offer, door) = (Rc::clone(&core), Rc::clone(&offer), door.clone());
-                let begun = Instant::now();
-                spawn_local(async move {
-                    match tokio::time::timeout(offer.idle_max, door.open(stream)).await {
-                        Ok(Ok(stream)) => serve(core, (stream, address), begun, offer).await,
-                        Ok(Err(error)) => debug!(%error, "no TLS with an operator"),
-                        Err(_) => debug!("no hands were shaken with an operator in time"),
-                    }
+                let from = net::plain_ip(address);
+                let gone = room.borrow_mut().make_room(from, |served| served.progress.last());
+                if let Some(Served { task, .. }) = gone {
+                    debug!("a connection of the admin server gives way to another");
+                    task.abort();
+                }
+                let progress = Progress::new(HEAD_MAX.min(offer.idle_max));
+                let number = room.borrow_mut().reserve();
+                let place = Place(Rc::clone(&room), number);
+                let serves = (Rc::clone(&core), Rc::clone(&offer), door.clone());
+                let connection = open(serves, stream, from, progress.clone());
+                let task = spawn_local(async move {
+                    connection.await;
                     drop(place);
                 });
+                room.borrow_mut().enter(number, from, Served { progress, task: task.abort_handle() });
             }
             Err(error) => {
                 debug!(%error, "cannot accept a connection of the admin server");
@@ -101,13 +148,26 @@ pub(crate) async fn accept(core: Shared, listener: TcpListener, offer: Offer, do
     }
 }
 
-async fn serve(core: Shared, (stream, address): (Stream, SocketAddr), begun: Instant, offer: Rc<Offer>) {
-    let (idle_max, is_secure) = (offer.idle_max, matches!(stream, Stream::Secure(_)));
-    let progress = Progress(Rc::new(Cell::new(begun)));
-    let from = net::plain_ip(address);
+/// Serves a connection, inside TLS if it comes so.
+async fn open(
+    (core, offer, door): (Shared, Rc<Offer>, Door),
+    stream: TcpStream,
+    from: IpAddr,
+    progress: Progress,
+) {
+    match tokio::time::timeout_at(progress.ends().into(), door.open(stream)).await {
+        Ok(Ok(stream)) => serve(core, stream, from, progress, offer).await,
+        Ok(Err(error)) => debug!(%error, "no TLS with an operator"),
+        Err(_) => debug!("no hands were shaken with an operator in time"),
+    }
+}
+
+async fn serve(core: Shared, stream: Stream, from: IpAddr, progress: Progress, offer: Rc<Offer>) {
+    let is_secure = matches!(stream, Stream::Secure(_));
     let (seen, progress) = (progress.clone(), &progress);
     let answers = service_fn(|request: Request<Incoming>| {
         let (core, offer) = (Rc::clone(&core), Rc::clone(&offer));
+        progress.is_asked(offer.idle_max);
         async move {
             let mut answer = answer(core, &offer, request, from, progress).await;
             if is_secure {
@@ -120,7 +180,6 @@ async fn serve(core: Shared, (stream, address): (Stream, SocketAddr), begun: Ins
     let mut connection = pin!(connection);
     // For those who do not ask, and for those who do not read: places are few.
     loop {
-        let until = seen.0.get() + idle_max;
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended {
@@ -128,8 +187,8 @@ async fn serve(core: Shared, (stream, address): (Stream, SocketAddr), begun: Ins
                 }
                 return;
             }
-            () = tokio::time::sleep_until(until.into()) => {
-                if seen.0.get() + idle_max <= Instant::now() {
+            () = tokio::time::sleep_until(seen.ends().into()) => {
+                if seen.ends() <= Instant::now() {
                     return debug!("a connection of the admin server took too long");
                 }
             }

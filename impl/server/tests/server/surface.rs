@@ -2,12 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
 };
 
 use crate::alone::{Client, PATIENCE, Server, frame, free_port, request, wait_until};
 use serde_json::Value;
 use server::{Config, ExitCode};
+use socket2::{Domain, Socket, Type};
 use storage::RealDisk;
 
 /// The status, the head, and the body of what is answered to a request.
@@ -241,13 +243,40 @@ fn a_word_outside_of_the_whitelist_says_so() {
     assert_eq!(server.word("ruok").as_deref(), Some("imok"));
 }
 
+/// Connects to the admin server from this address of this machine.
+fn connect_from(server: &Server, address: [u8; 4]) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((address, 0)).into()).expect("every 127.x.y.z is this machine");
+    socket.connect(&server.admin.into()).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream
+}
+
 #[test]
 fn those_who_do_not_ask_leave_room_for_others() {
-    let server = Server::start("admin.idleTimeout=200");
-    let connect = |_| TcpStream::connect(server.admin).expect("it listens");
-    let silent: Vec<_> = (0..70).map(connect).collect();
-    assert_eq!(http(&server, "GET", "/livez").0, 200);
-    drop(silent);
+    let server = Server::start("");
+    let mut other = connect_from(&server, [127, 0, 0, 9]);
+    other.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").expect("it reads");
+    let crowd: Vec<_> = (0..70).map(|_| connect_from(&server, [127, 0, 0, 1])).collect();
+    assert_eq!(http(&server, "GET", "/livez").0, 200, "of their own address");
+    let _ = other.write_all(b"\r\n");
+    let mut answer = [0; 12];
+    other.read_exact(&mut answer).expect("those of another address do not drive it out");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    let crowds = (11..16).flat_map(|host| (0..16).map(move |_| [127, 0, 0, host]));
+    let crowds: Vec<_> = crowds.map(|address| connect_from(&server, address)).collect();
+    assert_eq!(http(&server, "GET", "/livez").0, 200, "when all places are taken");
+    drop((crowd, crowds));
+}
+
+#[test]
+fn a_request_is_not_waited_for_as_long_as_its_answer() {
+    let server = Server::start("");
+    let mut silent = TcpStream::connect(server.admin).expect("it listens");
+    silent.write_all(b"GET /livez HT").expect("it reads");
+    // A third of admin.idleTimeout.
+    assert!(Client::is_closed_within(&mut silent, Duration::from_secs(10)));
 }
 
 #[test]
