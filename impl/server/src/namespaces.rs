@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 
 use protocol::peer::{self, ClientRequest};
 use spec::ErrorCode;
-use tree::{
-    Answer, CreateTxn, Outcome, Read, Text, Tree, Txn, TxnBody, Write,
-    quota::{self, Quota},
-};
+use tree::{Answer, CreateTxn, Outcome, Read, Text, Tree, Txn, TxnBody, Write, quota::Quota};
 
 use crate::measure::Measure;
 
@@ -243,17 +240,17 @@ pub(crate) struct Quotas {
 
 impl Names<Quotas> {
     /// What all quotas come to.
-    pub(crate) fn sum(quotas: impl Iterator<Item = Quota>) -> Self {
+    pub(crate) fn sum<'a>(quotas: impl Iterator<Item = (&'a str, Quota)>) -> Self {
         let mut names = Self::default();
-        for Quota { subject, limits, stats } in quotas {
-            let Some(sum) = name(&subject).and_then(|name| names.of(name)) else { continue };
-            let limit = |soft, hard| limits.limit(hard).unwrap_or_else(|| limits.get(soft));
+        for (subject, Quota { limits, stats }) in quotas {
+            let Some(sum) = name(subject).and_then(|name| names.of(name)) else { continue };
+            let limit = |soft, hard| if hard >= 0 { hard } else { soft };
             let add = |to: &mut i64, more: i64| *to = to.saturating_add(more);
-            add(&mut sum.count_limit, limit(quota::COUNT, quota::COUNT_HARD));
-            add(&mut sum.bytes_limit, limit(quota::BYTES, quota::BYTES_HARD));
+            add(&mut sum.count_limit, limit(limits.count, limits.count_hard));
+            add(&mut sum.bytes_limit, limit(limits.bytes, limits.bytes_hard));
             if let Some(stats) = stats {
-                add(&mut sum.count, stats.get(quota::COUNT));
-                add(&mut sum.bytes, stats.get(quota::BYTES));
+                add(&mut sum.count, stats.count);
+                add(&mut sum.bytes, stats.bytes);
             }
         }
         names
@@ -271,7 +268,7 @@ fn name(path: &str) -> Option<&str> {
 mod tests {
     use bytes::Bytes;
     use spec::{ErrorCode, SessionId};
-    use tree::{CreateKind, Stat};
+    use tree::{CreateKind, Stat, quota::Known};
 
     use super::*;
 
@@ -375,11 +372,9 @@ mod tests {
 
     #[test]
     fn quotas_of_a_name_come_to_sums() {
-        let figures = |text: &str| quota::Figures::read(Some(text.as_bytes()));
-        let quota = |subject: &str, limits, stats: Option<&str>| Quota {
-            subject: subject.into(),
-            limits: figures(limits),
-            stats: stats.map(figures),
+        let figures = |text: &str| Known::read(Some(text.as_bytes()));
+        let quota = |subject: &'static str, limits, stats: Option<&str>| {
+            (subject, Quota { limits: figures(limits), stats: stats.map(figures) })
         };
         let quotas = [
             quota("/a/x", "count=10,bytes=-1", Some("count=2,bytes=7")),

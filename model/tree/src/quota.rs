@@ -2,6 +2,9 @@
 //!
 //! A quota on `/a` is two nodes, `/zookeeper/quota/a/zookeeper_limits` and `…/zookeeper_stats`, with figures as text.
 //! Clients write the limits; every server keeps the stats by itself, as part of no transaction and of no digest.
+//!
+//! What both nodes say is kept beside the tree, and read anew where one of them changes: metrics tell of every quota, and
+//! how many there are, with how much text, is up to clients.
 
 mod figures;
 
@@ -14,7 +17,7 @@ use alloc::{
 
 use spec::ErrorCode;
 
-pub use self::figures::{BYTES, BYTES_HARD, COUNT, COUNT_HARD, Figures};
+pub use self::figures::{BYTES, BYTES_HARD, COUNT, COUNT_HARD, Figures, Known};
 pub use crate::tree::QUOTA;
 
 use crate::{Tree, node::NodeId};
@@ -33,14 +36,12 @@ pub(crate) struct Amount {
 }
 
 /// A quota, as it stands.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Quota {
-    /// The path of the node that it is of.
-    pub subject: Box<str>,
     /// What there may be.
-    pub limits: Figures,
+    pub limits: Known,
     /// What there is, where that is kept.
-    pub stats: Option<Figures>,
+    pub stats: Option<Known>,
 }
 
 /// The node that the quota with this node belongs to, if it is one of a quota, and whether it has the limits.
@@ -53,19 +54,35 @@ fn subject(path: &str) -> Option<(&str, bool)> {
 }
 
 impl Tree {
-    /// Every quota, in the order of paths, where they are kept.
-    pub fn quotas(&self) -> impl Iterator<Item = Quota> {
-        self.quotas.iter().map(|subject| Quota {
-            subject: subject.clone(),
-            limits: self.figures(subject, LIMITS).unwrap_or_default(),
-            stats: self.figures(subject, STATS),
-        })
+    /// Every quota with the path of the node that it is of, in the order of paths.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, Quota)> {
+        self.quotas.iter().map(|(subject, quota)| (&**subject, *quota))
     }
 
     /// The figures in one of the nodes of a quota.
-    fn figures(&self, subject: &str, suffix: &str) -> Option<Figures> {
+    fn known(&self, subject: &str, suffix: &str) -> Option<Known> {
         let id = self.store.find(&format!("{QUOTA}{subject}{suffix}"))?;
-        Some(Figures::read(self.store.node(id).data()))
+        Some(Known::read(self.store.node(id).data()))
+    }
+
+    /// A node with limits has come, or was made anew.
+    fn insert_quota(&mut self, subject: &str) {
+        if let Some(limits) = self.known(subject, LIMITS) {
+            let quota = Quota { limits, stats: self.known(subject, STATS) };
+            self.quotas.insert(Box::from(subject), quota);
+        }
+    }
+
+    /// The data of a node has changed: it may be one of a quota.
+    pub(crate) fn quota_changes(&mut self, path: &str, data: Option<&[u8]>) {
+        let Some((subject, of_limits)) = subject(path) else { return };
+        let Some(quota) = self.quotas.get_mut(subject) else { return };
+        let known = Known::read(data);
+        if of_limits {
+            quota.limits = known;
+        } else {
+            quota.stats = Some(known);
+        }
     }
 
     /// The node nearest above a path, itself included, that has a quota.
@@ -75,7 +92,7 @@ impl Tree {
         }
         let mut at = path;
         while !at.is_empty() {
-            if self.quotas.contains(at) {
+            if self.quotas.contains_key(at) {
                 return Some(at);
             }
             at = &at[..at.rfind('/')?];
@@ -89,9 +106,7 @@ impl Tree {
             return;
         }
         match subject(path) {
-            Some((subject, true)) => {
-                self.quotas.insert(Box::from(subject));
-            }
+            Some((subject, true)) => self.insert_quota(subject),
             // Counted at the end of the transaction: once, however often the node comes and goes in it.
             Some((subject, false)) => {
                 self.unmeasured.insert(Box::from(subject));
@@ -103,8 +118,16 @@ impl Tree {
 
     /// A node has gone.
     pub(crate) fn quota_loses(&mut self, path: &str, bytes: usize) {
-        if let Some((subject, true)) = subject(path) {
-            self.quotas.remove(subject);
+        match subject(path) {
+            Some((subject, true)) => {
+                self.quotas.remove(subject);
+            }
+            Some((subject, false)) => {
+                if let Some(quota) = self.quotas.get_mut(subject) {
+                    quota.stats = None;
+                }
+            }
+            None => {}
         }
         self.count_for_quota(path, Amount { count: -1, bytes: -signed(bytes) });
     }
@@ -139,10 +162,10 @@ impl Tree {
             if self.store.node(id).name() == LIMITS.as_bytes().get(1..).unwrap_or_default()
                 && let Some((subject, true)) = subject(&self.store.path(id))
             {
-                self.quotas.insert(Box::from(subject));
+                self.insert_quota(subject);
             }
         }
-        self.measure(self.quotas.clone());
+        self.measure(self.quotas.keys().cloned().collect());
     }
 
     /// Counts anew what stands at and below these, every node once, however they stand above each other.
@@ -183,14 +206,13 @@ impl Tree {
     /// # Errors
     /// [`ErrorCode::QuotaExceeded`] if a hard limit would be passed.
     pub(crate) fn check_quota(&self, path: &str, more: Amount) -> Result<(), ErrorCode> {
-        let Some(quota) = self.quota_of(path) else { return Ok(()) };
-        let (Some(limits), Some(stats)) = (self.figures(quota, LIMITS), self.figures(quota, STATS)) else {
-            return Ok(());
-        };
-        let passes = |more: i64, name, hard| {
-            more != 0 && limits.limit(hard).is_some_and(|limit| stats.get(name).saturating_add(more) > limit)
-        };
-        if passes(more.count, COUNT, COUNT_HARD) || passes(more.bytes, BYTES, BYTES_HARD) {
+        let quota = self.quota_of(path).and_then(|subject| self.quotas.get(subject));
+        let Some(Quota { limits, stats: Some(stats) }) = quota else { return Ok(()) };
+        let passes =
+            |more: i64, there: i64, limit: i64| more != 0 && limit >= 0 && there.saturating_add(more) > limit;
+        if passes(more.count, stats.count, limits.count_hard)
+            || passes(more.bytes, stats.bytes, limits.bytes_hard)
+        {
             return Err(ErrorCode::QuotaExceeded);
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::{
     digest,
     node::{Content, Node, NodeId, Store},
     path,
-    quota::{Amount, signed},
+    quota::{Amount, Quota, signed},
     walk::WalkTable,
 };
 
@@ -45,8 +45,8 @@ pub struct Tree {
     pub(crate) ephemerals: BTreeMap<SessionId, BTreeSet<NodeId>>,
     /// The nodes that a leader deletes by itself some time: containers, and those with a time to live.
     pub(crate) mortals: BTreeSet<NodeId>,
-    /// The nodes that have a quota.
-    pub(crate) quotas: BTreeSet<Box<str>>,
+    /// The nodes that have a quota, each with what that says.
+    pub(crate) quotas: BTreeMap<Box<str>, Quota>,
     /// Those of them whose stats came with the transaction that is being applied.
     pub(crate) unmeasured: BTreeSet<Box<str>>,
     /// Not while the tree is being built: then all are counted at the end.
@@ -81,7 +81,7 @@ impl Tree {
             sessions: BTreeMap::new(),
             ephemerals: BTreeMap::new(),
             mortals: BTreeSet::new(),
-            quotas: BTreeSet::new(),
+            quotas: BTreeMap::new(),
             unmeasured: BTreeSet::new(),
             counts_for_quotas: false,
             last: Zxid::ZERO,
@@ -341,6 +341,7 @@ impl Tree {
         self.data_bytes -= bytes_of(path, self.store.node(id).data());
         self.data_bytes += bytes_of(path, data);
         self.store.node_mut(id).set_data(data);
+        self.quota_changes(path, data);
     }
 
     fn redigest(&mut self, id: NodeId, path: &str) {

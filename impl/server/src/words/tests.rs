@@ -5,7 +5,7 @@ use std::{
 };
 
 use spec::{Epoch, ServerId, SessionId, Zxid};
-use tree::quota::{Figures, Quota};
+use tree::quota::{Known, Quota};
 
 use super::{account, architecture, environment, length, listing, monitor, server, stat};
 use crate::{
@@ -46,13 +46,10 @@ fn wire_ack(zxid: Zxid) -> protocol::peer::Packet<tree::Tree> {
     protocol::peer::Packet::Zab(protocol::Message::Ack { zxid })
 }
 
-fn quota() -> Quota {
-    let figures = |text: &str| Figures::read(Some(text.as_bytes()));
-    Quota {
-        subject: "/my \"app\"".into(),
-        limits: figures("count=10,bytes=-1"),
-        stats: Some(figures("count=3,bytes=17")),
-    }
+fn quota() -> (&'static str, Quota) {
+    let figures = |text: &str| Known::read(Some(text.as_bytes()));
+    let (limits, stats) = (figures("count=10,bytes=-1"), Some(figures("count=3,bytes=17")));
+    ("/my \"app\"", Quota { limits, stats })
 }
 
 fn view(stats: &Stats, mode: Mode) -> View<'_> {

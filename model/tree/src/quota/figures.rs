@@ -1,6 +1,10 @@
 //! The text in the nodes of a quota.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    collections::BTreeMap,
+    string::String,
+};
 use core::fmt::{self, Write};
 
 /// The longest text with figures, in bytes.
@@ -25,14 +29,7 @@ impl Figures {
     /// Reads `name=figure`, separated by commas or semicolons; what is no figure is left out, and so is everything of
     /// a text that is too long: it is read with every write.
     pub fn read(data: Option<&[u8]>) -> Self {
-        let data = data.filter(|data| data.len() <= FIGURES_BYTES_MAX).unwrap_or_default();
-        let text = String::from_utf8_lossy(data);
-        let figure = |pair: &str| {
-            let mut parts = pair.split('=');
-            let name = parts.next().filter(|name| !name.is_empty())?;
-            Some((name.to_owned(), parts.next()?.parse().ok()?))
-        };
-        Self(text.split([',', ';']).filter_map(figure).collect())
+        Self(pairs(&text(data)).map(|(name, figure)| (name.to_owned(), figure)).collect())
     }
 
     /// The figure of this name; none is said where there is none, or a negative one.
@@ -68,6 +65,50 @@ impl fmt::Display for Figures {
     }
 }
 
+/// The figures that mean something, of all in a node of a quota; −1 where there is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Known {
+    /// Of [`COUNT`].
+    pub count: i64,
+    /// Of [`BYTES`].
+    pub bytes: i64,
+    /// Of [`COUNT_HARD`].
+    pub count_hard: i64,
+    /// Of [`BYTES_HARD`].
+    pub bytes_hard: i64,
+}
+
+impl Known {
+    /// Reads them as [`Figures::read`] does.
+    pub fn read(data: Option<&[u8]>) -> Self {
+        let mut known = Self { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 };
+        for (name, figure) in pairs(&text(data)) {
+            match name {
+                COUNT => known.count = figure,
+                BYTES => known.bytes = figure,
+                COUNT_HARD => known.count_hard = figure,
+                BYTES_HARD => known.bytes_hard = figure,
+                _ => {}
+            }
+        }
+        known
+    }
+}
+
+/// What of the data of a node is read.
+fn text(data: Option<&[u8]>) -> Cow<'_, str> {
+    String::from_utf8_lossy(data.filter(|data| data.len() <= FIGURES_BYTES_MAX).unwrap_or_default())
+}
+
+/// Each figure with its name, in the order of the text: of two with one name the later one counts.
+fn pairs(text: &str) -> impl Iterator<Item = (&str, i64)> {
+    text.split([',', ';']).filter_map(|pair| {
+        let mut parts = pair.split('=');
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        Some((name, parts.next()?.parse().ok()?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
@@ -86,9 +127,18 @@ mod tests {
             ),
             ("byteHardLimit=9", "count=-1,bytes=-1=;byteHardLimit=9"),
             ("count=many,=3,bytes", "count=-1,bytes=-1"),
+            ("count=1,bytes=2=3;x=7,count=4=5,bytes=x", "count=4,bytes=2=;x=7"),
         ];
         for (text, expected) in rows {
-            assert_eq!(Figures::read(Some(text.as_bytes())).to_string(), expected, "{text}");
+            let figures = Figures::read(Some(text.as_bytes()));
+            assert_eq!(figures.to_string(), expected, "{text}");
+            let known = Known {
+                count: figures.get(COUNT),
+                bytes: figures.get(BYTES),
+                count_hard: figures.get(COUNT_HARD),
+                bytes_hard: figures.get(BYTES_HARD),
+            };
+            assert_eq!(Known::read(Some(text.as_bytes())), known, "{text}");
         }
         assert_eq!(Figures::read(None).to_string(), "count=-1,bytes=-1");
     }

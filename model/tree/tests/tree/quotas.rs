@@ -3,7 +3,10 @@
 use crate::support::{Leader, ME, create, create_with, delete, only, open_acl, path, set, user};
 use bytes::Bytes;
 use spec::{ClientId, ErrorCode, Machine, Zxid, machine::Reader};
-use tree::{Acl, Answer, CreateRequest, Outcome, Read, Settings, TreeBuilder, Write, acl};
+use tree::{
+    Acl, Answer, CreateRequest, Outcome, Read, Settings, TreeBuilder, Write, acl,
+    quota::{Known, Quota},
+};
 
 fn quota(at: &str) -> String {
     format!("/zookeeper/quota{at}")
@@ -131,6 +134,63 @@ fn a_multi_that_makes_stats_many_times_counts_once() {
     parts.extend([put(&at, ""), create("/a/more", 0)]);
     assert!(matches!(leader.write(&Write::Multi(parts)), Outcome::Multi(_)));
     assert_eq!(stats(&leader, "/a"), "count=3,bytes=3");
+}
+
+/// Every quota by what its nodes say now.
+fn as_nodes_say(leader: &Leader) -> Vec<(String, Quota)> {
+    let known = |node: String| leader.tree.data(&node).map(Known::read);
+    let subjects = ["/a", "/a/b", "/elsewhere"];
+    let quota = |subject: &str| {
+        let limits = known(quota(&format!("{subject}/zookeeper_limits")))?;
+        Some((
+            subject.to_owned(),
+            Quota { limits, stats: known(quota(&format!("{subject}/zookeeper_stats"))) },
+        ))
+    };
+    subjects.into_iter().filter_map(quota).collect()
+}
+
+fn quotas(leader: &Leader) -> Vec<(String, Quota)> {
+    leader.tree.quotas().map(|(subject, quota)| (subject.to_owned(), quota)).collect()
+}
+
+#[test]
+fn a_quota_is_what_its_nodes_say_behind_every_change() {
+    let mut leader = limited("count=9,bytes=9");
+    let (limits, stats) = (quota("/a/zookeeper_limits"), quota("/a/zookeeper_stats"));
+    let set = |at: &str, data: &'static str| Write::SetData {
+        path: path(at),
+        data: Some(Bytes::from_static(data.as_bytes())),
+        version: -1,
+    };
+    let changes = [
+        create("/a/c", 0),
+        set(&limits, "count=5,bytes=6=;countHardLimit=7;byteHardLimit=8"),
+        set(&stats, "count=70,bytes=80"),
+        create("/a/d", 0),
+        delete(&limits, -1),
+        set(&stats, "count=1,bytes=1"),
+        put(&limits, "count=1"),
+        delete(&stats, -1),
+        create("/a/e", 0),
+        put(&stats, ""),
+        Write::Multi(vec![delete(&stats, -1), delete(&limits, -1), put(&stats, "bytes=3"), put(&limits, "")]),
+        Write::Multi(vec![set(&stats, "count=4"), set(&limits, "bytes=7"), delete(&stats, -1)]),
+        put(&quota("/a/b"), ""),
+        put(&quota("/a/b/zookeeper_stats"), "count=5,bytes=5"),
+        put(&quota("/a/b/zookeeper_limits"), "count=2,bytes=2"),
+        put("/a/b/c", "123"),
+        delete(&quota("/a/b/zookeeper_limits"), -1),
+    ];
+    for change in changes {
+        write(&mut leader, std::slice::from_ref(&change));
+        assert_eq!(quotas(&leader), as_nodes_say(&leader), "{change:?}");
+    }
+    let log = leader.log.clone();
+    for (zxid, txn) in log {
+        leader.tree.apply(zxid, &txn, &mut leader.watches, &mut |_, _| {});
+        assert_eq!(quotas(&leader), as_nodes_say(&leader), "again: {txn:?}");
+    }
 }
 
 #[test]
