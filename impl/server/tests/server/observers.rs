@@ -94,7 +94,9 @@ fn session(server: &Server, wanted: Option<&[u8]>) -> (TcpStream, Vec<u8>) {
 fn a_connection_that_its_session_has_left_is_closed() {
     let mut servers = ensemble(1, 1, "standaloneEnabled=false\nnio.sessionlessCnxnTimeout=300\n");
     servers.iter_mut().for_each(Server::start);
-    servers.iter().for_each(|server| server.comes_to("rw"));
+    for server in &servers {
+        server.comes_to("rw");
+    }
     let (mut left, proof) = session(&servers[1], None);
     let (mut stays, same) = session(&servers[0], Some(&proof));
     assert_eq!(same, proof);
