@@ -29,8 +29,10 @@ use crate::{
 pub(crate) const WRITES_BYTES_MAX: usize = 8 << 20;
 /// A request of so many bytes does not wait for those.
 const LITTLE: usize = 4 << 10;
-/// The same while too much is under way of which the clients have hung up: a sign of life, and hardly a write.
+/// The same while too much is under way of which the clients have hung up: hardly a write.
 const HARDLY_ANYTHING: usize = 64;
+/// What a request has that is nothing but its header: its client lives, or leaves, whoever it has proved to be.
+const HEADER_BYTES: usize = 8;
 
 /// Why a connection ends that asks too much beside others.
 pub(crate) const TOO_LARGE: wire::Error = wire::Error::Invalid {
@@ -177,7 +179,7 @@ impl Core {
     pub(crate) fn holds_much(&mut self, id: ClientId, bytes: usize) -> bool {
         let little = if self.shell.too_many_orphans() { HARDLY_ANYTHING } else { LITTLE };
         let Some(client) = self.shell.clients.get(id) else { return false };
-        client.holds_much = bytes + client.proofs.weight() > little;
+        client.holds_much = bytes > HEADER_BYTES && bytes + client.proofs.weight() > little;
         client.stalled |= client.holds_much;
         client.holds_much
     }

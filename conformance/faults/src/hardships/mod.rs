@@ -78,7 +78,7 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "hang-ups",
-        what: "a client hangs up behind each of 150 large writes while the followers are stopped: few are under way",
+        what: "a client hangs up behind each of 40 large writes while the followers are stopped: few are under way",
         run: pauses::hang_ups,
     },
     Case {

@@ -1,7 +1,9 @@
 //! Servers of an ensemble that are stopped for a while (SIGSTOP), and go on as if nothing had been.
 
 use std::{
-    net::SocketAddr,
+    io::Read as _,
+    net::{Shutdown, SocketAddr},
+    ops::RangeInclusive,
     thread,
     time::{Duration, Instant},
 };
@@ -31,11 +33,11 @@ const SETS_UNDER_WAY: usize = 32;
 const GROWTH_MAX_KIB: u64 = (3 * 64 + 32) << 10;
 
 /// How often a client hangs up behind a write, how large that is, and how long it tries to have it taken.
-const HANG_UPS: i32 = 150;
+const HANG_UPS: i32 = 40;
 const WRITE_BYTES: usize = 900_000;
-const TAKEN_WITHIN: Duration = Duration::from_millis(300);
-/// How many of those may be under way: 8 MiB of them, and what comes in between.
-const UNDER_WAY_MAX: u64 = 16;
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
+/// How many of those are to be under way: 8 MiB of them, and what comes in between.
+const UNDER_WAY: RangeInclusive<u64> = 9..=16;
 /// What they may cost the leader, in KiB: each is in a batch for the disk and in the queues of two followers.
 const UNDER_WAY_MAX_KIB: u64 = 96 << 10;
 
@@ -196,6 +198,10 @@ fn hang_up_behind_writes(ensemble: &mut Ensemble) -> Result<Figures> {
     let address = ensemble.addresses()[leader - 1];
     let mut client = join(address)?;
     make(&mut client, "/written", Vec::new(), Kind::Persistent)?;
+    let mut other = join(address)?;
+    let proof =
+        Op::Authenticate { scheme: "digest".to_owned(), secret: format!("other:{}", "x".repeat(100)) };
+    ensure!(other.call(&proof)?.code == 0, "somebody else cannot prove who it is");
     let followers: Vec<usize> = ensemble.ids().into_iter().filter(|id| *id != leader).collect();
     let memory = Memory::watch(ensemble, leader)?;
     let before_kib = memory.now()?;
@@ -205,16 +211,19 @@ fn hang_up_behind_writes(ensemble: &mut Ensemble) -> Result<Figures> {
     let stopped = Instant::now();
     let taken = (1..=HANG_UPS).filter(|number| hang_up(address, &client, *number * 2)).count();
     let under_way = told(address, "zk_outstanding_requests");
+    other.stream().set_read_timeout(Some(Duration::from_secs(2)))?;
+    let lives = other.call(&Op::Ping);
     let (took, growth) = (stopped.elapsed(), memory.peak()?.saturating_sub(before_kib));
     for follower in &followers {
         ensemble.signal(*follower, "CONT")?;
     }
     let under_way = under_way?;
+    ensure!(lives.is_ok_and(|reply| reply.code == 0), "somebody else's sign of life is not answered");
     ensure!(
         took < Duration::from_secs(18),
         "it took {took:?}, and the followers are silent for 20 s at most"
     );
-    ensure!((1..=UNDER_WAY_MAX).contains(&under_way), "{under_way} writes are under way");
+    ensure!(UNDER_WAY.contains(&under_way), "{under_way} writes are under way");
     ensure!(growth < UNDER_WAY_MAX_KIB, "clients that hang up cost the leader {growth} KiB");
     let over = || Ok(told(address, "zk_outstanding_requests")? == 0);
     let over = await_true("what was under way is over", SERVING_PATIENCE, over)?;
@@ -226,19 +235,23 @@ fn hang_up_behind_writes(ensemble: &mut Ensemble) -> Result<Figures> {
         stat.version
     );
     Ok(vec![
-        ("connections that were taken", u64::try_from(taken)?, ""),
+        ("writes that were taken", u64::try_from(taken)?, ""),
         ("writes under way behind them", under_way, ""),
         ("memory more at most", growth, "KiB"),
         ("from SIGCONT until they were over", ms(over), "ms"),
     ])
 }
 
-/// Goes on with a session over a connection of its own, writes, and hangs up. Whether it got so far.
+/// Goes on with a session over a connection of its own, writes, and hangs up. Whether the server has taken that: the next
+/// connection of the session ends this one, whatever is unread of it.
 fn hang_up(to: SocketAddr, client: &Client, number: i32) -> bool {
     let connected: Result<Client, ConnectError> =
         Client::connect(to, Some(client.session()), SESSION_TIMEOUT_MS, 0, TAKEN_WITHIN);
     let Ok(mut connected) = connected else { return false };
     connected.number_from(number);
     let set = Op::SetData { path: "/written".to_owned(), data: vec![7; WRITE_BYTES] };
-    connected.send(&set).is_ok()
+    if connected.send(&set).is_err() || connected.stream().shutdown(Shutdown::Write).is_err() {
+        return false;
+    }
+    matches!(connected.stream().read(&mut [0]), Ok(0))
 }

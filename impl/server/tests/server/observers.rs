@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    alone::{frame, request},
+    alone::{Client, frame, request},
     ensemble::{PATIENCE, Server, ensemble},
 };
 use bytes::{BufMut as _, BytesMut};
@@ -101,12 +101,7 @@ fn a_connection_that_its_session_has_left_is_closed() {
     let (mut stays, same) = session(&servers[0], Some(&proof));
     assert_eq!(same, proof);
     let began = Instant::now();
-    left.set_read_timeout(Some(Duration::from_millis(100))).expect("an option");
-    let is_closed = |left: &mut TcpStream| match left.read(&mut [0]) {
-        Ok(count) => count == 0,
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-    };
-    while !is_closed(&mut left) {
+    while !Client::is_closed_within(&mut left, Duration::from_millis(100)) {
         assert!(began.elapsed() < PATIENCE, "it stays open");
         stays.write_all(&request(-2, 11, &[])).expect("it reads");
         stays.read_exact(&mut [0; 20]).expect("the session lives");
