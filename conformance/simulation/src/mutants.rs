@@ -40,7 +40,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         id: "torn-record-believed",
         flaw: "a record of the log is believed without its checksum and end",
-        seeds: 600,
+        seeds: 6_000,
     },
 ];
 
