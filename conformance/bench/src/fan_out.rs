@@ -58,6 +58,11 @@ pub fn run(addresses: &[SocketAddr]) -> Result<Vec<Duration>> {
             Ok(started.elapsed())
         })?);
     }
+    let xid = i32::try_from(SETS + 1)?;
+    for crowd in &mut crowds {
+        crowd.close(xid)?;
+    }
+    setter.call(xid, |out| frame::close(out, xid))?;
     Ok(took)
 }
 
@@ -100,6 +105,20 @@ impl Crowd {
             let (head, _) = frame::head(&reply)?;
             ensure!(head.xid == xid && head.error == 0, "a watch was not set: {head:?}");
             watcher.stream.set_nonblocking(true)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all sessions: left to time out, they would live on in the servers, for other rows to count.
+    fn close(&mut self, xid: i32) -> Result<()> {
+        for watcher in &mut self.watchers {
+            frame::close(&mut watcher.out, xid);
+            watcher.send()?;
+        }
+        for watcher in &mut self.watchers {
+            let reply = watcher.next_blocking()?;
+            let (head, _) = frame::head(&reply)?;
+            ensure!(head.xid == xid && head.error == 0, "a session was not closed: {head:?}");
         }
         Ok(())
     }
