@@ -288,8 +288,8 @@ fn show(properties: &Properties, path: &Path, effective: bool) -> ExitCode {
 
 /// Ready when the process is told to stop: by SIGTERM, Ctrl-C, or the end of standard input if that counts.
 async fn stop_signal(while_stdin_is_open: bool) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
         tracing::warn!("signals cannot be taken; they end the server at once");
         return std::future::pending().await;
@@ -308,6 +308,7 @@ async fn stop_signal(while_stdin_is_open: bool) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hang_up.recv() => {}
         _ = stdin_closed => {}
     }
 }

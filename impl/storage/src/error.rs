@@ -73,12 +73,49 @@ pub enum Error {
         belongs: PathBuf,
     },
     /// The files do not allow a safe start.
-    #[error("cannot start on {path}: {refusal}")]
+    #[error("cannot start on {path}: {refusal}{}", told(.notes))]
     Refused {
         /// The folder.
         path: PathBuf,
         /// Why.
         refusal: Refusal,
+        /// What else was found on the way there, a line each.
+        notes: Vec<String>,
+    },
+    /// The log reads without a gap, and does not make the state that its transactions tell of (rule D-17).
+    #[error(
+        "cannot start on {path}: from transaction {at} on the state that snapshot and log make is not the one that the log \
+         tells of, so files are missing or were altered; restore them from a copy; if the other servers are well, move \
+         this server's version-2 folders away and let it start empty: it is brought up to date by its leader; with \
+         digest.enabled=false it starts on what there is"
+    )]
+    Diverged {
+        /// The folder.
+        path: PathBuf,
+        /// The first transaction behind which it shows.
+        at: spec::Zxid,
+    },
+    /// There is nothing to start from, but files that may be meant for it.
+    #[error(
+        "{path} holds {found}, which is no name of a snapshot or a file of the log, and nothing else to start from: give \
+         it the name that it was written under (snapshot.1a, snapshot.1a.gz, log.1b), or move it away if this server is new"
+    )]
+    Misnamed {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        found: String,
+    },
+    /// The folder of the log is missing, and the epochs say that there was one.
+    #[error(
+        "{path} is missing, and {epochs} is not: is the file system of dataLogDir mounted? Make the folder if the log is \
+         lost and the snapshots are to be all there is"
+    )]
+    NoLogs {
+        /// The folder of the log.
+        path: PathBuf,
+        /// A file that says that this server has worked here.
+        epochs: PathBuf,
     },
     /// A record or snapshot whose checksum is right holds what this version does not know, or cannot be.
     #[error("{path} cannot be read at offset {at}: {source}")]
@@ -112,6 +149,11 @@ pub enum Error {
         /// The last that was asked for.
         through: spec::Zxid,
     },
+}
+
+/// Notes behind a sentence.
+fn told(notes: &[String]) -> String {
+    if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
 }
 
 /// Says what was tried on which file.

@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use spec::Zxid;
 
-use crate::{Error, disk::Disk, error::Context};
+use crate::{
+    Error,
+    disk::Disk,
+    error::Context,
+    text::{ACCEPTED, CURRENT, if_there},
+};
 
 /// The folder inside dataDir and dataLogDir that holds everything but `myid` and `initialize`.
 const VERSION: &str = "version-2";
@@ -17,9 +22,12 @@ pub(crate) const NEXT_SNAPSHOT: &str = "next.snapshot";
 /// The last place in the log that is known to be synced.
 pub(crate) const MARK: &str = "synced.mark";
 
+/// How the names of files end that ZooKeeper was writing when it ended.
+const UNFINISHED_END: &str = ".tmp";
+
 /// How the names of packed snapshots end.
-const GZIP_END: &str = ".gz";
-const SNAPPY_END: &str = ".snappy";
+pub(crate) const GZIP_END: &str = ".gz";
+pub(crate) const SNAPPY_END: &str = ".snappy";
 
 /// The folders of one server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,6 +64,40 @@ impl Layout {
         };
         misplaced(disk, &self.snapshots, is_log, &self.logs)?;
         misplaced(disk, &self.logs, is_snapshot, &self.snapshots)
+    }
+
+    /// That the log has its folder if this server has worked here: one that has joined epochs has had it, and a file system
+    /// that is not mounted would leave it without all that it has logged.
+    pub(crate) fn judge_folders(&self, disk: &impl Disk) -> Result<(), Error> {
+        let of = |folder: &Path| if_there(disk.list(folder)).context("list", folder);
+        if self.snapshots == self.logs || of(&self.logs)?.is_some() {
+            return Ok(());
+        }
+        let names = of(&self.snapshots)?.unwrap_or_default();
+        // What stands in the wrong folder is told of as that.
+        if names.iter().any(|name| zxid_of(name, "log").is_some()) {
+            return Ok(());
+        }
+        match names.into_iter().find(|name| *name == ACCEPTED || *name == CURRENT) {
+            Some(name) => Err(Error::NoLogs { path: self.logs.clone(), epochs: self.snapshots.join(name) }),
+            None => Ok(()),
+        }
+    }
+
+    /// With nothing to start from: that no file is there which may be meant for it, under a name that is passed over. Who
+    /// restores a copy under another name than it was written under would start an empty server.
+    pub(crate) fn judge_names(&self, disk: &impl Disk) -> Result<(), Error> {
+        for folder in [&self.snapshots, &self.logs] {
+            let names = disk.list(folder).context("list", folder)?;
+            let is_meant = |name: &String| {
+                let is_kind = name.starts_with("snapshot.") || name.starts_with("log.");
+                is_kind && !name.ends_with(UNFINISHED_END)
+            };
+            if let Some(found) = names.into_iter().find(is_meant) {
+                return Err(Error::Misnamed { path: folder.clone(), found });
+            }
+        }
+        Ok(())
     }
 
     /// The file of the log that starts with this transaction.

@@ -15,9 +15,9 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::Packing,
+    layout::{GZIP_END, Packing, SNAPPY_END},
     text::if_there,
-    unpack::{Stopped, Unpacked},
+    unpack::{SNAPPY_HEADER, Stopped, Unpacked},
 };
 
 /// Read in pieces of at least this many bytes.
@@ -73,6 +73,18 @@ pub(crate) fn is_whole<D: Disk>(disk: &D, path: &Path, packing: Packing) -> Resu
         }
     }
     Ok(last == LAST_BYTES)
+}
+
+/// How the name of a file should end that begins as a packed one does, if it begins so.
+pub(crate) fn looks_packed<D: Disk>(disk: &D, path: &Path) -> Result<Option<&'static str>, Error> {
+    let Some(file) = if_there(disk.open(path)).context("open", path)? else { return Ok(None) };
+    let mut head = [0; SNAPPY_HEADER.len()];
+    let read = file.read_at(&mut head, 0).context("read", path)?;
+    Ok(match &head[..read] {
+        [0x1f, 0x8b, ..] => Some(GZIP_END),
+        head if *head == SNAPPY_HEADER => Some(SNAPPY_END),
+        _ => None,
+    })
 }
 
 /// Loads a snapshot.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -24,10 +24,11 @@ use crate::{
     Error,
     disk::{Disk, File},
     error::Context,
-    layout::{NEXT_LOG, NEXT_SNAPSHOT, SPARE_LOG, SnapshotName},
-    load::{Loaded, load},
+    layout::{NEXT_LOG, NEXT_SNAPSHOT, Packing, SPARE_LOG, SnapshotName},
+    load::{Loaded, load, looks_packed},
     mark,
     segment::{Entries, Place, Told},
+    snapshot::DIGEST_VERSION,
     store::Store,
     text::{if_there, is_initialize, remove_initialize},
 };
@@ -177,13 +178,19 @@ pub(crate) fn recover<D: Disk>(store: &Store<D>) -> Result<Recovery, Error> {
         unsnapped: store.config().trust_empty,
         batch_bytes_max: BATCH_BYTES_MAX,
     };
-    let refuse = |refusal| Error::Refused { path: layout.logs.clone(), refusal };
-    let plan = recovery::recover(config, &found).map_err(refuse)?;
+    if found.snapshots.is_empty() && found.segments.is_empty() {
+        layout.judge_names(disk)?;
+    }
+    let plan = match recovery::recover(config, &found) {
+        Ok(plan) => plan,
+        Err(refusal) => return Err(Error::Refused { path: layout.logs.clone(), refusal, notes: warnings }),
+    };
     warnings.extend(plan.cuts.iter().map(|cut| tell_cut(*cut, &found, &plan)));
     let (mut tree, snapshot) = loaded.map(|(tree, path)| (tree, Some(path))).unwrap_or_default();
     let repairs = Repairs { install: received.map(|name| name.label), snapshot, ..repairs(&found, &plan) };
     let replayed = plan.replay.len();
-    let recovered = replay(store, &found, &plan, &mut tree)?;
+    let (recovered, digests) = replay(store, &found, &plan, &mut tree)?;
+    warnings.extend(digests.judge(store)?);
     let replaying = started.elapsed().saturating_sub(loading);
     Ok(Recovery { tree, recovered, warnings, replayed, loading, replaying, repairs })
 }
@@ -252,13 +259,22 @@ fn look<D: Disk>(store: &Store<D>) -> Result<Looked, Error> {
                 looked.loaded = Some((*tree, path));
                 break;
             }
-            Loaded::Unfinished => (SnapshotVerdict::Incomplete, "was never finished".to_owned()),
+            Loaded::Unfinished => (SnapshotVerdict::Incomplete, tell_unfinished(disk, &path, name)?),
             Loaded::Damaged(damage) => (SnapshotVerdict::Broken, format!("is damaged: {damage}")),
         };
         looked.warnings.push(format!("passed over {}, which {why}", path.display()));
         looked.snapshots.push(Snapshot { label, verdict });
     }
     Ok(looked)
+}
+
+/// What a snapshot without its end is, for the operator.
+fn tell_unfinished<D: Disk>(disk: &D, path: &Path, name: SnapshotName) -> Result<String, Error> {
+    let packed = if name.packing == Packing::Plain { looks_packed(disk, path)? } else { None };
+    Ok(match packed {
+        Some(end) => format!("is packed, as its first bytes show, and its name does not end in {end}"),
+        None => "was never finished, or is cut short".to_owned(),
+    })
 }
 
 /// A crash came between receiving a state and having it take the place of the old one: it counts (rule D-13).
@@ -305,7 +321,7 @@ fn tell_cut(cut: Mark, found: &Found<()>, plan: &Plan<()>) -> String {
     let reach = end.map_or(0, |record| record.at.saturating_sub(cut.offset));
     format!(
         "the torn end of {cut} is cut; it reaches over at least {reach} bytes, and {} records in torn ends are dropped, \
-         none of which was acknowledged",
+         none of which is known to be synced",
         plan.dropped
     )
 }
@@ -340,13 +356,48 @@ fn unsure(found: &Found<()>, end: Mark) -> u64 {
     end.offset.saturating_sub(BATCH_BYTES_MAX).min(last).max(synced)
 }
 
+/// What the log tells of the states that it makes (rule D-17).
+#[derive(Debug, Default)]
+struct Digests {
+    /// Whether one was as told.
+    matched: bool,
+    /// Since when none was.
+    missed: Option<Zxid>,
+}
+
+impl Digests {
+    /// A transaction was applied, and tells of the state behind it.
+    fn compare(&mut self, zxid: Zxid, as_told: bool) {
+        if as_told {
+            *self = Self { matched: true, missed: None };
+        } else {
+            self.missed.get_or_insert(zxid);
+        }
+    }
+
+    /// A state that is as told and then no more has lost something on the way. One that never was may have begun as a
+    /// fuzzy snapshot whose last transactions the log has lost with its torn end: a warning.
+    fn judge<D: Disk>(&self, store: &Store<D>) -> Result<Option<String>, Error> {
+        let Some(at) = self.missed else { return Ok(None) };
+        let path = store.layout().logs.clone();
+        if self.matched && store.config().trailers {
+            return Err(Error::Diverged { path, at });
+        }
+        Ok(Some(format!(
+            "from transaction {at} on the state is not the one that the log in {} tells of",
+            path.display()
+        )))
+    }
+}
+
 /// Reads the log again and applies what the plan says.
 fn replay<D: Disk>(
     store: &Store<D>,
     found: &Found<()>,
     plan: &Plan<()>,
     tree: &mut Tree,
-) -> Result<Recovered<Txn>, Error> {
+) -> Result<(Recovered<Txn>, Digests), Error> {
+    let mut digests = Digests::default();
     let window = store.config().window;
     let mut tail = VecDeque::with_capacity(window.min(plan.replay.len()));
     let (mut base, mut watches) = (plan.floor, <Tree as Machine>::Watches::default());
@@ -363,6 +414,9 @@ fn replay<D: Disk>(
                     let unreadable = |source| Error::Unreadable { path: path.clone(), at, source };
                     let (_, txn) = decode_body(&mut body).map_err(unreadable)?;
                     tree.apply(zxid, &txn, &mut watches, &mut |_, _| {});
+                    if let Some(told) = txn.digest.filter(|told| told.version == DIGEST_VERSION) {
+                        digests.compare(zxid, told.tree == tree.digest());
+                    }
                     tail.push_back((zxid, txn));
                     if tail.len() > window
                         && let Some((zxid, _)) = tail.pop_front()
@@ -382,5 +436,5 @@ fn replay<D: Disk>(
         return Err(Error::Missing { path, after: base, through: wanted });
     }
     let Plan { accepted, current, floor, last, .. } = *plan;
-    Ok(Recovered { accepted, current, floor, last, base, tail: tail.into() })
+    Ok((Recovered { accepted, current, floor, last, base, tail: tail.into() }, digests))
 }

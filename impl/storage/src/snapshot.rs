@@ -32,7 +32,7 @@ const UNSYNCED_MAX: u64 = 4 << 20;
 /// The same of one that leaves the disk to others.
 const UNSYNCED_MAX_GENTLE: u64 = 1 << 20;
 /// The formula of the tree's digest.
-const DIGEST_VERSION: i32 = 2;
+pub(crate) const DIGEST_VERSION: i32 = 2;
 
 /// The snapshots of one server.
 #[derive(Clone, Debug)]
@@ -122,9 +122,10 @@ impl<D: Disk> Snapshots<D> {
         }
         disk.sync_dir(&layout.logs).synced(&layout.logs)?;
         self.drop_behind(label)?;
-        // One of the same label that is packed otherwise would stand beside it.
+        // No log leads on from those before it any more, and one of the same label that is packed otherwise would stand
+        // beside it.
         for other in layout.list_snapshots(disk)? {
-            if other.label == label && other != name {
+            if other != name {
                 let path = layout.snapshot(other.label, other.packing);
                 if_there(disk.remove(&path)).context("remove", &path)?;
             }

@@ -120,10 +120,11 @@ impl<D: Disk> Store<D> {
     /// Makes the folders where they are missing, if it may, and locks them.
     ///
     /// # Errors
-    /// [`Error::NoFolder`] if it may not, [`Error::Locked`] if another server uses one of them, [`Error::Misplaced`] if
+    /// [`Error::NoFolder`] if it may not, [`Error::NoLogs`] if the log's cannot be right, [`Error::Locked`] if another server uses one of them, [`Error::Misplaced`] if
     /// something of one stands in the other, [`Error::Io`].
     pub fn open(disk: D, config: Config) -> Result<Self, Error> {
         let layout = Layout::new(&config.data_dir, config.data_log_dir.as_deref());
+        layout.judge_folders(&disk)?;
         let mut dirs = vec![layout.snapshots.clone(), layout.logs.clone()];
         dirs.dedup();
         let mut locks = Vec::new();

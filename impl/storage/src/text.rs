@@ -13,8 +13,8 @@ use crate::{
 
 /// More than any of these files holds, in bytes.
 const BYTES_MAX: usize = 256;
-const ACCEPTED: &str = "acceptedEpoch";
-const CURRENT: &str = "currentEpoch";
+pub(crate) const ACCEPTED: &str = "acceptedEpoch";
+pub(crate) const CURRENT: &str = "currentEpoch";
 const INITIALIZE: &str = "initialize";
 
 /// The epoch files of one server.

@@ -336,6 +336,16 @@ const MUTANTS: &[Mutant] = &[
         shown: In("z13-the-floor-is-a-transaction"),
     },
     Mutant {
+        id: "cut-copy-starts-empty",
+        flaw: "a server is new beside a copy of a snapshot that was cut short (D-3)",
+        shown: Under("lib", "recovery::tests::the_newest_snapshot_that_may_be_trusted_wins"),
+    },
+    Mutant {
+        id: "cut-snapshot-passed-over",
+        flaw: "a snapshot without its end is passed over where the log goes on behind its label (D-3)",
+        shown: Under("lib", "recovery::tests::the_newest_snapshot_that_may_be_trusted_wins"),
+    },
+    Mutant {
         id: "dead-leader",
         flaw: "a leader is joined on the word of those who follow it, without its own (E-9)",
         shown: By(&["equal-votes"]),
@@ -669,6 +679,11 @@ const MUTANTS: &[Mutant] = &[
         id: "waits-over-a-change",
         flaw: "with its role a server forgets the clients that wait for an answer, and keeps their connections (S-20)",
         shown: By(&["leaders", "--set", "first=[\"set\"]", "--set", "second=[\"set\"]"]),
+    },
+    Mutant {
+        id: "way-for-the-last-epoch",
+        flaw: "a leader makes way for a promise that no leader can come behind (Z-4)",
+        shown: Under("strangers", "a_leader_stays_where_no_other_could_come"),
     },
     Mutant {
         id: "weightless-leads",

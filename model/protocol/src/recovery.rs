@@ -54,7 +54,7 @@ pub struct Snapshot {
 pub enum SnapshotVerdict {
     /// Whole.
     Valid,
-    /// It lacks its end: a crash came while it was written, and nothing was ever said on its strength.
+    /// It lacks its end: a crash came while it was written, or it is a copy that was cut short.
     Incomplete,
     /// It has its end and does not read.
     Broken,
@@ -196,6 +196,11 @@ pub enum Refusal {
         /// Its label.
         label: Zxid,
     },
+    /// There is a snapshot that lacks its end, and nothing else to start from.
+    SnapshotUnfinished {
+        /// Its label.
+        label: Zxid,
+    },
     /// There are epochs without snapshot and log, or nothing at all and the server is not known to be new.
     DataMissing {
         /// The last epoch joined.
@@ -207,6 +212,11 @@ pub enum Refusal {
         accepted: Epoch,
         /// Joined.
         current: Epoch,
+    },
+    /// No leader can have an epoch above the one promised.
+    LastPromised {
+        /// Promised.
+        accepted: Epoch,
     },
     /// The log holds a transaction of an epoch that was never promised.
     NeverPromised {
@@ -260,6 +270,12 @@ impl fmt::Display for Refusal {
                  copy; {ANEW}",
                 label.0
             ),
+            Self::SnapshotUnfinished { label } => write!(
+                f,
+                "snapshot.{:x} lacks its end, and there is nothing else to start from; restore a whole copy of it, under a \
+                 name that ends in .gz or .snappy if it is packed so; if this server is new, move that file away",
+                label.0
+            ),
             Self::DataMissing { current: Some(current) } => write!(
                 f,
                 "this server has joined epoch {current}, but snapshot and log are missing; restore them; if the \
@@ -271,6 +287,12 @@ impl fmt::Display for Refusal {
             Self::EpochOrder { accepted, current } => write!(
                 f,
                 "currentEpoch {current} is above acceptedEpoch {accepted}; restore both files as they were; {ANEW}"
+            ),
+            Self::LastPromised { accepted } => write!(
+                f,
+                "acceptedEpoch {accepted} leaves no epoch for another leader, and no ensemble gets there by elections; restore \
+                 the file as it was; {ANEW}; if all servers have it, stop all of them and write into each acceptedEpoch the \
+                 greatest currentEpoch that there is"
             ),
             Self::NeverPromised { accepted, last } => write!(
                 f,
@@ -290,7 +312,7 @@ pub fn recover<T: Clone>(config: Config, found: &Found<T>) -> Result<Plan<T>, Re
     let floor = label.unwrap_or(Zxid::ZERO);
     let chain = Chain { config, found, floor, replay: Vec::new(), cuts: Vec::new(), dropped: 0 }.walk()?;
     let last = chain.replay.last().map_or(floor, |(zxid, _)| *zxid);
-    passed_over(found, label, &chain.replay)?;
+    passed_over(found, label, &chain.replay, last)?;
     let (accepted, current) = epochs(found, last)?;
     let Chain { replay, cuts, dropped, .. } = chain;
     Ok(Plan { snapshot: label, floor, replay, last, cuts, dropped, accepted, current })
@@ -305,23 +327,35 @@ fn trusted<T>(config: Config, found: &Found<T>) -> Result<Option<Zxid>, Refusal>
         return Err(Refusal::SnapshotBroken { label: broken.label });
     }
     let first = found.segments.iter().flat_map(|s| &s.records).find_map(Record::zxid);
-    match first {
-        Some(_) if config.unsnapped => Ok(None),
-        Some(first) => Err(Refusal::NoSnapshot { first }),
-        None if config.fresh && found.current.is_none_or(|epoch| epoch.0 == 0) => Ok(None),
-        None => Err(Refusal::DataMissing { current: found.current }),
+    // A new server makes its first snapshot whole before anything else; ZooKeeper's own is the empty state, too.
+    let unfinished = found.snapshots.iter().find(|s| s.label > Zxid::ZERO);
+    match (first, unfinished) {
+        (Some(_), _) if config.unsnapped => Ok(None),
+        (Some(first), _) => Err(Refusal::NoSnapshot { first }),
+        (None, Some(snapshot)) => Err(Refusal::SnapshotUnfinished { label: snapshot.label }),
+        (None, None) if config.fresh && found.current.is_none_or(|epoch| epoch.0 == 0) => Ok(None),
+        (None, None) => Err(Refusal::DataMissing { current: found.current }),
     }
 }
 
-/// A damaged snapshot above the trusted one may be passed over only if the log leads to its very label (D-4).
+/// A snapshot above the trusted one that does not read may be passed over only if the log leads to its very label (D-4).
 ///
 /// Otherwise it was received from a leader and bridged a hole: with snapshots 3:0 and 9:0 and a log of 3:1, 3:2, 9:1,
-/// starting from 3:0 would find no gap and yet miss all of epochs 4 to 8.
-fn passed_over<T>(found: &Found<T>, label: Option<Zxid>, replay: &[(Zxid, T)]) -> Result<(), Refusal> {
-    let broken =
-        found.snapshots.iter().filter(|s| s.verdict == SnapshotVerdict::Broken && Some(s.label) > label);
-    for snapshot in broken {
-        if replay.binary_search_by_key(&snapshot.label, |(zxid, _)| *zxid).is_err() {
+/// starting from 3:0 would find no gap and yet miss all of epochs 4 to 8. One that lacks its end may also be passed over
+/// where the log does not come as far: then a crash came while it was written (D-3).
+fn passed_over<T>(
+    found: &Found<T>,
+    label: Option<Zxid>,
+    replay: &[(Zxid, T)],
+    last: Zxid,
+) -> Result<(), Refusal> {
+    for snapshot in found.snapshots.iter().filter(|snapshot| Some(snapshot.label) > label) {
+        let allowed = match snapshot.verdict {
+            SnapshotVerdict::Valid => true,
+            SnapshotVerdict::Incomplete => last <= snapshot.label,
+            SnapshotVerdict::Broken => false,
+        };
+        if !allowed && replay.binary_search_by_key(&snapshot.label, |(zxid, _)| *zxid).is_err() {
             return Err(Refusal::SnapshotBroken { label: snapshot.label });
         }
     }
@@ -339,6 +373,9 @@ fn epochs<T>(found: &Found<T>, last: Zxid) -> Result<(Epoch, Epoch), Refusal> {
     // and epoch, leaves exactly that. It is never above the promise.
     if accepted < last.epoch() {
         return Err(Refusal::NeverPromised { accepted, last });
+    }
+    if accepted.checked_next().is_none() {
+        return Err(Refusal::LastPromised { accepted });
     }
     Ok((accepted, current))
 }

@@ -493,6 +493,39 @@ fn nobody_leads_the_last_epoch_of_all() {
     }
 }
 
+/// F-5: a leader makes way for a promise that another leader can come behind, and for none at the end of all.
+#[test]
+fn a_leader_stays_where_no_other_could_come() {
+    for (accepted, stays) in [(u32::MAX - 2, false), (u32::MAX - 1, true), (u32::MAX, true)] {
+        let (mut zab, mut around) = looking_behind(Epoch(3));
+        zab.step(Input::Elected(ServerId(1)), &mut around);
+        let follower = ServerId(2);
+        let say = |zab: &mut Zab<u8>, around: &mut Around, from, message| {
+            zab.step(Input::Message { from, message }, around);
+            settle(zab, around);
+        };
+        around.accepted_links.insert(follower);
+        zab.step(Input::Accepted(follower), &mut around);
+        say(&mut zab, &mut around, follower, Message::FollowerInfo { accepted: Epoch(3), extended: true });
+        let nothing = Message::AckEpoch { current: Some(Epoch(0)), last: Zxid::ZERO, floor: Zxid::ZERO };
+        say(&mut zab, &mut around, follower, nothing);
+        say(&mut zab, &mut around, follower, Message::Ack { zxid: Epoch(4).start() });
+        assert!(zab.is_serving(), "it leads epoch 4");
+
+        let third = ServerId(3);
+        around.accepted_links.insert(third);
+        zab.step(Input::Accepted(third), &mut around);
+        say(
+            &mut zab,
+            &mut around,
+            third,
+            Message::FollowerInfo { accepted: Epoch(accepted), extended: true },
+        );
+        assert_eq!(zab.is_serving(), stays, "epoch {accepted} is promised");
+        assert!(!stays || !around.has_link(third), "it cannot join");
+    }
+}
+
 /// Transactions of two epochs.
 fn held() -> [Zxid; 4] {
     [(1, 1), (1, 2), (1, 3), (3, 1)].map(|(epoch, counter)| Zxid::new(Epoch(epoch), counter))

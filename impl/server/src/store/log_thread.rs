@@ -28,6 +28,10 @@ pub(super) fn run<D: Disk>(
 ) {
     let mut filler = None;
     carry_out(store, &mut log, queue, events, &mut filler);
+    // At an orderly end nothing waits any more: the mark says so to the next start. A log that has failed writes none.
+    if let Err(error) = log.idle() {
+        warn!(%error, "the log's mark is not what it could be");
+    }
     // It holds the lock of the folders.
     log.give_up_spare();
     if let Some(filler) = filler {

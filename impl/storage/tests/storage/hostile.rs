@@ -165,8 +165,12 @@ impl Changed {
             | Refusal::Gap { .. }
             | Refusal::SyncedLost { .. }
             | Refusal::SegmentLost { .. } => self.any("log."),
-            Refusal::NoSnapshot { .. } | Refusal::SnapshotBroken { .. } => self.any("snapshot."),
-            Refusal::EpochOrder { .. } | Refusal::NeverPromised { .. } => self.any_epoch(),
+            Refusal::NoSnapshot { .. }
+            | Refusal::SnapshotBroken { .. }
+            | Refusal::SnapshotUnfinished { .. } => self.any("snapshot."),
+            Refusal::EpochOrder { .. } | Refusal::NeverPromised { .. } | Refusal::LastPromised { .. } => {
+                self.any_epoch()
+            }
             Refusal::DataMissing { .. } => false,
         }
     }

@@ -3,6 +3,7 @@
 mod common;
 mod hostile;
 mod java_folder;
+mod missing;
 mod power_cut;
 mod settings;
 mod store;

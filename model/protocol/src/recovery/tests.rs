@@ -154,6 +154,8 @@ fn the_newest_snapshot_that_may_be_trusted_wins() {
         ("the newest", "1.2 1.1 0.0", log, "1:2 +1 = 1:3"),
         ("never finished, so nothing rests on it", "1.2? 1.1 0.0", log, "1:1 +2 = 1:3"),
         ("never finished, above the log", "9.5? 0.0", log, "0:0 +3 = 1:3"),
+        ("cut short, and it bridged a hole that shows no gap", "1.9? 0.0", "2.1 2.1", "SnapshotBroken"),
+        ("never finished, at a place that the log has reached since", "1.2? 0.0", log, "0:0 +3 = 1:3"),
         ("damaged, but the log leads to it", "1.2! 1.1", log, "1:1 +2 = 1:3"),
         ("damaged, and the log ends before it", "1.4! 1.1", log, "SnapshotBroken"),
         (
@@ -166,6 +168,9 @@ fn the_newest_snapshot_that_may_be_trusted_wins() {
         ("damaged without a log", "1.2!", "", "SnapshotBroken"),
         ("none, but a log", "", log, "NoSnapshot"),
         ("none finished, but a log", "1.2?", log, "NoSnapshot"),
+        ("none finished, and nothing else", "1.2?", "", "SnapshotUnfinished"),
+        ("the very first one, of a server that has joined an epoch", "0.0?", "", "DataMissing"),
+        ("none finished, and nothing but a header", "1.2?", "1.3 !header", "SnapshotUnfinished"),
     ] {
         assert_eq!(tell(&disk(snapshots, log)), told, "{why}");
     }
@@ -203,6 +208,8 @@ fn epochs_are_as_promised() {
         ("the promise is missing and was more", None, epoch(3), "2.1 2.1", Err("EpochOrder")),
         ("joined without a promise", epoch(2), epoch(3), "2.1 2.1", Err("EpochOrder")),
         ("logged without a promise", epoch(2), epoch(2), "3.1 3.1", Err("NeverPromised")),
+        ("another can be led", epoch(u32::MAX - 2), epoch(2), "2.1 2.1", Ok((u32::MAX - 2, 2))),
+        ("none can be led", epoch(u32::MAX - 1), epoch(2), "2.1 2.1", Err("LastPromised")),
     ] {
         let found = Found { accepted, current, ..disk("0.0", log) };
         let found = recover(config(), &found).map(|plan| (plan.accepted.0, plan.current.0));

@@ -181,12 +181,15 @@ impl Leader {
             Message::FollowerInfo { .. } if !votes => Err(Violation::NotItsPart),
             Message::ObserverInfo { .. } if votes => Err(Violation::NotItsPart),
             // It has promised a later epoch, as the leader that it failed to become, and can never join this one.
-            // The next epoch will be one that it can (rule F-5).
+            // The next epoch will be one that it can (rule F-5); but none is above the end of all (Z-4).
             Message::FollowerInfo { accepted, .. }
                 if accepted > self.epoch && self.stage == Stage::Broadcasting =>
             {
-                out.note(Note::Outranked { by: from });
-                return Next::Look;
+                if accepted.checked_next().is_some() {
+                    out.note(Note::Outranked { by: from });
+                    return Next::Look;
+                }
+                Err(Violation::BadState)
             }
             Message::FollowerInfo { accepted, extended } | Message::ObserverInfo { accepted, extended } => {
                 self.on_introduction(core, from, accepted, extended, out)
