@@ -206,6 +206,8 @@ pub enum What {
     Expired,
     /// A node of a session that must be over does not go, though all has been well for long.
     Stays(String),
+    /// A register or folder that was there from the start is not there, though all has been well for long.
+    Lost(String),
     /// Something came that is against the protocol whatever else was seen.
     Wrong(String),
 }

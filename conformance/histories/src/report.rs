@@ -58,7 +58,7 @@ impl Table {
                 What::Event { .. } => row.events += 1,
                 What::Broken => row.broken_connections += 1,
                 What::Expired => row.expired += 1,
-                What::Connected { .. } | What::Stays(_) | What::Wrong(_) => {}
+                What::Connected { .. } | What::Stays(_) | What::Lost(_) | What::Wrong(_) => {}
             }
         }
         let told = self.faults.entry(nemesis).or_default();

@@ -301,6 +301,32 @@ impl Worker<'_, '_> {
     }
 }
 
+/// What the replies to reads of that which is there from the start show.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Listed<'a> {
+    /// The nodes below folders.
+    nodes: Vec<String>,
+    /// The registers and folders that are not there: none is ever deleted, so to read again helps nothing.
+    lost: Vec<&'a str>,
+}
+
+/// Nothing if they must be asked again.
+fn listed<'a>(requests: &'a [Request], replies: &[Option<Reply>]) -> Option<Listed<'a>> {
+    let mut listed = Listed::default();
+    for (request, reply) in requests.iter().zip(replies) {
+        let Reply { code, answer, .. } = reply.as_ref()?;
+        match (request, answer, *code) {
+            (Request::List { path, .. }, Answer::Names { names, .. }, 0) => {
+                listed.nodes.extend(names.iter().map(|name| format!("{path}/{name}")));
+            }
+            (Request::List { path, .. } | Request::Get { path, .. }, _, NO_NODE) => listed.lost.push(path),
+            (_, _, 0) => {}
+            _ => return None,
+        }
+    }
+    (replies.len() == requests.len()).then_some(listed)
+}
+
 /// Everything of a round, read from one server once all is quiet: the folders are listed, each name is read, and locks
 /// of the dead are awaited. Returns why it could not be done.
 ///
@@ -330,15 +356,9 @@ pub fn read_back(
             requests.extend(folders.map(|path| Request::List { path, watch: false }));
         }
         let replies = client.batch(requests.clone());
-        let mut nodes = Vec::new();
-        for (request, reply) in requests.iter().zip(&replies) {
-            match (request, reply) {
-                (Request::List { path, .. }, Some(Reply { answer: Answer::Names { names, .. }, .. })) => {
-                    nodes.extend(names.iter().map(|name| format!("{path}/{name}")));
-                }
-                (_, Some(Reply { code: 0 | NO_NODE, .. })) => {}
-                _ => continue 'again,
-            }
+        let Some(Listed { nodes, lost }) = listed(&requests, &replies) else { continue };
+        for path in lost {
+            client.enter(What::Lost(path.to_owned()));
         }
         if let Some(lock) = nodes.iter().find(|path| path.ends_with("/lock/held")) {
             if std::time::Instant::now() < gone_by {
@@ -355,5 +375,27 @@ pub fn read_back(
         }
         client.close();
         return Ok(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_there_from_the_start_may_not_be_missing_when_it_is_read_back() {
+        let path = || "/h1/list".to_owned();
+        let requests = [Request::Sync, Request::List { path: path(), watch: false }];
+        let reply = |code, answer| Some(Reply { at: 1, zxid: 1, code, answer });
+        let read = |second| listed(&requests, &[reply(0, Answer::Empty), second]);
+        let names = Answer::Names { names: vec!["n-0".to_owned()], stat: crate::history::Seen::default() };
+        let nodes = vec!["/h1/list/n-0".to_owned()];
+        assert_eq!(read(reply(0, names)), Some(Listed { nodes, lost: Vec::new() }));
+        assert_eq!(
+            read(reply(NO_NODE, Answer::Empty)),
+            Some(Listed { nodes: Vec::new(), lost: vec!["/h1/list"] })
+        );
+        assert_eq!(read(None), None);
+        assert_eq!(read(reply(-112, Answer::Empty)), None);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Facts, Verdict, folder};
 use crate::history::{Answer, Reply, Request};
 
-const RULE: &str = "lists are linearizable";
+pub(super) const RULE: &str = "lists are linearizable";
 
 struct Shown<'a> {
     at: i64,

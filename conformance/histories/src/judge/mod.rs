@@ -7,6 +7,7 @@
 //! state that it shows; then a read is held against the earliest state that it can be of: what it shows itself, and
 //! what its session had seen before.
 
+mod answers;
 pub mod lists;
 pub mod nodes;
 pub mod order;
@@ -19,6 +20,26 @@ pub mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Answer, Entry, History, Op, Reply, Request, What};
+
+/// Every promise.
+pub const PROMISES: &[&str] = &[
+    answers::RULE,
+    order::IN_TURN,
+    order::ONE_A_ZXID,
+    order::REAL_TIME,
+    order::SYNC,
+    order::NEVER_BACK,
+    order::SHORT_SILENCE,
+    registers::RULE,
+    registers::VALUES,
+    nodes::RULE,
+    nodes::LOCK,
+    lists::RULE,
+    watch::MISSED,
+    watch::ONCE,
+    watch::SPURIOUS,
+    servers::RULE,
+];
 
 /// A promise that was broken.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,8 +85,7 @@ pub struct Placed<'a> {
 impl<'a> Placed<'a> {
     /// The reply, if it says what became of the request.
     pub fn told(&self) -> Option<&'a Reply> {
-        // Connection loss, a session that moved or is over: such an answer leaves open what was done.
-        self.op.reply.as_ref().filter(|reply| matches!(reply.code, 0 | -101 | -103 | -110))
+        self.op.reply.as_ref().filter(|reply| answers::is_told(&self.op.request, reply.code))
     }
 
     /// The reply of a request that went well.
@@ -187,6 +207,7 @@ pub fn known_paths(facts: &Facts<'_>) -> BTreeMap<String, BTreeSet<String>> {
 pub fn judge(history: &History) -> Verdict {
     let facts = Facts::of(history);
     let mut verdict = Verdict::default();
+    answers::judge(&facts, &mut verdict);
     order::judge(history, &facts, &mut verdict);
     registers::judge(&facts, &mut verdict);
     nodes::judge(&facts, &mut verdict);

@@ -3,11 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Facts, Placed, Verdict, folder, known_paths};
-use crate::history::{Answer, Request};
+use super::{
+    Facts, Placed, Verdict,
+    answers::{BAD_VERSION, NODE_EXISTS},
+    folder, known_paths,
+};
+use crate::{
+    client::NO_NODE,
+    history::{Answer, Request},
+};
 
-const RULE: &str = "nodes are there from create to delete";
-const LOCK: &str = "ephemerals live as their sessions do";
+pub(super) const RULE: &str = "nodes are there from create to delete";
+pub(super) const LOCK: &str = "ephemerals live as their sessions do";
 
 /// Something that is known of a path at a zxid.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -51,8 +58,9 @@ pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
 fn vague(facts: &Facts<'_>) -> BTreeMap<String, Vec<(i64, i64)>> {
     let mut vague: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
     for placed in facts.ops.iter().filter(|_| !facts.strict) {
-        if let Request::Get { path, .. } | Request::Exists { path } = &placed.op.request
-            && let Some(reply) = placed.told().filter(|reply| reply.code == -101)
+        if let Request::Get { path, .. } | Request::Exists { path } | Request::List { path, .. } =
+            &placed.op.request
+            && let Some(reply) = placed.told().filter(|reply| reply.code == NO_NODE)
         {
             vague.entry(path.clone()).or_default().push((placed.prior, reply.zxid));
         }
@@ -73,7 +81,7 @@ fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict
     let at = placed.state(reply, strict);
     let mut add = |path: &str, fact| known.entry(path.to_owned()).or_default().push((at, fact));
     let there = Fact::There { czxid: None, owner: None };
-    if !strict && !placed.op.request.writes() && reply.code == -101 {
+    if !strict && !placed.op.request.writes() && reply.code == NO_NODE {
         return;
     }
     match (&placed.op.request, &reply.answer, reply.code) {
@@ -81,15 +89,23 @@ fn enter(placed: &Placed<'_>, paths: &BTreeMap<String, BTreeSet<String>>, strict
         (Request::Create { .. } | Request::Append { .. }, Answer::Path(path), 0) => {
             add(path, Fact::Born { owner: 0 });
         }
-        (Request::Create { path, .. } | Request::Lock { path, .. }, _, -110) => add(path, there),
+        (Request::Create { path, .. } | Request::Lock { path, .. }, _, NODE_EXISTS)
+        | (Request::Set { path, .. }, _, BAD_VERSION) => add(path, there),
+        // What is missing is the folder.
+        (
+            Request::Create { path, .. } | Request::Append { path, .. } | Request::Lock { path, .. },
+            _,
+            NO_NODE,
+        ) => add(folder(path), Fact::Gone),
         (Request::Delete { path }, _, 0) => add(path, Fact::Died),
         (
             Request::Delete { path }
             | Request::Get { path, .. }
             | Request::Exists { path }
+            | Request::List { path, .. }
             | Request::Set { path, .. },
             _,
-            -101,
+            NO_NODE,
         ) => add(path, Fact::Gone),
         (
             Request::Get { path, .. } | Request::Exists { path } | Request::Set { path, .. },

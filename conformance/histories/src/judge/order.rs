@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 use super::{Facts, Verdict};
 use crate::history::{History, Request, What};
 
+pub(super) const ONE_A_ZXID: &str = "one write a zxid";
+pub(super) const REAL_TIME: &str = "writes in real time";
+pub(super) const SYNC: &str = "sync reads the latest";
+pub(super) const NEVER_BACK: &str = "sessions never go back";
+pub(super) const SHORT_SILENCE: &str = "sessions outlive short silence";
+pub(super) const IN_TURN: &str = "answers in the order of asking";
+
 /// The highest zxid that anybody had been told of by some time.
 struct Floor(Vec<(u64, i64)>);
 
@@ -36,10 +43,10 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
         let before = floor.before(op.sent);
         if placed.op.request.writes() && reply.code == 0 {
             let other = owners.insert(reply.zxid, who);
-            verdict.check("one write a zxid", other.is_none(), || {
+            verdict.check(ONE_A_ZXID, other.is_none(), || {
                 format!("writes of {who} and {} have both zxid 0x{:x}", other.map_or("?", |o| o), reply.zxid)
             });
-            verdict.check("writes in real time", reply.zxid > before, || {
+            verdict.check(REAL_TIME, reply.zxid > before, || {
                 format!(
                     "{:?} of {who}, sent at {} us, got zxid 0x{:x}; 0x{before:x} had been seen before",
                     op.request, op.sent, reply.zxid
@@ -51,14 +58,14 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
             if !holds && !facts.strict {
                 *verdict.told.entry("syncs that showed an old state").or_default() += 1;
             }
-            verdict.check("sync reads the latest", holds || !facts.strict, || {
+            verdict.check(SYNC, holds || !facts.strict, || {
                 format!(
                     "a sync of {who}, sent at {} us, shows 0x{:x}; 0x{before:x} had been seen before",
                     op.sent, reply.zxid
                 )
             });
         }
-        verdict.check("sessions never go back", reply.zxid >= placed.prior, || {
+        verdict.check(NEVER_BACK, reply.zxid >= placed.prior, || {
             format!(
                 "session 0x{:x} of {who} is shown 0x{:x} at {} us, and had seen 0x{:x}",
                 placed.entry.session, reply.zxid, reply.at, placed.prior
@@ -110,18 +117,20 @@ fn judge_sessions(history: &History, verdict: &mut Verdict) {
             What::Expired => {
                 let Some(contacts) = well.get(&entry.session).filter(|_| prompt) else { continue };
                 let Some(silence) = contacts.silence(entry.at) else { continue };
-                verdict.check("sessions outlive short silence", silence > contacts.timeout_us / 2, || {
+                verdict.check(SHORT_SILENCE, silence > contacts.timeout_us / 2, || {
                     format!(
                         "session 0x{:x} of {} was dead {silence} us after it had been heard; its timeout is {} us",
                         entry.session, entry.client, contacts.timeout_us
                     )
                 });
             }
-            What::Stays(path) => verdict.check("ephemerals live as their sessions do", false, || {
+            What::Stays(path) => verdict.check(super::nodes::LOCK, false, || {
                 format!("{} saw {path} stay, long after every session was closed or left", entry.client)
             }),
-            What::Wrong(what) => verdict
-                .check("answers in the order of asking", false, || format!("{} saw {what}", entry.client)),
+            What::Lost(path) => verdict.check(super::nodes::RULE, false, || {
+                format!("{} saw no {path}, which was there from the start, when all was well", entry.client)
+            }),
+            What::Wrong(what) => verdict.check(IN_TURN, false, || format!("{} saw {what}", entry.client)),
             What::Event { .. } | What::Broken => {}
         }
     }

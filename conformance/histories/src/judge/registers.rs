@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Facts, Placed, Verdict};
+use super::{Facts, Placed, Verdict, answers::BAD_VERSION};
 use crate::history::{Answer, Reply, Request, Seen};
 
-const RULE: &str = "registers are linearizable";
-const VALUES: &str = "values come from writes";
-
-/// The error of a version that is another one.
-const BAD_VERSION: i32 = -103;
+pub(super) const RULE: &str = "registers are linearizable";
+pub(super) const VALUES: &str = "values come from writes";
 
 pub(super) fn judge(facts: &Facts<'_>, verdict: &mut Verdict) {
     judge_values(facts, verdict);

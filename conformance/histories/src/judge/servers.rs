@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Facts, Verdict};
 use crate::history::{Answer, Request, Seen};
 
-const RULE: &str = "servers end up equal";
+pub(super) const RULE: &str = "servers end up equal";
 
 /// How the names of those begin that read a server back, when nobody writes any more.
 pub const READER: &str = "final-";

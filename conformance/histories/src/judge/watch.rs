@@ -48,9 +48,9 @@ pub fn ended_by(kind: i32) -> &'static [Kind] {
     }
 }
 
-const MISSED: &str = "events come before what they tell of";
-const ONCE: &str = "events come once, to those who asked";
-const SPURIOUS: &str = "events tell of changes";
+pub(super) const MISSED: &str = "events come before what they tell of";
+pub(super) const ONCE: &str = "events come once, to those who asked";
+pub(super) const SPURIOUS: &str = "events tell of changes";
 
 /// What is known of the changes of nodes.
 #[derive(Default)]
@@ -178,7 +178,12 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
             What::Event { zxid, kind, path } => {
                 session.on_event(entry, (*zxid, *kind, path), &changes, verdict);
             }
-            What::Connected { .. } | What::Broken | What::Expired | What::Stays(_) | What::Wrong(_) => {}
+            What::Connected { .. }
+            | What::Broken
+            | What::Expired
+            | What::Stays(_)
+            | What::Lost(_)
+            | What::Wrong(_) => {}
         }
     }
 }
