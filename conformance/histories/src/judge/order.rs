@@ -41,7 +41,9 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
         let (op, who) = (placed.op, &placed.entry.client);
         let Some(reply) = placed.told() else { continue };
         let before = floor.before(op.sent);
-        if placed.op.request.writes() && reply.code == 0 {
+        // A write that is refused is a transaction with a zxid of its own as well (C-10): a server that refuses out of
+        // a state of its own, without the log, shows by that.
+        if placed.op.request.writes() {
             let other = owners.insert(reply.zxid, who);
             verdict.check(ONE_A_ZXID, other.is_none(), || {
                 format!("writes of {who} and {} have both zxid 0x{:x}", other.map_or("?", |o| o), reply.zxid)

@@ -310,6 +310,29 @@ fn a_folder_that_is_lost_is_seen() {
 }
 
 #[test]
+fn refusals_are_transactions_of_their_own() {
+    let cas = |value: &str, version| Request::Set {
+        path: "/r".to_owned(),
+        value: value.to_owned(),
+        version: Some(version),
+    };
+    let epoch = |epoch: i64, counter: i64| epoch << 32 | counter;
+    // A leader that was deposed unawares refuses the right version out of the state that it has.
+    let base = || {
+        let first = Made::new().set(1, "a", epoch(1, 1), 1);
+        first.set(1, "b", epoch(2, 1), 2)
+    };
+    base().fails(2, cas("c", 2), epoch(1, 2), -103).breaks("writes in real time");
+    base().fails(2, delete("/f"), epoch(1, 2), -101).breaks("writes in real time");
+    base().fails(2, cas("c", 1), epoch(2, 2), -103).well();
+    // It may not be the zxid of another one either.
+    let made = Made::new();
+    let sent = made.now;
+    let made = made.reply(1, sent, set("/r", "a"), 3, 0, Answer::Stat(seen(1, 3, 1)));
+    made.reply(2, sent, cas("b", 0), 3, -103, Answer::Empty).breaks("one write a zxid");
+}
+
+#[test]
 fn conditions_that_are_not_heeded_are_seen() {
     let rule = "registers are linearizable";
     let cas = |version| Request::Set { path: "/r".to_owned(), value: "c".to_owned(), version: Some(version) };
