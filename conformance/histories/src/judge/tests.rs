@@ -461,6 +461,42 @@ fn events_twice_or_for_nothing_are_seen() {
 }
 
 #[test]
+fn events_of_another_kind_than_the_change_are_seen() {
+    let rule = "events tell of changes";
+    let set_data = || {
+        let armed = Made::new().op(1, get("/r", true), 2, data("first of /r", seen(1, 1, 0)));
+        armed.set(2, "a", 3, 1)
+    };
+    set_data().event(1, 3, "/r", 3).well();
+    for kind in [1, 2] {
+        set_data().event(1, kind, "/r", 3).breaks(rule);
+    }
+    let exists = || Request::Exists { path: "/f".to_owned() };
+    let raise = Request::Create { path: "/f".to_owned(), value: "f".to_owned() };
+    let raised = || Made::new().fails(1, exists(), 2, -101).op(2, raise.clone(), 3, path("/f"));
+    raised().event(1, 1, "/f", 3).well();
+    raised().event(1, 3, "/f", 3).breaks(rule);
+    let lowered = || raised().event(1, 1, "/f", 3).op(1, exists(), 3, Answer::Stat(seen(3, 3, 0)));
+    let lowered = || lowered().op(2, delete("/f"), 4, Answer::Empty);
+    lowered().event(1, 2, "/f", 4).well();
+    lowered().event(1, 3, "/f", 4).breaks(rule);
+    // A watch that is left again is told of the state: that it came, though it was set since.
+    let again = Request::SetWatches {
+        relative: 2,
+        data: Vec::new(),
+        exist: vec!["/f".to_owned()],
+        child: Vec::new(),
+    };
+    let left_again = |kind| {
+        let made = raised().enter(1, What::Broken).op(2, set("/f", "g"), 4, Answer::Stat(seen(3, 4, 1)));
+        let made = made.enter(1, What::Connected { server: 1, timeout_ms: 3_000 }).event(1, kind, "/f", 4);
+        made.op(1, again.clone(), 4, Answer::Empty)
+    };
+    left_again(1).well();
+    left_again(2).breaks(rule);
+}
+
+#[test]
 fn servers_that_differ_are_seen() {
     let verdict = Made::new()
         .lost(1, set("/r", "a"))

@@ -37,13 +37,18 @@ pub fn armed_by(request: &Request, code: i32) -> Option<Armed> {
     }
 }
 
+/// The kinds of events, as the protocol numbers them.
+const CREATED: i32 = 1;
+const DELETED: i32 = 2;
+const DATA_CHANGED: i32 = 3;
+const CHILDREN_CHANGED: i32 = 4;
+
 /// The watches that an event of this kind ends.
 pub fn ended_by(kind: i32) -> &'static [Kind] {
     match kind {
-        // NodeCreated and NodeDataChanged, NodeDeleted, NodeChildrenChanged.
-        1 | 3 => &[Kind::Data, Kind::Exist],
-        2 => &[Kind::Data, Kind::Exist, Kind::Child],
-        4 => &[Kind::Child],
+        CREATED | DATA_CHANGED => &[Kind::Data, Kind::Exist],
+        DELETED => &[Kind::Data, Kind::Exist, Kind::Child],
+        CHILDREN_CHANGED => &[Kind::Child],
         _ => &[],
     }
 }
@@ -57,6 +62,8 @@ pub(super) const SPURIOUS: &str = "events tell of changes";
 struct Changes {
     /// Zxids at which what a watch waits for happened.
     known: BTreeMap<Armed, Vec<i64>>,
+    /// What each transaction that is known to have changed a path did there, as the kind of the event that tells of it.
+    deeds: BTreeMap<String, BTreeMap<i64, i32>>,
     /// Watches for which more may have happened than is known.
     unknown: BTreeSet<Armed>,
 }
@@ -74,7 +81,13 @@ impl Changes {
         this
     }
 
-    fn add(&mut self, kind: Kind, path: &str, zxid: i64) {
+    fn add(&mut self, deed: i32, path: &str, zxid: i64) {
+        let kind = match deed {
+            CREATED => Kind::Exist,
+            CHILDREN_CHANGED => Kind::Child,
+            _ => Kind::Data,
+        };
+        self.deeds.entry(path.to_owned()).or_default().insert(zxid, deed);
         self.known.entry(Armed { kind, path: path.to_owned() }).or_default().push(zxid);
     }
 
@@ -82,27 +95,27 @@ impl Changes {
         let request = &placed.op.request;
         if let Some(reply) = placed.well() {
             match (request, &reply.answer) {
-                (Request::Set { path, .. }, _) => self.add(Kind::Data, path, reply.zxid),
+                (Request::Set { path, .. }, _) => self.add(DATA_CHANGED, path, reply.zxid),
                 (Request::Delete { path }, _) => {
-                    self.add(Kind::Data, path, reply.zxid);
-                    self.add(Kind::Child, folder(path), reply.zxid);
+                    self.add(DELETED, path, reply.zxid);
+                    self.add(CHILDREN_CHANGED, folder(path), reply.zxid);
                 }
                 (
                     Request::Create { .. } | Request::Lock { .. } | Request::Append { .. },
                     Answer::Path(path),
                 ) => {
-                    self.add(Kind::Exist, path, reply.zxid);
-                    self.add(Kind::Child, folder(path), reply.zxid);
+                    self.add(CREATED, path, reply.zxid);
+                    self.add(CHILDREN_CHANGED, folder(path), reply.zxid);
                 }
                 (Request::Get { path, .. }, Answer::Data { stat, .. })
                 | (Request::Exists { path }, Answer::Stat(stat)) => {
-                    self.add(Kind::Exist, path, stat.czxid);
+                    self.add(CREATED, path, stat.czxid);
                     if stat.mzxid > stat.czxid {
-                        self.add(Kind::Data, path, stat.mzxid);
+                        self.add(DATA_CHANGED, path, stat.mzxid);
                     }
                 }
                 (Request::List { path, .. }, Answer::Names { stat, .. }) if stat.pzxid > stat.czxid => {
-                    self.add(Kind::Child, path, stat.pzxid);
+                    self.add(CHILDREN_CHANGED, path, stat.pzxid);
                 }
                 _ => {}
             }
@@ -143,6 +156,14 @@ impl Changes {
         Some(zxids[last]).filter(|zxid| *zxid > after)
     }
 
+    /// Whether an event of this kind may tell of what this transaction did to the path. A watch that is left again is
+    /// told of the state that it is left in, not of one change: a node that came may have been set by then, and one that
+    /// was set may have gone and come anew. Whether it is there must be right all the same.
+    fn agree(&self, (zxid, kind, path): (i64, i32, &str), left_again: bool) -> bool {
+        let Some(deed) = self.deeds.get(path).and_then(|deeds| deeds.get(&zxid)) else { return true };
+        if left_again { (kind == DELETED) == (*deed == DELETED) } else { kind == *deed }
+    }
+
     fn possible_behind(&self, armed: &Armed, after: i64) -> bool {
         self.unknown.contains(armed) || self.between(armed, after, i64::MAX).is_some()
     }
@@ -162,6 +183,8 @@ struct Since {
 struct Session {
     armed: BTreeMap<Armed, Since>,
     last: i64,
+    /// A connection has begun and nothing is answered: events now may be those of watches that are being left again.
+    begins: bool,
 }
 
 pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict) {
@@ -171,6 +194,7 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
         let session = sessions.entry(entry.session).or_default();
         match &entry.what {
             What::Op(op) => {
+                session.begins = false;
                 if let Some(reply) = &op.reply {
                     session.on_reply(entry, &op.request, reply, &changes, verdict);
                 }
@@ -178,12 +202,8 @@ pub(super) fn judge(history: &History, facts: &Facts<'_>, verdict: &mut Verdict)
             What::Event { zxid, kind, path } => {
                 session.on_event(entry, (*zxid, *kind, path), &changes, verdict);
             }
-            What::Connected { .. }
-            | What::Broken
-            | What::Expired
-            | What::Stays(_)
-            | What::Lost(_)
-            | What::Wrong(_) => {}
+            What::Connected { .. } => session.begins = true,
+            What::Broken | What::Expired | What::Stays(_) | What::Lost(_) | What::Wrong(_) => {}
         }
     }
 }
@@ -263,9 +283,11 @@ impl Session {
         }
         let behind = ended.iter().all(|(_, since)| zxid <= 0 || zxid > since.shown);
         let happened = ended.iter().any(|(armed, since)| changes.possible_behind(armed, since.shown));
-        verdict.check(SPURIOUS, behind && happened, || {
+        let agree = changes.agree((zxid, kind, path), self.begins);
+        verdict.check(SPURIOUS, behind && happened && agree, || {
+            let what = if agree { "nothing changed" } else { "the change was another one" };
             format!(
-                "{} got event {kind} of {path} with 0x{zxid:x} at {} us, and nothing changed since 0x{:x}",
+                "{} got event {kind} of {path} with 0x{zxid:x} at {} us, and {what}; its watch is of 0x{:x}",
                 entry.client, entry.at, ended[0].1.shown
             )
         });
