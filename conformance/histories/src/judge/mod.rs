@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Answer, Entry, History, Op, Reply, Request, What};
 
-/// Every promise.
+/// Every promise. Each is counted from nothing, so that a run shows which it never put to the test.
 pub const PROMISES: &[&str] = &[
     answers::RULE,
     order::IN_TURN,
@@ -207,6 +207,7 @@ pub fn known_paths(facts: &Facts<'_>) -> BTreeMap<String, BTreeSet<String>> {
 pub fn judge(history: &History) -> Verdict {
     let facts = Facts::of(history);
     let mut verdict = Verdict::default();
+    verdict.checks.extend(PROMISES.iter().map(|rule| (*rule, 0)));
     answers::judge(&facts, &mut verdict);
     order::judge(history, &facts, &mut verdict);
     registers::judge(&facts, &mut verdict);

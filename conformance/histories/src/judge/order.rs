@@ -111,6 +111,9 @@ fn judge_sessions(history: &History, verdict: &mut Verdict) {
                 contacts.timeout_us = 1_000 * u64::try_from(*timeout_ms).unwrap_or(0);
             }
             What::Op(op) => {
+                if op.reply.is_some() {
+                    verdict.check(IN_TURN, true, String::new);
+                }
                 let through = op.request.writes() || op.request == Request::Sync;
                 if let (true, Some(_), Some(contacts)) = (through, &op.reply, well.get_mut(&entry.session)) {
                     contacts.sent.push(op.sent);
