@@ -157,8 +157,8 @@ impl Changes {
     }
 
     /// Whether an event of this kind may tell of what this transaction did to the path. A watch that is left again is
-    /// told of the state that it is left in, not of one change: a node that came may have been set by then, and one that
-    /// was set may have gone and come anew. Whether it is there must be right all the same.
+    /// told of the state that it is left in, not of one change: a node that came may have been set by then, and one
+    /// that was set may have gone and come anew. Whether it is there must be right all the same.
     fn agree(&self, (zxid, kind, path): (i64, i32, &str), left_again: bool) -> bool {
         let Some(deed) = self.deeds.get(path).and_then(|deeds| deeds.get(&zxid)) else { return true };
         if left_again { (kind == DELETED) == (*deed == DELETED) } else { kind == *deed }
