@@ -1,7 +1,7 @@
 //! The client as its owner has it.
 
 use std::{
-    io::Write,
+    io::{ErrorKind, Write},
     sync::{
         Arc, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, channel},
@@ -144,13 +144,7 @@ impl Client {
             send(&mut inner, &request, leaves)?
         };
         match answer.recv().unwrap_or(Err(Failure::Closed)) {
-            // Servers hang up on it, without a word.
-            Err(Failure::ConnectionLoss(why)) if bytes > CLIENT_FRAME_BYTES_MAX => {
-                Err(Failure::ConnectionLoss(format!(
-                    "{why}; the request has {bytes} bytes, and servers take {CLIENT_FRAME_BYTES_MAX} unless their \
-                     jute.maxbuffer is greater"
-                )))
-            }
+            Err(Failure::ConnectionLoss(why)) => Err(lost_with(why, bytes)),
             other => other,
         }
     }
@@ -241,18 +235,73 @@ fn send(
             (xid, opcode::GET_DATA)
         }
     };
-    let lost = |why: String| Failure::ConnectionLoss(why);
-    let stream = inner.stream.as_mut().ok_or_else(|| lost("the connection has just ended".to_owned()))?;
+    let bytes = frame.len() - 4;
+    let stream = inner.stream.as_mut();
+    let stream = stream.ok_or_else(|| Failure::ConnectionLoss("the connection has just ended".to_owned()))?;
     if let Err(error) = stream.write_all(&frame) {
         // Part of it may be on its way: nothing can follow that.
         stream.shutdown();
-        return Err(lost(error.to_string()));
+        return Err(lost_with(unwritten(&error), bytes));
     }
     inner.pending.push_back(Pending { xid, operation, leaves, answer });
-    Ok((receiver, frame.len() - 4))
+    Ok((receiver, bytes))
+}
+
+/// Why a request could not be written: the end of the other side has a word of its own, as when it is read.
+fn unwritten(error: &std::io::Error) -> String {
+    if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
+        "the server hung up".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// The loss of a connection that this request was on. Servers hang up on one that is too large, without a word: while it
+/// is being written, if it is larger than what lies between the two.
+fn lost_with(why: String, bytes: usize) -> Failure {
+    if bytes <= CLIENT_FRAME_BYTES_MAX {
+        return Failure::ConnectionLoss(why);
+    }
+    Failure::ConnectionLoss(format!(
+        "{why}; the request has {bytes} bytes, and servers take {CLIENT_FRAME_BYTES_MAX} unless their jute.maxbuffer \
+         is greater"
+    ))
 }
 
 /// A write as a request.
 pub(crate) fn write(change: Change) -> Request {
     Request::Known(ClientRequest::Write(change))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::scout::tests::server;
+
+    #[test]
+    fn a_request_that_is_too_large_to_be_written_is_told_its_size() {
+        let options = Options {
+            servers: Servers::parse(&server(false, 7).to_string()).expect("valid"),
+            timeout: Duration::from_mins(1),
+            read_only: false,
+            tls: None,
+            user: None,
+            credentials: Vec::new(),
+            patient: false,
+        };
+        let client = Client::start(options, drop);
+        // More than a socket holds: it is being written when the server hangs up.
+        let data = Bytes::from(vec![0; 64 << 20]);
+        let bytes = data.len() + "/big".len() + 5 * 4;
+        match client.set("/big", data, -1) {
+            Err(Failure::ConnectionLoss(why)) => {
+                let told =
+                    format!("the server hung up; the request has {bytes} bytes, and servers take 1048575");
+                assert!(why.starts_with(&told), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -79,7 +79,7 @@ fn writes(shared: &Shared, host: &str, port: u16) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         net::{SocketAddr, TcpListener},
         sync::mpsc::channel,
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     /// A server that greets clients as one that writes or as one that only reads, says so, and hangs up on whoever asks.
-    fn server(reads_only: bool, session: i64) -> SocketAddr {
+    pub(crate) fn server(reads_only: bool, session: i64) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         spawn(move || {
