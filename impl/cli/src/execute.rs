@@ -98,7 +98,7 @@ pub(crate) fn execute(command: &Command, client: &Client, show: Show<'_>) -> Res
 
 /// A failure about this node.
 pub(crate) fn at(path: &str) -> impl Fn(Failure) -> Trouble {
-    move |failure| Trouble::Failed(Failed { failure, path: path.to_owned() })
+    move |failure| Trouble::Failed(Failed::new(failure, path))
 }
 
 fn is_missing(failure: &Failure) -> bool {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use client::{Client, Connection, Failure, Notice, Options};
+use spec::ErrorCode;
 use tree::{WatchChoice, WatchMode};
 
 use crate::{
@@ -188,7 +189,7 @@ impl Shell {
             Ok(()) => DONE,
             Err(_) if self.session.is_dying() => FAILED,
             Err(trouble) => {
-                self.screen.trouble(&trouble, &command);
+                self.tell(trouble, &command);
                 FAILED
             }
         };
@@ -223,6 +224,18 @@ impl Shell {
             ));
         }
         Ok(client)
+    }
+
+    /// Tells why a command did not do what it should; of a missing node, whether that is because the chroot is.
+    fn tell(&self, mut trouble: Trouble, command: &Command) {
+        if let Trouble::Failed(failed) = &mut trouble
+            && failed.failure.code() == Some(ErrorCode::NoNode)
+            && let Some(client) = self.session.client()
+            && client.lacks_chroot(SILENCE)
+        {
+            failed.missing_chroot = Some(client.servers().chroot().to_owned());
+        }
+        self.screen.trouble(&trouble, command);
     }
 
     fn redo(&mut self, number: usize) -> Next {
@@ -273,7 +286,7 @@ impl Shell {
                     && connection.is_over()
                     && let Some(failure) = client.over()
                 {
-                    return Err(Trouble::Failed(Failed { failure, path: path.to_owned() }));
+                    return Err(Trouble::Failed(Failed::new(failure, path)));
                 }
             }
         });

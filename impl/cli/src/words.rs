@@ -42,9 +42,15 @@ const LISTS: &str = "a server list is changed by changing server.N in the zoo.cf
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
     pub(crate) path: String,
+    /// The chroot, if that is what is missing.
+    pub(crate) missing_chroot: Option<String>,
 }
 
 impl Failed {
+    pub(crate) fn new(failure: Failure, path: &str) -> Self {
+        Self { failure, path: path.to_owned(), missing_chroot: None }
+    }
+
     /// The sentence of ZooKeeper's command line.
     ///
     /// Source: ZooKeeper `CliWrapperException`, `KeeperException.getMessage`.
@@ -106,9 +112,11 @@ impl Failed {
             return Some("the root stays".to_owned());
         }
         let creates = matches!(command, Command::Create { .. });
+        if let Some(chroot) = &self.missing_chroot {
+            return Some(chroot_advice(chroot, creates && path == "/"));
+        }
         if code == ErrorCode::NoNode && creates {
-            let parent = path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty());
-            return Some(format!("its parent {} is missing; create that first", parent.unwrap_or("/")));
+            return Some(format!("its parent {} is missing; create that first", parent(path)));
         }
         if code == ErrorCode::NotEmpty && matches!(command, Command::Delete { .. }) {
             return Some(format!("`deleteall {path}` deletes it with all below"));
@@ -140,12 +148,36 @@ impl Failed {
     }
 }
 
+/// Above a node; the root is above itself.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty()).unwrap_or("/")
+}
+
+/// What to do about a chroot that is missing, and, if it could not be created, so is what is above.
+fn chroot_advice(chroot: &str, tried: bool) -> String {
+    let above = parent(chroot);
+    let comma = if chroot.contains(',') {
+        "; should its comma part servers, the chroot stands behind the last"
+    } else {
+        ""
+    };
+    if tried {
+        format!(
+            "the chroot {chroot} is missing, and so is {above}: `create {above}` without a chroot comes first{comma}"
+        )
+    } else if above == "/" {
+        format!("the chroot {chroot} is missing; `create /` makes it{comma}")
+    } else {
+        format!("the chroot {chroot} is missing; `create /` makes it, if {above} is there{comma}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn failed(failure: Failure) -> Failed {
-        Failed { failure, path: "/a/b".to_owned() }
+        Failed::new(failure, "/a/b")
     }
 
     fn server(code: ErrorCode) -> Failed {
@@ -187,5 +219,36 @@ mod tests {
         assert!(advice(server(ErrorCode::NotEmpty), &delete).contains("deleteall /a/b"));
         let lost = failed(Failure::ConnectionLoss("x: gone".to_owned()));
         assert!(advice(lost, &delete).contains("x: gone"));
+    }
+
+    #[test]
+    fn a_chroot_that_is_missing_is_blamed_and_not_what_is_below() {
+        let plain = client::Created { ephemeral: false, sequential: false, container: false, ttl_ms: None };
+        let create = |path: &str| {
+            let command = Command::Create { path: path.to_owned(), data: None, acl: vec![], how: plain };
+            (path.to_owned(), command)
+        };
+        let stat = ("/".to_owned(), Command::Stat { path: "/".to_owned(), watch: false });
+        let rows = [
+            ("/app", &stat, "the chroot /app is missing; `create /` makes it"),
+            ("/app", &create("/x"), "the chroot /app is missing; `create /` makes it"),
+            ("/a/b/c", &stat, "the chroot /a/b/c is missing; `create /` makes it, if /a/b is there"),
+            (
+                "/a/b/c",
+                &create("/"),
+                "the chroot /a/b/c is missing, and so is /a/b: `create /a/b` without a chroot comes first",
+            ),
+            (
+                "/a,b",
+                &stat,
+                "the chroot /a,b is missing; `create /` makes it; should its comma part servers, the chroot stands \
+                 behind the last",
+            ),
+        ];
+        for (chroot, (path, command), told) in rows {
+            let mut failed = Failed::new(Failure::Server(ErrorCode::NoNode.number()), path);
+            failed.missing_chroot = Some(chroot.to_owned());
+            assert_eq!(failed.advice(command).as_deref(), Some(told));
+        }
     }
 }

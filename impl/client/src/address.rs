@@ -34,6 +34,14 @@ pub enum AddressError {
         /// Where it stands.
         host: String,
     },
+    /// Servers stand behind the chroot.
+    #[error(
+        "{found:?} has a server behind a chroot; the chroot stands once, behind the last server: a:1,b:2/app"
+    )]
+    Behind {
+        /// What was given.
+        found: String,
+    },
     /// What stands behind the hosts is no path.
     #[error("{found:?} can be no chroot; wanted is a path such as /app, without a slash at its end")]
     Chroot {
@@ -52,6 +60,9 @@ impl Servers {
         let chroot = if chroot == "/" { "" } else { chroot };
         if !chroot.is_empty() && tree::path::validate(chroot).is_err() {
             return Err(AddressError::Chroot { found: chroot.to_owned() });
+        }
+        if chroot.split(',').skip(1).any(names_a_port) {
+            return Err(AddressError::Behind { found: text.to_owned() });
         }
         let hosts = hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
         let hosts: Vec<_> = hosts.map(host_and_port).collect::<Result<_, _>>()?;
@@ -125,6 +136,13 @@ fn chance(bound: usize) -> usize {
     usize::try_from(drawn % u64::try_from(bound).unwrap_or(1)).unwrap_or_default()
 }
 
+/// Whether this can only be meant for a server, though a node may be called so.
+fn names_a_port(text: &str) -> bool {
+    let host = text.split('/').next().unwrap_or_default();
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.is_some() && host_and_port(host.trim()).is_ok()
+}
+
 fn host_and_port(text: &str) -> Result<(String, u16), AddressError> {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
@@ -171,6 +189,17 @@ mod tests {
         }
         for text in ["", ",", "/app", ":2181", "a:b", "a:0", "a:65536", "a/app/", "a//b", "a/.."] {
             assert!(Servers::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_behind_a_chroot_is_no_part_of_it() {
+        for text in ["a:1/app,b:2", "a:1/app,b:2/app", "a/app, [::1]:2", "a/x/y,b,c:3"] {
+            let told = Servers::parse(text).expect_err(text).to_string();
+            assert!(told.contains("behind the last server"), "{told}");
+        }
+        for text in ["a:1/app,b", "a:1/x,y:z"] {
+            assert_eq!(Servers::parse(text).expect(text).count(), 1, "{text}: a node may be called so");
         }
     }
 

@@ -77,6 +77,16 @@ impl Client {
         Ok(stat)
     }
 
+    /// exists: whether the chroot is missing, if there is a server now, and it says so within a bounded time.
+    pub fn lacks_chroot(&self, patience: Duration) -> bool {
+        if self.servers().chroot().is_empty() {
+            return false;
+        }
+        let read = Read::Exists { path: self.outward("/"), watch: false };
+        let answer = self.ask_soon(Request::Known(ClientRequest::Read(read)), patience);
+        answer.is_err_and(|failure| failure.code() == Some(ErrorCode::NoNode))
+    }
+
     /// exists: whether the node is there.
     ///
     /// # Errors

@@ -61,8 +61,8 @@ pub(super) fn delete(client: &Client, path: &str, batch: usize) -> Result<(), Tr
     }
     paths.chunks(batch).try_for_each(|batch| {
         client.delete_all(batch).map_err(|(failure, which)| {
-            let path = which.map_or(path, |which| &batch[which]).to_owned();
-            Trouble::Failed(Failed { failure, path })
+            let path = which.map_or(path, |which| batch[which].as_str());
+            Trouble::Failed(Failed::new(failure, path))
         })
     })
 }
