@@ -1,12 +1,17 @@
 //! What may stand where the cursor is.
 
-use crate::verbs::{self, VERBS};
+use crate::{
+    line::{Begun, begun},
+    verbs::{self, VERBS},
+};
 
 /// What is being written, from a place in the line on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Wanted {
     /// Where the word begins, in bytes.
     pub(crate) from: usize,
+    /// The quote that it begins with, if it does.
+    pub(crate) quote: Option<char>,
     pub(crate) what: What,
 }
 
@@ -23,12 +28,11 @@ pub(crate) enum What {
 
 /// Looks at the line up to the cursor.
 pub(crate) fn wanted(before: &str) -> Wanted {
-    let from = before
-        .rfind(char::is_whitespace)
-        .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
-    let (earlier, word) = before.split_at(from);
-    let mut earlier = earlier.split_whitespace();
-    let Some(name) = earlier.next() else { return Wanted { from, what: verbs_like(word) } };
+    let Begun { earlier, from, word, quote } = begun(before);
+    let word = word.as_str();
+    let Some((name, earlier)) = earlier.split_first() else {
+        return Wanted { from, quote, what: verbs_like(word) };
+    };
     let what = match verbs::find(name) {
         Some(verb) if verb.name == "help" => verbs_like(word),
         Some(verb) if word.starts_with('-') => {
@@ -43,11 +47,11 @@ pub(crate) fn wanted(before: &str) -> Wanted {
         }
         Some(_) | None => What::Nothing,
     };
-    Wanted { from, what }
+    Wanted { from, quote, what }
 }
 
-fn no_path_in<'a>(mut words: impl Iterator<Item = &'a str>) -> bool {
-    words.all(|word| !word.starts_with('/'))
+fn no_path_in(words: &[String]) -> bool {
+    words.iter().all(|word| !word.starts_with('/'))
 }
 
 fn verbs_like(word: &str) -> What {
@@ -83,7 +87,10 @@ mod tests {
         assert_eq!(child("ls -s /a"), "/ a");
         assert_eq!(child("ls /a/b"), "/a b");
         assert_eq!(child("ls /a/"), "/a ");
-        for before in ["set /a ", "set /a x", "whoami x", "frob /a", "printwatches "] {
+        assert_eq!(child("ls '/a b"), "/ a b");
+        assert_eq!(child("ls '/a b'/c"), "/a b c");
+        assert_eq!(wanted("ls -s '/a b").from, 6);
+        for before in ["set /a ", "set '/a b' ", "set /a x", "whoami x", "frob /a", "printwatches "] {
             assert_eq!(wanted(before).what, What::Nothing, "{before}");
         }
     }

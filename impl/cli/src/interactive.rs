@@ -3,13 +3,14 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use reedline::{
-    ColumnarMenu, Completer, CompletionResult, Emacs, ExternalPrinter, KeyCode, KeyModifiers, MenuBuilder,
-    Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, Span,
-    Suggestion, default_emacs_keybindings,
+    ColumnarMenu, Completer, CompletionResult, Emacs, ExternalPrinter, InputMode, KeyCode, KeyModifiers,
+    MenuBuilder, Prompt, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal,
+    Span, Suggestion, default_emacs_keybindings,
 };
 
 use crate::{
     complete::{What, wanted},
+    line::quoted,
     screen::Screen,
     session::Session,
     shell::{FAILED, Next, Shell},
@@ -64,7 +65,7 @@ fn editor(session: Arc<Session>) -> Reedline {
     Reedline::create()
         .with_completer(Box::new(Completion { session }))
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(
-            ColumnarMenu::default().with_name(MENU).with_marker(""),
+            ColumnarMenu::default().with_name(MENU).with_marker("").with_input_mode(InputMode::FullBuffer),
         )))
         .with_quick_completions(true)
         .with_partial_completions(true)
@@ -109,7 +110,9 @@ impl Completer for Completion {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let before = line.get(..pos).unwrap_or(line);
         let wanted = wanted(before);
-        let span = Span::new(wanted.from, before.len());
+        // A quote that is closed right behind the cursor is closed by what comes in the place of the word.
+        let closed = wanted.quote.is_some_and(|quote| line[before.len()..].starts_with(quote));
+        let span = Span::new(wanted.from, before.len() + usize::from(closed));
         let suggestions: Vec<Suggestion> = match wanted.what {
             What::Words(words) => words
                 .into_iter()
@@ -127,7 +130,8 @@ impl Completer for Completion {
                 let base = if parent == "/" { "" } else { parent.as_str() };
                 let names = names.unwrap_or_default().into_iter().filter(|name| name.starts_with(&prefix));
                 names
-                    .map(|name| Suggestion { value: format!("{base}/{name}"), span, ..Suggestion::default() })
+                    .filter_map(|name| quoted(&format!("{base}/{name}"), wanted.quote))
+                    .map(|value| Suggestion { value, span, ..Suggestion::default() })
                     .collect()
             }
             What::Nothing => Vec::new(),
