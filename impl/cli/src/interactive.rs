@@ -33,7 +33,9 @@ pub(crate) fn run(shell: &mut Shell) -> u8 {
     let mut editor = editor(Arc::clone(&shell.session)).with_external_printer(printer);
     loop {
         screen.through_editor(events.clone());
-        let signal = editor.read_line(&Ask(prompt(shell)));
+        let servers = shell.wish.servers.to_string();
+        let ask = Ask { servers, session: Arc::clone(&shell.session), count: shell.count() };
+        let signal = editor.read_line(&ask);
         screen.directly();
         match signal {
             Ok(Signal::Success(line)) => {
@@ -72,16 +74,18 @@ fn editor(session: Arc<Session>) -> Reedline {
         .with_edit_mode(Box::new(Emacs::new(keys)))
 }
 
-/// The prompt of zkCli.sh: servers, state, and the number of the command.
-fn prompt(shell: &Shell) -> String {
-    format!("[zk: {}({}) {}] ", shell.wish.servers, shell.session.connection().name(), shell.count())
+/// The prompt of zkCli.sh: servers, the state when it is drawn, which it is anew below each event, and the number of the
+/// command.
+struct Ask {
+    servers: String,
+    session: Arc<Session>,
+    count: usize,
 }
-
-struct Ask(String);
 
 impl Prompt for Ask {
     fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.0)
+        let Self { servers, session, count } = self;
+        Cow::Owned(format!("[zk: {servers}({}) {count}] ", session.connection().name()))
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {
