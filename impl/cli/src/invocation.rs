@@ -21,7 +21,7 @@ pub(crate) enum Invocation {
         /// The one command; none for those that are asked for, or read.
         words: Vec<String>,
         /// What is asked for and cannot be done, and does not end it.
-        note: Option<String>,
+        notes: Vec<String>,
     },
 }
 
@@ -82,8 +82,9 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let tls = properties.tls().map_err(problem)?;
     let timeout = Duration::from_millis(u64::from(milliseconds));
     let (user, note) = properties.user().map_err(problem)?;
+    let notes = properties.strangers().into_iter().chain(note).collect();
     let wish = Options { servers, timeout, read_only, tls, user, credentials, patient };
-    Ok(Invocation::Run { wish: Box::new(wish), json, words, note })
+    Ok(Invocation::Run { wish: Box::new(wish), json, words, notes })
 }
 
 /// A scheme and, behind a colon, the proof.
@@ -111,7 +112,7 @@ mod tests {
         ];
         for (line, servers, timeout, with_json, command) in rows {
             match parsed(line).expect(line) {
-                Invocation::Run { wish, json, words, note: _ } => {
+                Invocation::Run { wish, json, words, notes: _ } => {
                     assert_eq!(wish.servers.to_string(), servers, "{line}");
                     assert_eq!(wish.timeout, Duration::from_millis(timeout), "{line}");
                     assert_eq!(wish.patient, line.contains("waitfor"), "{line}");

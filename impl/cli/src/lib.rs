@@ -21,6 +21,7 @@ mod secure;
 mod session;
 mod shell;
 mod shown;
+mod strangers;
 mod suggest;
 mod text;
 mod verbs;
@@ -43,20 +44,20 @@ pub use verbs::HELP;
 /// Runs what these arguments say, and returns the exit code: 0 if all is well, 1 if a server said no or was not
 /// reached, 2 if a command cannot be read.
 pub fn run(arguments: &[String]) -> u8 {
-    let (wish, json, words, note) = match invocation::parse(arguments) {
+    let (wish, json, words, notes) = match invocation::parse(arguments) {
         Ok(Invocation::Help) => {
             Screen::new(false).show(&Shown::Text(HELP.to_owned()));
             return DONE;
         }
-        Ok(Invocation::Run { wish, json, words, note }) => (wish, json, words, note),
+        Ok(Invocation::Run { wish, json, words, notes }) => (wish, json, words, notes),
         Err(problem) => {
             Screen::new(false).problem(&problem);
             return USAGE;
         }
     };
     let screen = Arc::new(Screen::new(json));
-    if let Some(note) = note {
-        screen.aside(&note);
+    for note in &notes {
+        screen.aside(note);
     }
     let session = Arc::new(Session::new(Arc::clone(&screen)));
     let mut shell = Shell::new(screen, Arc::clone(&session), *wish);

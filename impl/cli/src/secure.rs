@@ -4,27 +4,39 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use tls::{Context, Protocol, Secret, Settings, StoreFile, rustls::ClientConfig};
 
-/// What `zkCli.sh` hands to Java: flags, in the order in which later ones count more.
-const VARIABLES: [&str; 2] = ["CLIENT_JVMFLAGS", "JVMFLAGS"];
+use crate::strangers;
+
+/// What `zkCli.sh` hands to Java: flags, in the order in which later ones count more, and whether servers are handed them,
+/// too.
+const VARIABLES: [(&str, bool); 2] = [("CLIENT_JVMFLAGS", false), ("JVMFLAGS", true)];
 
 /// Names the file with users and passwords.
 const JAAS: &str = "java.security.auth.login.config";
 
 /// Properties, by name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Properties(BTreeMap<String, String>);
+pub(crate) struct Properties(BTreeMap<String, Given>);
+
+/// A value, and whether it stands where servers look, too, so that its name may be for them.
+#[derive(Clone, Debug)]
+struct Given {
+    value: String,
+    shared: bool,
+}
 
 impl Properties {
     /// Those of the environment.
     pub(crate) fn of_environment() -> Self {
-        Self::of_flags(VARIABLES.iter().filter_map(|name| std::env::var(name).ok()))
+        Self::of_flags(
+            VARIABLES.iter().filter_map(|(name, shared)| Some((std::env::var(name).ok()?, *shared))),
+        )
     }
 
-    fn of_flags(variables: impl IntoIterator<Item = String>) -> Self {
+    fn of_flags(variables: impl IntoIterator<Item = (String, bool)>) -> Self {
         let mut properties = Self::default();
-        for flags in variables {
+        for (flags, shared) in variables {
             for flag in flags.split_ascii_whitespace().filter_map(|flag| flag.strip_prefix("-D")) {
-                properties.set(flag);
+                properties.give(flag, shared);
             }
         }
         properties
@@ -32,8 +44,13 @@ impl Properties {
 
     /// Sets `key=value`.
     pub(crate) fn set(&mut self, property: &str) {
+        self.give(property, false);
+    }
+
+    fn give(&mut self, property: &str, shared: bool) {
         let (key, value) = property.split_once('=').unwrap_or((property, ""));
-        self.0.insert(key.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned());
+        let value = value.trim().trim_matches(['"', '\'']).to_owned();
+        self.0.insert(key.trim().to_owned(), Given { value, shared });
     }
 
     /// Sets what a file has, in Java's syntax of properties, which counts more than all before.
@@ -42,12 +59,18 @@ impl Properties {
     /// If it cannot be read.
     pub(crate) fn read(&mut self, path: &str) -> Result<(), String> {
         let text = fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
-        self.0.extend(properties::parse(&text).into_iter().map(|entry| (entry.key, entry.value)));
+        let entries = properties::parse(&text).into_iter();
+        self.0.extend(entries.map(|entry| (entry.key, Given { value: entry.value, shared: false })));
         Ok(())
     }
 
+    /// What is to be said of names that no client knows: who has mistyped one would go on without what it asks for.
+    pub(crate) fn strangers(&self) -> Vec<String> {
+        self.0.iter().filter_map(|(key, given)| strangers::warning(key, given.shared)).collect()
+    }
+
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.0.get(key).map(|given| given.value.as_str()).filter(|value| !value.is_empty())
     }
 
     fn is(&self, key: &str, default: bool) -> bool {
@@ -173,9 +196,19 @@ mod tests {
 
     #[test]
     fn later_flags_count_more() {
-        let flags = ["-Da=1 -Db=1 -Xmx1g", "-Da=2"].map(ToOwned::to_owned);
+        let flags = [("-Da=1 -Db=1 -Xmx1g".to_owned(), false), ("-Da=2".to_owned(), true)];
         let read = Properties::of_flags(flags);
         assert_eq!((read.get("a"), read.get("b")), (Some("2"), Some("1")));
+    }
+
+    #[test]
+    fn a_mistyped_name_is_told_wherever_it_stands() {
+        let given = |flags: &str, shared| Properties::of_flags([(flags.to_owned(), shared)]).strangers();
+        let slip = "-Dzookeeper.client.secur=true -Dzookeeper.client.secure=true -Xmx1g";
+        assert_eq!(given(slip, false).len(), 1);
+        assert_eq!(given(slip, true), given(slip, false));
+        let of_servers = "-Dzookeeper.admin.enableServer=false";
+        assert_eq!((given(of_servers, false).len(), given(of_servers, true).len()), (1, 0));
     }
 
     #[test]

@@ -11,6 +11,11 @@ pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// The known word that this one surely stands for: two letters away at most, however long both are.
+pub(crate) fn slip<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    closest(word, known.into_iter().filter(|candidate| distance(word, candidate) <= 2))
+}
+
 /// Letters to insert, drop, replace or swap with a neighbour to turn one word into the other; case is ignored.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
