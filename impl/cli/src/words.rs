@@ -140,7 +140,7 @@ impl Failed {
     /// The same for programs.
     pub(crate) fn value(&self, command: &Command) -> Value {
         json!({
-            "error": self.failure.name(),
+            "error": self.failure.code_name(),
             "path": self.path,
             "message": self.message(),
             "advice": self.advice(command),
@@ -249,6 +249,25 @@ mod tests {
             let mut failed = Failed::new(Failure::Server(ErrorCode::NoNode.number()), path);
             failed.missing_chroot = Some(chroot.to_owned());
             assert_eq!(failed.advice(command).as_deref(), Some(told));
+        }
+    }
+
+    #[test]
+    fn programs_are_told_a_name_that_stays_beside_the_words() {
+        let sync = Command::Sync { path: "/a/b".to_owned() };
+        let rows = [
+            (ErrorCode::NoNode, "NoNode"),
+            (ErrorCode::NodeExists, "NodeExists"),
+            (ErrorCode::BadVersion, "BadVersion"),
+            (ErrorCode::NotEmpty, "NotEmpty"),
+            (ErrorCode::NoWatcher, "NoWatcher"),
+            (ErrorCode::ReconfigDisabled, "ReconfigDisabled"),
+            (ErrorCode::InvalidAcl, "InvalidACL"),
+        ];
+        for (code, name) in rows {
+            let value = server(code).value(&sync);
+            assert_eq!(value["error"], name);
+            assert_eq!(value["message"], server(code).message());
         }
     }
 }

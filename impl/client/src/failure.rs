@@ -52,7 +52,23 @@ impl Failure {
         }
     }
 
-    /// The name of this failure, as ZooKeeper's clients have it.
+    /// The name of this failure for programs, which stays: that of ZooKeeper's exception, without "Exception", where
+    /// there is one.
+    pub fn code_name(&self) -> &'static str {
+        match self {
+            Self::Server(number) => {
+                CODES.iter().find(|(of, _, _)| of == number).map_or("Unknown", |(_, name, _)| *name)
+            }
+            Self::ConnectionLoss(_) | Self::Unreachable(_) => CONNECTION_LOSS,
+            Self::SessionExpired => SESSION_EXPIRED,
+            Self::Closed => "SessionClosed",
+            Self::Interrupted => "Interrupted",
+            Self::Unproved(_) => AUTH_FAILED,
+            Self::Malformed(_) => MARSHALLING_ERROR,
+        }
+    }
+
+    /// The name of this failure in messages, as ZooKeeper's clients have it.
     pub fn name(&self) -> String {
         match self {
             Self::Server(number) => code_words(*number),
@@ -66,40 +82,85 @@ impl Failure {
     }
 }
 
+/// Every error of a server's: its number, its stable name, and what ZooKeeper's clients call it in their messages.
+///
+/// Source: ZooKeeper's exceptions of `KeeperException`, and its `getCodeMessage`.
+const CODES: &[(i32, &str, &str)] = &[
+    (-1, "SystemError", "SystemError"),
+    (-2, "RuntimeInconsistency", "RuntimeInconsistency"),
+    (-3, "DataInconsistency", "DataInconsistency"),
+    (-4, CONNECTION_LOSS, "ConnectionLoss"),
+    (-5, MARSHALLING_ERROR, "MarshallingError"),
+    (-6, "Unimplemented", "Unimplemented"),
+    (-7, "OperationTimeout", "OperationTimeout"),
+    (-8, "BadArguments", "BadArguments"),
+    (-13, "NewConfigNoQuorum", "NewConfigNoQuorum"),
+    (-14, "ReconfigInProgress", "ReconfigInProgress"),
+    (-100, "APIError", "APIError"),
+    (-101, "NoNode", "NoNode"),
+    (-102, "NoAuth", "NoAuth"),
+    (-103, "BadVersion", "BadVersion"),
+    (-108, "NoChildrenForEphemerals", "NoChildrenForEphemerals"),
+    (-110, "NodeExists", "NodeExists"),
+    (-111, "NotEmpty", "Directory not empty"),
+    (-112, SESSION_EXPIRED, "Session expired"),
+    (-114, "InvalidACL", "InvalidACL"),
+    (-115, AUTH_FAILED, "AuthFailed"),
+    (-118, "SessionMoved", "Session moved"),
+    (-119, "NotReadOnly", "Not a read-only call"),
+    (-120, "EphemeralOnLocalSession", "Ephemeral node on local session"),
+    (-121, "NoWatcher", "No such watcher"),
+    (-123, "ReconfigDisabled", "Reconfig is disabled"),
+    (-124, "SessionClosedRequireAuth", "Session closed because client failed to authenticate"),
+    (-125, "QuotaExceeded", "Quota has exceeded"),
+    (-127, "ThrottledOp", "Op throttled due to high load"),
+];
+
+/// Names that failures without an answer share with a server's errors.
+const CONNECTION_LOSS: &str = "ConnectionLoss";
+const MARSHALLING_ERROR: &str = "MarshallingError";
+const SESSION_EXPIRED: &str = "SessionExpired";
+const AUTH_FAILED: &str = "AuthFailed";
+
 /// What ZooKeeper's clients call an error with this number.
 ///
 /// Source: ZooKeeper `KeeperException.getCodeMessage`.
 pub fn code_words(number: i32) -> String {
-    let words = match number {
-        -1 => "SystemError",
-        -2 => "RuntimeInconsistency",
-        -3 => "DataInconsistency",
-        -4 => "ConnectionLoss",
-        -5 => "MarshallingError",
-        -6 => "Unimplemented",
-        -7 => "OperationTimeout",
-        -8 => "BadArguments",
-        -13 => "NewConfigNoQuorum",
-        -14 => "ReconfigInProgress",
-        -100 => "APIError",
-        -101 => "NoNode",
-        -102 => "NoAuth",
-        -103 => "BadVersion",
-        -108 => "NoChildrenForEphemerals",
-        -110 => "NodeExists",
-        -111 => "Directory not empty",
-        -112 => "Session expired",
-        -114 => "InvalidACL",
-        -115 => "AuthFailed",
-        -118 => "Session moved",
-        -119 => "Not a read-only call",
-        -120 => "Ephemeral node on local session",
-        -121 => "No such watcher",
-        -123 => "Reconfig is disabled",
-        -124 => "Session closed because client failed to authenticate",
-        -125 => "Quota has exceeded",
-        -127 => "Op throttled due to high load",
-        other => return format!("Unknown error {other}"),
-    };
-    words.to_owned()
+    let known = CODES.iter().find(|(of, _, _)| *of == number);
+    known.map_or_else(|| format!("Unknown error {number}"), |(_, _, words)| (*words).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_name_of_one_word() {
+        let names: BTreeSet<_> = CODES.iter().map(|(_, name, _)| *name).collect();
+        assert_eq!(names.len(), CODES.len(), "none stands for two");
+        for name in names {
+            assert!(name.chars().all(|letter| letter.is_ascii_alphabetic()), "{name}");
+        }
+        for code in (-200..0).filter_map(ErrorCode::from_number) {
+            assert_ne!(Failure::Server(code.number()).code_name(), "Unknown", "{code:?}");
+        }
+        assert_eq!(Failure::Server(-99).code_name(), "Unknown");
+        assert_eq!(code_words(-99), "Unknown error -99");
+    }
+
+    #[test]
+    fn a_failure_is_called_as_the_code_that_says_the_same() {
+        let rows = [
+            (Failure::SessionExpired, -112),
+            (Failure::ConnectionLoss("x".to_owned()), -4),
+            (Failure::Unreachable("x".to_owned()), -4),
+            (Failure::Unproved("x".to_owned()), -115),
+            (Failure::Malformed("x".to_owned()), -5),
+        ];
+        for (failure, number) in rows {
+            assert_eq!(failure.code_name(), Failure::Server(number).code_name());
+        }
+    }
 }
