@@ -22,7 +22,6 @@ const SENTENCES: &[(ErrorCode, &str)] = &[
 
 /// What to do about errors, where that is the same for all commands.
 const ADVICE: &[(ErrorCode, &str)] = &[
-    (ErrorCode::NoAuth, "`addauth digest user:password` proves who you are; `getAcl` shows who may"),
     (
         ErrorCode::InvalidAcl,
         "auth:: stands for whom addauth has proved; digest takes user:hash, ip an address",
@@ -124,6 +123,9 @@ impl Failed {
         if code == ErrorCode::BadVersion && !path.is_empty() {
             return Some(format!("`stat {path}` shows the version now"));
         }
+        if code == ErrorCode::NoAuth {
+            return Some(auth_advice(path, command));
+        }
         let advice = ADVICE.iter().find(|(of, _)| *of == code).map(|(_, advice)| *advice);
         Some(
             match advice? {
@@ -151,6 +153,22 @@ impl Failed {
 /// Above a node; the root is above itself.
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty()).unwrap_or("/")
+}
+
+/// How to become one who may. To create and to delete needs a permission of the parent's.
+fn auth_advice(path: &str, command: &Command) -> String {
+    let proves = "`-auth digest:user:password` in front of a command, or `addauth digest user:password` before it, proves \
+                  who you are; `whoami` shows whom the server takes you for";
+    let above = parent(path);
+    if path.is_empty() || matches!(command, Command::GetAcl { .. }) {
+        proves.to_owned()
+    } else if matches!(command, Command::DeleteAll { .. }) {
+        format!("{proves}, `getAcl {path}` and `getAcl {above}` who may")
+    } else if matches!(command, Command::Create { .. } | Command::Delete { .. }) {
+        format!("{proves}, `getAcl {above}` who may")
+    } else {
+        format!("{proves}, `getAcl {path}` who may")
+    }
 }
 
 /// What to do about a chroot that is missing, and, if it could not be created, so is what is above.
@@ -219,6 +237,13 @@ mod tests {
         assert!(advice(server(ErrorCode::NotEmpty), &delete).contains("deleteall /a/b"));
         let lost = failed(Failure::ConnectionLoss("x: gone".to_owned()));
         assert!(advice(lost, &delete).contains("x: gone"));
+        let lists = |command| advice(server(ErrorCode::NoAuth), command);
+        assert!(lists(&delete).contains("-auth digest:"), "{}", lists(&delete));
+        assert!(lists(&delete).ends_with("`getAcl /a` who may"), "{}", lists(&delete));
+        let sync = Command::Sync { path: "/a/b".to_owned() };
+        assert!(lists(&sync).ends_with("`getAcl /a/b` who may"), "{}", lists(&sync));
+        let asks = Command::GetAcl { path: "/a/b".to_owned(), stat: false };
+        assert!(lists(&asks).ends_with("takes you for"), "{}", lists(&asks));
     }
 
     #[test]
