@@ -20,6 +20,8 @@ pub(crate) enum Invocation {
         json: bool,
         /// The one command; none for those that are asked for, or read.
         words: Vec<String>,
+        /// Whether of several commands the first that fails is the last.
+        stop_on_error: bool,
         /// What is asked for and cannot be done, and does not end it.
         notes: Vec<String>,
     },
@@ -35,7 +37,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
         ),
     };
     let (mut servers, mut timeout) = ("localhost:2181".to_owned(), "30000".to_owned());
-    let (mut json, mut read_only, mut patient) = (false, false, false);
+    let (mut json, mut read_only, mut patient, mut stop_on_error) = (false, false, false, false);
     let mut properties = Properties::of_environment();
     let mut credentials = Vec::new();
     let mut rest = arguments.iter();
@@ -60,6 +62,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
             "server" => servers = value()?,
             "timeout" => timeout = value()?,
             "json" => json = true,
+            "stop-on-error" => stop_on_error = true,
             "auth" => credentials.push(credential(&value()?).ok_or_else(|| {
                 problem("-auth takes a scheme and a proof, such as digest:ann:secret".to_owned())
             })?),
@@ -84,7 +87,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
     let (user, note) = properties.user().map_err(problem)?;
     let notes = properties.strangers().into_iter().chain(note).collect();
     let wish = Options { servers, timeout, read_only, tls, user, credentials, patient };
-    Ok(Invocation::Run { wish: Box::new(wish), json, words, notes })
+    Ok(Invocation::Run { wish: Box::new(wish), json, words, stop_on_error, notes })
 }
 
 /// A scheme and, behind a colon, the proof.
@@ -108,11 +111,13 @@ mod tests {
             ("ls /", "localhost:2181", 30_000, false, "ls /"),
             ("-server a:1/x ls -s /", "a:1/x", 30_000, false, "ls -s /"),
             ("--server=a:1,b:2 --json --timeout 50 get --json", "a:1,b:2", 50, true, "get --json"),
+            ("--stop-on-error", "localhost:2181", 30_000, false, ""),
             ("-timeout 8000 -waitforconnection stat /", "localhost:2181", 8000, false, "stat /"),
         ];
         for (line, servers, timeout, with_json, command) in rows {
             match parsed(line).expect(line) {
-                Invocation::Run { wish, json, words, notes: _ } => {
+                Invocation::Run { wish, json, words, stop_on_error, notes: _ } => {
+                    assert_eq!(stop_on_error, line.contains("--stop"), "{line}");
                     assert_eq!(wish.servers.to_string(), servers, "{line}");
                     assert_eq!(wish.timeout, Duration::from_millis(timeout), "{line}");
                     assert_eq!(wish.patient, line.contains("waitfor"), "{line}");

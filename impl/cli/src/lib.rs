@@ -44,12 +44,14 @@ pub use verbs::HELP;
 /// Runs what these arguments say, and returns the exit code: 0 if all is well, 1 if a server said no or was not
 /// reached, 2 if a command cannot be read.
 pub fn run(arguments: &[String]) -> u8 {
-    let (wish, json, words, notes) = match invocation::parse(arguments) {
+    let (wish, json, words, stop_on_error, notes) = match invocation::parse(arguments) {
         Ok(Invocation::Help) => {
             Screen::new(false).show(&Shown::Text(HELP.to_owned()));
             return DONE;
         }
-        Ok(Invocation::Run { wish, json, words, notes }) => (wish, json, words, notes),
+        Ok(Invocation::Run { wish, json, words, stop_on_error, notes }) => {
+            (wish, json, words, stop_on_error, notes)
+        }
         Err(problem) => {
             Screen::new(false).problem(&problem);
             return USAGE;
@@ -67,7 +69,9 @@ pub fn run(arguments: &[String]) -> u8 {
         session.take_signals(OnInterrupt::Stop);
         interactive::run(&mut shell)
     } else {
-        lines(&mut shell)
+        session.take_signals(OnInterrupt::End);
+        session.start(&shell.wish);
+        lines(&mut shell, std::io::stdin().lock(), stop_on_error)
     };
     while session.is_dying() {
         // The thread that took the signal ends the process.
@@ -98,14 +102,12 @@ fn once(shell: &mut Shell, words: &[String]) -> u8 {
     shell.code
 }
 
-/// The lines of standard input, one after the other.
-fn lines(shell: &mut Shell) -> u8 {
-    shell.session.take_signals(OnInterrupt::End);
-    shell.session.start(&shell.wish);
-    for line in std::io::stdin().lock().split(b'\n') {
+/// The lines of standard input, one after the other; none behind one that failed, if that is asked for.
+fn lines(shell: &mut Shell, input: impl BufRead, stop_on_error: bool) -> u8 {
+    for line in input.split(b'\n') {
         match line {
             Ok(line) => {
-                if shell.bytes(&line) == Next::Ends {
+                if shell.bytes(&line) == Next::Ends || stop_on_error && shell.code != DONE {
                     break;
                 }
             }
@@ -116,4 +118,30 @@ fn lines(shell: &mut Shell) -> u8 {
         }
     }
     shell.code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_commands_all_are_done_or_none_behind_the_first_that_fails() {
+        let rows = [
+            ("version\nls /\n\nversion\n", false, DONE, 3),
+            ("version\nls /\n\nversion\n", true, FAILED, 2),
+            ("frob\nversion\n", true, USAGE, 1),
+            ("version\n\nhistory\n", true, DONE, 2),
+        ];
+        for (input, stop_on_error, code, count) in rows {
+            let Ok(Invocation::Run { wish, .. }) = invocation::parse(&[]) else {
+                panic!("it asks for a shell")
+            };
+            let screen = Arc::new(Screen::new(false));
+            // Without a session: what asks a server fails.
+            let session = Arc::new(Session::new(Arc::clone(&screen)));
+            let mut shell = Shell::new(screen, session, *wish);
+            let ended = lines(&mut shell, input.as_bytes(), stop_on_error);
+            assert_eq!((ended, shell.count()), (code, count), "{input:?}");
+        }
+    }
 }

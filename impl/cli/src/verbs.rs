@@ -351,6 +351,7 @@ Options, in front of the command, with one dash or two:
   -auth SCHEME:PROOF            shows a credential first, as `addauth SCHEME PROOF` does; as often as there are some.
                                 Whoever lists processes sees it: `addauth` on standard input hides it
   --json                        results and events as JSON, one value a line
+  --stop-on-error               of commands on standard input, does none behind the first that fails
   -client-configuration FILE    properties, a line each, as zkCli.sh knows them: for TLS zookeeper.client.secure=true,
                                 zookeeper.ssl.trustStore.location=…, zookeeper.ssl.keyStore.location=… and so on
   -DKEY=VALUE                   one such property; CLIENT_JVMFLAGS and JVMFLAGS are looked at too
@@ -365,10 +366,11 @@ Examples:
   zabkeeper cli --json get -s /app/config
   zabkeeper cli -auth digest:ann:secret get /app/secret
   zabkeeper cli --json watch /app
-  zabkeeper cli < commands.txt
+  zabkeeper cli --stop-on-error < commands.txt
 
 Ends with 0 if the command succeeded, with 1 if the server said no or was not reached, with 2 if the command cannot be
-read; of several commands on standard input the last one counts. Ctrl-C closes the session and ends with 130.
+read; of several commands on standard input all are done, and the last one counts; with --stop-on-error the first that
+fails is the last. Ctrl-C closes the session and ends with 130.
 The session ends with the command, or with the last one, and its ephemeral nodes with it.
 ";
 
