@@ -70,6 +70,9 @@ pub(crate) struct Explore {
     /// Changes a bound, such as `txns=2`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
+    /// The port of this machine where the browser finds it.
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
 }
 
 impl Check {
@@ -265,18 +268,25 @@ fn tell_failure(report: &Report) {
 #[cfg(feature = "stateright")]
 impl Explore {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
+        use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+        use anyhow::Context;
         use checker::{election::Election, engine::twin::explore, peer::Peer, session::Session, zab::Zab};
 
-        const ADDRESS: &str = "127.0.0.1:3000";
         let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
         let names: Vec<_> = rows.iter().map(whole_name).collect();
         ensure!(rows.len() == 1, "{} names {} rows; choose one: {}", self.row, rows.len(), names.join(", "));
-        eprintln!("exploring {} on http://{ADDRESS}", self.row);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        // The explorer would panic over a port that it cannot have.
+        let listener = TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address}; --port names another port"))?;
+        drop(listener);
+        eprintln!("exploring {} on http://{address}", self.row);
         match rows.remove(0).setup {
-            Setup::Zab(bounds) => explore(Zab::new(bounds), ADDRESS),
-            Setup::Election(config) => explore(Election::new(config), ADDRESS),
-            Setup::Session(bounds) => explore(Session::new(bounds), ADDRESS),
-            Setup::Peer(bounds) => explore(Peer::new(bounds), ADDRESS),
+            Setup::Zab(bounds) => explore(Zab::new(bounds), address),
+            Setup::Election(config) => explore(Election::new(config), address),
+            Setup::Session(bounds) => explore(Session::new(bounds), address),
+            Setup::Peer(bounds) => explore(Peer::new(bounds), address),
         }
         Ok(0)
     }

@@ -67,8 +67,10 @@ enum Command {
     zabcheck simulate --seeds 10000 --minutes 60 --record"
     )]
     Simulate(Simulate),
-    /// Serves stateright's explorer of one row on 127.0.0.1:3000.
-    #[command(after_help = "Examples:\n  zabcheck explore cold-election\n  zabcheck explore zab/weights")]
+    /// Serves stateright's explorer of one row on 127.0.0.1:3000, or on another port.
+    #[command(
+        after_help = "Examples:\n  zabcheck explore cold-election\n  zabcheck explore zab/weights --port 3001"
+    )]
     #[cfg(feature = "stateright")]
     Explore(check::Explore),
 }

@@ -1,6 +1,9 @@
 //! The second opinion: stateright's checker over the same model on plain cloned states.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+};
 
 use stateright::{Checker, Property};
 
@@ -99,7 +102,7 @@ pub fn second_opinion<M: Model + Clone + fmt::Debug>(model: M) -> Opinion<M::Act
 }
 
 /// Serves stateright's own explorer of this model, until the process ends.
-pub fn explore<M: Model + Clone + fmt::Debug>(model: M, address: &str) {
+pub fn explore<M: Model + Clone + fmt::Debug>(model: M, address: SocketAddr) {
     use stateright::Model as _;
     Twin(model).checker().serve(address);
 }
