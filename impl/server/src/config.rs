@@ -8,6 +8,7 @@ mod auth;
 mod files;
 mod flags;
 mod keys;
+mod ports;
 mod problem;
 mod reader;
 mod throttles;
@@ -44,6 +45,8 @@ pub use throttles::{Stale, Throttles, Tokens};
 /// The greatest id of a server where nodes may have a time to live: the next one, in the high byte of an owner, marks
 /// these.
 const ID_MAX_WITH_TTL: u64 = 254;
+/// What a text may begin with, and is no part of it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The configuration of one server. Times are in milliseconds, sizes in bytes, unless a name says otherwise.
 #[derive(Clone, Debug)]
@@ -232,7 +235,8 @@ impl Config {
         flags: &Flags,
         read: impl Fn(&Path) -> io::Result<String>,
     ) -> Result<Self, ConfigError> {
-        let text = Arc::new(text);
+        // Editors of Windows begin a file with it, and the first key would have it in its name.
+        let text = Arc::new(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text));
         let kinds: Vec<_> = flags.kinds().collect();
         let flags = flags.texts().zip(&kinds).map(|((name, text), kind)| {
             let secrets: Vec<_> = problem::secret_values(&flags::set(text, *kind)).collect();
@@ -242,6 +246,9 @@ impl Config {
         let sources = std::iter::once(file).chain(flags).collect();
         let mut reader = Reader::new(Sources::new(sources), &kinds);
         let config = Self::from_reader(&mut reader, read);
+        if let Some(config) = &config {
+            ports::check(&mut reader, config);
+        }
         match config {
             Some(mut config) if reader.errors.is_empty() => {
                 (config.warnings, config.effective, config.text) = (reader.warnings, reader.taken, text);
@@ -286,7 +293,7 @@ impl Config {
 
     fn from_reader(reader: &mut Reader, read: impl Fn(&Path) -> io::Result<String>) -> Option<Self> {
         let read = &read;
-        let data_dir = reader.required("dataDir", "the folder for snapshots and myid").map(PathBuf::from);
+        let data_dir = files::data_dir(reader);
         let tick_ms: u32 = reader.number("tickTime", 3000, 1, 60_000);
         let (servers, lone) = servers(reader);
         let me = data_dir.as_deref().and_then(|dir| my_id(reader, &servers, dir, read));
@@ -310,7 +317,7 @@ impl Config {
         settings.x509 = tls.clients.is_some() || auth::names_x509(reader);
         let sasl = auth::read(reader, &mut settings, read);
         let config = Self {
-            data_log_dir: log_dir(reader, data_dir.as_deref())?,
+            data_log_dir: files::log_dir(reader, data_dir.as_deref())?,
             recorder_dir: recorder_dir(reader, data_dir.as_deref()),
             recorder_bytes: reader.number("zabkeeper.recorderBytes", 64 << 20, 1 << 20, 1 << 40),
             data_dir: data_dir?,
@@ -415,7 +422,7 @@ fn is_named(id: ServerId, data_dir: &Path, read: impl Fn(&Path) -> io::Result<St
 
 /// The line of `myid` that counts, and the server that it names.
 fn number_in(text: &str) -> (&str, Option<ServerId>) {
-    let line = text.lines().next().unwrap_or_default().trim();
+    let line = text.trim_start_matches(BYTE_ORDER_MARK).lines().next().unwrap_or_default().trim();
     (line, line.parse().ok().map(ServerId))
 }
 
@@ -644,11 +651,6 @@ fn retain(reader: &mut Reader) -> usize {
         reader.comes_to("autopurge.snapRetainCount", 3);
     }
     given.max(3)
-}
-
-/// The folder of transaction logs: that of the snapshots, if no other is given.
-fn log_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf> {
-    Some(PathBuf::from(reader.text_or("dataLogDir", &data_dir?.display().to_string())))
 }
 
 /// The folder of the recorder's ring: one beside `version-2`, which ZooKeeper passes over, if no other is given.

@@ -140,6 +140,9 @@ impl Properties {
     fn load_alone(&self, values: &[PathBuf]) -> Option<Config> {
         let keys = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
         let line = |(key, value): (&str, &PathBuf)| {
+            // Whoever writes a folder on a command line means it from where that is written.
+            let absolute = std::path::absolute(value).ok().filter(|_| key == "dataDir");
+            let value = absolute.as_ref().unwrap_or(value);
             format!("{key}={}\n", properties::escaped(&value.display().to_string()))
         };
         let mut text: String = keys.into_iter().zip(values).map(line).collect();

@@ -1,4 +1,6 @@
-//! The data folder: what of it is read and trusted, and how snapshots are written.
+//! The data folder: where it is, what of it is read and trusted, and how snapshots are written.
+
+use std::path::{Path, PathBuf};
 
 use storage::Packing;
 
@@ -49,6 +51,41 @@ impl Files {
             reader.warn_at("digest.enabled", message);
         }
         files
+    }
+}
+
+/// The folder of snapshots and `myid`.
+pub(super) fn data_dir(reader: &mut Reader) -> Option<PathBuf> {
+    let given = reader.required("dataDir", "the folder for snapshots and myid")?;
+    look_at(reader, "dataDir", &given);
+    Some(PathBuf::from(given))
+}
+
+/// The folder of transaction logs: that of the snapshots, if no other is given.
+pub(super) fn log_dir(reader: &mut Reader, data_dir: Option<&Path>) -> Option<PathBuf> {
+    if let Some(given) = reader.text("dataLogDir") {
+        look_at(reader, "dataLogDir", &given);
+    }
+    Some(PathBuf::from(reader.text_or("dataLogDir", &data_dir?.display().to_string())))
+}
+
+/// Says where a folder is that depends on where the server is started, unless `./` says that this is meant; and what
+/// only a shell would have filled in.
+///
+/// Source: ZooKeeper `VerifyingFileFactory`.
+fn look_at(reader: &mut Reader, key: &str, given: &str) {
+    const SHELL: &str =
+        "no shell reads this file: ~ and ${\u{2026}} stay as they are, in the name of a folder";
+    let for_shell = given.starts_with(['~', '$']) || given.contains("${");
+    let path = Path::new(given);
+    if path.is_relative() && !given.starts_with("./") {
+        let comes_to = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let message =
+            format!("{key} is relative: for a server that is started here it is {}", comes_to.display());
+        let sure = "begin it with / to have it wherever the server is started, or with ./ if it is meant so";
+        reader.warn_with_help(key, message, if for_shell { SHELL } else { sure });
+    } else if for_shell {
+        reader.warn_with_help(key, format!("{key} holds what nobody fills in"), SHELL);
     }
 }
 
@@ -114,6 +151,36 @@ mod tests {
         assert_eq!((config.files, warnings), (files, Vec::new()));
         assert_eq!(config.effective[METHOD].value, "");
         assert_eq!(config.effective[FACTOR].value, "0.33");
+    }
+
+    #[test]
+    fn a_folder_that_depends_on_where_the_server_starts_is_worth_a_word() {
+        let told = |lines: &str| {
+            let config =
+                Config::parse("zoo.cfg", format!("clientPort=1\n{lines}"), |_| unreachable!("alone"));
+            config.expect(lines).warnings.iter().map(Problem::summary).collect::<Vec<_>>()
+        };
+        let here = |folder: &str| std::path::absolute(folder).expect("a folder").display().to_string();
+        for fine in ["dataDir=/d", "dataDir=./d", "dataDir=/d\ndataLogDir=./l", "dataDir=/a$b"] {
+            assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
+        }
+        let relative = |line: u8, key: &str, folder: &str| {
+            format!(
+                "zoo.cfg:{line}: {key} is relative: for a server that is started here it is {}",
+                here(folder)
+            )
+        };
+        let warnings = told("dataDir=data\ndataLogDir=../l");
+        assert!(warnings[0].starts_with(&relative(2, "dataDir", "data")), "{warnings:?}");
+        assert!(warnings[1].starts_with(&relative(3, "dataLogDir", "../l")), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("or with ./ if")), "{warnings:?}");
+        for shell in ["~/d", "${HOME}/d", "$HOME/d"] {
+            let warnings = told(&format!("dataDir={shell}"));
+            assert!(warnings[0].starts_with(&relative(2, "dataDir", shell)), "{warnings:?}");
+            assert!(warnings[0].contains("no shell reads this file"), "{warnings:?}");
+        }
+        let warnings = told("dataDir=/d/${HOSTNAME}");
+        assert!(warnings[0].contains("dataDir holds what nobody fills in (no shell"), "{warnings:?}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ const REVERSE: &str =
 const LATER: &str = "not offered yet";
 const FLUSH: &str = "a batch is flushed as soon as the disk is free, and takes what came meanwhile";
 const KERBEROS: &str = "Kerberos is not offered";
+const CLIENTS: &str = "it is a client's, and does nothing in a server";
 
 const USED: &[&str] = &[
     "4lw.commands.whitelist",
@@ -198,7 +199,8 @@ const IGNORED: &[(&str, &str)] = &[
     ("admin.httpVersion", JVM),
     ("bitHashCacheSize", THREADS),
     ("client.certReload", RELOADS),
-    ("client.secure", "it is for clients"),
+    ("client.secure", CLIENTS),
+    ("clientCnxnSocket", CLIENTS),
     ("closeSessionTxn.enabled", "closeSession always lists the ephemerals"),
     ("commitProcessor.maxCommitBatchSize", THREADS),
     ("commitProcessor.maxReadBatchSize", THREADS),
@@ -206,6 +208,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("commitProcessor.shutdownTimeout", THREADS),
     ("connectToLearnerMasterLimit", "initLimit holds"),
     ("electionPortBindRetry", "the start retries nothing: it says what holds the port, and ends"),
+    ("disableAutoWatchReset", CLIENTS),
     ("emulate353TTLNodes", LATER),
     ("enableEagerACLCheck", "the leader judges every request, and the answer is the same"),
     ("fips-mode", "there is one way to verify certificates and hosts, whatever this says"),
@@ -256,9 +259,14 @@ const IGNORED: &[(&str, &str)] = &[
     ("quorum.cnxn.threads.size", THREADS),
     ("quorumCnxnTimeoutMs", "a link between servers is given up after syncLimit"),
     ("reconfigEnabled", "reconfig is not offered yet"),
+    ("request.timeout", CLIENTS),
     ("request_throttle_stall_time", "a request that waits goes on as soon as another is answered"),
     ("request_throttler.shutdownTimeout", "a server that stops answers nothing that waits"),
     ("requireKerberosConfig", KERBEROS),
+    ("sasl.client", CLIENTS),
+    ("sasl.client.canonicalize.hostname", CLIENTS),
+    ("sasl.client.username", CLIENTS),
+    ("sasl.clientconfig", CLIENTS),
     ("security.auth_to_local", KERBEROS),
     ("serializeLastProcessedZxid.enabled", "snapshots say it, as by default"),
     ("serverCnxnFactory", JVM),
@@ -277,6 +285,7 @@ const IGNORED_FAMILIES: &[(&str, &str)] = &[
     ("jmx.", JVM),
     ("kerberos.", KERBEROS),
     ("jvm.", JVM),
+    ("ssl.client.", CLIENTS),
     (
         "pathStats.",
         "paths are not counted one by one; read_per_namespace and write_per_namespace tell what is busy",
@@ -312,6 +321,14 @@ const OF_FILE: &[&str] = &[
 
 const OF_FILE_FAMILIES: &[&str] = &["autopurge.", "group.", "metricsProvider.", "server.", "weight."];
 
+/// Clients' properties that look like lines of the server list, which ZooKeeper takes them for in the file.
+const OF_CLIENTS: &[&str] = &["server.principal", "server.realm"];
+
+/// Why a property does nothing that looks like a line of the server list and is none.
+pub(crate) fn of_clients(property: &str) -> Option<&'static str> {
+    OF_CLIENTS.contains(&property).then_some(CLIENTS)
+}
+
 /// Whether this key counts only in the file.
 pub(crate) fn is_of_file(key: &str) -> bool {
     OF_FILE.contains(&key) || OF_FILE_FAMILIES.iter().any(|family| key.starts_with(family))
@@ -340,4 +357,11 @@ pub(crate) fn fate(key: &str) -> Option<Fate> {
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let listed = REFUSED.iter().chain(IGNORED).map(|(name, _)| *name);
     USED.iter().copied().chain(listed).chain(OF_TLS.iter().copied())
+}
+
+/// The key of a family that this one is meant to be, such as `server.2` for `sever.2`.
+pub(crate) fn closest_of_family(key: &str) -> Option<String> {
+    let (word, rest) = key.split_once('.').filter(|(_, rest)| !rest.is_empty())?;
+    let families = USED_FAMILIES.iter().filter_map(|family| family.strip_suffix('.'));
+    cli::closest(word, families).map(|family| format!("{family}.{rest}"))
 }

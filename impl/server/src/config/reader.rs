@@ -62,7 +62,10 @@ impl Reader {
         for entry in properties {
             let bare = entry.key.strip_prefix("zookeeper.").unwrap_or(&entry.key);
             let entry = Entry { key: bare.to_owned(), ..entry.moved(start) };
-            if keys::is_of_file(&entry.key) {
+            if let Some(reason) = keys::of_clients(&entry.key) {
+                let message = format!("{} is ignored: {reason}", entry.key);
+                self.warnings.push(Problem::new(&self.sources, Some(entry.key_span), message));
+            } else if keys::is_of_file(&entry.key) {
                 let message = format!("{} counts only in the file, and is ignored", entry.key);
                 self.warnings.push(Problem::new(&self.sources, Some(entry.key_span), message));
             } else {
@@ -129,18 +132,25 @@ impl Reader {
                 self.errors.push(Problem::new(&self.sources, span, message));
             }
             None => {
-                let problem = Problem::new(
-                    &self.sources,
-                    span,
-                    format!("{key} is no key of ZooKeeper's, and is ignored"),
-                );
-                let bare = key.strip_prefix("zookeeper.").filter(|bare| keys::fate(bare).is_some());
-                let problem = match bare.or_else(|| cli::closest(key, keys::names())) {
-                    Some(known) => problem.help(format!("did you mean {known}?")),
-                    None => problem,
-                };
+                let problem = self.unknown(key, span);
                 self.warnings.push(problem);
             }
+        }
+    }
+
+    /// What is said of a key that means nothing.
+    fn unknown(&self, key: &str, span: Option<Range<usize>>) -> Problem {
+        let bare = key.strip_prefix("zookeeper.").and_then(|bare| Some((bare, keys::fate(bare)?)));
+        if let Some((_, Fate::Ignored(reason))) = bare {
+            return Problem::new(&self.sources, span, format!("{key} is ignored: {reason}"));
+        }
+        let message = format!("{key} is no key of ZooKeeper's, and is ignored");
+        let problem = Problem::new(&self.sources, span, message);
+        let bare = bare.map(|(bare, _)| bare.to_owned());
+        let close = || cli::closest(key, keys::names()).map(ToOwned::to_owned);
+        match bare.or_else(close).or_else(|| keys::closest_of_family(key)) {
+            Some(known) => problem.help(format!("did you mean {known}?")),
+            None => problem,
         }
     }
 
@@ -151,6 +161,11 @@ impl Reader {
     /// Where the value of a key stands.
     pub(crate) fn span(&self, key: &str) -> Option<Range<usize>> {
         self.entries.get(key).map(|entry| entry.value_span.clone())
+    }
+
+    /// The line of a key, for a reader, or the name of the flags that it is given in.
+    pub(crate) fn place(&self, key: &str) -> Option<String> {
+        self.entries.get(key).map(|entry| self.sources.place(&entry.key_span))
     }
 
     /// Every entry whose key starts so.
@@ -331,9 +346,19 @@ impl Reader {
 
     /// A warning at the first key that starts so.
     pub(crate) fn warn_at(&mut self, prefix: &str, message: impl Display) {
+        let problem = self.at(prefix, message);
+        self.warnings.push(problem);
+    }
+
+    /// The same, with what to do about it.
+    pub(crate) fn warn_with_help(&mut self, prefix: &str, message: impl Display, help: impl Display) {
+        let problem = self.at(prefix, message).help(help);
+        self.warnings.push(problem);
+    }
+
+    fn at(&self, prefix: &str, message: impl Display) -> Problem {
         let entry = self.entries.values().find(|entry| entry.key.starts_with(prefix));
-        let span = entry.map(|entry| entry.key_span.clone());
-        self.warnings.push(Problem::new(&self.sources, span, message));
+        Problem::new(&self.sources, entry.map(|entry| entry.key_span.clone()), message)
     }
 }
 

@@ -125,6 +125,40 @@ fn a_file_in_latin_1_is_read_as_java_reads_it() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let mark = '\u{feff}';
+    let config = parse(&format!("{mark}{ENSEMBLE}"), Some(&format!("{mark}2\r\n"))).expect("valid");
+    assert_eq!((config.me, config.data_dir.as_path()), (ServerId(2), Path::new("/d")));
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    let problems = parse(&format!("{mark}tickTime=soon\ndataDir=/d\nclientPort=1"), None).expect_err("soon");
+    assert!(problems[0].starts_with("zoo.cfg:1: tickTime is \"soon\""), "{problems:?}");
+    let config = parse(&format!("{mark}syncEnabled=false\ndataDir=/d\nclientPort=1"), None).expect("valid");
+    assert_eq!(config.warnings[0].excerpt().as_deref(), Some("  syncEnabled=false\n  ^^^^^^^^^^^"));
+}
+
+#[test]
+fn properties_of_clients_do_nothing_in_a_server() {
+    let names = [
+        "sasl.client",
+        "sasl.clientconfig",
+        "request.timeout",
+        "disableAutoWatchReset",
+        "clientCnxnSocket",
+        "client.secure",
+        "ssl.client.enable",
+        "server.principal",
+    ];
+    let flags = Flags::default().and(&names.map(|name| format!("zookeeper.{name}=x")));
+    let text = "dataDir=/d\nclientPort=1".to_owned();
+    let config = Config::parse_with("zoo.cfg", text, &flags, |_| unreachable!("it is alone")).expect("valid");
+    let warnings: Vec<_> = config.warnings.iter().map(super::Problem::summary).collect();
+    for name in names {
+        let expected = format!("{name} is ignored: it is a client's, and does nothing in a server");
+        assert!(warnings.iter().any(|warning| warning.ends_with(&expected)), "{name}: {warnings:?}");
+    }
+}
+
+#[test]
 fn limits_may_be_off_in_two_ways() {
     let most = |word: &str| comes_to(&format!("maxClientCnxns={word}"), |config| config.max_client_cnxns).0;
     assert_eq!(["0", "-1", "7"].map(most), [0, 0, 7]);
@@ -349,6 +383,17 @@ fn odd_keys_are_warnings() {
             "zoo.cfg:3: ticktime is no key of ZooKeeper's, and is ignored (did you mean tickTime?)",
         ),
         ("colour=red", "zoo.cfg:3: colour is no key of ZooKeeper's, and is ignored"),
+        (
+            "sever.2=a:1:2",
+            "zoo.cfg:3: sever.2 is no key of ZooKeeper's, and is ignored (did you mean server.2?)",
+        ),
+        ("wieght.1=2", "(did you mean weight.1?)"),
+        (
+            "sasl.clientconfig=C",
+            "zoo.cfg:3: sasl.clientconfig is ignored: it is a client's, and does nothing",
+        ),
+        ("zookeeper.sasl.client=true", "zoo.cfg:3: zookeeper.sasl.client is ignored: it is a client's"),
+        ("ssl.client.enable=true", "zoo.cfg:3: ssl.client.enable is ignored: it is a client's"),
         ("netty.foo=1", "zoo.cfg:3: netty.foo is ignored"),
         (
             "ssl.keyStore.location=/k",
