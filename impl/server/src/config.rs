@@ -31,7 +31,7 @@ use tree::{Digest, Settings, Text};
 pub use self::tls::Tls;
 use crate::{net::ANYWHERE, sasl::Sasl};
 pub use address::ServerAddress;
-pub(crate) use address::join;
+pub(crate) use address::{join, with_ports};
 pub use files::Files;
 pub use flags::Flags;
 pub(crate) use problem::masked;
@@ -46,7 +46,7 @@ pub use throttles::{Stale, Throttles, Tokens};
 /// these.
 const ID_MAX_WITH_TTL: u64 = 254;
 /// What a text may begin with, and is no part of it.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The configuration of one server. Times are in milliseconds, sizes in bytes, unless a name says otherwise.
 #[derive(Clone, Debug)]
@@ -204,12 +204,21 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, or what it says cannot be done.
     pub fn load_with(path: &Path, flags: &Flags) -> Result<Self, ConfigError> {
+        Self::load_reading(path, flags, |path| fs::read_to_string(path))
+    }
+
+    /// The same, where `read` reads all files but this one.
+    pub(crate) fn load_reading(
+        path: &Path,
+        flags: &Flags,
+        read: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Self, ConfigError> {
         let bytes =
             fs::read(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         // What is no UTF-8 is Latin-1, as Java reads all of it.
         let text = String::from_utf8(bytes)
             .unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect());
-        Self::parse_with(&path.display().to_string(), text, flags, |path| fs::read_to_string(path))
+        Self::parse_with(&path.display().to_string(), text, flags, read)
     }
 
     /// Reads a configuration from its text; `read` reads the `myid` file, and relative folders are relative to the

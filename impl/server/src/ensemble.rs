@@ -3,6 +3,7 @@
 //! Each server is a process of its own, as it would be in production, with a folder of its own. Nothing is restarted
 //! behind the user's back: a server that dies stays dead, and that is said.
 
+mod found;
 mod layout;
 mod watch;
 
@@ -48,6 +49,12 @@ struct Running {
     role: Option<String>,
 }
 
+impl Running {
+    fn leads(&self) -> bool {
+        self.ended.is_none() && self.role.as_deref() == Some("leader")
+    }
+}
+
 /// Starts the servers, tells what becomes of them, and stops them when told to.
 ///
 /// # Errors
@@ -56,6 +63,9 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(&options.dir).with_context(|| format!("cannot make {}", options.dir.display()))?;
     let _lock = lock(&options.dir)?;
     let layout = Layout::plan(&options.dir, options.size, options.base_port, layout::port_is_free)?;
+    for change in &layout.changes {
+        println!("{change}");
+    }
     layout.write()?;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -67,7 +77,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(port) = layout.members.first().and_then(|member| member.admin_port) {
         println!("server 1 tells of itself: http://127.0.0.1:{port}/commands");
     }
-    let mut servers = start(&layout)?;
+    let (mut waiting, whole): (Vec<_>, Vec<_>) =
+        layout.members.into_iter().partition(|member| layout.lost.contains_key(&member.id));
+    let mut servers = Vec::new();
+    start(whole, &mut servers)?;
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut complete = false;
     let outcome = loop {
@@ -77,7 +90,10 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             _ = look.tick() => {}
         }
         observe(&mut servers);
-        if !complete && servers.iter().all(|server| server.role.is_some()) {
+        if servers.iter().any(Running::leads) {
+            start(std::mem::take(&mut waiting), &mut servers)?;
+        }
+        if !complete && waiting.is_empty() && servers.iter().all(|server| server.role.is_some()) {
             complete = true;
             println!("all are serving after {} ms; Ctrl-C stops them", started.elapsed().as_millis());
         }
@@ -97,19 +113,19 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-fn start(layout: &Layout) -> anyhow::Result<Vec<Running>> {
+/// Starts these servers beside those that run. If one cannot be started all are stopped.
+fn start(members: Vec<Member>, servers: &mut Vec<Running>) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut servers = Vec::new();
-    for member in &layout.members {
-        match spawn(&program, member) {
-            Ok(child) => servers.push(Running { member: member.clone(), child, ended: None, role: None }),
+    for member in members {
+        match spawn(&program, &member) {
+            Ok(child) => servers.push(Running { member, child, ended: None, role: None }),
             Err(error) => {
-                stop(&mut servers);
+                stop(servers);
                 return Err(error).with_context(|| format!("cannot start server {}", member.id));
             }
         }
     }
-    Ok(servers)
+    Ok(())
 }
 
 /// Starts one server. Its standard input is a pipe that this process holds: when this process ends, however it ends,

@@ -29,6 +29,9 @@ struct Arguments {
     command: Command,
 }
 
+/// The greatest client port of a first server: 254 others may follow.
+const BASE_PORT_MAX: i64 = 65_535 - 254;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs one server in the foreground, as a zoo.cfg says.
@@ -64,7 +67,8 @@ enum Command {
         zabkeeper ensemble --servers 5 --dir ./five --base-port 12181\n  \
         zabkeeper ensemble --observers 2 --dir ./observed\n\n\
         Prints the connect string and each server's role. A server that dies is not restarted; Ctrl-C stops all.\n\
-        The same folder brings the same data back.")]
+        The same folder brings the same data back. Of a zoo.cfg that is there only ports are changed, and only those\n\
+        that are taken; a server whose folder is gone is made again while most of the others have theirs.")]
     Ensemble {
         /// How many servers vote; by default those whose data is in the folder, else 3.
         #[arg(long)]
@@ -76,9 +80,9 @@ enum Command {
         /// The folder for data, configurations and logs.
         #[arg(long, default_value = "./zabkeeper-data")]
         dir: PathBuf,
-        /// The client port of the first server; the next ones follow, and ports that are taken are passed over. By
-        /// default those of the last time, else 2181.
-        #[arg(long)]
+        /// The client port of the first server; the next ones follow. By default those of the last time, else 2181. A
+        /// port that is taken, whatever for, is passed over.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=BASE_PORT_MAX))]
         base_port: Option<u16>,
     },
     /// Asks a server: ls, get, set, create, watch and all other commands of zkCli.sh.

@@ -63,6 +63,25 @@ impl ServerAddress {
     }
 }
 
+/// The same line with other ports; what else it says stays.
+pub(crate) fn with_ports(value: &str, quorum: u16, election: u16, client: u16) -> Option<String> {
+    let (server, clients) =
+        value.split_once(';').map_or((value, None), |(server, clients)| (server, Some(clients)));
+    let (_, rest) = host_and_rest(server).ok()?;
+    let host = &server[..server.len() - rest.len()];
+    // Behind the ports a role may stand.
+    let role = rest.splitn(3, ':').nth(2).map_or_else(String::new, |role| format!(":{role}"));
+    let clients = match clients {
+        None => String::new(),
+        Some(nothing) if nothing.trim().is_empty() => format!(";{nothing}"),
+        Some(clients) => match clients.rsplit_once(':') {
+            Some((host, _)) => format!(";{host}:{client}"),
+            None => format!(";{client}"),
+        },
+    };
+    Some(format!("{host}{quorum}:{election}{role}{clients}"))
+}
+
 /// `host:port`, with brackets around an IPv6 address.
 pub(crate) fn join(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
@@ -104,7 +123,7 @@ fn port(text: &str, what: &str) -> Result<u16, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::ServerAddress;
+    use super::{ServerAddress, with_ports};
 
     #[test]
     fn server_lines_are_zookeepers() {
@@ -128,6 +147,21 @@ mod tests {
         }
         let observer = ServerAddress { observer: true, ..address("zk1", Some((None, 2181))) };
         assert_eq!(ServerAddress::parse("zk1:2888:3888:Observer;2181"), Ok(observer));
+    }
+
+    #[test]
+    fn ports_are_replaced_and_nothing_else() {
+        let rows = [
+            ("zk1:1:2", "zk1:7:8"),
+            ("zk1:1:2:observer", "zk1:7:8:observer"),
+            ("zk1:1:2;3", "zk1:7:8;9"),
+            ("[::1]:1:2:participant;[::]:3", "[::1]:7:8:participant;[::]:9"),
+            ("zk1:1:2;", "zk1:7:8;"),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(with_ports(value, 7, 8, 9).as_deref(), Some(expected), "{value}");
+        }
+        assert_eq!(with_ports("zk1", 7, 8, 9), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Which servers, ports and folders an ensemble on one machine has.
 //!
-//! What a first start chose stands in the `zoo.cfg` of each server, and a later start finds it there. A configuration
-//! is written anew only if it has to change: when one of its ports is taken, or other ports are asked for.
+//! What a first start chose stands in the `zoo.cfg` of each server, and a later start finds it there. Each port stays
+//! what it was while it is free; of a configuration that is there nothing but ports is written anew.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     fs,
     net::{Ipv4Addr, TcpListener},
@@ -14,12 +14,12 @@ use std::{
 use anyhow::{Context, bail};
 use spec::ServerId;
 
-use crate::Config;
+use super::found::{self, Found};
 
 const CLIENT_PORT: u16 = 2181;
 const QUORUM_PORT: u16 = 2888;
 const ELECTION_PORT: u16 = 3888;
-const ADMIN_PORT: u16 = 8080;
+pub(super) const ADMIN_PORT: u16 = 8080;
 
 /// One server of the ensemble.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Member {
     pub id: ServerId,
     /// Its folder.
     pub dir: PathBuf,
+    /// The folder of its state, and of `myid`.
+    pub data: PathBuf,
     /// Where clients connect.
     pub client_port: u16,
     /// Where learners dial.
@@ -51,12 +53,57 @@ impl Member {
         self.dir.join("zabkeeper.log")
     }
 
-    fn data(&self) -> PathBuf {
-        self.dir.join("data")
+    fn port(&mut self, what: Use) -> Option<&mut u16> {
+        match what {
+            Use::Client => Some(&mut self.client_port),
+            Use::Quorum => Some(&mut self.quorum_port),
+            Use::Election => Some(&mut self.election_port),
+            Use::Admin => self.admin_port.as_mut(),
+        }
+    }
+}
+
+/// What a server has a port for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Use {
+    Client,
+    Quorum,
+    Election,
+    Admin,
+}
+
+impl Use {
+    const ALL: [Self; 4] = [Self::Client, Self::Quorum, Self::Election, Self::Admin];
+
+    /// Says that this port of a server is another one now.
+    fn moved(self, id: ServerId, from: u16, to: u16) -> String {
+        let now = match self {
+            Self::Client => format!("clients of server {id} connect to {to} now"),
+            Self::Quorum => format!("the others follow server {id} on {to} now"),
+            Self::Election => format!("server {id} takes votes on {to} now"),
+            Self::Admin => format!("server {id}'s admin server is on {to} now"),
+        };
+        format!("port {from} is taken: {now}")
+    }
+}
+
+/// The ports that are given away.
+struct Ports<F> {
+    given: BTreeSet<u16>,
+    is_free: F,
+}
+
+impl<F: Fn(u16) -> bool> Ports<F> {
+    /// Whether this port can be had; nobody else gets it then.
+    fn take(&mut self, port: u16) -> bool {
+        // Any port that is free, and another one each time.
+        port == 0 || (self.is_free)(port) && self.given.insert(port)
     }
 
-    fn ports(&self) -> impl Iterator<Item = u16> {
-        [self.client_port, self.quorum_port, self.election_port].into_iter().chain(self.admin_port)
+    /// The next port that can be had.
+    fn next(&mut self, from: u16) -> anyhow::Result<u16> {
+        let port = (from..=u16::MAX).find(|port| self.take(*port));
+        port.with_context(|| format!("no port is free from {from} up; --base-port begins elsewhere"))
     }
 }
 
@@ -101,15 +148,20 @@ pub struct Layout {
     pub dir: PathBuf,
     /// The servers in the order of their numbers.
     pub members: Vec<Member>,
-    /// Whether the configurations on disk say this already.
-    unchanged: bool,
+    /// What is not as it was the last time, a line each.
+    pub changes: Vec<String>,
+    /// The servers that have lost their state, with what is missing. They may start when the others have a leader: a
+    /// quorum with them could be one of servers that do not know the last writes.
+    pub lost: BTreeMap<ServerId, PathBuf>,
 }
 
 impl Layout {
-    /// Decides on servers and ports: those of the folder if it has any and they can be had, else the next free ones.
+    /// Decides on servers and ports: those of the folder if it has any, but for ports that are taken, in whose place
+    /// the next free ones come.
     ///
     /// # Errors
-    /// If the folder cannot be read, holds another number of servers than was asked for, or ports have run out.
+    /// If the folder cannot be read, holds another number of servers than was asked for, most of the servers that vote
+    /// have lost their state, or ports have run out.
     pub fn plan(
         dir: &Path,
         size: Size,
@@ -117,37 +169,81 @@ impl Layout {
         is_free: impl Fn(u16) -> bool,
     ) -> anyhow::Result<Self> {
         let dir = dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
-        let found = found(&dir)?;
-        let (voters, observers) = size.among(&found, &dir)?;
+        let found = Found::look(&dir)?;
+        let (voters, observers) = size.among(&found.members, &dir)?;
         let count = voters
             .checked_add(observers)
             .with_context(|| format!("{voters} servers and {observers} observers are more than 255"))?;
-        let same_base =
-            base_port.is_none_or(|base| found.first().is_some_and(|first| first.client_port == base));
-        let all_free = found.iter().flat_map(Member::ports).all(&is_free);
-        if !found.is_empty() && same_base && all_free {
-            return Ok(Self { dir, members: found, unchanged: true });
+        let ports = Ports { given: BTreeSet::new(), is_free };
+        if let Some(first) = found.members.first() {
+            let base_port = base_port.filter(|base| first.client_port != *base);
+            return Self::again(dir, found, base_port, ports);
         }
-        let mut taken = BTreeSet::new();
-        let mut next = |from: u16| {
-            let port = (from..=u16::MAX).find(|port| !taken.contains(port) && is_free(*port));
-            taken.extend(port);
-            port.context("no port is free")
-        };
+        Self::first(dir, voters, count, base_port, ports)
+    }
+
+    /// An ensemble of which there is nothing yet.
+    fn first(
+        dir: PathBuf,
+        voters: u8,
+        count: u8,
+        base_port: Option<u16>,
+        mut ports: Ports<impl Fn(u16) -> bool>,
+    ) -> anyhow::Result<Self> {
         let mut members = Vec::new();
         for number in 1..=count {
             let step = u16::from(number - 1);
+            let server_dir = dir.join(format!("server-{number}"));
             members.push(Member {
                 id: ServerId(u64::from(number)),
-                dir: dir.join(format!("server-{number}")),
-                client_port: next(base_port.unwrap_or(CLIENT_PORT).saturating_add(step))?,
-                quorum_port: next(QUORUM_PORT + step)?,
-                election_port: next(ELECTION_PORT + step)?,
-                admin_port: Some(next(ADMIN_PORT + step)?),
+                data: server_dir.join("data"),
+                dir: server_dir,
+                client_port: ports.next(base_port.unwrap_or(CLIENT_PORT).saturating_add(step))?,
+                quorum_port: ports.next(QUORUM_PORT + step)?,
+                election_port: ports.next(ELECTION_PORT + step)?,
+                admin_port: Some(ports.next(ADMIN_PORT + step)?),
                 observer: number > voters,
             });
         }
-        Ok(Self { dir, members, unchanged: false })
+        Ok(Self { dir, members, changes: Vec::new(), lost: BTreeMap::new() })
+    }
+
+    /// The ensemble of an earlier start. With a base port, clients come from that port on.
+    fn again(
+        dir: PathBuf,
+        found: Found,
+        base_port: Option<u16>,
+        mut ports: Ports<impl Fn(u16) -> bool>,
+    ) -> anyhow::Result<Self> {
+        let Found { mut members, without_config, lost, told: mut changes } = found;
+        // What stands in a configuration comes before what is a guess.
+        let mut order: Vec<_> = (0..members.len()).collect();
+        order.sort_by_key(|at| without_config.contains(&members[*at].id));
+        let mut looking = Vec::new();
+        for at in order {
+            for what in Use::ALL {
+                let base = base_port.filter(|_| what == Use::Client);
+                let Some(port) = members[at].port(what).copied() else { continue };
+                if let Some(base) = base {
+                    looking.push((at, what, base.saturating_add(u16::try_from(at)?), false));
+                } else if !ports.take(port) {
+                    let is_guess =
+                        without_config.contains(&members[at].id) && matches!(what, Use::Client | Use::Admin);
+                    looking.push((at, what, port, !is_guess));
+                }
+            }
+        }
+        for (at, what, from, has_moved) in looking {
+            let found = ports.next(from)?;
+            let id = members[at].id;
+            if let Some(port) = members[at].port(what) {
+                *port = found;
+            }
+            if has_moved {
+                changes.push(what.moved(id, from, found));
+            }
+        }
+        Ok(Self { dir, members, changes, lost })
     }
 
     /// What clients connect to.
@@ -156,25 +252,33 @@ impl Layout {
         each.collect::<Vec<_>>().join(",")
     }
 
-    /// Makes the folders, and writes the configurations unless they stand there already.
+    /// Makes the folders and configurations that are missing, and writes ports that have changed into the others.
     ///
     /// # Errors
     /// If something cannot be written.
     pub fn write(&self) -> anyhow::Result<()> {
-        if self.unchanged {
-            return Ok(());
-        }
         for member in &self.members {
-            let data = member.data();
-            fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
-            fs::write(data.join("myid"), format!("{}\n", member.id))?;
-            fs::write(member.config(), self.config_text(member))?;
+            let path = member.config();
+            fs::create_dir_all(&member.data)
+                .with_context(|| format!("cannot make {}", member.data.display()))?;
+            fs::create_dir_all(&member.dir)?;
+            let my_id = member.data.join("myid");
+            if !my_id.exists() {
+                fs::write(&my_id, format!("{}\n", member.id))
+                    .with_context(|| format!("cannot write {}", my_id.display()))?;
+            }
+            if path.exists() {
+                found::write_ports(member, &self.members)?;
+            } else {
+                fs::write(&path, self.config_text(member))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
         }
         Ok(())
     }
 
     fn config_text(&self, member: &Member) -> String {
-        let data = member.data().display().to_string().replace('\\', "\\\\");
+        let data = properties::escaped(&member.data.display().to_string());
         let mut text = format!(
             "# Server {} of an ensemble on this machine.\n\
              dataDir={data}\nclientPort={}\nclientPortAddress=127.0.0.1\n\
@@ -196,35 +300,6 @@ impl Layout {
     }
 }
 
-/// The servers whose configurations stand in the folder.
-fn found(dir: &Path) -> anyhow::Result<Vec<Member>> {
-    let mut members = Vec::new();
-    for number in 1..=u8::MAX {
-        let server_dir = dir.join(format!("server-{number}"));
-        let path = server_dir.join("zoo.cfg");
-        if !path.exists() {
-            break;
-        }
-        let config = Config::load(&path).map_err(|error| anyhow::anyhow!(miette::Report::new(error)))?;
-        let Some(address) = config.servers.get(&config.me) else {
-            bail!("{} has no line for its own server", path.display());
-        };
-        let Some(client_port) = config.client_port else {
-            bail!("{} has no clientPort", path.display());
-        };
-        members.push(Member {
-            id: config.me,
-            dir: server_dir,
-            client_port,
-            quorum_port: address.quorum_port,
-            election_port: address.election_port,
-            admin_port: config.admin.as_ref().map(|admin| admin.port),
-            observer: address.observer,
-        });
-    }
-    Ok(members)
-}
-
 /// Whether nobody listens on this port of the loopback address.
 pub(super) fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
@@ -232,7 +307,11 @@ pub(super) fn port_is_free(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Layout, Size};
+    use std::fs;
+
+    use spec::ServerId;
+
+    use super::{Layout, Member, Size};
 
     fn size(voters: impl Into<Option<u8>>) -> Size {
         Size { voters: voters.into(), observers: None }
@@ -246,18 +325,146 @@ mod tests {
         layout.write().expect("written");
         let again = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
         assert_eq!(again.members, layout.members, "the same ports, though 2182 is free now");
-        assert!(again.unchanged);
+        assert!(again.changes.is_empty(), "{:?}", again.changes);
+    }
+
+    /// A folder with so many servers, that were started.
+    fn started(voters: u8) -> (tempfile::TempDir, Layout) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let layout = Layout::plan(dir.path(), size(voters), None, |_| true).expect("a layout");
+        layout.write().expect("written");
+        for member in &layout.members {
+            fs::create_dir(member.data.join("version-2")).expect("a folder");
+        }
+        (dir, layout)
     }
 
     #[test]
-    fn a_port_that_is_taken_since_moves_the_ensemble() {
-        let dir = tempfile::tempdir().expect("a folder");
-        Layout::plan(dir.path(), size(1), Some(4000), |_| true).expect("a layout").write().expect("written");
-        let moved = Layout::plan(dir.path(), size(1), None, |port| port != 3888).expect("a layout");
-        assert_eq!(moved.members[0].election_port, 3889);
+    fn a_port_that_is_taken_since_is_moved_alone() {
+        let (dir, before) = started(3);
+        let path = before.members[0].config();
+        let edited = format!("# mine\nsnapCount=7\n{}", fs::read_to_string(&path).expect("a file"));
+        fs::write(&path, &edited).expect("a file");
+        let taken = [2181, 2889, 3888, 8080];
+        let moved =
+            Layout::plan(dir.path(), size(None), None, |port| !taken.contains(&port)).expect("a layout");
+        assert_eq!(
+            moved.changes,
+            [
+                "port 2181 is taken: clients of server 1 connect to 2184 now",
+                "port 3888 is taken: server 1 takes votes on 3891 now",
+                "port 8080 is taken: server 1's admin server is on 8083 now",
+                "port 2889 is taken: the others follow server 2 on 2891 now",
+            ]
+        );
         moved.write().expect("written");
+        let text = fs::read_to_string(&path).expect("a file");
+        let expected = edited
+            .replace("clientPort=2181", "clientPort=2184")
+            .replace("admin.serverPort=8080", "admin.serverPort=8083")
+            .replace(":2888:3888", ":2888:3891")
+            .replace(":2889:3889", ":2891:3889");
+        assert_eq!(text, expected);
         let found = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
-        assert_eq!(found.members, moved.members);
+        assert_eq!((found.members, found.changes), (moved.members, Vec::new()));
+    }
+
+    #[test]
+    fn another_base_port_moves_the_ports_of_clients() {
+        let (dir, before) = started(2);
+        let moved = Layout::plan(dir.path(), size(None), Some(4000), |port| port != 4001).expect("a layout");
+        assert_eq!(moved.connect_string(), "127.0.0.1:4000,127.0.0.1:4002");
+        assert_eq!(moved.changes, Vec::<String>::new());
+        let quorum =
+            |layout: &Layout| layout.members.iter().map(|member| member.quorum_port).collect::<Vec<_>>();
+        assert_eq!(quorum(&moved), quorum(&before));
+        let error = Layout::plan(dir.path(), size(None), Some(65_535), |_| true).expect_err("too high");
+        assert!(error.to_string().contains("no port is free from 65535 up"), "{error}");
+    }
+
+    #[test]
+    fn a_lost_server_is_made_again_with_its_ports() {
+        let lose: [(&str, fn(&Member)); 3] = [
+            ("server-2 was", |member| fs::remove_dir_all(&member.dir).expect("removed")),
+            ("server-2/data was", |member| fs::remove_dir_all(&member.data).expect("removed")),
+            ("server-2/data/myid was", |member| {
+                fs::remove_dir_all(&member.data).expect("removed");
+                fs::create_dir(&member.data).expect("a folder");
+            }),
+        ];
+        for (what, lose) in lose {
+            let (dir, before) = started(3);
+            lose(&before.members[1]);
+            let again = Layout::plan(dir.path(), Size::default(), None, |_| true).expect(what);
+            assert_eq!(again.members, before.members);
+            assert_eq!(again.lost.keys().copied().collect::<Vec<_>>(), [ServerId(2)]);
+            let expected = format!("{what} missing; it is made again, empty, and server 2 takes its state");
+            assert!(
+                again.changes.len() == 1 && again.changes[0].starts_with(&expected),
+                "{:?}",
+                again.changes
+            );
+            again.write().expect("written");
+            let whole = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
+            assert!(whole.changes.is_empty() && whole.lost.is_empty(), "{:?}", whole.changes);
+        }
+    }
+
+    #[test]
+    fn what_says_who_a_server_is_can_be_written_again() {
+        let (dir, before) = started(3);
+        for lost in [before.members[0].data.join("myid"), before.members[2].config()] {
+            fs::remove_file(&lost).expect("removed");
+            let again = Layout::plan(dir.path(), Size::default(), None, |_| true).expect("a layout");
+            assert!(again.lost.is_empty());
+            assert!(
+                again.changes[0].starts_with(&format!("{} was missing", lost.display())),
+                "{:?}",
+                again.changes
+            );
+            again.write().expect("written");
+            assert!(lost.exists());
+        }
+    }
+
+    #[test]
+    fn an_ensemble_that_has_lost_most_of_its_voters_is_not_begun_anew() {
+        let (dir, layout) = started(3);
+        for member in &layout.members[1..] {
+            fs::remove_dir_all(&member.dir).expect("removed");
+        }
+        let error =
+            Layout::plan(dir.path(), Size::default(), None, |_| true).expect_err("refused").to_string();
+        assert!(error.starts_with("2 of 3 servers that vote have lost their state"), "{error}");
+        for member in &layout.members[1..] {
+            assert!(error.contains(&member.dir.display().to_string()), "{error}");
+            assert!(!member.dir.exists(), "nothing is made");
+        }
+        let (dir, layout) = started(1);
+        fs::remove_dir_all(&layout.members[0].data).expect("removed");
+        assert!(Layout::plan(dir.path(), Size::default(), None, |_| true).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_is_not_taken_for_lost() {
+        let (dir, _) = started(3);
+        let moved = dir.path().join("moved");
+        fs::create_dir(&moved).expect("a folder");
+        for number in 1..=3 {
+            let name = format!("server-{number}");
+            fs::rename(dir.path().join(&name), moved.join(&name)).expect("moved");
+        }
+        let error = Layout::plan(&moved, Size::default(), None, |_| true).expect_err("refused").to_string();
+        assert!(error.contains("if the folder was moved, let dataDir say where it is now"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_says_why() {
+        let (dir, layout) = started(3);
+        fs::write(layout.members[0].config(), "dataDir=/d\ntickTime=soon\n").expect("a file");
+        let error =
+            Layout::plan(dir.path(), Size::default(), None, |_| true).expect_err("refused").to_string();
+        assert!(error.contains("tickTime is \"soon\"") && error.contains("zoo.cfg:2:"), "{error}");
     }
 
     #[test]
@@ -295,7 +502,7 @@ mod tests {
         }
         for again in [Size::default(), size(3), two] {
             let found = Layout::plan(dir.path(), again, None, |_| true).expect("a layout");
-            assert_eq!((found.members, found.unchanged), (layout.members.clone(), true));
+            assert_eq!((found.members, found.changes), (layout.members.clone(), Vec::new()));
         }
         for other in [size(5), Size { voters: None, observers: Some(0) }] {
             let error = Layout::plan(dir.path(), other, None, |_| true).expect_err("refused").to_string();
