@@ -116,17 +116,17 @@ impl Found {
         self.members.push(member);
     }
 
-    /// Refuses to begin anew where most of those that vote would: they could elect each other, and what the others
-    /// hold would be cut off. Says who is made again.
+    /// Refuses to begin anew where those that vote and have their state are no majority: a quorum of such an ensemble
+    /// need not know what was written. Says who is made again.
     fn judge(&mut self, dir: &Path) -> anyhow::Result<()> {
         let voters: Vec<_> = self.members.iter().filter(|member| !member.observer).collect();
         let lost = voters.iter().filter(|member| self.lost.contains_key(&member.id)).count();
         if voters.len() - lost <= voters.len() / 2 && lost > 0 {
             let missing: Vec<_> = self.lost.values().map(|path| path.display().to_string()).collect();
             bail!(
-                "{lost} of {} servers that vote have lost their state. Made again, empty, they could elect each other, \
-                 and what was written would be gone.\n  missing: {}\n  Put that back; or move {} aside, to begin with \
-                 an ensemble that is empty.",
+                "{lost} of {} servers that vote have lost their state, and the others are no majority: with empty servers \
+                 among them they could go on without what was written.\n  missing: {}\n  Put that back; or move {} \
+                 aside, to begin with an ensemble that is empty.",
                 voters.len(),
                 missing.join("\n           "),
                 dir.display()

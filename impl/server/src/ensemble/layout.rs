@@ -311,7 +311,7 @@ mod tests {
 
     use spec::ServerId;
 
-    use super::{Layout, Member, Size};
+    use super::{Layout, Size};
 
     fn size(voters: impl Into<Option<u8>>) -> Size {
         Size { voters: voters.into(), observers: None }
@@ -384,17 +384,17 @@ mod tests {
 
     #[test]
     fn a_lost_server_is_made_again_with_its_ports() {
-        let lose: [(&str, fn(&Member)); 3] = [
-            ("server-2 was", |member| fs::remove_dir_all(&member.dir).expect("removed")),
-            ("server-2/data was", |member| fs::remove_dir_all(&member.data).expect("removed")),
-            ("server-2/data/myid was", |member| {
-                fs::remove_dir_all(&member.data).expect("removed");
-                fs::create_dir(&member.data).expect("a folder");
-            }),
-        ];
-        for (what, lose) in lose {
+        for (what, keeps_folder, keeps_data) in [
+            ("server-2 was", false, false),
+            ("server-2/data was", true, false),
+            ("server-2/data/myid was", true, true),
+        ] {
             let (dir, before) = started(3);
-            lose(&before.members[1]);
+            let member = &before.members[1];
+            fs::remove_dir_all(if keeps_folder { &member.data } else { &member.dir }).expect("removed");
+            if keeps_data {
+                fs::create_dir(&member.data).expect("a folder");
+            }
             let again = Layout::plan(dir.path(), Size::default(), None, |_| true).expect(what);
             assert_eq!(again.members, before.members);
             assert_eq!(again.lost.keys().copied().collect::<Vec<_>>(), [ServerId(2)]);
