@@ -1,14 +1,14 @@
 //! Servers of an ensemble that are stopped for a while (SIGSTOP), and go on as if nothing had been.
 
 use std::{
-    io::Read as _,
+    io::{self, ErrorKind, Read as _},
     net::{Shutdown, SocketAddr},
     ops::RangeInclusive,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
 use super::{
     Figures,
@@ -162,8 +162,13 @@ fn stop_leader(trial: &mut Trial) -> Result<Figures> {
 /// What became of a write that a leader found in its buffers when it led no more: never a transaction of its epoch.
 fn judge_answer(client: &mut Client, xid: i32, old_epoch: u64) -> Result<()> {
     client.stream().set_read_timeout(Some(Duration::from_secs(10)))?;
-    // A broken connection is what is to be expected.
-    let Ok(reply) = client.receive() else { return Ok(()) };
+    let reply = match client.receive() {
+        Ok(reply) => reply,
+        // A broken connection is what is to be expected; silence is not.
+        Err(error) => {
+            return if hangs_up(&error) { Ok(()) } else { Err(error.context("what the old leader answers")) };
+        }
+    };
     ensure!(reply.xid == xid, "reply to request {} where {xid} was due", reply.xid);
     let epoch = reply.zxid.cast_unsigned() >> 32;
     ensure!(
@@ -172,6 +177,19 @@ fn judge_answer(client: &mut Client, xid: i32, old_epoch: u64) -> Result<()> {
         reply.zxid
     );
     Ok(())
+}
+
+/// Whether a connection is over: neither silence nor an answer that makes no sense.
+fn hangs_up(error: &Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+        )
+    })
 }
 
 fn same_everywhere(addresses: &[SocketAddr]) -> Result<()> {
@@ -254,4 +272,19 @@ fn hang_up(to: SocketAddr, client: &Client, number: i32) -> bool {
         return false;
     }
     matches!(connected.stream().read(&mut [0]), Ok(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn silence_is_no_broken_connection() {
+        let met = |kind: ErrorKind| Error::new(io::Error::from(kind)).context("a reply");
+        assert!(hangs_up(&met(ErrorKind::UnexpectedEof)) && hangs_up(&met(ErrorKind::ConnectionReset)));
+        assert!(!hangs_up(&met(ErrorKind::WouldBlock)) && !hangs_up(&met(ErrorKind::TimedOut)));
+        assert!(!hangs_up(&anyhow!("a frame of negative length")));
+    }
 }
