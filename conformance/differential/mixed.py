@@ -47,6 +47,8 @@ CROWD = 200
 class Ensemble:
     def __init__(self, classpath, folder, ours, observers=()):
         self.observers = dict(observers)
+        # Nodes that stay, and whose creation was acknowledged.
+        self.acknowledged = set()
         ids = (*IDS, *self.observers)
         self.client, quorum, election = (dict(zip(ids, apache.ports(len(ids)))) for _ in range(3))
         self.servers = {}
@@ -101,6 +103,8 @@ def same_trees(ensemble, what):
         difference = None
         try:
             trees = read_trees(ensemble)
+            lost = ensemble.acknowledged - trees[0].keys()
+            difference = f"acknowledged, and gone: {sorted(lost)}" if lost else None
             for other in trees[1:]:
                 difference = difference or apache.difference(trees[0], other)
         except AssertionError as gone:
@@ -141,6 +145,7 @@ def writes(ensemble, name):
         ask(c, 14, multi((1, create(root + "/f")), (13, buf(root) + i32(9)), (1, create(root + "/g"))))
         ask(c, 2, buf(root + "/null") + i32(-1))
         ask(c, 2, buf(root) + i32(-1), expected=-111)
+        ensemble.acknowledged.add(root)
     return clients
 
 
@@ -152,6 +157,7 @@ def crowded(ensemble, name):
         root = f"/{name}-{me}"
         first = ensemble.connect(me)
         ask(first, 1, create(root))
+        ensemble.acknowledged.add(root)
         first.close()
         requests = [(9, buf(root)), (5, buf(root) + buf(b"data") + i32(-1))]
         clients = [(ensemble.connect(me), *requests[place % 2]) for place in range(6)]
@@ -213,6 +219,7 @@ def scenario(ensemble):
     moved = ensemble.connect(2, session=a.session, password=a.password)
     assert moved.session == a.session
     ask(moved, 1, create("/moved"))
+    ensemble.acknowledged.add("/moved")
     moved.close()
     clients[2].close()
     same_trees(ensemble, "after a move and two closings")
