@@ -214,6 +214,11 @@ impl Ensemble {
         self.servers.iter().map(|server| server.id).collect()
     }
 
+    /// Whether its servers record what they are told: those of other makers do not.
+    pub fn records(&self) -> bool {
+        !self.servers.iter().any(|server| matches!(server.kind, Servers::Java { .. }))
+    }
+
     /// Where clients connect, in the order of the numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.client).collect()

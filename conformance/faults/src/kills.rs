@@ -66,11 +66,9 @@ pub fn orderly(ensemble: Ensemble, clients: usize, window: usize) -> Result<Valu
     }
     let round = outcome?;
     let told = recordings::conclude(trial)?;
-    if !told.is_null() {
-        ensure!(told["not_judged"] == json!([]), "not judged: {}", told["not_judged"]);
-        let compared = told["writes_of_sessions"].as_u64().unwrap_or_default();
-        ensure!(compared >= COMPARED_MIN, "{compared} writes were compared with all of their session");
-    }
+    ensure!(told["not_judged"] == json!([]), "not judged: {}", told["not_judged"]);
+    let compared = told["writes_of_sessions"].as_u64().unwrap_or_default();
+    ensure!(compared >= COMPARED_MIN, "{compared} writes were compared with all of their session");
     Ok(json!({"clients": clients, "window": window, "writes": round.writes, "recordings": told}))
 }
 

@@ -32,7 +32,7 @@ const MUST_HOLD: [&str; 22] = [
     "S-19",
 ];
 
-/// Ends the servers of a trial, and judges their recordings. Null if they have none, as those of other makers.
+/// Ends the servers of a trial, and judges their recordings. Null of other makers' servers, which have none.
 ///
 /// # Errors
 /// A rule is broken, one of those that any trial tests was not, or much of the run could not be judged.
@@ -57,12 +57,12 @@ fn judge(ensemble: &mut Ensemble) -> Result<Value> {
     for id in ensemble.ids() {
         ensemble.terminate(id, SERVING_PATIENCE)?;
     }
-    let all: Vec<_> = ensemble.ids().into_iter().map(|id| ensemble.dir(id).join("data")).collect();
-    let (dirs, without): (Vec<_>, Vec<_>) = all.into_iter().partition(|dir| dir.join("recorder").is_dir());
-    if dirs.is_empty() {
+    if !ensemble.records() {
         return Ok(Value::Null);
     }
-    ensure!(without.is_empty(), "servers of the same trial have recorded nothing: {without:?}");
+    let dirs: Vec<_> = ensemble.ids().into_iter().map(|id| ensemble.dir(id).join("data")).collect();
+    let without: Vec<_> = dirs.iter().filter(|dir| !dir.join("recorder").is_dir()).collect();
+    ensure!(without.is_empty(), "servers have recorded nothing: {without:?}");
     let report = judge::judge(&dirs, None)?;
     println!("recordings: {}", report.summary());
     if !report.is_clean() {
