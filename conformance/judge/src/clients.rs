@@ -126,7 +126,7 @@ impl Clients {
         if connection.read_only {
             return;
         }
-        if order.blind {
+        if order.is_blind() {
             return report.untested("S-13");
         }
         report.verdict("S-13", shown_is_committed(order.is_committed(zxid)), server, at_us, || {
@@ -148,7 +148,7 @@ impl Clients {
         let connections: Vec<_> = over.into_iter().chain(table.into_values()).collect();
         // Whoever was turned away has asked for nothing that could have become anything.
         let known = |connection: &Connection| connection.session.is_some() || connection.xids.is_none();
-        if whole && !order.blind && connections.iter().all(known) {
+        if whole && !order.is_blind() && connections.iter().all(known) {
             let counts_on = counting(&connections);
             for (session, writes) in writes_of_sessions(order, pool) {
                 judge_session(session, &writes, counts_on.get(&session) == Some(&true), report);
@@ -175,7 +175,7 @@ impl Clients {
             if connection.repeats || connection.acknowledged.iter().any(unknown) {
                 report.untested("S-5");
                 report.untested("S-8");
-            } else if !attempts.is_empty() && !order.blind {
+            } else if !attempts.is_empty() && !order.is_blind() {
                 let verdict = writes_happen_once(&committed, &attempts);
                 report.verdict("S-8", verdict, ServerId(0), 0, || {
                     format!("of session {session}, {} writes were acknowledged, and not each is committed once at its place", attempts.len())
@@ -277,7 +277,7 @@ mod tests {
         let effect = Effect::Reply { client: ClientId(client), xid, zxid: at, written: true };
         // Nothing is known of what is committed.
         let mut order = Order::default();
-        order.blind |= true;
+        order.lose_sight();
         clients.shown(SERVER, &effect, &order, report, 0);
     }
 

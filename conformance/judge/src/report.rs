@@ -44,6 +44,8 @@ pub struct Report {
     pub moments: u64,
     /// Transactions committed.
     pub committed: usize,
+    /// How many of them since a server was lost sight of: rules about what is committed are put to none of those.
+    pub committed_unseen: usize,
     /// Writes of sessions of which all that was committed was compared, not only what was acknowledged on each connection.
     pub writes_of_sessions: usize,
     /// Epochs established.
@@ -106,12 +108,13 @@ impl Report {
     /// In a line.
     pub fn summary(&self) -> String {
         format!(
-            "{} starts, {} inputs told again, {} transactions committed in {} epochs; {} rules held at {} moments; \
-             {} breaches; {} stretches not judged, {} packets believed",
+            "{} starts, {} inputs told again, {} transactions committed in {} epochs, {} of them out of sight; \
+             {} rules held at {} moments; {} breaches; {} stretches not judged, {} packets believed",
             self.starts,
             self.inputs,
             self.committed,
             self.reigns,
+            self.committed_unseen,
             self.tested.len(),
             self.moments,
             self.breaches_count,
@@ -135,6 +138,7 @@ impl Report {
             "inputs": self.inputs,
             "moments": self.moments,
             "committed": self.committed,
+            "committed_unseen": self.committed_unseen,
             "writes_of_sessions": self.writes_of_sessions,
             "epochs": self.reigns,
             "bytes": self.bytes,

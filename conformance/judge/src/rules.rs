@@ -81,8 +81,8 @@ pub(crate) struct Order {
     offered: BTreeMap<ServerId, BTreeSet<Vote>>,
     /// Everything at or before this is taken for common.
     base: Zxid,
-    /// A server was lost sight of: what leaders have decided may not be known.
-    pub(crate) blind: bool,
+    /// How much was committed when a server was lost sight of: what leaders have decided since may not be known.
+    seen: Option<usize>,
     /// The sessions that were closed last.
     closed: Vec<(SessionId, Zxid)>,
     /// How many of the committed were looked at for that.
@@ -130,6 +130,16 @@ impl Order {
     /// The last transaction that the first leader of the run began with.
     pub(crate) fn begins(&self) -> Zxid {
         self.reigns.first().map_or(Zxid::ZERO, |reign| reign.initial)
+    }
+
+    /// A server is lost sight of.
+    pub(crate) fn lose_sight(&mut self) {
+        self.seen.get_or_insert(self.committed.len());
+    }
+
+    /// Whether what leaders have decided may not be known.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.seen.is_some()
     }
 
     /// Whether these are a quorum, or nobody knows what one is.
@@ -189,7 +199,7 @@ impl Order {
         // What is old was compared when it was committed, but for its end.
         let before = start.checked_sub(1).map(|at| held[at]).filter(|before| before.zxid > self.base);
         if let Some(before) = before
-            && !self.blind
+            && !self.is_blind()
             && self.committed.binary_search(&before).is_err()
         {
             report.breach(
@@ -199,7 +209,7 @@ impl Order {
                 format!("{} is held for committed, and something else was committed there", before.zxid),
             );
         }
-        if !self.blind && !more.is_empty() && before.is_some_and(|before| before.zxid < self.last()) {
+        if !self.is_blind() && !more.is_empty() && before.is_some_and(|before| before.zxid < self.last()) {
             report.breach(
                 "CommittedLogMonotonicity",
                 leader,
@@ -229,7 +239,7 @@ impl Order {
         let committed = &earlier[earlier.partition_point(|entry| entry.zxid <= self.base)..];
         let own = &initial[initial.partition_point(|entry| entry.zxid <= self.base)..];
         let superseded = self.reigns.iter().any(|reign| reign.epoch > epoch);
-        if !self.blind && !own.starts_with(committed) && !superseded {
+        if !self.is_blind() && !own.starts_with(committed) && !superseded {
             let same = own.iter().zip(committed).take_while(|(one, other)| one == other).count();
             let lacks = committed.get(same).map_or(Zxid::ZERO, |entry| entry.zxid);
             report.breach(
@@ -239,7 +249,7 @@ impl Order {
                 format!("epoch {epoch} is established without {lacks}, which is committed"),
             );
         }
-        if self.blind || superseded {
+        if self.is_blind() || superseded {
             report.untested("I-8");
         } else {
             report.tested("I-8");
@@ -383,7 +393,7 @@ impl Order {
                 matches!(rule.check, Check::Quorum(_) | Check::ServerAndRecord(_) | Check::Record(_));
             // Before the first reign that is known, nothing says what of an observer's log is committed.
             let of_past = rule.id == "ObserverLogsCommitted" && self.reigns.is_empty();
-            if (of_record && (self.blind || !all_known)) || of_past {
+            if (of_record && (self.is_blind() || !all_known)) || of_past {
                 report.untested(rule.id);
                 continue;
             }
@@ -500,8 +510,9 @@ impl Order {
         report: &mut Report,
         at_us: u64,
     ) {
-        if disk.base != before.base || self.blind {
-            return report.untested("CommittedLogDurability");
+        let steps = rule::all().filter(|rule| matches!(rule.check, Check::Step(_)));
+        if disk.base != before.base || self.is_blind() {
+            return steps.for_each(|rule| report.untested(rule.id));
         }
         let same = before.durable.iter().zip(&disk.durable).take_while(|(one, other)| one == other).count();
         let cut = Cut(same.checked_sub(1).map_or(disk.base, |at| before.durable[at].zxid).max(self.base));
@@ -557,6 +568,7 @@ impl Order {
     /// At the end: F-1 over the last votes, and what the run came to.
     pub(crate) fn conclude(&self, report: &mut Report) {
         report.committed = self.committed.len();
+        report.committed_unseen = self.seen.map_or(0, |seen| self.committed.len().saturating_sub(seen));
         let votes: Vec<Vote> =
             self.offered.values().flat_map(|votes| votes.iter().rev().take(VOTES_MAX / 3)).copied().collect();
         if let Some(quorum) = &self.quorum {
@@ -678,6 +690,25 @@ mod tests {
         assert!(report.breaches.is_empty(), "{report}");
         order.establish_unseen(Epoch(4), ServerId(3), &all[..2], &mut report);
         assert!(order.reigns(ServerId(3), Epoch(4)), "for the rules to find");
+    }
+
+    #[test]
+    fn where_sight_is_lost_no_rule_about_steps_counts_as_tested() {
+        let (mut order, mut report) = (Order::default(), Report::default());
+        order.committed = history(&[(1, 1), (1, 2)]);
+        let (before, after) = (Disk::default(), Disk { accepted: Epoch(1), ..Disk::default() });
+        let view = after.view(ServerId(1), true, Cut(Zxid::ZERO));
+        order.judge_change(&before, &view, &after, &mut report, 0);
+        assert!(report.tested.contains_key("R-1") && report.untested.is_empty(), "{report}");
+        order.lose_sight();
+        order.committed.extend(history(&[(1, 3)]));
+        let mut report = Report::default();
+        order.judge_change(&before, &view, &after, &mut report, 0);
+        assert!(report.tested.is_empty(), "{report}");
+        assert_eq!(report.untested.into_keys().collect::<Vec<_>>(), ["CommittedLogDurability", "R-1"]);
+        let mut report = Report::default();
+        order.conclude(&mut report);
+        assert_eq!((report.committed, report.committed_unseen), (3, 1));
     }
 
     #[test]

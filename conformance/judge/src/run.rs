@@ -179,7 +179,7 @@ impl Run {
         }
         server.disk.guessed = true;
         server.lost = true;
-        self.order.blind = true;
+        self.order.lose_sight();
         server.open_end = true;
         server.end_life();
     }
@@ -292,7 +292,7 @@ impl Run {
         self.report.untested("J-2");
         if disk.guessed {
             // What was inferred of its history is wrong, or not enough.
-            self.order.blind = true;
+            self.order.lose_sight();
             let id = self.servers[at].id;
             self.report
                 .not_judged(format!("what is committed, behind the state at {} of server {id}", mark.last));
@@ -499,7 +499,7 @@ impl Run {
         self.keep_promise(at);
         self.follow_order();
         let Some(replica) = &self.servers[at].replica else { return };
-        if !self.order.blind {
+        if !self.order.is_blind() {
             self.ordered.begin(replica, self.order.last());
         }
         self.order.note_state(replica, &mut self.report, at_us);
@@ -509,7 +509,7 @@ impl Run {
     /// Makes the state behind what is committed.
     fn follow_order(&mut self) {
         self.order.note_closes(&self.pool);
-        if self.order.blind {
+        if self.order.is_blind() {
             return self.ordered.forget();
         }
         let made = self.ordered.follow(&self.order.committed, &self.pool, &self.hollow, &mut self.report);

@@ -207,9 +207,12 @@ fn recordings(told: &Value) -> String {
     }
     let missing = told["not_judged"].as_array().map_or(0, Vec::len);
     format!(
-        "; recordings: {} inputs told again, {} rules held, {missing} stretches not judged",
+        "; recordings: {} inputs told again, {} rules held, {missing} stretches not judged, {} of {} transactions out of \
+         sight",
         told["inputs"],
-        told["rules"].as_object().map_or(0, serde_json::Map::len)
+        told["rules"].as_object().map_or(0, serde_json::Map::len),
+        told["committed_unseen"],
+        told["committed"]
     )
 }
 
