@@ -327,8 +327,9 @@ impl Run {
     }
 
     fn compare_told(&mut self, at: usize, short: u32) {
-        let differs = self.servers[at].replica.as_ref().is_some_and(|replica| replica.told.short() != short);
-        if differs && self.servers[at].replica.as_ref().is_some_and(|replica| replica.guessed) {
+        let Some(replica) = &self.servers[at].replica else { return };
+        let differs = replica.told.short() != short;
+        if differs && replica.guessed {
             self.lose(at, "it was told of a transaction that nobody has recorded whole".to_owned());
         } else if differs {
             let last = self.report.last_input(self.servers[at].id);
