@@ -300,7 +300,7 @@ impl Replica {
         view
     }
 
-    /// As the rules see it; `replayed` is the digest that the state should have.
+    /// As the rules see it; `replayed` is the digest that the state should have, if anything is known of that.
     pub(crate) fn view(&self, cut: Cut, replayed: Option<i64>) -> ServerView {
         let zab = self.peer.zab();
         let mut view = self.light_view(cut);

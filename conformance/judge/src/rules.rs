@@ -58,6 +58,14 @@ impl Moment {
     }
 }
 
+/// The digest of the state behind a place.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    digest: i64,
+    /// The server that alone has told of it; none if the judge or two servers have come to it.
+    by: Option<ServerId>,
+}
+
 /// A reign, by places in the committed order.
 #[derive(Clone, Copy, Debug)]
 struct Reign {
@@ -77,7 +85,9 @@ pub(crate) struct Order {
     reigns: Vec<Reign>,
     judged: usize,
     moments: usize,
-    digests: BTreeMap<Zxid, i64>,
+    digests: BTreeMap<Zxid, Known>,
+    /// The place at which the state of each server was compared last.
+    compared: BTreeMap<ServerId, Zxid>,
     offered: BTreeMap<ServerId, BTreeSet<Vote>>,
     /// Everything at or before this is taken for common.
     base: Zxid,
@@ -376,8 +386,7 @@ impl Order {
         let all_known = servers.iter().all(|server| !server.lost) && quorum.voters().all(known);
         let views = servers.iter().filter(|server| !server.lost).map(|server| {
             if let Some(replica) = &server.replica {
-                let digest = self.digests.get(&replica.tree.last_processed()).copied();
-                return replica.view(cut, digest.filter(|_| !replica.tainted));
+                return replica.view(cut, self.expected(replica));
             }
             let mut view = server.disk.view(server.id, quorum.is_voter(server.id), cut);
             if server.open_end {
@@ -388,6 +397,10 @@ impl Order {
             view
         });
         let stretch = Stretch { servers: views.collect(), record: self.record(cut), quorum: &quorum };
+        let all_compared = servers
+            .iter()
+            .filter_map(|server| server.replica.as_ref().filter(|_| !server.lost))
+            .all(|replica| self.expected(replica).is_some());
         for rule in rule::all() {
             let of_record =
                 matches!(rule.check, Check::Quorum(_) | Check::ServerAndRecord(_) | Check::Record(_));
@@ -399,6 +412,8 @@ impl Order {
             }
             match rule.judge(&stretch) {
                 Verdict::Silent => {}
+                // A state of which nothing is known is shown as what it should be, and agrees with itself.
+                Verdict::Holds if rule.id == "R-7" && !all_compared => report.untested(rule.id),
                 Verdict::Holds => report.tested(rule.id),
                 Verdict::Broken => {
                     let who = servers.first().map_or(ServerId(0), |server| server.id);
@@ -446,27 +461,40 @@ impl Order {
         }
     }
 
+    /// The digest that the state of a server should have, by another's account or the judge's.
+    fn expected(&self, replica: &Replica) -> Option<i64> {
+        let known = self.digests.get(&replica.tree.last_processed())?;
+        let compares = !replica.tainted && !replica.stale && known.by != Some(replica.id);
+        compares.then_some(known.digest)
+    }
+
     /// The state behind a committed transaction is the same on every server (rule R-7).
     pub(crate) fn note_state(&mut self, replica: &Replica, report: &mut Report, at_us: u64) {
         let last = replica.tree.last_processed();
-        if replica.tainted || replica.stale || last > self.last() {
-            return;
+        if !replica.tainted && !replica.stale && last <= self.last() {
+            self.compare(replica.id, last, replica.tree.digest(), report, at_us);
         }
-        let digest = replica.tree.digest();
-        let first = *self.digests.entry(last).or_insert(digest);
-        if first != digest {
-            report.breach(
-                "R-7",
-                replica.id,
-                at_us,
-                format!("the state at {last} has digest {digest:x}, another server's {first:x}"),
-            );
+    }
+
+    /// A server's state behind this committed transaction has this digest.
+    fn compare(&mut self, me: ServerId, last: Zxid, digest: i64, report: &mut Report, at_us: u64) {
+        let known = self.digests.entry(last).or_insert(Known { digest, by: Some(me) });
+        if known.digest != digest {
+            let why = format!("the state at {last} has digest {digest:x}, and is to have {:x}", known.digest);
+            report.breach("R-7", me, at_us, why);
+        } else if known.by != Some(me) {
+            known.by = None;
+            // A server stays at a place for many steps.
+            if self.compared.insert(me, last) != Some(last) {
+                report.tested("R-7");
+            }
         }
     }
 
     /// What is committed makes these states, by the judge's own account.
     pub(crate) fn expect_states(&mut self, digests: Vec<(Zxid, i64)>) {
-        self.digests.extend(digests);
+        let known = |(zxid, digest)| (zxid, Known { digest, by: None });
+        self.digests.extend(digests.into_iter().map(known));
     }
 
     /// Puts the rules about what is said to a server that has just said it.
@@ -690,6 +718,26 @@ mod tests {
         assert!(report.breaches.is_empty(), "{report}");
         order.establish_unseen(Epoch(4), ServerId(3), &all[..2], &mut report);
         assert!(order.reigns(ServerId(3), Epoch(4)), "for the rules to find");
+    }
+
+    #[test]
+    fn a_state_is_compared_with_what_another_has_told_or_the_judge() {
+        let (mut order, mut report) = (Order::default(), Report::default());
+        let [one, two] = [1, 2].map(|counter| Zxid::new(Epoch(1), counter));
+        let tested = |report: &Report| report.tested.get("R-7").copied().unwrap_or_default();
+        order.compare(ServerId(1), one, 7, &mut report, 0);
+        order.compare(ServerId(1), one, 7, &mut report, 0);
+        assert_eq!(tested(&report), 0, "it agrees with itself");
+        order.compare(ServerId(2), one, 7, &mut report, 0);
+        order.compare(ServerId(2), one, 7, &mut report, 0);
+        assert_eq!(tested(&report), 1, "once at a place");
+        order.compare(ServerId(1), one, 7, &mut report, 0);
+        assert_eq!(tested(&report), 2, "the first, too, now");
+        order.expect_states(vec![(two, 8)]);
+        order.compare(ServerId(1), two, 8, &mut report, 0);
+        assert_eq!((tested(&report), report.breaches_count), (3, 0));
+        order.compare(ServerId(2), two, 9, &mut report, 0);
+        assert_eq!((tested(&report), report.breaches[0].rule), (3, "R-7"));
     }
 
     #[test]
