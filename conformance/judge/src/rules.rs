@@ -406,7 +406,9 @@ impl Order {
                 matches!(rule.check, Check::Quorum(_) | Check::ServerAndRecord(_) | Check::Record(_));
             // Before the first reign that is known, nothing says what of an observer's log is committed.
             let of_past = rule.id == "ObserverLogsCommitted" && self.reigns.is_empty();
-            if (of_record && (self.is_blind() || !all_known)) || of_past {
+            // That a disk recovers is taken for granted where it is described: a start that is refused is not recorded.
+            let of_start = rule.id == "R-5";
+            if (of_record && (self.is_blind() || !all_known)) || of_past || of_start {
                 report.untested(rule.id);
                 continue;
             }
