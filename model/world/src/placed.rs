@@ -1,5 +1,7 @@
 //! What a transaction comes to by the state that it meets, where nothing else is open (rules S-12, S-15, S-18).
 
+use std::collections::BTreeMap;
+
 use spec::{
     Machine, SessionId, Verdict, Zxid,
     machine::Author,
@@ -51,9 +53,13 @@ impl LeftOfMulti {
             return Self { done, shown: usize::from(behind.digest() != nodes_before), count: parts.len() };
         }
         let at = i64::try_from(zxid.0).expect("epochs are small");
-        let changed: Vec<_> = parts.iter().filter_map(path_of).collect();
-        let is_there = |path: &&&str| behind.stat(path).is_some_and(|stat| stat.mzxid == at);
-        Self { done, shown: changed.iter().filter(is_there).count(), count: changed.len() }
+        // A later part may change what an earlier one has made: the state shows what the last of each path came to.
+        let last: BTreeMap<&str, Change> = parts.iter().filter_map(change_of).collect();
+        let is_shown = |(path, change): &(&&str, &Change)| match change {
+            Change::Made => behind.stat(path).is_some_and(|stat| stat.mzxid == at),
+            Change::Deleted => behind.stat(path).is_none(),
+        };
+        Self { done, shown: last.iter().filter(is_shown).count(), count: last.len() }
     }
 
     /// S-12.
@@ -62,11 +68,110 @@ impl LeftOfMulti {
     }
 }
 
-/// The node that a part of a multi creates, or whose data it sets.
-fn path_of(part: &TxnBody) -> Option<&str> {
-    if let TxnBody::Create(CreateTxn { path, .. }) | TxnBody::SetData { path, .. } = part {
-        Some(path.as_str())
-    } else {
-        None
+/// What a part of a multi leaves at its path.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// The node is created, or its data is set.
+    Made,
+    /// There is none.
+    Deleted,
+}
+
+/// The node that a part of a multi changes, and how.
+fn change_of(part: &TxnBody) -> Option<(&str, Change)> {
+    match part {
+        TxnBody::Create(CreateTxn { path, .. }) | TxnBody::SetData { path, .. } => {
+            Some((path.as_str(), Change::Made))
+        }
+        TxnBody::Delete { path, sweep: _ } => Some((path.as_str(), Change::Deleted)),
+        TxnBody::Check { .. } => None,
+        // No request of many has these as parts: lists are set, and sessions opened and closed, by requests of their own.
+        TxnBody::SetAcl { .. }
+        | TxnBody::Multi(_)
+        | TxnBody::CreateSession { .. }
+        | TxnBody::CloseSession { .. }
+        | TxnBody::Error { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::Epoch;
+    use tree::CreateKind;
+
+    use super::*;
+
+    fn create(path: &str) -> TxnBody {
+        let kind = CreateKind::Create { ephemeral: false };
+        TxnBody::Create(CreateTxn {
+            kind,
+            path: path.into(),
+            data: None,
+            acl: Vec::new(),
+            parent_cversion: -1,
+        })
+    }
+
+    fn set(path: &str) -> TxnBody {
+        TxnBody::SetData { path: path.into(), data: None, version: 1, reconfig: false }
+    }
+
+    fn delete(path: &str) -> TxnBody {
+        TxnBody::Delete { path: path.into(), sweep: false }
+    }
+
+    /// S-12 of a multi of these parts, where those that are `done` were carried out; /a and /b stood before.
+    fn judged(parts: &[TxnBody], done: &[TxnBody]) -> Verdict {
+        let mut tree = Tree::new();
+        let mut apply = |counter, body| {
+            let zxid = Zxid::new(Epoch(1), counter);
+            let txn = Txn { session: SessionId(7), cxid: 1, time: 5, body, digest: None };
+            let nodes_before = tree.digest();
+            tree.apply(zxid, &txn, &mut <Tree as Machine>::Watches::default(), &mut |_, _| {});
+            LeftOfMulti::of(zxid, parts, nodes_before, &tree)
+        };
+        apply(1, create("/a"));
+        apply(2, create("/b"));
+        apply(3, TxnBody::Multi(done.to_vec())).is_whole()
+    }
+
+    #[test]
+    fn a_multi_leaves_what_the_last_change_of_each_node_comes_to() {
+        let whole = [
+            vec![set("/a"), delete("/b")],
+            vec![create("/c"), delete("/c")],
+            vec![delete("/a"), create("/a"), set("/b")],
+            vec![delete("/b")],
+        ];
+        for parts in whole {
+            assert_eq!(judged(&parts, &parts), Verdict::Holds, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_multi_of_which_a_part_is_left_out_is_broken() {
+        let rows = [
+            (vec![set("/a"), delete("/b")], vec![set("/a")]),
+            (vec![set("/a"), delete("/b")], vec![delete("/b")]),
+            (vec![create("/c"), delete("/c")], vec![create("/c")]),
+            (vec![delete("/a"), create("/a")], vec![delete("/a")]),
+            (vec![delete("/b")], vec![]),
+        ];
+        for (parts, done) in rows {
+            assert_eq!(judged(&parts, &done), Verdict::Broken, "{parts:?}, of which {done:?}");
+        }
+    }
+
+    #[test]
+    fn a_multi_that_failed_leaves_nothing() {
+        let parts = [TxnBody::Error { code: 0 }, TxnBody::Error { code: -101 }];
+        assert_eq!(judged(&parts, &parts), Verdict::Holds);
+        assert_eq!(judged(&parts, &[set("/a")]), Verdict::Broken);
+    }
+
+    #[test]
+    fn a_multi_that_only_checks_says_nothing() {
+        let parts = [TxnBody::Check { path: "/a".into(), version: 0 }];
+        assert_eq!(judged(&parts, &parts), Verdict::Silent);
     }
 }
