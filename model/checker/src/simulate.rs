@@ -27,6 +27,9 @@ use crate::{
 /// So many seeds together should meet every named situation.
 const ALL_MET_SEEDS: u64 = 2_000;
 
+/// So many seeds together should put every rule to the test, in whatever form: each that is played for every change.
+const ALL_TESTED_SEEDS: u64 = 100;
+
 /// Where a form of the simulator has its home.
 #[derive(Debug)]
 pub struct Place {
@@ -86,6 +89,9 @@ struct Summary {
     trace: Option<String>,
     met: Coverage,
     missing: Vec<&'static str>,
+    /// The rules among those.
+    #[serde(skip)]
+    untested: Vec<&'static str>,
 }
 
 impl Summary {
@@ -94,7 +100,9 @@ impl Summary {
             1
         } else if self.cut {
             3
-        } else if !self.missing.is_empty() && self.seeds >= ALL_MET_SEEDS {
+        } else if (!self.missing.is_empty() && self.seeds >= ALL_MET_SEEDS)
+            || (!self.untested.is_empty() && self.seeds >= ALL_TESTED_SEEDS)
+        {
             4
         } else {
             0
@@ -135,6 +143,7 @@ impl Simulate {
             seeds,
             cut: shared.cut.into_inner() && self.seeds.is_some(),
             missing: met.missing(self.servers),
+            untested: met.untested(self.servers),
             met,
             ..Summary::default()
         };
@@ -147,6 +156,9 @@ impl Simulate {
             println!("{}", serde_json::to_string(&summary)?);
         } else {
             print!("{}", tables(&summary));
+        }
+        if summary.code() == 4 {
+            eprintln!("not met by {} seeds: {}", summary.seeds, summary.missing.join(", "));
         }
         if let Some(page) = page {
             page.write(&text_of(&page, place, &summary))?;
@@ -300,4 +312,19 @@ fn text_of(page: &Page, place: &Place, summary: &Summary) -> String {
         let _ = writeln!(text, "\nNot met: {}.", summary.missing.join(", "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_is_not_tested_fails_sooner_than_a_situation_that_is_not_met() {
+        let code = |seeds, untested: &[&'static str]| {
+            let missing = [&["snap"], untested].concat();
+            Summary { seeds, missing, untested: untested.to_vec(), ..Summary::default() }.code()
+        };
+        assert_eq!([99, 100].map(|seeds| code(seeds, &["R-8"])), [0, 4]);
+        assert_eq!([100, 1_999, 2_000].map(|seeds| code(seeds, &[])), [0, 0, 4]);
+    }
 }

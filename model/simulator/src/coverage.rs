@@ -112,6 +112,11 @@ pub const RULES: [&str; 43] = [
 pub const CLIENT_RULES: [&str; 10] =
     ["S-11", "S-12", "S-13", "S-14", "S-17", "S-18", "S-19", "C-4", "C-19", "heals"];
 
+/// Whether an ensemble of this size, or of some size, may meet this.
+fn is_of(size: Option<Size>, name: &str) -> bool {
+    size.is_none_or(|size| size.observers > 0) || !OF_OBSERVERS.contains(&name)
+}
+
 /// What was met.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
@@ -206,9 +211,32 @@ impl Coverage {
     /// Situations and rules that were not met in any run of ensembles of this size, or of all sizes.
     pub fn missing(&self, size: Option<Size>) -> Vec<&'static str> {
         let situations = SITUATIONS.iter().filter(|name| !self.situations.contains_key(**name));
-        let rules = RULES.iter().chain(&CLIENT_RULES).filter(|name| !self.rules.contains_key(**name));
-        let all = situations.chain(rules).copied();
-        let observers = size.is_none_or(|size| size.observers > 0);
-        all.filter(|name| observers || !OF_OBSERVERS.contains(name)).collect()
+        let situations = situations.copied().filter(|name| is_of(size, name));
+        situations.chain(self.untested(size)).collect()
+    }
+
+    /// Rules that were not put to the test in any of these runs.
+    pub fn untested(&self, size: Option<Size>) -> Vec<&'static str> {
+        let rules = RULES.iter().chain(&CLIENT_RULES).copied();
+        rules.filter(|name| !self.rules.contains_key(*name) && is_of(size, name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_observers_meet_is_not_missed_without_them() {
+        let mut coverage = Coverage::default();
+        let rules = RULES.len() + CLIENT_RULES.len();
+        assert_eq!(coverage.untested(None).len(), rules);
+        assert_eq!(coverage.missing(None).len(), rules + SITUATIONS.len());
+        let without = Size { voters: 3, observers: 0 };
+        assert_eq!(coverage.untested(Some(without)).len(), rules - 2);
+        assert_eq!(coverage.missing(Some(without)).len(), rules + SITUATIONS.len() - OF_OBSERVERS.len());
+        coverage.tested("R-7");
+        coverage.close();
+        assert!(!coverage.untested(None).contains(&"R-7") && coverage.untested(None).contains(&"R-8"));
     }
 }
