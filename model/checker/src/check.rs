@@ -23,8 +23,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// Only the rows of this model, `zab`, `election`, `session` or `peer`, only this row, or only `MODEL/ROW`.
-    model: Option<String>,
+    /// Only the rows of these models, `zab`, `election`, `session` or `peer`, and these rows, as `ROW` or `MODEL/ROW`.
+    names: Vec<String>,
     /// The table of rows.
     #[arg(long, value_enum, default_value = "quick")]
     budget: Budget,
@@ -77,7 +77,7 @@ pub(crate) struct Explore {
 
 impl Check {
     pub(crate) fn run(self, bless: bool) -> anyhow::Result<u8> {
-        let mut rows = select(self.budget, self.model.as_deref(), &self.changes)?;
+        let mut rows = select(self.budget, &self.names, &self.changes)?;
         for row in &mut rows {
             row.traps |= self.traps;
             match &mut row.setup {
@@ -188,15 +188,14 @@ pub(crate) fn line(now: &Progress, before: &Progress) -> String {
     )
 }
 
-fn select(budget: Budget, name: Option<&str>, changes: &[String]) -> anyhow::Result<Vec<Row>> {
-    let chosen = |row: &Row| {
-        name.is_none_or(|name| [row.name, row.setup.model(), whole_name(row).as_str()].contains(&name))
-    };
-    let mut rows: Vec<_> = budget.rows().into_iter().filter(chosen).collect();
-    if rows.is_empty() {
-        let names: Vec<_> = budget.rows().iter().map(|row| row.name).collect();
-        bail!("no model or row of {} is called {}: {}", budget.name(), name.unwrap_or(""), names.join(", "));
+/// The rows of a budget that go by any of these names, in its order; all if none is named.
+fn select(budget: Budget, names: &[String], changes: &[String]) -> anyhow::Result<Vec<Row>> {
+    let mut rows = budget.rows();
+    if let Some(name) = names.iter().find(|name| !rows.iter().any(|row| goes_by(row, name))) {
+        let known: Vec<_> = rows.iter().map(|row| row.name).collect();
+        bail!("no model or row of {} is called {name}: {}", budget.name(), known.join(", "));
     }
+    rows.retain(|row| names.is_empty() || names.iter().any(|name| goes_by(row, name)));
     for row in &mut rows {
         row.setup = row.setup.with(changes)?;
         if !changes.is_empty() {
@@ -204,6 +203,10 @@ fn select(budget: Budget, name: Option<&str>, changes: &[String]) -> anyhow::Res
         }
     }
     Ok(rows)
+}
+
+fn goes_by(row: &Row, name: &str) -> bool {
+    [row.name, row.setup.model(), whole_name(row).as_str()].contains(&name)
 }
 
 /// Two models may have a row of the same name.
@@ -273,7 +276,7 @@ impl Explore {
         use anyhow::Context;
         use checker::{election::Election, engine::twin::explore, peer::Peer, session::Session, zab::Zab};
 
-        let mut rows = select(self.budget, Some(&self.row), &self.changes)?;
+        let mut rows = select(self.budget, std::slice::from_ref(&self.row), &self.changes)?;
         let names: Vec<_> = rows.iter().map(whole_name).collect();
         ensure!(rows.len() == 1, "{} names {} rows; choose one: {}", self.row, rows.len(), names.join(", "));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
@@ -289,5 +292,31 @@ impl Explore {
             Setup::Peer(bounds) => explore(Peer::new(bounds), address),
         }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(names: &[&str]) -> anyhow::Result<Vec<String>> {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(select(Budget::Quick, &names, &[])?.iter().map(whole_name).collect())
+    }
+
+    #[test]
+    fn rows_are_named_one_by_one_or_by_their_model() -> anyhow::Result<()> {
+        let (all, elections) = (selected(&[])?, selected(&["election"])?);
+        let (first, last) = (all[0].as_str(), all[all.len() - 1].as_str());
+        assert_eq!(selected(&[last, first, first])?, [first, last]);
+        assert!(elections.len() < all.len() && elections.iter().all(|name| name.starts_with("election/")));
+        assert_eq!(selected(&["election", elections[0].as_str()])?, elections);
+        Ok(())
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_though_others_are_some() {
+        let error = selected(&["election", "elections"]).expect_err("there is none of that name").to_string();
+        assert!(error.starts_with("no model or row of quick is called elections: "), "{error}");
     }
 }

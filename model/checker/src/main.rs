@@ -33,7 +33,7 @@ enum Command {
     /// Searches every row of a budget.
     #[command(
         after_help = "Examples:\n  zabcheck check\n  zabcheck check zab --budget standard --memory 8000\n  \
-    zabcheck check zab/fine-async --set txns=2 --seconds 60"
+    zabcheck check zab/fine-async --set txns=2 --seconds 60\n  zabcheck check watch-sync watch-multi --budget deep"
     )]
     Check(check::Check),
     /// Searches every row of a budget and records its counts in the source.
@@ -62,7 +62,8 @@ enum Command {
     /// Plays whole ensembles through faults and back, a plan of chance for each seed.
     #[command(
         after_help = "Exit codes: 0 every rule holds and every ensemble heals; 1 a rule is broken; 2 usage; \
-    3 cut by --minutes; 4 a named situation was not met by 2,000 seeds or more.\n\n\
+    3 cut by --minutes; 4 a rule was not put to the test by 100 seeds or more, or a named situation \
+    not met by 2,000.\n\n\
     Examples:\n  zabcheck simulate --seeds 200\n  zabcheck simulate --seed 7 --seeds 1 --servers 5+2\n  \
     zabcheck simulate --seeds 10000 --minutes 60 --record"
     )]
