@@ -84,9 +84,10 @@ fn change_of(part: &TxnBody) -> Option<(&str, Change)> {
             Some((path.as_str(), Change::Made))
         }
         TxnBody::Delete { path, sweep: _ } => Some((path.as_str(), Change::Deleted)),
-        TxnBody::Check { .. } => None,
-        // No request of many has these as parts: lists are set, and sessions opened and closed, by requests of their own.
-        TxnBody::SetAcl { .. }
+        // A check changes nothing. No request of many has the others as parts: lists are set, and sessions opened and closed,
+        // by requests of their own.
+        TxnBody::Check { .. }
+        | TxnBody::SetAcl { .. }
         | TxnBody::Multi(_)
         | TxnBody::CreateSession { .. }
         | TxnBody::CloseSession { .. }
