@@ -145,13 +145,13 @@ impl Rules {
         })
     }
 
-    /// The rules about steps that need the record, asked of a step that loses something durable.
+    /// The rules about steps that need the record, asked of a step that loses something durable: which of them it tests.
     pub(crate) fn forgetting(
         &self,
         before: &ServerView,
         after: &ServerView,
         record: &Record,
-    ) -> Result<(), Broken> {
+    ) -> Result<u64, Broken> {
         let ask = |rule: &Rule| match rule.check {
             Check::Step(check) => check(before, after, record),
             _ => Ruling::Silent,
@@ -159,6 +159,7 @@ impl Rules {
         let found = || {
             format!("{} became {}, and {}", text::server(before), text::server(after), text::record(record))
         };
-        self.judge(ask, found).broken.map_or(Ok(()), Err)
+        let verdict = self.judge(ask, found);
+        verdict.broken.map_or(Ok(verdict.witnesses), Err)
     }
 }

@@ -202,7 +202,9 @@ impl Zab {
             board.change(self.record_slot(), Change::Record(change.clone()))?;
         }
         if let Some(views) = &outcome.forgets {
-            self.rules.forgetting(&views.0, &views.1, record(board.part(self.record_slot())))?;
+            let record = record(board.part(self.record_slot()));
+            let tested = self.rules.forgetting(&views.0, &views.1, record)?;
+            board.witness(tested);
         }
         Ok(outcome.appended)
     }

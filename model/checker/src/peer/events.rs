@@ -189,7 +189,8 @@ impl Peer {
         }
         if let Some(views) = &happened.forgets {
             let record = super::record(board.part(self.record_slot()));
-            self.rules.forgetting(&views.0, &views.1, &record.history)?;
+            let tested = self.rules.forgetting(&views.0, &views.1, &record.history)?;
+            board.witness(tested);
         }
         self.count_looks(board, slot, &happened.notes)?;
         for (to, said) in &happened.votes {
