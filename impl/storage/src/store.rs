@@ -43,8 +43,9 @@ pub struct Config {
     /// A learner is served from the log on disk only if that takes fewer bytes than this many millionths of the
     /// newest snapshot (`zookeeper.snapshotSizeFactor`); 0 is no limit.
     pub snapshot_size_millionths: u32,
-    /// Snapshots carry the digest of the state and their last transaction behind the first seal
-    /// (`zookeeper.digest.enabled`): ZooKeeper without digests does not read on where there are both.
+    /// Digests are relied on (`zookeeper.digest.enabled`): snapshots carry that of the state and their last transaction
+    /// behind the first seal, which ZooKeeper without digests does not read past; and a log that does not make the states
+    /// that it tells of is refused (rule D-17).
     pub trailers: bool,
     /// How snapshots are written; each is read as its name says (`zookeeper.snapshot.compression.method`).
     pub packing: Packing,

@@ -164,3 +164,38 @@ fn append<D: Disk>(
     let flushed = Flushed { sync: ended - started, whole: ended - begun, bytes: batch.len() };
     Ok(DiskEvent::Done { tickets, flushed: Some(flushed) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::mpsc::channel};
+
+    use spec::{Epoch, Zxid};
+    use storage::{Config, File, MemoryDisk};
+    use tokio::sync::mpsc::unbounded_channel;
+    use tree::{Txn, TxnBody};
+
+    use super::*;
+
+    /// The mark is written when nothing is ordered for a while, and so it is when nothing can be any more.
+    #[test]
+    fn the_mark_names_the_last_write_before_an_orderly_end() {
+        let disk = MemoryDisk::default();
+        let store = Store::open(disk.clone(), Config::new("/data".into())).expect("new");
+        let mut recovery = store.recover().expect("new");
+        let log = store.log(&mut recovery);
+        let (orders, queue) = channel();
+        let (events, _reports) = unbounded_channel();
+        let body = TxnBody::CreateSession { timeout_ms: 1000 };
+        let txn = Txn { session: spec::SessionId(7), cxid: 0, time: 0, body, digest: None };
+        let mut batch = Batch::new();
+        batch.push(Zxid::new(Epoch(1), 1), &txn);
+        orders.send(LogJob::SyncRecovered(Ticket(1))).expect("there");
+        orders.send(LogJob::Append { batch, tickets: vec![Ticket(2)] }).expect("there");
+        drop(orders);
+        run(&store, log, &queue, &events);
+        let mark = disk.open(Path::new("/data/version-2/synced.mark")).expect("there is one");
+        let mut text = [0; 64];
+        mark.read_at(&mut text, 0).expect("read");
+        assert!(text.starts_with(b"synced 100000001 "), "{}", String::from_utf8_lossy(&text));
+    }
+}
