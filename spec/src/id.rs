@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// A server of the ensemble: the number in its `myid` file, and the `N` of `server.N`.
 ///
 /// Order matters: it breaks ties between equal votes (rule E-3).
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct ServerId(pub u64);
 
 /// One leader's reign. Epochs only grow; 0 is before the first leader.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct Epoch(pub u32);
 
 /// The place of a transaction in the total order: epoch in the high 32 bits, counter in the low 32,
@@ -28,7 +28,7 @@ pub struct Zxid(pub u64);
 pub struct SessionId(pub i64);
 
 /// One client connection of one server, numbered by that server; never reused while the server runs.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub struct ClientId(pub u64);
 
 impl Epoch {
@@ -111,20 +111,27 @@ impl fmt::Display for Zxid {
     }
 }
 
-impl fmt::Debug for Zxid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{:x}", self.0)
     }
 }
 
-impl fmt::Debug for SessionId {
+impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{}", self.0)
     }
 }
+
+/// What is printed for programmers is read by whoever steps through states too: there the number says enough.
+macro_rules! debug_as_display {
+    ($($id:ident)*) => {
+        $(impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        })*
+    };
+}
+
+debug_as_display!(ServerId Epoch Zxid SessionId ClientId);

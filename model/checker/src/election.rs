@@ -16,10 +16,11 @@ use std::collections::BTreeSet;
 use protocol::{Notification, Quorum, Vote, election::Input};
 use serde::{Deserialize, Serialize};
 use spec::{Epoch, ServerId, Zxid};
+use world::text;
 
 use crate::{
     engine::{Board, Broken, Model, Verdict},
-    voters,
+    voters, words,
 };
 
 pub use self::server::{Server, Told};
@@ -444,7 +445,7 @@ impl Model for Election {
         match (before, after) {
             (Part::Server(before), Part::Server(after)) => judge::story(before, after, told),
             (Part::Mesh(_), Part::Mesh(Some(notification))) => {
-                vec![format!("{}: {}", self.slot_name(slot), judge::spell(notification))]
+                vec![format!("{}: {}", self.slot_name(slot), text::notification(notification))]
             }
             (Part::Mesh(_) | Part::Budget(_) | Part::Server(_), _) => vec![],
         }
@@ -458,6 +459,19 @@ impl Model for Election {
         } else {
             let pair = slot - self.count();
             format!("{}->{}", id(pair / self.count()), id(pair % self.count()))
+        }
+    }
+
+    fn tell(&self, part: &Part) -> Vec<String> {
+        match part {
+            Part::Server(server) => server.sketch(),
+            Part::Mesh(message) => message.iter().map(text::notification).collect(),
+            Part::Budget(Budget { relooks, crashes, breaks, epochs, .. }) => words::counts(&[
+                (*relooks, "lost roles left"),
+                (*crashes, "crashes left"),
+                (*breaks, "breaks left"),
+                (*epochs, "epochs left"),
+            ]),
         }
     }
 }

@@ -194,6 +194,9 @@ pub trait Model: Send + Sync + 'static {
 
     /// The name of a slot, for a reader.
     fn slot_name(&self, slot: usize) -> String;
+
+    /// Lines for a reader: what a part comes to. None if there is nothing to tell of it, as of a link that is closed.
+    fn tell(&self, part: &Self::Part) -> Vec<String>;
 }
 
 /// The state as a model sees it, whatever holds it.

@@ -17,4 +17,5 @@ pub mod simulation;
 pub mod trace;
 mod voters;
 pub mod walks;
+mod words;
 pub mod zab;

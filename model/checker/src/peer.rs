@@ -475,7 +475,9 @@ impl Model for Peer {
                 lines.push(format!("{name}: {host}"));
                 lines
             }
-            (Change::Client(ClientChange::Hear(_, said)), ..) => vec![format!("the client is told {said:?}")],
+            (Change::Client(ClientChange::Hear(_, said)), ..) => {
+                vec![format!("the client is told: {}", text::said(said))]
+            }
             (Change::Record(RecordChange::Ghost(GhostChange::Establish(epoch, leader, initial))), ..) => {
                 vec![format!("epoch {epoch} is established under {leader} with {}", text::sequence(initial))]
             }
@@ -502,6 +504,18 @@ impl Model for Peer {
             "record".to_owned()
         } else {
             "budget".to_owned()
+        }
+    }
+
+    fn tell(&self, part: &Part) -> Vec<String> {
+        match part {
+            Part::Host(host) => host.sketch(),
+            Part::Link(link) if *link == Link::default() => Vec::new(),
+            Part::Link(link) => vec![link.to_string()],
+            Part::Mesh(mesh) => mesh.sketch(),
+            Part::Client(client) => client.sketch(),
+            Part::Record(record) => vec![text::record(&record.history)],
+            Part::Budget(budget) => budget.sketch(),
         }
     }
 }

@@ -28,7 +28,7 @@ use protocol::{
 };
 use spec::{ClientId, Machine as _, ServerId, SessionId, Zxid, machine::Author};
 use tree::{Event, Identity, Outstanding, Settings, Tree, Txn, Watches};
-use world::{Happened, Host, HostEvent, Link, Pace, Said, Side};
+use world::{Happened, Host, HostEvent, Link, Pace, Said, Side, text};
 
 pub use self::{
     action::Action,
@@ -37,7 +37,7 @@ pub use self::{
     script::{DEEDS, Deed},
 };
 use self::{
-    client::{Client, ClientChange, Letter, Which},
+    client::{Client, ClientChange, Letter, Which, letter},
     parts::{budget, client, host, link, record},
     record::{Record, RecordChange},
     rules::Judged,
@@ -678,10 +678,10 @@ impl Model for Session {
             }
             (Change::Host(_), _, Part::Host(host)) => vec![format!("{name}: {host}")],
             (Change::Client(ClientChange::Hear(id, said)), ..) => {
-                vec![format!("{name} is told on connection {}: {said:?}", id.0)]
+                vec![format!("{name} is told on connection {}: {}", id.0, text::said(said))]
             }
             (Change::Client(ClientChange::Take(_)), Yield::Client(heard), _) => {
-                heard.letter.iter().map(|letter| format!("{name} has asked {letter:?}")).collect()
+                heard.letter.iter().map(|asked| format!("{name} has asked: {}", letter(asked))).collect()
             }
             _ => Vec::new(),
         }
@@ -700,6 +700,17 @@ impl Model for Session {
             "record".to_owned()
         } else {
             "budget".to_owned()
+        }
+    }
+
+    fn tell(&self, part: &Part) -> Vec<String> {
+        match part {
+            Part::Host(host) => host.sketch(),
+            Part::Link(link) if *link == Link::default() => Vec::new(),
+            Part::Link(link) => vec![link.to_string()],
+            Part::Client(client) => client.sketch(),
+            Part::Record(record) => record.sketch(),
+            Part::Budget(budget) => budget.sketch(),
         }
     }
 }

@@ -14,7 +14,7 @@ mod coarse;
 mod settings;
 mod symmetry;
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use protocol::{Role, zab::Input};
 use spec::{
@@ -32,6 +32,7 @@ pub use self::{
 use crate::{
     engine::{Board, Broken, Model, Symmetry, Verdict},
     histories::Rules,
+    words,
 };
 
 /// A leader whose name the record does not keep.
@@ -41,7 +42,7 @@ const NOBODY: ServerId = ServerId(0);
 const RESERVE: u8 = 1;
 
 /// One piece of the state.
-#[derive(Clone, Eq, Hash, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, serde::Serialize)]
 pub enum Part {
     /// A server with its disk.
     Server(Box<Server>),
@@ -51,18 +52,6 @@ pub enum Part {
     Record(Record),
     /// What has been used of the bounds.
     Budget(Budget),
-}
-
-/// A line for people: an explorer shows every part of every state this way.
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(server) => write!(f, "server {}: {server}", server.id),
-            Self::Link(link) => write!(f, "link: {link}"),
-            Self::Record(record) => write!(f, "record: {record:?}"),
-            Self::Budget(budget) => write!(f, "used: {budget:?}"),
-        }
-    }
 }
 
 /// What has been used of the bounds.
@@ -78,6 +67,20 @@ pub struct Budget {
     pub breaks: u8,
     /// Timers that fired; 0 if that is not bounded.
     pub timeouts: u8,
+}
+
+impl Budget {
+    /// What of it is worth telling.
+    pub fn sketch(&self) -> Vec<String> {
+        let Self { elections, txns, crashes, breaks, timeouts } = *self;
+        words::counts(&[
+            (elections, "elections used"),
+            (txns, "transactions used"),
+            (crashes, "crashes used"),
+            (breaks, "breaks used"),
+            (timeouts, "timeouts used"),
+        ])
+    }
 }
 
 /// What happens to one part.
@@ -518,6 +521,16 @@ impl Model for Zab {
             "record".to_owned()
         } else {
             "budget".to_owned()
+        }
+    }
+
+    fn tell(&self, part: &Part) -> Vec<String> {
+        match part {
+            Part::Server(server) => vec![server.to_string()],
+            Part::Link(link) if *link == Link::default() => Vec::new(),
+            Part::Link(link) => vec![link.to_string()],
+            Part::Record(record) => vec![text::record(record)],
+            Part::Budget(budget) => budget.sketch(),
         }
     }
 }

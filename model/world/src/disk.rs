@@ -7,6 +7,8 @@
 //! One crash stands for both a killed process and a cut of power. Truncating the log and dropping the snapshots behind
 //! the cut is one operation here, as is storing a received state in place of the old one.
 
+use std::fmt;
+
 use protocol::{
     Ticket,
     recovery::{
@@ -94,6 +96,24 @@ pub struct Keep {
     pub current: u8,
     /// Whether the snapshot.
     pub snapshot: bool,
+}
+
+/// As a reader is told.
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, accepted, current, snapshot } = *self;
+        let mut kept: Vec<String> = Vec::new();
+        if log != 0 {
+            let places: Vec<_> =
+                (0..u64::BITS).filter(|i| log >> i & 1 == 1).map(|i| (i + 1).to_string()).collect();
+            kept.push(format!("of the log's unsynced operations {}", places.join(", ")));
+        }
+        kept.extend((accepted > 0).then(|| format!("{accepted} accepted epochs")));
+        kept.extend((current > 0).then(|| format!("{current} current epochs")));
+        kept.extend(snapshot.then(|| "the snapshot".to_owned()));
+        f.write_str(if kept.is_empty() { "nothing unsynced" } else { "" })?;
+        f.write_str(&kept.join(" and "))
+    }
 }
 
 /// What stands on the platter behind a crash, synced or not.

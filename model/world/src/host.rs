@@ -592,31 +592,3 @@ impl<M: Replica> Serialize for Wire<M> {
         serializer.collect_str(&format_args!("{self:?}"))
     }
 }
-
-impl<M: Replica, D: Storage<M>> fmt::Display for Host<M, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.peer.zab().role() {
-            Some((Role::Leading, epoch)) => write!(f, "leads {epoch}")?,
-            Some((Role::Following(leader), epoch)) => write!(f, "follows {leader} in {epoch}")?,
-            Some((Role::Observing(leader), epoch)) => write!(f, "observes {leader} in {epoch}")?,
-            None => f.write_str("looking")?,
-        }
-        if self.peer.is_serving() {
-            f.write_str(", serving")?;
-        } else if self.peer.is_read_only() {
-            f.write_str(", serving reads")?;
-        }
-        write!(f, "; state through {}, logged through {}", self.state.last_processed(), self.disk.last())
-    }
-}
-
-/// In a line.
-impl<M: Replica> fmt::Display for Wire<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Packet(Packet::Zab(message)) => write!(f, "{message:?}"),
-            Self::Packet(packet) => write!(f, "{packet:?}"),
-            Self::Snapshot { last, .. } => write!(f, "SNAP through {last}"),
-        }
-    }
-}

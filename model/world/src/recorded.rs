@@ -37,6 +37,22 @@ impl<M: Replica> Replica for Recorded<M> {
         M::tell(answer)
     }
 
+    fn sketch(&self) -> Vec<String> {
+        self.machine.sketch()
+    }
+
+    fn sketch_txn(txn: &Self::Txn) -> String {
+        M::sketch_txn(txn)
+    }
+
+    fn sketch_write(write: &Self::Write) -> String {
+        M::sketch_write(write)
+    }
+
+    fn sketch_read(read: &Self::Read) -> String {
+        M::sketch_read(read)
+    }
+
     fn history(&self) -> Option<&[Entry]> {
         Some(&self.history)
     }

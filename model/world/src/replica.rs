@@ -4,7 +4,9 @@
 use std::{fmt::Debug, hash::Hash};
 
 use spec::{Machine, history::Entry};
-use tree::{Answer, Progress, Tree, TreeBuilder, Walk};
+use tree::{Answer, Progress, Read, Tree, TreeBuilder, Txn, Walk, Write};
+
+use crate::sketch;
 
 /// A state that can be copied through the form that it has in snapshots and streams.
 ///
@@ -16,6 +18,18 @@ pub trait Replica: Machine + Clone + Debug + Default + Eq + Hash {
 
     /// All that an answer says.
     fn tell(answer: &Self::Answer<'_>) -> String;
+
+    /// The state, in some lines for people.
+    fn sketch(&self) -> Vec<String>;
+
+    /// A transaction, in some words for people.
+    fn sketch_txn(txn: &Self::Txn) -> String;
+
+    /// A write, in some words for people.
+    fn sketch_write(write: &Self::Write) -> String;
+
+    /// A read, in some words for people.
+    fn sketch_read(read: &Self::Read) -> String;
 
     /// Everything that was applied to it, from the first transaction on, if it remembers.
     fn history(&self) -> Option<&[Entry]> {
@@ -66,6 +80,22 @@ impl Replica for Tree {
             | Answer::WatchAdded
             | Answer::Done => format!("{answer:?}"),
         }
+    }
+
+    fn sketch(&self) -> Vec<String> {
+        sketch::state(self)
+    }
+
+    fn sketch_txn(txn: &Txn) -> String {
+        sketch::txn(txn)
+    }
+
+    fn sketch_write(write: &Write) -> String {
+        sketch::write(write)
+    }
+
+    fn sketch_read(read: &Read) -> String {
+        sketch::read(read)
     }
 }
 

@@ -34,7 +34,7 @@ use spec::{ServerId, Zxid, history::History as _};
 
 use self::line::{Command, Expect, Header, parse};
 pub use self::line::{ParseError, header_line, step_line};
-use crate::{Ensemble, Fault, Halt, Server, Settings, Side, Step, sink::frame_text};
+use crate::{Ensemble, Fault, Halt, Server, Settings, Side, Step};
 
 /// More steps than this are no rest to come to.
 const SETTLING_STEPS_MAX: usize = 2_000;
@@ -228,7 +228,7 @@ impl Player {
     fn unread(&self, from: ServerId, to: ServerId) -> Option<(ServerId, ServerId, Side, String)> {
         Self::connections(from, to).into_iter().find_map(|(learner, leader, at)| {
             let frame = self.ensemble.link(learner, leader)?.next(at)?;
-            Some((learner, leader, at, frame_text(frame)))
+            Some((learner, leader, at, frame.to_string()))
         })
     }
 

@@ -15,11 +15,7 @@ use spec::{
     history::{Entry, ServerView},
 };
 
-use crate::{
-    Disk, Finished, Frame, Keep, Start, State, Txn, entries, judge,
-    sink::{Sink, frame_text},
-    watch::Watcher,
-};
+use crate::{Disk, Finished, Frame, Keep, Start, State, Txn, entries, judge, sink::Sink, watch::Watcher};
 
 /// What is the same for every server of a run.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -339,7 +335,7 @@ impl<'a> Run<'a> {
     }
 
     fn frame(&mut self, server: &mut Server, from: ServerId, frame: &Frame) -> Result<(), Fault> {
-        self.tell(|| format!("reads from {from}: {}", frame_text(frame)));
+        self.tell(|| format!("reads from {from}: {frame}"));
         match frame {
             Frame::Packet(message) => {
                 if matches!(message, Message::NewLeader { .. }) {
@@ -398,7 +394,7 @@ impl<'a> Run<'a> {
     fn crash(&mut self, server: &mut Server, keep: Keep) -> Result<(), Fault> {
         let lost = server.disk.logged().len();
         server.disk.crash(keep);
-        self.tell(|| format!("crashes, keeping {keep:?}"));
+        self.tell(|| format!("crashes, keeping {keep}"));
         server.process = self.start(server.id, &mut server.disk)?;
         if server.process.state.len() < lost || !server.disk.is_synced() {
             self.outcome.sights.insert(Sight::CrashImageRecovered);

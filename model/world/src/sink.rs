@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protocol::{Exit, Message, Note, Role, Ticket, Timer, Vote, zab::Effects};
 use spec::{Epoch, ServerId, Zxid};
 
-use crate::{Disk, Frame, NetChange, Sight, State, Txn, watch::Watcher};
+use crate::{Disk, Frame, NetChange, Sight, State, Txn, text, watch::Watcher};
 
 /// One step's effects.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl<'a> Sink<'a> {
     }
 
     fn send_frame(&mut self, to: ServerId, frame: Frame) {
-        self.tell(|| format!("sends to {to}: {}", frame_text(&frame)));
+        self.tell(|| format!("sends to {to}: {frame}"));
         self.net.push(NetChange::Send(to, frame));
     }
 
@@ -172,7 +172,7 @@ impl Effects<Txn> for Sink<'_> {
     }
 
     fn look(&mut self, vote: Vote) {
-        self.tell(|| format!("looks for a leader, offering epoch {} and {:?}", vote.epoch, vote.zxid));
+        self.tell(|| format!("looks for a leader, offering {}", text::offer(vote)));
         self.watch.looked = true;
         self.watch.vote(vote.epoch, vote.zxid);
     }
@@ -196,29 +196,5 @@ impl Effects<Txn> for Sink<'_> {
 
     fn exit(&mut self, why: Exit) {
         self.fault = Some(("R-5", format!("the server gives up: {why:?}")));
-    }
-}
-
-/// A frame for a reader.
-pub(crate) fn frame_text(frame: &Frame) -> String {
-    match frame {
-        Frame::Snapshot { last, state } => format!("SNAP up to {last}: {state:?}"),
-        Frame::Packet(message) => match message {
-            Message::FollowerInfo { accepted, .. } => format!("FOLLOWERINFO accepted {accepted}"),
-            Message::ObserverInfo { accepted, .. } => format!("OBSERVERINFO accepted {accepted}"),
-            Message::LeaderInfo { epoch, .. } => format!("LEADERINFO epoch {epoch}"),
-            Message::AckEpoch { current: Some(current), last, .. } => {
-                format!("ACKEPOCH current {current}, last {last}")
-            }
-            Message::AckEpoch { current: None, last, .. } => format!("ACKEPOCH -1, last {last}"),
-            Message::Diff { last } => format!("DIFF {last}"),
-            Message::Trunc { last } => format!("TRUNC {last}"),
-            Message::Proposal { zxid, txn } => format!("PROPOSAL {zxid} = {txn}"),
-            Message::Commit { zxid } => format!("COMMIT {zxid}"),
-            Message::Inform { zxid, txn } => format!("INFORM {zxid} = {txn}"),
-            Message::NewLeader { epoch } => format!("NEWLEADER {epoch}"),
-            Message::Ack { zxid } => format!("ACK {zxid}"),
-            Message::UpToDate => "UPTODATE".to_owned(),
-        },
     }
 }

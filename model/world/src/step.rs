@@ -6,7 +6,7 @@ use protocol::{Ticket, Timer};
 use serde::{Deserialize, Serialize};
 use spec::ServerId;
 
-use crate::{Keep, Side, renamed_timer};
+use crate::{Keep, Side, renamed_timer, text};
 
 /// One thing that happens. A connection is named by its learner and its leader.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -181,12 +181,19 @@ impl fmt::Display for Step {
                 write!(f, "server {who} notices that its link with {other} is cut")
             }
             Self::Break { learner, leader } => write!(f, "the link of {learner} to {leader} breaks"),
-            Self::Timeout { server, timer } => write!(f, "server {server}: timer {timer:?} fires"),
+            Self::Timeout { server, timer } => {
+                write!(f, "server {server}: timer {} fires", text::timer(*timer))
+            }
             Self::Finish { server, ticket } => {
                 write!(f, "server {server}: disk operation {} ends", ticket.0)
             }
             Self::Propose { server } => write!(f, "a client writes to {server}"),
-            Self::Crash { server, .. } => write!(f, "server {server} crashes and restarts"),
+            Self::Crash { server, keep } if *keep == Keep::default() => {
+                write!(f, "server {server} crashes and restarts")
+            }
+            Self::Crash { server, keep } => {
+                write!(f, "server {server} crashes, keeping {keep}, and restarts")
+            }
         }
     }
 }

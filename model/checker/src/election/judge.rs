@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Notification, Quorum, ServerState, Vote, election::outranks};
 use spec::{ServerId, election::is_strict_total_order};
+use world::text;
 
 use super::server::{Server, Told};
 use crate::engine::{Broken, Verdict};
@@ -83,17 +84,10 @@ pub(super) fn whole(views: &[(usize, &View)], quorum: &Quorum) -> Verdict {
 pub(super) fn story(before: &Server, after: &Server, told: &Told) -> Vec<String> {
     let mut lines = Vec::new();
     if before.word() != after.word() {
-        let word = after.word().map_or_else(|| "says nothing".to_owned(), |word| spell(&word));
+        let word = after.word().map_or_else(|| "says nothing".to_owned(), |word| text::notification(&word));
         lines.push(format!("server {}: {word}", after.id));
     }
     lines.extend(told.elected.map(|leader| format!("server {}: elects {leader}", after.id)));
     lines.extend(told.notes.iter().map(|note| format!("server {}: {note:?}", after.id)));
     lines
-}
-
-/// A notification for a reader.
-pub(super) fn spell(notification: &Notification) -> String {
-    let Notification { state, vote, round } = notification;
-    let zxid = vote.zxid.map_or_else(|| "no data".to_owned(), |zxid| zxid.to_string());
-    format!("{state:?} for {} (epoch {}, {zxid}) in round {round}", vote.leader, vote.epoch)
 }

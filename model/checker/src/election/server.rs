@@ -7,7 +7,7 @@ use protocol::{
     election::{Effects, Input, outranks},
 };
 use spec::{Epoch, ServerId, election};
-use world::{Ear, Moment, Occasion, Turn};
+use world::{Ear, Moment, Occasion, Turn, text};
 
 use super::Change;
 use crate::engine::Broken;
@@ -105,6 +105,18 @@ impl Server {
     /// Whether its process runs.
     pub fn is_up(&self) -> bool {
         self.actor.is_some()
+    }
+
+    /// All that a reader is told of it, in some lines.
+    pub fn sketch(&self) -> Vec<String> {
+        let word = self.word().map_or_else(
+            || if self.is_up() { "says nothing".to_owned() } else { "down".to_owned() },
+            |word| text::notification(&word),
+        );
+        let mut lines = vec![word, format!("has {}", text::offer(self.own))];
+        lines.extend(self.resend.then(|| "timer Resend".to_owned()));
+        lines.extend(self.finalize.then(|| "timer Finalize".to_owned()));
+        lines
     }
 
     /// Its actor, while it is up.

@@ -1,8 +1,10 @@
 //! The second opinion: stateright's checker over the same model on plain cloned states.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
+    hash::{Hash, Hasher},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use stateright::{Checker, Property};
@@ -10,8 +12,59 @@ use stateright::{Checker, Property};
 use super::{Broken, Model, plain::Plain};
 
 /// A model as stateright sees it.
-#[derive(Clone, Debug)]
-pub struct Twin<M>(pub M);
+#[derive(Debug)]
+pub struct Twin<M>(Arc<M>);
+
+impl<M> Twin<M> {
+    /// Of this model.
+    pub fn new(model: M) -> Self {
+        Self(Arc::new(model))
+    }
+}
+
+/// A state with its model, which knows the words for it.
+pub struct Situation<M: Model> {
+    model: Arc<M>,
+    /// The state.
+    pub plain: Plain<M>,
+}
+
+impl<M: Model> Clone for Situation<M> {
+    fn clone(&self) -> Self {
+        Self { model: Arc::clone(&self.model), plain: self.plain.clone() }
+    }
+}
+
+impl<M: Model> PartialEq for Situation<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.plain == other.plain
+    }
+}
+
+impl<M: Model> Eq for Situation<M> {}
+
+impl<M: Model> Hash for Situation<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.plain.hash(state);
+    }
+}
+
+/// As stateright's explorer shows it: each part of which there is something to tell.
+impl<M: Model> fmt::Debug for Situation<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(broken) = &self.plain.broken {
+            writeln!(f, "BROKEN {}: {}\n", broken.rule, broken.why)?;
+        }
+        for (slot, part) in self.plain.parts.iter().enumerate() {
+            let lines = self.model.tell(part);
+            if let Some((first, rest)) = lines.split_first() {
+                writeln!(f, "{}: {first}", self.model.slot_name(slot))?;
+                rest.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// An action with the line that describes it, for stateright's explorer.
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -28,22 +81,22 @@ impl<A> fmt::Debug for Named<A> {
 }
 
 impl<M: Model> stateright::Model for Twin<M> {
-    type State = Plain<M>;
+    type State = Situation<M>;
     type Action = Named<M::Action>;
 
     fn init_states(&self) -> Vec<Self::State> {
-        vec![Plain::initial(&self.0)]
+        vec![Situation { model: Arc::clone(&self.0), plain: Plain::initial(&*self.0) }]
     }
 
     fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>) {
-        let possible = state.possible(&self.0).into_iter();
+        let possible = state.plain.possible(&self.0).into_iter();
         actions.extend(possible.map(|action| Named { line: self.0.describe(&action), action }));
     }
 
     fn next_state(&self, last: &Self::State, named: Self::Action) -> Option<Self::State> {
         let mut state = last.clone();
-        state.step(&self.0, &named.action);
-        state.witnesses = 0;
+        state.plain.step(&self.0, &named.action);
+        state.plain.witnesses = 0;
         Some(state)
     }
 
@@ -53,18 +106,16 @@ impl<M: Model> stateright::Model for Twin<M> {
 
     fn format_step(&self, last: &Self::State, named: Self::Action) -> Option<String> {
         let mut state = last.clone();
-        let mut text = state.step_narrated(&self.0, &named.action).join("\n");
-        text.push_str("\n\n");
-        for (slot, part) in state.parts.iter().enumerate() {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{}: {part:#?}", self.0.slot_name(slot));
-        }
-        Some(text)
+        // What happens, over what it comes to.
+        let mut lines = state.plain.step_narrated(&self.0, &named.action);
+        lines.extend((!lines.is_empty()).then(String::new));
+        lines.push(format!("{state:?}"));
+        Some(lines.join("\n"))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::<Self>::always("every rule holds", |twin, state: &Plain<M>| {
-            state.judge(&twin.0).broken.is_none()
+        vec![Property::<Self>::always("every rule holds", |twin, state: &Situation<M>| {
+            state.plain.judge(&twin.0).broken.is_none()
         })]
     }
 }
@@ -85,9 +136,9 @@ pub struct Opinion<A> {
 /// Searches the whole model with stateright, on one thread.
 pub fn second_opinion<M: Model + Clone + fmt::Debug>(model: M) -> Opinion<M::Action> {
     use stateright::Model as _;
-    let checker = Twin(model.clone()).checker().threads(1).spawn_bfs().join();
+    let checker = Twin::new(model.clone()).checker().threads(1).spawn_bfs().join();
     let counterexample = checker.discovery("every rule holds").map(|path| {
-        let broken = path.last_state().judge(&model).broken;
+        let broken = path.last_state().plain.judge(&model).broken;
         let actions = path.into_actions().into_iter().map(|named| named.action).collect();
         (broken.unwrap_or_else(|| Broken::new("unknown", "stateright alone objects")), actions)
     });
@@ -104,5 +155,5 @@ pub fn second_opinion<M: Model + Clone + fmt::Debug>(model: M) -> Opinion<M::Act
 /// Serves stateright's own explorer of this model, until the process ends.
 pub fn explore<M: Model + Clone + fmt::Debug>(model: M, address: SocketAddr) {
     use stateright::Model as _;
-    Twin(model).checker().serve(address);
+    Twin::new(model).checker().serve(address);
 }

@@ -97,6 +97,32 @@ pub struct Heard {
 }
 
 impl Client {
+    /// All that a reader is told of it, in some lines.
+    pub fn sketch(&self) -> Vec<String> {
+        let home = self.home.map_or_else(
+            || "not connected".to_owned(),
+            |home| {
+                let Home { id, server, open, asked, reads_only, read_only } = home;
+                let open = if open { "" } else { ", not let in" };
+                let asked = asked.map_or_else(String::new, |xid| format!(", waits for the answer to {xid}"));
+                let only = match (reads_only, read_only) {
+                    (_, true) => ", which only reads",
+                    (true, false) => ", and would go without writing",
+                    (false, false) => "",
+                };
+                format!("connected to server {server} by connection {}{open}{asked}{only}", id.0)
+            },
+        );
+        let mut lines = vec![home];
+        if let Some((session, _)) = self.session {
+            let local = if self.local { ", known to one server alone" } else { "" };
+            let acknowledged: Vec<_> = self.acknowledged.iter().map(ToString::to_string).collect();
+            lines.push(format!("session {session}{local}; has seen {}", self.seen));
+            lines.push(format!("asked for {} writes, done are [{}]", self.writes, acknowledged.join(", ")));
+        }
+        lines
+    }
+
     /// What happens to it.
     ///
     /// # Errors

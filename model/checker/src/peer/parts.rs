@@ -1,6 +1,6 @@
 //! The pieces of a state, and what happens to them.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use protocol::{Notification, Vote};
 use serde::{Serialize, Serializer};
@@ -11,13 +11,13 @@ use spec::{
     session::{Answered, Attempt, sessions_write_in_order, shown_is_committed, writes_happen_once},
 };
 use tree::{Tree, Txn, TxnBody};
-use world::{GhostChange, Happened, Host, HostEvent, Link, LinkChange, Stretch, Wire};
+use world::{GhostChange, Happened, Host, HostEvent, Link, LinkChange, Stretch, Wire, text};
 
 use super::client::{Client, ClientChange, Heard, Subject};
-use crate::engine::Broken;
+use crate::{engine::Broken, words};
 
 /// One piece of the state.
-#[derive(Clone, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub enum Part {
     /// A server.
     Host(Box<Host<Subject>>),
@@ -31,20 +31,6 @@ pub enum Part {
     Record(Box<Record>),
     /// What has been used of the bounds.
     Budget(Budget),
-}
-
-/// A line for people.
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(host) => write!(f, "server {}: {host}", host.id()),
-            Self::Link(link) => write!(f, "link: {link:?}"),
-            Self::Mesh(mesh) => write!(f, "mesh: {mesh:?}"),
-            Self::Client(client) => write!(f, "{client:?}"),
-            Self::Record(record) => write!(f, "{record:?}"),
-            Self::Budget(budget) => write!(f, "used: {budget:?}"),
-        }
-    }
 }
 
 /// What is under way from one server to another in the election mesh: the newest message, and the news of a reset,
@@ -112,7 +98,31 @@ pub enum Spend {
     Retreat,
 }
 
+impl Mesh {
+    /// What of it is worth telling.
+    pub fn sketch(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.message.iter().map(text::notification).collect();
+        lines.extend(self.reset.then(|| "reset, and the receiver has yet to learn of it".to_owned()));
+        lines
+    }
+}
+
 impl Budget {
+    /// What of it is worth telling.
+    pub fn sketch(&self) -> Vec<String> {
+        let Self { looks, resends, timeouts, pings, ticks, crashes, breaks, retreats } = *self;
+        words::counts(&[
+            (looks, "looks used"),
+            (resends, "resends used"),
+            (timeouts, "timeouts used"),
+            (pings, "PINGs used"),
+            (ticks, "ticks used"),
+            (crashes, "crashes used"),
+            (breaks, "breaks used"),
+            (retreats, "retreats to reads used"),
+        ])
+    }
+
     pub(super) fn spend(&mut self, spend: Spend) {
         match spend {
             Spend::Looks(looks) => self.looks += looks,

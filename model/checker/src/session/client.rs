@@ -3,6 +3,8 @@
 //! A client reads what it is told at once. One that reads later differs in nothing but that it acts later, for what a
 //! server puts on a connection does not depend on when it is read.
 
+mod sketch;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use protocol::peer::ClientRequest;
@@ -21,6 +23,8 @@ use super::{
     script::{Deed, NODE, TOKEN},
 };
 use crate::engine::Broken;
+
+pub(super) use self::sketch::letter;
 
 /// The number of a setWatches, as ZooKeeper's clients have it.
 const WATCHES_XID: i32 = -8;

@@ -10,6 +10,7 @@ use super::{
     record::{Record, RecordChange, RecordView, StateView},
     rules::Judged,
 };
+use crate::words;
 
 /// One piece of the state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
@@ -39,6 +40,20 @@ pub struct Budget {
     pub changes: u8,
     /// Looks for nodes that a leader deletes by itself.
     pub sweeps: u8,
+}
+
+impl Budget {
+    /// What of it is worth telling.
+    pub fn sketch(&self) -> Vec<String> {
+        let Self { moves, ticks, pings, changes, sweeps } = *self;
+        words::counts(&[
+            (moves, "moves used"),
+            (ticks, "ticks used"),
+            (pings, "PINGs used"),
+            (changes, "leader changes used"),
+            (sweeps, "looks for containers used"),
+        ])
+    }
 }
 
 /// What happens to one part.

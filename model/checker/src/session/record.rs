@@ -170,6 +170,15 @@ impl Record {
         Self { unordered: restarts, ..Self::default() }
     }
 
+    /// All that a reader is told of it, in some lines.
+    pub fn sketch(&self) -> Vec<String> {
+        let committed =
+            self.committed.iter().map(|(zxid, txn)| format!("{zxid} = {}", Tree::sketch_txn(txn)));
+        let mut lines = vec![format!("clients were told of {}; committed are", self.told)];
+        lines.extend(committed);
+        lines
+    }
+
     /// The committed transactions.
     pub fn committed(&self) -> &[(Zxid, Txn)] {
         &self.committed

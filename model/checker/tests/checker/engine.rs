@@ -164,6 +164,10 @@ impl Model for Toy {
     fn slot_name(&self, slot: usize) -> String {
         slot.to_string()
     }
+
+    fn tell(&self, part: &Part) -> Vec<String> {
+        vec![format!("{part:?}")]
+    }
 }
 
 fn run<M: Model>(model: &M) -> (Search<'_, M>, checker::engine::search::Outcome<M::Action>) {

@@ -4,6 +4,8 @@
 mod common;
 #[cfg(feature = "stateright")]
 mod engine;
+#[cfg(feature = "stateright")]
+mod explored;
 mod joins;
 #[cfg(feature = "stateright")]
 mod peer;

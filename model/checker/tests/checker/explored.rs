@@ -1,0 +1,59 @@
+//! What people read who step through states: words, of every model.
+
+use std::fmt::Debug;
+
+use checker::{
+    election,
+    engine::{Model, twin::Twin},
+    peer,
+    rows::{Budget, Setup},
+    session, zab,
+};
+use stateright::Model as _;
+
+/// So many steps are taken, each time another of those that are possible.
+const STEPS: usize = 60;
+
+/// Names of types, as they stand in what is printed for programmers.
+const FOREIGN: [&str; 8] =
+    [" Host {", " Peer {", " Vote {", " Client {", " Record {", " Budget {", " Link {", " Keep {"];
+
+/// Steps through a model; all that is told on the way.
+fn told<M: Model + Clone + Debug>(model: M) -> Vec<String> {
+    let twin = Twin::new(model);
+    let mut state = twin.init_states().remove(0);
+    let mut told = vec![format!("{state:?}")];
+    for number in 0..STEPS {
+        let mut actions = Vec::new();
+        twin.actions(&state, &mut actions);
+        if actions.is_empty() {
+            break;
+        }
+        let action = actions.swap_remove(number * 7 % actions.len());
+        told.push(twin.format_action(&action));
+        told.extend(twin.format_step(&state, action.clone()));
+        state = twin.next_state(&state, action).expect("each step leads somewhere");
+    }
+    told
+}
+
+fn of_row(setup: Setup) -> Vec<String> {
+    match setup {
+        Setup::Zab(bounds) => told(zab::Zab::new(bounds)),
+        Setup::Election(config) => told(election::Election::new(config)),
+        Setup::Session(bounds) => told(session::Session::new(bounds)),
+        Setup::Peer(bounds) => told(peer::Peer::new(bounds)),
+    }
+}
+
+#[test]
+fn every_row_is_told_in_words() {
+    for row in Budget::Quick.rows() {
+        let told = of_row(row.setup);
+        assert!(told.len() > 4, "{} ends after {} texts", row.name, told.len());
+        for text in told {
+            let foreign = FOREIGN.iter().find(|foreign| text.contains(**foreign));
+            assert!(foreign.is_none(), "{} tells {foreign:?} in\n{text}", row.name);
+        }
+    }
+}
