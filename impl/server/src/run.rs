@@ -2,8 +2,10 @@
 
 use std::{
     cell::RefCell,
+    fs,
     future::Future,
     io,
+    path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -116,6 +118,7 @@ impl StartError {
             Self::Port { what: "admin", .. } => ExitCode::AdminPort,
             Self::Port { .. } => ExitCode::QuorumPort,
             Self::Tls(_) => ExitCode::Invocation,
+            Self::Storage(error) if error.may_pass() => ExitCode::Unexpected,
             Self::Storage(_) => ExitCode::DataDir,
         }
     }
@@ -226,9 +229,16 @@ fn listen(what: &'static str, number: u16, bound: BoundPort) -> Result<TcpListen
     bound.listen().map_err(|source| StartError::Port { what, port: number, source })
 }
 
+/// Whether two names are of one folder: one may lead through a link.
+fn is_one_folder(one: &Path, other: &Path) -> bool {
+    let found = |dir: &Path| fs::canonicalize(dir).ok();
+    one == other || found(one).is_some_and(|one| found(other) == Some(one))
+}
+
 fn storage_config(config: &Config) -> storage::Config {
+    let apart = |dir: &PathBuf| !is_one_folder(dir, &config.data_dir);
     storage::Config {
-        data_log_dir: Some(config.data_log_dir.clone()).filter(|dir| *dir != config.data_dir),
+        data_log_dir: Some(config.data_log_dir.clone()).filter(apart),
         segment_bytes: config.preallocate_bytes,
         window: config.commit_log_count,
         packing: config.files.packing,

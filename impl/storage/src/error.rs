@@ -151,6 +151,33 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a start may go well later although nobody looks after the files: another process has them, the disk is
+    /// full, or the system failed where it does not say that the folder is wrong.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::OutOfSpace { .. } | Self::Sync { .. } | Self::Failed | Self::Locked { .. } => true,
+            Self::Io { source, .. } => !matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::IsADirectory
+            ),
+            Self::NoFolder { .. }
+            | Self::Misplaced { .. }
+            | Self::Refused { .. }
+            | Self::Diverged { .. }
+            | Self::Misnamed { .. }
+            | Self::NoLogs { .. }
+            | Self::Unreadable { .. }
+            | Self::Text { .. }
+            | Self::Missing { .. } => false,
+        }
+    }
+}
+
 /// Notes behind a sentence.
 fn told(notes: &[String]) -> String {
     if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }

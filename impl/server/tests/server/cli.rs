@@ -237,7 +237,8 @@ fn errors_have_zookeepers_words_a_next_step_and_a_code() {
     with_server(|server| {
         server.out(&["create", "/a", "x"]);
         server.out(&["create", "/a/b", "x"]);
-        let rows: [(i32, &[&str], &str, &str); 12] = [
+        server.out(&["create", "/s", "x", "digest:user:Xg==:r"]);
+        let rows: [(i32, &[&str], &str, &str); 14] = [
             (1, &["get", "/c"], "Node does not exist: /c\n", ""),
             (1, &["create", "/c/d"], "Node does not exist: /c/d\n", "its parent /c is missing"),
             (1, &["create", "/a"], "Node already exists: /a\n", ""),
@@ -250,6 +251,13 @@ fn errors_have_zookeepers_words_a_next_step_and_a_code() {
                 &["listquota", "/a"],
                 "absolute path is /zookeeper/quota/a/zookeeper_limits\n",
                 "does not exist",
+            ),
+            (1, &["create", "/s/b"], "Insufficient permission : /s/b\n", "`getAcl /s` who may"),
+            (
+                1,
+                &["set", "/s", "x"],
+                "Insufficient permission : /s\n",
+                "`-auth digest:user:password` in front",
             ),
             (1, &["setAcl", "/a", "auth::r"], "Acl is not valid : /a\n", "addauth"),
             (2, &["get", "a"], "Path must start with / character", ""),
@@ -392,6 +400,22 @@ fn lines_of_standard_input_are_commands() {
 }
 
 #[test]
+fn the_first_command_that_fails_is_the_last_one_on_demand() {
+    with_server(|server| {
+        let say = |options: &[&str], code: i32| {
+            let mut child = Conversation::start(&mut server.command("", options));
+            ["create /a", "get /none", "create /b"].iter().for_each(|line| child.say(line));
+            child.end(code).1
+        };
+        let err = say(&["--stop-on-error"], 1);
+        assert!(err.contains("Created /a\nNode does not exist: /none\n") && !err.contains("/b"), "{err}");
+        assert_eq!(server.out(&["ls", "/"]), "[a, zookeeper]\n");
+        let err = say(&[], 0);
+        assert!(err.contains("Node already exists: /a\n") && err.contains("Created /b\n"), "{err}");
+    });
+}
+
+#[test]
 fn watch_tails_events_until_it_is_interrupted() {
     with_server(|server| {
         server.out(&["create", "/a"]);
@@ -479,6 +503,8 @@ fn below_a_chroot_paths_are_those_of_the_client() {
         child.end(0);
         run(&["deleteall", "/"]);
         assert_eq!(server.out(&["ls", "/"]), "[zookeeper]\n", "the chroot is a node as any other");
+        let (_, err) = ended(&mut server.command("/app", &["create", "/a"]), 1);
+        assert_eq!(err, "Node does not exist: /a\n  the chroot /app is missing; `create /` makes it\n");
     });
 }
 

@@ -123,6 +123,28 @@ fn a_folder_that_is_missing_is_refused_where_none_is_to_be_made() {
 }
 
 #[test]
+fn a_folder_that_another_server_has_is_no_reason_to_give_up_for_good() {
+    let server = Server::start("");
+    let data = server.files();
+    let error = refused(data.parent().expect("dataDir"), "");
+    assert!(error.to_string().contains("in use by another server"), "{error}");
+    assert_eq!(error.exit_code(), ExitCode::Unexpected);
+}
+
+#[test]
+fn the_log_may_stand_in_the_folder_of_snapshots_by_another_name() {
+    let (data, links) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let link = links.path().join("log");
+    std::os::unix::fs::symlink(data.path(), &link).expect("a link");
+    let server = Server::start_in(data, &format!("dataLogDir={}\n", link.display()));
+    let mut client = Client::connect(&server).expect("a session");
+    client.send(&create(1, "/kept", b""));
+    assert_eq!(client.answer(), Some((1, 0)));
+    drop(client);
+    assert!(Client::connect(&Server::start_in(server.stop(), "")).expect("a session").exists("/kept"));
+}
+
+#[test]
 fn the_audit_log_has_a_file_of_its_own() {
     let data = tempfile::tempdir().expect("a folder");
     let path = |name: &str| data.path().join(name);
