@@ -65,6 +65,12 @@ pub fn result_is_backed(
     ((own_round || !joins) && decides(&voted)) || (decides(&joined) && leads)
 }
 
+/// F-4: what a vote says of the server that it names was on that server's disk when it came to look for a leader:
+/// `offered` is all that it ever had so.
+pub fn vote_was_offered<V: Ord>(vote: &V, offered: &BTreeSet<V>) -> bool {
+    offered.contains(vote)
+}
+
 /// F-3: whoever is elected is one of those who may lead: the servers whose vote has weight.
 pub fn leader_votes(leader: ServerId, voters: &BTreeSet<ServerId>) -> bool {
     voters.contains(&leader)

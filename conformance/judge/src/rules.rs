@@ -8,7 +8,7 @@ use std::{
 use protocol::{Notification, Quorum, Role, ServerState, Violation, Vote, election::outranks};
 use spec::{
     Check, Claim, Entry, Epoch, History, Machine, Record, ServerId, ServerView, SessionId, Verdict, Zxid,
-    election::{is_strict_total_order, leader_votes},
+    election::{is_strict_total_order, leader_votes, vote_was_offered},
     rule,
     session::{closed_own_nothing, owners_are_open, tables_agree},
 };
@@ -588,7 +588,7 @@ impl Order {
             return;
         }
         if known && let Some(offered) = self.offered.get(&word.vote.leader) {
-            let verdict = Verdict::of(true, || offered.contains(&word.vote));
+            let verdict = Verdict::of(true, || vote_was_offered(&word.vote, offered));
             report.verdict("F-4", verdict, me, at_us, || {
                 format!("it votes for {:?}, and server {} has never had that", word.vote, word.vote.leader)
             });

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process,
 };
@@ -99,15 +99,16 @@ enum ConfigCommand {
     /// Says what a zoo.cfg means here, key by key where that is not what ZooKeeper does.
     #[command(after_help = "Examples:\n  \
         zabkeeper config check /etc/zookeeper/conf/zoo.cfg\n\n\
-        Ends with 0 if `serve` would take the file, and with 2 if it would not. Ports, and what stands in the data\n\
-        folders, are looked at by `serve` alone, so a server may run meanwhile.")]
+        Ends with 0 if `serve` would take the file, with 2 if it would not, and with 1 if the audit log's file cannot\n\
+        be written to. Ports, and what stands in the data folders but `myid`, are looked at by `serve` alone, so a\n\
+        server may run meanwhile.")]
     Check {
         #[command(flatten)]
         properties: Properties,
         /// The configuration, in ZooKeeper's syntax with ZooKeeper's keys.
         config: PathBuf,
     },
-    /// Prints every key with the value that it has, and where that comes from, a tab in between.
+    /// Prints every key that is given with its value, and where that comes from, a tab in between.
     #[command(after_help = "Examples:\n  \
         zabkeeper config show /etc/zookeeper/conf/zoo.cfg\n  \
         zabkeeper config show zoo.cfg --effective | grep -v default$\n\n\
@@ -287,10 +288,13 @@ fn ports(config: &Config) -> String {
 /// Prints every key that has a value.
 fn show(properties: &Properties, path: &Path, effective: bool) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
-    for (key, taken) in config.effective.iter().filter(|(_, taken)| effective || taken.place != "default") {
-        print!("{}", config::shown(key, taken));
+    let told = config.effective.iter().filter(|(_, taken)| effective || taken.place != "default");
+    let lines: String = told.map(|(key, taken)| config::shown(key, taken)).collect();
+    // Whoever reads may have had enough.
+    match io::stdout().write_all(lines.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Unexpected,
+        Ok(()) | Err(_) => ExitCode::Finished,
     }
-    ExitCode::Finished
 }
 
 /// Ready when the process is told to stop: by SIGTERM, Ctrl-C, or the end of standard input if that counts.

@@ -32,7 +32,9 @@ struct Arguments {
 enum Command {
     /// Searches every row of a budget.
     #[command(
-        after_help = "Examples:\n  zabcheck check\n  zabcheck check zab --budget standard --memory 8000\n  \
+        after_help = "Exit codes: 0 every row is exhausted, rules hold, witnesses are met; 1 a rule is broken; 2 usage; \
+    3 cut by a limit; 4 a witness is missing or a count has changed.\n\n\
+    Examples:\n  zabcheck check\n  zabcheck check zab --budget standard --memory 8000\n  \
     zabcheck check zab/fine-async --set txns=2 --seconds 60\n  zabcheck check watch-sync watch-multi --budget deep"
     )]
     Check(check::Check),

@@ -17,7 +17,7 @@ mod parts;
 use protocol::{ServerState, Timer, election::outranks};
 use spec::{
     ServerId,
-    election::{is_strict_total_order, leader_votes},
+    election::{is_strict_total_order, leader_votes, vote_was_offered},
     rule,
 };
 use world::{GhostChange, Host, HostEvent, Link, Places, Side, Step, text};
@@ -277,12 +277,12 @@ impl Peer {
         verdict
     }
 
-    /// F-4: what a vote says of the proposed leader was on that leader's disk when it came to look for one.
+    /// F-4, of what any server had to offer.
     fn judge_vote(&self, view: &HostView, record: &RecordView) -> Verdict {
         let Some(word) = view.word.filter(|word| word.state == ServerState::Looking) else {
             return Verdict::default();
         };
-        self.holds("F-4", record.offered.contains(&word.vote), || {
+        self.holds("F-4", vote_was_offered(&word.vote, &record.offered), || {
             format!("server {} votes for {:?}; offered were {:?}", view.server.id, word.vote, record.offered)
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use protocol::{Notification, Quorum, ServerState, Vote, election::outranks};
 use spec::{
     ServerId,
-    election::{is_strict_total_order, leader_votes},
+    election::{is_strict_total_order, leader_votes, vote_was_offered},
     rule::Verdict,
 };
 use world::{Ear, Fault, Turn};
@@ -55,7 +55,7 @@ impl Elections {
         }
         let named =
             usize::try_from(said.vote.leader.0).ok().and_then(|id| self.voters.get(id.wrapping_sub(1)));
-        let offered = named.is_some_and(|voter| voter.offered.contains(&said.vote));
+        let offered = named.is_some_and(|voter| vote_was_offered(&said.vote, &voter.offered));
         holds("F-4", Verdict::of(true, || offered), coverage, || {
             format!("server {me} votes for {:?}, which that server never had to offer", said.vote)
         })

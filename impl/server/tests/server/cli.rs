@@ -404,7 +404,9 @@ fn the_first_command_that_fails_is_the_last_one_on_demand() {
     with_server(|server| {
         let say = |options: &[&str], code: i32| {
             let mut child = Conversation::start(&mut server.command("", options));
-            ["create /a", "get /none", "create /b"].iter().for_each(|line| child.say(line));
+            for line in ["create /a", "get /none", "create /b"] {
+                child.say(line);
+            }
             child.end(code).1
         };
         let err = say(&["--stop-on-error"], 1);

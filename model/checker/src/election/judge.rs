@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use protocol::{Notification, Quorum, ServerState, Vote, election::outranks};
-use spec::{ServerId, election::is_strict_total_order};
+use spec::{
+    ServerId,
+    election::{is_strict_total_order, vote_was_offered},
+};
 use world::text;
 
 use super::server::{Server, Told};
@@ -41,10 +44,12 @@ pub(super) fn pair(one: &View, other: &View, crash_free: bool) -> Verdict {
     Verdict { broken, witnesses: 0 }
 }
 
-/// F-4: what a vote says of the proposed leader was on that leader's disk when it began an election.
+/// F-4, of the server that is named.
 fn reported_is_durable(voter: &View, named: &View) -> Option<Broken> {
     let word = voter.word.filter(|word| word.state == ServerState::Looking)?;
-    let fits = word.vote.leader != named.id || word.vote.zxid.is_none() || named.offered.contains(&word.vote);
+    let fits = word.vote.leader != named.id
+        || word.vote.zxid.is_none()
+        || vote_was_offered(&word.vote, &named.offered);
     (!fits).then(|| {
         Broken::new("F-4", format!("server {} votes for what server {} never had", voter.id, named.id))
     })
