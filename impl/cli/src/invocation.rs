@@ -93,7 +93,11 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Problem> {
 /// A scheme and, behind a colon, the proof.
 fn credential(value: &str) -> Option<Credential> {
     let (scheme, proof) = value.split_once(':').filter(|(scheme, _)| !scheme.is_empty())?;
-    Some(Credential { scheme: Text::from(scheme), bytes: Bytes::copy_from_slice(proof.as_bytes()) })
+    Some(Credential {
+        scheme: Text::from(scheme),
+        bytes: Bytes::copy_from_slice(proof.as_bytes()),
+        sealed: false,
+    })
 }
 
 #[cfg(test)]

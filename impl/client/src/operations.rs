@@ -311,7 +311,7 @@ impl Client {
     /// # Errors
     /// As for [`Self::data`]; a credential that is refused ends the session.
     pub fn authenticate(&self, scheme: &str, proof: Bytes) -> Result<(), Failure> {
-        let credential = Credential { scheme: Text::from(scheme), bytes: proof };
+        let credential = Credential { scheme: Text::from(scheme), bytes: proof, sealed: false };
         self.ask(Request::Known(ClientRequest::Authenticate(credential.clone())), None)?;
         self.shared.lock().credentials.push(credential);
         Ok(())

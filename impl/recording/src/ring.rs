@@ -15,7 +15,7 @@ use std::{
 use crate::Error;
 
 /// How a file begins.
-pub const MAGIC: &[u8; 8] = b"ZKREC\0\0\x08";
+pub const MAGIC: &[u8; 8] = b"ZKREC\0\0\x09";
 /// What every file's name begins with; the file's number follows, in hex.
 const PREFIX: &str = "ring.";
 /// Length, number and checksum of a chunk.
@@ -114,7 +114,7 @@ impl Ring {
 
     fn begin(&mut self) -> io::Result<File> {
         let path = self.dir.join(format!("{PREFIX}{:016x}", self.next));
-        // Credentials of clients stand in it.
+        // What clients write stands in it.
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
         self.next += 1;
         self.files.push_back((path, 0));

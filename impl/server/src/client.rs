@@ -19,6 +19,7 @@ use wire::client::opcode;
 use crate::{
     audit::{Asked, Audit, Who},
     core::Clock,
+    knocking::Knocking,
     measure::{Summary, micros},
     namespaces::Nodes,
     stream::Writer,
@@ -36,16 +37,12 @@ const UNSENT_ALL_MAX: usize = 1 << 30;
 /// Reads that may wait behind a client's own writes. All are answered at once when the write is through: they are to
 /// fit into what a client may leave unsent, also where each asks for as much as a node can hold.
 const READS_WAITING_MAX: usize = 32;
-/// How many credentials a connection may offer. Each new one is looked for among all before, and all are copied for its
-/// watches: a hundred thousand stop everybody for minutes.
-const PROOFS_MAX: usize = 1000;
+/// How many credentials a connection may offer. What each proves is held against the lists of all that it reads, writes
+/// and watches: a thousand stop everybody for half a minute, with one request of half a megabyte.
+const PROOFS_MAX: usize = 100;
 /// How many bytes they may have together: with what becomes of them, they have a place beside a write in a packet to the
 /// leader, also where each byte that is not UTF-8 becomes three.
 const PROOF_BYTES_MAX: usize = 256 << 10;
-/// How many may shake hands at a time: each holds a few ten kilobytes meanwhile.
-const KNOCKING_MAX: usize = 1000;
-/// How many of them may be of one address, so that no host shuts all others out.
-const KNOCKING_OF_ADDRESS_MAX: usize = KNOCKING_MAX / 2;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -353,8 +350,8 @@ pub(crate) struct Clients {
     pub(crate) orphans: Orphans,
     /// Bytes that clients have unsent, as they were counted last.
     unsent: usize,
-    /// How many shake hands, by their address.
-    knocking: FxHashMap<IpAddr, usize>,
+    /// Those who shake hands.
+    pub(crate) knocking: Knocking<AbortHandle>,
     next: u64,
 }
 
@@ -365,15 +362,6 @@ pub(crate) struct Most {
     pub(crate) per_address: u32,
     /// In all.
     pub(crate) in_all: u32,
-}
-
-/// Why somebody may not shake hands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NoPlace {
-    /// Too many do, of this address or in all.
-    Handshakes,
-    /// There are too many connections, of this address or in all.
-    Connections,
 }
 
 impl Clients {
@@ -427,7 +415,7 @@ impl Clients {
     fn count(&mut self, address: SocketAddr, most: Most) -> Option<IpAddr> {
         let ip = crate::net::plain_ip(address);
         let count = self.per_address.get(&ip).copied().unwrap_or(0);
-        let all = self.table.len() + self.knocking();
+        let all = self.table.len() + self.knocking.len();
         let full = most.in_all > 0 && all >= usize::try_from(most.in_all).unwrap_or(usize::MAX);
         if full || (most.per_address > 0 && count >= most.per_address) {
             return None;
@@ -445,33 +433,26 @@ impl Clients {
         }
     }
 
-    /// Somebody begins to shake hands, who counts as a connection from now on, if there is a place.
-    pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> Result<(), NoPlace> {
-        let ip = crate::net::plain_ip(address);
-        let theirs = self.knocking.get(&ip).copied().unwrap_or(0);
-        if self.knocking() >= KNOCKING_MAX || theirs >= KNOCKING_OF_ADDRESS_MAX {
-            return Err(NoPlace::Handshakes);
-        }
-        self.count(address, most).ok_or(NoPlace::Connections)?;
-        self.knocking.insert(ip, theirs + 1);
-        Ok(())
-    }
-
-    /// How many shake hands.
-    pub(crate) fn knocking(&self) -> usize {
-        self.knocking.values().sum()
+    /// Somebody begins to shake hands, who counts as a connection from now on, if there may be one more: its place, and
+    /// who gives way to it.
+    pub(crate) fn knocks(&mut self, address: SocketAddr, most: Most) -> Option<(u64, Option<SocketAddr>)> {
+        self.count(address, most)?;
+        let (place, gone) = self.knocking.enter(address);
+        let gone = gone.map(|(address, handshake)| {
+            if let Some(handshake) = handshake {
+                handshake.abort();
+            }
+            self.uncount(crate::net::plain_ip(address));
+            address
+        });
+        Some((place, gone))
     }
 
     /// Hands are shaken, or will not be.
-    pub(crate) fn knocked(&mut self, address: SocketAddr) {
-        let ip = crate::net::plain_ip(address);
-        match self.knocking.get_mut(&ip) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                self.knocking.remove(&ip);
-            }
+    pub(crate) fn knocked(&mut self, place: u64) {
+        if let Some((address, _)) = self.knocking.leave(place) {
+            self.uncount(crate::net::plain_ip(address));
         }
-        self.uncount(ip);
     }
 
     /// The next connection gets this number.
@@ -737,23 +718,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn so_many_shake_hands_at_once_and_half_of_them_of_one_address() {
+    fn who_shakes_hands_counts_as_a_connection() {
         let mut clients = Clients::default();
         let address = |last: u8| SocketAddr::from(([10, 0, 0, last], 1));
-        let any = Most { per_address: 0, in_all: 0 };
-        for _ in 0..KNOCKING_OF_ADDRESS_MAX {
-            assert_eq!(clients.knocks(address(1), any), Ok(()));
-        }
-        assert_eq!(clients.knocks(address(1), any), Err(NoPlace::Handshakes));
-        let few = Most { per_address: 1, in_all: 0 };
-        assert_eq!(clients.knocks(address(2), few), Ok(()));
-        assert_eq!(clients.knocks(address(2), few), Err(NoPlace::Connections));
-        for _ in 1..KNOCKING_MAX - KNOCKING_OF_ADDRESS_MAX {
-            assert_eq!(clients.knocks(address(2), any), Ok(()));
-        }
-        assert_eq!(clients.knocks(address(3), any), Err(NoPlace::Handshakes));
-        clients.knocked(address(1));
-        assert_eq!(clients.knocks(address(3), any), Ok(()));
+        let few = Most { per_address: 1, in_all: 2 };
+        assert_eq!(clients.knocks(address(1), few), Some((0, None)));
+        assert_eq!(clients.knocks(address(1), few), None, "of one address");
+        assert_eq!(clients.knocks(address(2), few), Some((1, None)));
+        assert_eq!(clients.knocks(address(3), few), None, "in all");
+        clients.knocked(0);
+        clients.knocked(0);
+        assert_eq!(clients.knocks(address(1), few), Some((2, None)));
     }
 
     #[test]
@@ -762,6 +737,7 @@ mod tests {
         let credential = |number: usize| Credential {
             scheme: "digest".into(),
             bytes: format!("user{number}:password").into_bytes().into(),
+            sealed: false,
         };
         for number in (0..PROOFS_MAX).chain(0..PROOFS_MAX) {
             assert!(proofs.admit(&credential(number)), "credential {number}");
@@ -779,8 +755,11 @@ mod tests {
         for number in 0..2 * PROOFS_MAX {
             let mut user = number.to_string().into_bytes();
             user.resize(each - 2, 0xff);
-            let credential =
-                Credential { scheme: "digest".into(), bytes: [&user[..], b":p"].concat().into() };
+            let credential = Credential {
+                scheme: "digest".into(),
+                bytes: [&user[..], b":p"].concat().into(),
+                sealed: false,
+            };
             if !proofs.admit(&credential) {
                 break;
             }
@@ -792,7 +771,8 @@ mod tests {
         }
         let beside = wire::peer::PACKET_BYTES_MAX - wire::record::STREAM_FIELD_BYTES_MAX;
         assert!((beside / 2..beside).contains(&bytes), "{bytes} bytes of identities");
-        let long = Credential { scheme: "digest".into(), bytes: vec![b'u'; PROOF_BYTES_MAX].into() };
+        let long =
+            Credential { scheme: "digest".into(), bytes: vec![b'u'; PROOF_BYTES_MAX].into(), sealed: false };
         assert!(!Proofs::default().admit(&long), "one that is too long is taken");
     }
 }

@@ -12,6 +12,7 @@ mod core;
 mod effect;
 pub mod ensemble;
 mod excerpt;
+mod knocking;
 mod linger;
 mod link;
 pub mod logging;

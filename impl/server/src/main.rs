@@ -1,6 +1,7 @@
 //! `zabkeeper`: the commands.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -250,15 +251,14 @@ fn serve(properties: &Properties, given: &[PathBuf], while_stdin_is_open: bool) 
 /// Prints what a configuration comes to, warnings first.
 fn check(properties: &Properties, path: &Path) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
-    for warning in &config.warnings {
-        println!("{}", told(warning));
-    }
+    let mut lines: String = config.warnings.iter().map(|warning| told(warning) + "\n").collect();
     let place = if config.standalone() {
         "a server alone".to_owned()
     } else {
         format!("server {} of {}", config.me, config.servers.len())
     };
-    println!(
+    let _ = writeln!(
+        lines,
         "{}: {place}, clients on {}, snapshots in {}, log in {}; {} warnings",
         path.display(),
         ports(&config),
@@ -266,6 +266,9 @@ fn check(properties: &Properties, path: &Path) -> ExitCode {
         config.data_log_dir.display(),
         config.warnings.len()
     );
+    if !say(&lines) {
+        return ExitCode::Unexpected;
+    }
     match config.audit.and_then(|audit| audit.file).map(|file| (logging::can_append(&file), file)) {
         Some((Err(error), file)) => {
             eprintln!("zabkeeper.auditFile: {} cannot be written to: {error}", file.display());
@@ -285,16 +288,20 @@ fn ports(config: &Config) -> String {
     plain.into_iter().chain(secure).collect::<Vec<_>>().join(" and ")
 }
 
+/// Prints this. Whoever reads may have had enough, which is no failure.
+fn say(lines: &str) -> bool {
+    match io::stdout().write_all(lines.as_bytes()) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::BrokenPipe,
+    }
+}
+
 /// Prints every key that has a value.
 fn show(properties: &Properties, path: &Path, effective: bool) -> ExitCode {
     let Some(config) = properties.load(path) else { return ExitCode::Invocation };
     let told = config.effective.iter().filter(|(_, taken)| effective || taken.place != "default");
     let lines: String = told.map(|(key, taken)| config::shown(key, taken)).collect();
-    // Whoever reads may have had enough.
-    match io::stdout().write_all(lines.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Unexpected,
-        Ok(()) | Err(_) => ExitCode::Finished,
-    }
+    if say(&lines) { ExitCode::Finished } else { ExitCode::Unexpected }
 }
 
 /// Ready when the process is told to stop: by SIGTERM, Ctrl-C, or the end of standard input if that counts.
@@ -309,7 +316,7 @@ async fn stop_signal(while_stdin_is_open: bool) {
     if while_stdin_is_open {
         std::thread::spawn(move || {
             let mut byte = [0];
-            while matches!(std::io::stdin().read(&mut byte), Ok(1..)) {}
+            while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
             drop(closed);
         });
     } else {

@@ -13,12 +13,12 @@ use std::{
 
 use protocol::{
     Recovered,
-    peer::{self, Input, Peer},
+    peer::{self, ClientRequest, Input, Peer},
 };
 use recording::{Boot, Checkpoint, Encoder, LinkMark, Told, TreeMark, Writes, ring::Ring};
 use spec::{Machine, ServerId};
 use tracing::warn;
-use tree::{Settings, Tree, Txn};
+use tree::{Settings, Tree, Txn, auth};
 
 use crate::Config;
 
@@ -42,6 +42,8 @@ struct Order {
 /// Records what the peer is told.
 pub(crate) struct Recorder {
     encoder: Encoder,
+    /// What makes identities of credentials.
+    settings: Settings,
     /// Over all that is recorded, and what came of it.
     pub(crate) told: Told,
     orders: Sender<Order>,
@@ -115,6 +117,7 @@ impl Recorder {
             usize::try_from(file_bytes_max / 4).map_or(HANDED_OVER, |most| most.min(HANDED_OVER));
         Self {
             encoder: Encoder::default(),
+            settings: Settings::default(),
             told: Told::default(),
             orders,
             waiting: 0,
@@ -143,9 +146,21 @@ impl Recorder {
 
     /// The process starts.
     pub(crate) fn boot(&mut self, config: &peer::Config<Settings>, recovered: &Recovered<Txn>, tree: &Tree) {
+        self.settings = config.settings.clone();
         let (config, recovered) = (config.clone(), recovered.clone());
         let at_us = self.micros(Instant::now());
         self.encoder.boot(&Boot { at_us, config, recovered, tree: TreeMark::of(tree) });
+    }
+
+    /// What stands in the place of an input that tells of a password.
+    fn sealed(&self, input: &Input<Tree>) -> Option<Input<Tree>> {
+        let Input::ClientRequest { client, xid, request: ClientRequest::Authenticate(credential), time } =
+            input
+        else {
+            return None;
+        };
+        let request = ClientRequest::Authenticate(auth::sealed(&self.settings, credential));
+        Some(Input::ClientRequest { client: *client, xid: *xid, request, time: *time })
     }
 
     /// A turn of the loop begins.
@@ -165,7 +180,8 @@ impl Recorder {
     pub(crate) fn input(&mut self, input: &Input<Tree>, learning: bool) {
         self.begin();
         self.told.input();
-        if self.encoder.input(input, learning) == Writes::Collecting {
+        let sealed = self.sealed(input);
+        if self.encoder.input(sealed.as_ref().unwrap_or(input), learning) == Writes::Collecting {
             self.generation = self.generation.wrapping_add(1);
         }
         if let Input::Disconnected(peer) = input {
@@ -325,7 +341,6 @@ pub(crate) fn link_mark(peer: ServerId, accepted: bool, socket: &tokio::net::Tcp
 
 #[cfg(test)]
 mod tests {
-    use protocol::peer::ClientRequest;
     use spec::ClientId;
     use tree::{Text, Write};
 

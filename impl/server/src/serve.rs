@@ -29,7 +29,7 @@ use wire::{
 use crate::{
     Config,
     audit::Who,
-    client::{Most, NoPlace, Phase, Reading, Unanswered},
+    client::{Most, Phase, Reading, Unanswered},
     core::{Clock, Core, Shared, Shell},
     excerpt::excerpt,
     namespaces::Nodes,
@@ -112,23 +112,24 @@ fn knock(
     scratch: &Scratch,
     door: &Door,
 ) {
-    let place = core.borrow_mut().shell.clients.knocks(address, most(config));
-    if let Err(lacking) = place {
+    let Some((place, gone)) = core.borrow_mut().shell.clients.knocks(address, most(config)) else {
         let shell = &mut core.borrow_mut().shell;
-        let (count, why) = match lacking {
-            NoPlace::Handshakes => (&mut shell.stats.handshakes_exceeded, "too many shake hands"),
-            NoPlace::Connections => (&mut shell.stats.connections_refused, "too many are there"),
-        };
-        *count += 1;
-        return shell.turned_away(address, why);
+        shell.stats.connections_refused += 1;
+        return shell.turned_away(address, "too many are there");
+    };
+    if let Some(gone) = gone {
+        let shell = &mut core.borrow_mut().shell;
+        shell.stats.handshakes_exceeded += 1;
+        shell.turned_away(gone, "too many shake hands, and it has taken long");
     }
+    let knocking = Rc::clone(core);
     let (core, config) = (Rc::clone(core), Rc::clone(config));
     let (scratch, door) = (Rc::clone(scratch), door.clone());
-    spawn_local(async move {
+    let handshake = spawn_local(async move {
         // It has no session either while it shakes hands.
         let most = Duration::from_millis(config.throttles.sessionless_max_ms.into());
         let opened = tokio::time::timeout(most, door.open(tcp)).await;
-        core.borrow_mut().shell.clients.knocked(address);
+        core.borrow_mut().shell.clients.knocked(place);
         let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return core.borrow_mut().shell.no_handshake(address, &error.to_string()),
@@ -144,6 +145,7 @@ fn knock(
         }
         admit(&core, stream, address, &config, &scratch);
     });
+    knocking.borrow_mut().shell.clients.knocking.hold(place, handshake.abort_handle());
 }
 
 /// As whom a certificate proves its owner.

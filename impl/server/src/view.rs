@@ -145,7 +145,7 @@ impl Core {
             zxid: self.last_zxid(),
             outstanding: number(self.shell.requests_under_way(&self.peer)),
             connections: number(shell.clients.len()),
-            handshakes: number(shell.clients.knocking()),
+            handshakes: number(shell.clients.knocking.len()),
             // Apache ZooKeeper keeps the root under two names, the empty one and "/", and counts both: servers of both
             // makers are to show the same.
             tree: TreeView {

@@ -15,7 +15,7 @@ use crate::{
     view::{ClientView, Mode, View, version},
 };
 pub(crate) use conf::{backlog, data_sizes};
-pub(crate) use listing::{WATCHES_LISTED_MAX, WatchCounts, by_session, operation};
+pub(crate) use listing::{WatchCounts, by_session, operation};
 
 const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
 /// What asks for a trace mask to be set; eight bytes with the mask follow.

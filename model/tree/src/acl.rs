@@ -47,6 +47,8 @@ pub struct Credential {
     pub scheme: Text,
     /// The proof, for `digest` the bytes `user:password`.
     pub bytes: Bytes,
+    /// Whether that is what it proves, and the proof is gone: as recordings keep it. Never of what a client sends.
+    pub sealed: bool,
 }
 
 impl Acl {

@@ -20,7 +20,7 @@ use crate::{
     path,
     quota::Amount,
     tree::number,
-    watches::{Notify, Watches},
+    watches::{Listed, Notify, Telling, Watches},
 };
 
 /// How many nodes go together: as many as fit in the memory that is near the processor.
@@ -37,7 +37,7 @@ struct Header {
 /// Where watches fire.
 struct Firing<'a, 'b> {
     watches: &'a mut Watches,
-    notify: Notify<'b>,
+    telling: Telling<'b>,
 }
 
 impl Tree {
@@ -50,7 +50,8 @@ impl Tree {
         notify: Notify<'_>,
     ) -> Outcome {
         let header = Header { zxid, session: txn.session, time: txn.time };
-        let outcome = self.apply_body(header, &txn.body, &mut Firing { watches, notify });
+        let outcome =
+            self.apply_body(header, &txn.body, &mut Firing { watches, telling: Telling::new(notify) });
         self.last = self.last.max(zxid);
         self.measure_new_quotas();
         self.compare_digest(txn.digest);
@@ -120,7 +121,8 @@ impl Tree {
             id
         } else {
             let id = self.add(path, parent, name, content);
-            firing.watches.created(&create.path, &create.acl, firing.notify);
+            let list = Listed { key: acl, entries: &create.acl };
+            firing.watches.created(&create.path, list, &mut firing.telling);
             self.fire_children_changed(parent, &parent_of(&create.path, parent_path), firing);
             id
         };
@@ -173,9 +175,10 @@ impl Tree {
             self.remove_at(id, at, path.as_str());
             return;
         }
-        let acl = self.list(id).to_vec();
+        let (key, entries) = (self.store.node(id).acl, self.list(id).to_vec());
         self.remove_at(id, at, path.as_str());
-        firing.watches.deleted(path, &acl, firing.notify);
+        let list = Listed { key, entries: &entries };
+        firing.watches.deleted(path, list, &mut firing.telling);
         self.fire_children_changed(parent, &parent_of(path, parent_path), firing);
     }
 
@@ -195,7 +198,7 @@ impl Tree {
             node.stat.mzxid = number(header.zxid);
             node.stat.mtime = header.time;
         });
-        firing.watches.data_changed(path, self.acls.list(self.store.node(id).acl), firing.notify);
+        firing.watches.data_changed(path, self.listed(id), &mut firing.telling);
         Ok(Outcome::SetData(self.shown(id)))
     }
 
@@ -291,7 +294,11 @@ impl Tree {
     }
 
     fn fire_children_changed(&self, parent: NodeId, path: &Text, firing: &mut Firing<'_, '_>) {
-        firing.watches.children_changed(path, self.list(parent), firing.notify);
+        firing.watches.children_changed(path, self.listed(parent), &mut firing.telling);
+    }
+
+    fn listed(&self, id: NodeId) -> Listed<'_> {
+        Listed { key: self.store.node(id).acl, entries: self.list(id) }
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec, vec
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use sha1::{Digest as _, Sha1};
 use sha2::{Sha224, Sha256, Sha384, Sha512, Sha512_224, Sha512_256};
 use spec::{ErrorCode, machine::Unproved};
@@ -20,9 +21,9 @@ pub(crate) const EXPANDED_BYTES_MAX: usize = 900_000;
 /// How many entries a list may have that a client gives, `auth` spelled out: it is gone through whenever its node is read,
 /// and for everybody who watches it.
 const ENTRIES_MAX: usize = 4096;
-/// How many entries of lists are gone through for one request: it holds up all others meanwhile, and a few bytes are
-/// enough to name a node with a long list once more.
-pub(crate) const JUDGED_MAX: usize = 1 << 20;
+/// How many comparisons lists may cost one request, as [`cost`] counts them: it holds up all others meanwhile, and a few
+/// bytes are enough to name a node with a long list once more.
+pub(crate) const JUDGED_MAX: usize = 1 << 22;
 
 /// The identities that a credential proves, beside those that its connection has: of its address, and of the owner of
 /// its certificate, who say so again by schemes `ip` and `x509`, and prove no more by that. Scheme `ensemble` proves
@@ -79,10 +80,30 @@ pub fn sought(settings: &Settings, name: &[u8]) -> Option<Sought> {
 /// Source: ZooKeeper `DigestAuthenticationProvider`.
 fn prove_digest(settings: &Settings, credential: &Credential) -> Result<Vec<Identity>, Unproved> {
     let pair = String::from_utf8_lossy(&credential.bytes);
-    let id = digest_id(settings.digest, &pair).ok_or(Unproved::Failed)?;
+    let id = if credential.sealed && settings.digest != Digest::Off {
+        Some(pair.into_owned())
+    } else {
+        digest_id(settings.digest, &pair)
+    };
+    let id = id.ok_or(Unproved::Failed)?;
     let is_super = settings.super_digest.as_ref().is_some_and(|digest| *digest == *id.as_str());
     let id = Identity { scheme: Text::from_static("digest"), id: Text::from(id) };
     Ok(if is_super { vec![superuser(), id] } else { vec![id] })
+}
+
+/// What a recording keeps of a credential: it proves the same, and holds no password.
+pub fn sealed(settings: &Settings, credential: &Credential) -> Credential {
+    let bytes = match credential.scheme.as_str() {
+        "digest" if !credential.sealed => {
+            let pair = String::from_utf8_lossy(&credential.bytes);
+            digest_id(settings.digest, &pair).unwrap_or_default().into()
+        }
+        // The name of an ensemble is no secret.
+        "digest" | "ensemble" => credential.bytes.clone(),
+        // Nothing depends on what others say.
+        _ => Bytes::new(),
+    };
+    Credential { scheme: credential.scheme.clone(), bytes, sealed: true }
 }
 
 /// Who may do everything.
@@ -134,7 +155,7 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
         return true;
     }
     let mut allowing = list.iter().filter(|entry| entry.perms & perms != 0);
-    if list.len() < LONG || list.len().saturating_mul(identities.len()) < COMPARISONS_MAX {
+    if is_compared(list, identities) {
         return allowing
             .any(|entry| is_world(entry) || identities.iter().any(|identity| matches(entry, identity)));
     }
@@ -154,6 +175,23 @@ pub fn permits(list: &[Acl], perms: i32, identities: &[Identity]) -> bool {
     })
 }
 
+/// How many comparisons of texts it takes at most to find that out.
+pub(crate) fn cost(list: &[Acl], identities: &[Identity]) -> usize {
+    if is_compared(list, identities) {
+        list.len() * identities.len().max(1)
+    } else {
+        // Looked up among the identities, which are put in order for that.
+        (list.len() + identities.len()) * LOOKED_UP
+    }
+}
+
+/// Whether each entry is compared with each identity, and none is looked up.
+fn is_compared(list: &[Acl], identities: &[Identity]) -> bool {
+    list.len() < LONG || list.len().saturating_mul(identities.len()) < COMPARISONS_MAX
+}
+
+/// How many comparisons a look among as many identities as a connection may have comes to.
+const LOOKED_UP: usize = 8;
 /// How many entries a list has for which it pays to put the identities in order.
 const LONG: usize = 32;
 /// How many pairs of an entry and an identity are compared one by one.
@@ -346,8 +384,6 @@ mod tests {
     use alloc::vec;
     use core::slice;
 
-    use bytes::Bytes;
-
     use super::*;
     use crate::acl::{ADMIN, ALL, READ, WRITE};
 
@@ -361,6 +397,34 @@ mod tests {
 
     fn identity(scheme: &str, id: &str) -> Identity {
         Identity { scheme: Text::from(scheme), id: Text::from(id) }
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_credential_proves_the_same_and_holds_no_password() {
+        let owner = prove_digest(&plain(), &pair("super:secret")).expect("proved").remove(0);
+        let named = Settings { super_digest: Some(owner.id.as_str().into()), ..plain() };
+        for settings in [&plain(), &named, &Settings { digest: Digest::Sha256, ..plain() }] {
+            for text in ["super:secret", "ann:secret", "secret", ""] {
+                let recorded = sealed(settings, &pair(text));
+                let shown = String::from_utf8_lossy(&recorded.bytes);
+                assert!(!shown.split(':').skip(1).any(|told| told.contains("secret")), "{shown}");
+                assert_eq!(prove_digest(settings, &recorded), prove_digest(settings, &pair(text)), "{text}");
+                assert_eq!(sealed(settings, &recorded), recorded);
+            }
+        }
+        let off = Settings { digest: Digest::Off, ..plain() };
+        let recorded = sealed(&off, &pair("ann:secret"));
+        assert_eq!((prove_digest(&off, &recorded), recorded.bytes), (Err(Unproved::Failed), Bytes::new()));
+        let other = Credential { scheme: Text::from("kerberos"), bytes: "secret".into(), sealed: false };
+        assert_eq!(sealed(&plain(), &other).bytes, Bytes::new());
+    }
+
+    fn pair(text: &str) -> Credential {
+        Credential {
+            scheme: Text::from("digest"),
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+            sealed: false,
+        }
     }
 
     #[test]
@@ -384,7 +448,8 @@ mod tests {
 
     #[test]
     fn what_a_connection_has_it_may_say_again() {
-        let proof = |scheme: &str| Credential { scheme: Text::from(scheme), bytes: Bytes::new() };
+        let proof =
+            |scheme: &str| Credential { scheme: Text::from(scheme), bytes: Bytes::new(), sealed: false };
         let owner = [identity("ip", "::1"), identity("x509", "CN=one")];
         assert_eq!(authenticate(&plain(), &owner[..1], &proof("ip")), Ok(Vec::new()));
         assert_eq!(authenticate(&plain(), &owner, &proof("x509")), Ok(Vec::new()));
@@ -396,7 +461,7 @@ mod tests {
         let say = |ensembles: Option<&[&str]>, name: &'static str| {
             let names = |names: &[&str]| names.iter().map(|name| Text::from(*name)).collect();
             let settings = Settings { ensembles: ensembles.map(names), ..plain() };
-            let credential = Credential { scheme: Text::from("ensemble"), bytes: name.into() };
+            let credential = Credential { scheme: Text::from("ensemble"), bytes: name.into(), sealed: false };
             authenticate(&settings, &[], &credential)
         };
         assert_eq!(say(None, "a"), Err(Unproved::Failed), "there is no such provider");
@@ -411,9 +476,13 @@ mod tests {
         // The value is in ZooKeeper's own documentation of superDigest.
         let id = "super:g9oN2HttPfn8MMWJZ2r45Np/LIA=";
         assert_eq!(digest_id(Digest::Sha1, "super:superpw").as_deref(), Some(id));
-        let proof = Credential { scheme: Text::from("digest"), bytes: Bytes::from_static(b"super:superpw") };
+        let proof = Credential {
+            scheme: Text::from("digest"),
+            bytes: Bytes::from_static(b"super:superpw"),
+            sealed: false,
+        };
         assert_eq!(authenticate(&plain(), &[], &proof), Ok(vec![identity("digest", id)]));
-        let other = Credential { scheme: Text::from("sasl"), bytes: Bytes::new() };
+        let other = Credential { scheme: Text::from("sasl"), bytes: Bytes::new(), sealed: false };
         assert_eq!(authenticate(&plain(), &[], &other), Err(Unproved::Failed));
         let named = Settings { super_digest: Some(Text::from(id)), ..plain() };
         let both = vec![identity("super", ""), identity("digest", id)];

@@ -18,7 +18,7 @@ use crate::{
     node::NodeId,
     outstanding::{Before, Data, Fate, Pending},
     path,
-    quota::{Amount, signed},
+    quota::{self, Amount, signed},
     tree::number,
 };
 
@@ -299,6 +299,9 @@ impl<'a> Preparation<'a> {
             path.clone()
         };
         path::validate(path.as_str())?;
+        if quota::ends_others(path.as_str()) {
+            return Err(ErrorCode::BadArguments);
+        }
         if self.view(&path::inner(&path)).is_ok() {
             return Err(ErrorCode::NodeExists);
         }
@@ -406,6 +409,9 @@ impl<'a> Preparation<'a> {
         let inner = path::inner(path);
         let node = self.view(&inner)?;
         self.permit(&node, WRITE)?;
+        if quota::as_stats_ends_others(inner.as_str(), data.map(|data| &data[..])) {
+            return Err(ErrorCode::BadArguments);
+        }
         let mut node = node.node;
         let data_len = data.map_or(0, Bytes::len);
         self.check_quota(&inner, Amount { count: 0, bytes: signed(data_len) - signed(node.data_len) })?;
@@ -459,7 +465,7 @@ impl<'a> Preparation<'a> {
     }
 
     fn permit(&self, view: &View<'_>, perms: i32) -> Result<(), ErrorCode> {
-        self.judged.set(self.judged.get() + view.acl.len());
+        self.judged.set(self.judged.get() + auth::cost(view.acl, self.author.identities));
         if auth::permits(view.acl, perms, self.author.identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
     }
 

@@ -53,6 +53,23 @@ fn subject(path: &str) -> Option<(&str, bool)> {
         .filter(|(subject, _)| subject.starts_with('/'))
 }
 
+/// Whether the creation, or the deletion, of this node ends a server of ZooKeeper that applies it: one with limits that
+/// stands too high among its own nodes for a path to be cut out of its parent's.
+///
+/// Source: ZooKeeper `DataTree.createNode`, `DataTree.deleteNode`, `Quotas.trimQuotaPath`.
+pub(crate) fn ends_others(path: &str) -> bool {
+    let parent = path.strip_suffix(LIMITS).filter(|parent| parent.starts_with("/zookeeper"));
+    parent.is_some_and(|parent| parent.encode_utf16().count() <= QUOTA.len())
+}
+
+/// Whether this as the data of a node ends a server of ZooKeeper, with the next change that counts for the quota.
+///
+/// Source: ZooKeeper `DataTree.updateQuotaStat`.
+pub(crate) fn as_stats_ends_others(path: &str, data: Option<&[u8]>) -> bool {
+    let is_stats = subject(path).is_some_and(|(_, of_limits)| !of_limits);
+    is_stats && !data.is_some_and(figures::is_read_by_others)
+}
+
 impl Tree {
     /// Every quota with the path of the node that it is of, in the order of paths.
     pub fn quotas(&self) -> impl Iterator<Item = (&str, Quota)> {
@@ -239,6 +256,51 @@ mod tests {
         ];
         for (path, expected) in rows {
             assert_eq!(subject(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_ends_servers_of_zookeeper_is_told() {
+        let limits = [
+            ("/zookeeper/zookeeper_limits", true),
+            ("/zookeeper/quota/zookeeper_limits", true),
+            ("/zookeepers/zookeeper_limits", true),
+            ("/zookeeper/other/zookeeper_limits", true),
+            ("/zookeeper/others/zookeeper_limits", false),
+            ("/zookeeper/quota/a/zookeeper_limits", false),
+            ("/zookeeper_limits", false),
+            ("/a/zookeeper_limits", false),
+            ("/zookeeper/quota/zookeeper_stats", false),
+        ];
+        for (path, ends) in limits {
+            assert_eq!(ends_others(path), ends, "{path}");
+        }
+        let stats: [(Option<&str>, bool); 20] = [
+            (None, true),
+            (Some(""), false),
+            (Some("count=5,bytes=-1"), false),
+            (Some("count=5,bytes=10=;byteHardLimit=7;countHardLimit=+8"), false),
+            (Some("count=5,;,bytes=1,,"), false),
+            (Some(",,"), false),
+            (Some("a==5"), false),
+            (Some("=5"), false),
+            (Some("a=5=x"), false),
+            (Some("count"), true),
+            (Some("count="), true),
+            (Some("="), true),
+            (Some("count=x"), true),
+            (Some("count= 5"), true),
+            (Some(";a=1"), true),
+            (Some("count=5,bytes"), true),
+            (Some("count=9223372036854775807"), false),
+            (Some("count=9223372036854775808"), true),
+            (Some("count=-"), true),
+            (Some("\u{fffd}"), true),
+        ];
+        for (text, ends) in stats {
+            let data = text.map(str::as_bytes);
+            assert_eq!(as_stats_ends_others("/zookeeper/quota/a/zookeeper_stats", data), ends, "{text:?}");
+            assert!(!as_stats_ends_others("/zookeeper/quota/a/zookeeper_limits", data), "{text:?}");
         }
     }
 }

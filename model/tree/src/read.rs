@@ -21,7 +21,7 @@ struct Reader<'a, 'b> {
     who: machine::Reader<'a, Identity, Settings>,
     watches: &'a mut Watches,
     notify: Notify<'b>,
-    /// How many entries of lists were gone through for it.
+    /// How many comparisons lists have cost it.
     judged: usize,
 }
 
@@ -31,7 +31,7 @@ impl Reader<'_, '_> {
         if self.who.settings.skip_acl {
             return true;
         }
-        self.judged += list.len();
+        self.judged += auth::cost(list, self.who.identities);
         auth::permits(list, perms, self.who.identities)
     }
 
@@ -146,7 +146,8 @@ impl Tree {
 
     /// The ephemerals of a session whose paths begin so, in order.
     fn own_ephemerals(&self, session: SessionId, prefix: &str) -> Vec<Text> {
-        let all = matches!(prefix.trim(), "" | "/");
+        // Blank is what Java trims: everything up to U+0020, and nothing above.
+        let all = matches!(prefix.trim_matches(|c| c <= ' '), "" | "/");
         let wanted = |path: &Text| all || path.as_str().starts_with(prefix);
         self.ephemerals(session).into_iter().filter(wanted).collect()
     }

@@ -12,7 +12,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 use spec::ClientId;
 
-use crate::{Acl, Event, EventKind, Identity, Text, WatchChoice, acl::READ, auth, path};
+use crate::{Acl, Event, EventKind, Identity, Text, WatchChoice, acl::READ, acl_table::AclKey, auth, path};
 
 /// What a watch waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -93,6 +93,38 @@ struct Watcher {
 
 /// Where events go.
 pub(crate) type Notify<'a> = &'a mut dyn FnMut(ClientId, &Event);
+
+/// A list with its number in the tree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed<'a> {
+    pub(crate) key: AclKey,
+    pub(crate) entries: &'a [Acl],
+}
+
+/// Where the events of one transaction go, and what was found on the way: a multi may tell the same watchers of changes
+/// under the same list thousands of times, and both may be long.
+pub(crate) struct Telling<'a> {
+    notify: Notify<'a>,
+    /// Whether a watcher may read under a list.
+    may: BTreeMap<(AclKey, ClientId), bool>,
+}
+
+/// How many comparisons are made again rather than remembered.
+const FEW: usize = 16;
+
+impl<'a> Telling<'a> {
+    pub(crate) fn new(notify: Notify<'a>) -> Self {
+        Self { notify, may: BTreeMap::new() }
+    }
+
+    fn may_read(&mut self, list: Listed<'_>, client: ClientId, identities: &[Identity]) -> bool {
+        let judge = || auth::permits(list.entries, READ, identities);
+        if auth::cost(list.entries, identities) <= FEW {
+            return judge();
+        }
+        *self.may.entry((list.key, client)).or_insert_with(judge)
+    }
+}
 
 impl Watches {
     /// Leaves a standard watch on a path, of a client with these identities. Leaving the same twice is leaving it once.
@@ -179,32 +211,39 @@ impl Watches {
     }
 
     /// The node was created.
-    pub(crate) fn created(&mut self, path: &Text, acl: &[Acl], notify: Notify<'_>) {
+    pub(crate) fn created(&mut self, path: &Text, list: Listed<'_>, telling: &mut Telling<'_>) {
         if !self.is_empty() {
-            self.fire(WatchKind::Data, EventKind::NodeCreated, path, acl, &BTreeSet::new(), notify);
+            self.fire(WatchKind::Data, EventKind::NodeCreated, path, list, &BTreeSet::new(), telling);
         }
     }
 
     /// The node's data was set.
-    pub(crate) fn data_changed(&mut self, path: &Text, acl: &[Acl], notify: Notify<'_>) {
+    pub(crate) fn data_changed(&mut self, path: &Text, list: Listed<'_>, telling: &mut Telling<'_>) {
         if !self.is_empty() {
-            self.fire(WatchKind::Data, EventKind::NodeDataChanged, path, acl, &BTreeSet::new(), notify);
+            self.fire(WatchKind::Data, EventKind::NodeDataChanged, path, list, &BTreeSet::new(), telling);
         }
     }
 
-    /// The node was deleted; `acl` is its last list. Who watched it for data and for children is told once.
-    pub(crate) fn deleted(&mut self, path: &Text, acl: &[Acl], notify: Notify<'_>) {
+    /// The node was deleted; `list` is its last one. Who watched it for data and for children is told once.
+    pub(crate) fn deleted(&mut self, path: &Text, list: Listed<'_>, telling: &mut Telling<'_>) {
         if !self.is_empty() {
             let told =
-                self.fire(WatchKind::Data, EventKind::NodeDeleted, path, acl, &BTreeSet::new(), notify);
-            self.fire(WatchKind::Child, EventKind::NodeDeleted, path, acl, &told, notify);
+                self.fire(WatchKind::Data, EventKind::NodeDeleted, path, list, &BTreeSet::new(), telling);
+            self.fire(WatchKind::Child, EventKind::NodeDeleted, path, list, &told, telling);
         }
     }
 
     /// A child of the node was created or deleted.
-    pub(crate) fn children_changed(&mut self, path: &Text, acl: &[Acl], notify: Notify<'_>) {
+    pub(crate) fn children_changed(&mut self, path: &Text, list: Listed<'_>, telling: &mut Telling<'_>) {
         if !self.is_empty() {
-            self.fire(WatchKind::Child, EventKind::NodeChildrenChanged, path, acl, &BTreeSet::new(), notify);
+            self.fire(
+                WatchKind::Child,
+                EventKind::NodeChildrenChanged,
+                path,
+                list,
+                &BTreeSet::new(),
+                telling,
+            );
         }
     }
 
@@ -215,9 +254,9 @@ impl Watches {
         kind: WatchKind,
         event: EventKind,
         path: &Text,
-        acl: &[Acl],
+        list: Listed<'_>,
         told: &BTreeSet<ClientId>,
-        notify: Notify<'_>,
+        telling: &mut Telling<'_>,
     ) -> BTreeSet<ClientId> {
         let mut clients = self.consume(kind, path);
         if kind == WatchKind::Data && self.recursive > 0 {
@@ -229,8 +268,8 @@ impl Watches {
         let event = Event { kind: event, path: path.clone() };
         for client in &clients {
             let Some(watcher) = self.clients.get(client) else { continue };
-            if !told.contains(client) && auth::permits(acl, READ, &watcher.identities) {
-                notify(*client, &event);
+            if !told.contains(client) && telling.may_read(list, *client, &watcher.identities) {
+                (telling.notify)(*client, &event);
             }
             if watcher.watches.is_empty() {
                 self.clients.remove(client);
@@ -334,30 +373,34 @@ fn chosen(which: WatchChoice) -> (Modes, Modes) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
-    use crate::acl::{ALL, WRITE};
+    use crate::{
+        acl::{ALL, WRITE},
+        acl_table::AclTable,
+    };
 
     fn acl(perms: i32, scheme: &str, id: &str) -> Acl {
         Acl { perms, scheme: Text::from(scheme), id: Text::from(id) }
     }
 
+    type Change = fn(&mut Watches, &Text, Listed<'_>, &mut Telling<'_>);
+
     /// Fires one change over the watches and collects who was told what.
-    fn fired(
-        watches: &mut Watches,
-        change: fn(&mut Watches, &Text, &[Acl], Notify<'_>),
-        list: &[Acl],
-    ) -> Vec<(u64, i32)> {
+    fn fired(watches: &mut Watches, change: Change, entries: &[Acl]) -> Vec<(u64, i32)> {
         let mut told = Vec::new();
-        change(watches, &Text::from("/a"), list, &mut |client, event| {
+        let mut notify = |client: ClientId, event: &Event| {
             assert_eq!(event.path, "/a");
             told.push((client.0, event.kind.number()));
-        });
+        };
+        let list = Listed { key: AclKey::OPEN, entries };
+        change(watches, &Text::from("/a"), list, &mut Telling::new(&mut notify));
         told
     }
 
     #[test]
     fn each_change_fires_its_watches_once() {
-        type Change = fn(&mut Watches, &Text, &[Acl], Notify<'_>);
         /// What happens, who is told what, how many watches are left, and why.
         type Row = (Change, &'static [(u64, i32)], usize, &'static str);
         // Client 1 has a data watch, 2 a child watch, 3 both.
@@ -460,6 +503,35 @@ mod tests {
         watches.identify(ClientId(3), &[reader]);
         assert_eq!(fired(&mut watches, Watches::data_changed, &list), [(2, 3), (3, 3)]);
         assert!(watches.is_empty());
+    }
+
+    #[test]
+    fn what_a_transaction_remembers_of_a_list_is_true_of_that_list_alone() {
+        let entries = |named: u32| -> Vec<Acl> {
+            (0..20).map(|user| acl(ALL, "digest", &format!("u{}:1", user + named))).collect()
+        };
+        let lists = [entries(0), entries(100)];
+        let mut table = AclTable::new();
+        let keys = lists.each_ref().map(|list| table.acquire(list));
+        let mut watches = Watches::default();
+        let path = Text::from("/a");
+        for client in [1, 2] {
+            let user = |number: u64| Identity {
+                scheme: Text::from("digest"),
+                id: Text::from(format!("u{}:1", number + 100 * (client - 1)).as_str()),
+            };
+            let identities: Vec<_> = (15..25).map(user).collect();
+            watches.add(WatchMode::Persistent, &path, ClientId(client), &identities);
+        }
+        let mut told = Vec::new();
+        let mut notify = |client: ClientId, _: &Event| told.push(client.0);
+        let mut telling = Telling::new(&mut notify);
+        for list in [0, 1, 0, 1] {
+            let list = Listed { key: keys[list], entries: &lists[list] };
+            watches.data_changed(&path, list, &mut telling);
+        }
+        assert_eq!(telling.may.len(), 4, "both lists, for both");
+        assert_eq!(told, [1, 2, 1, 2]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     metrics,
     net::{ANYWHERE, java_address},
     view::{ClientView, Mode, version},
-    words::{self, WATCHES_LISTED_MAX, WatchCounts, by_session, data_sizes, operation},
+    words::{self, WatchCounts, by_session, data_sizes, operation},
 };
 
 /// The command that tells of every metric.
@@ -473,9 +473,10 @@ fn watch_summary(WatchCounts { connections, paths, total }: WatchCounts) -> Map<
 
 /// What is said instead of too many watches.
 fn too_many_watches(core: &Core) -> Option<Map<String, Value>> {
-    let total = core.watch_counts().total;
-    let error = format!("{total} watches are too many to be listed; watch_summary counts them");
-    (total > WATCHES_LISTED_MAX).then(|| map([("error", json!(error))]))
+    core.watches_unlisted().map(|total| {
+        let error = format!("{total} watches are too many to be listed; watch_summary counts them");
+        map([("error", json!(error))])
+    })
 }
 
 fn watches_by_session(core: &Core) -> Map<String, Value> {

@@ -55,7 +55,8 @@ pub(super) fn authorize(core: &Core, headers: &HeaderMap, from: IpAddr) -> Resul
         [b"ip"] | [b"ip", _] => vec![Identity::ip(&java_ip(from))],
         [scheme, bytes] => {
             let scheme = String::from_utf8_lossy(scheme);
-            let credential = Credential { scheme: (&*scheme).into(), bytes: bytes.to_vec().into() };
+            let credential =
+                Credential { scheme: (&*scheme).into(), bytes: bytes.to_vec().into(), sealed: false };
             // Who says nothing but which ensemble it looks for is nobody.
             auth::authenticate(settings, &[], &credential)
                 .ok()

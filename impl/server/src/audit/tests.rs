@@ -162,7 +162,11 @@ fn users_are_those_that_were_proved_in_order() {
     let mut client = who(&[]);
     let settings = Settings::default();
     let prove = |scheme: &str, bytes: &'static [u8]| {
-        ClientRequest::Authenticate(Credential { scheme: scheme.into(), bytes: Bytes::from_static(bytes) })
+        ClientRequest::Authenticate(Credential {
+            scheme: scheme.into(),
+            bytes: Bytes::from_static(bytes),
+            sealed: false,
+        })
     };
     for request in
         [prove("digest", b"alice:secret"), prove("digest", b"alice:secret"), prove("world", b"anyone")]
@@ -186,7 +190,8 @@ fn what_a_client_chooses_is_one_value() {
 fn named(names: &[String]) -> Who {
     let mut client = who(&[]);
     for name in names {
-        let credential = Credential { scheme: "digest".into(), bytes: format!("{name}:secret").into() };
+        let credential =
+            Credential { scheme: "digest".into(), bytes: format!("{name}:secret").into(), sealed: false };
         client.hears(&Settings::default(), &ClientRequest::Authenticate(credential), 0);
     }
     client.proves(vec![Identity { scheme: "sasl".into(), id: "bob".into() }]);

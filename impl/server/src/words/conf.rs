@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use crate::{Config, core::Core};
+use crate::{Config, core::Core, view::Mode};
 
 impl Core {
     /// The answer to `conf`.
@@ -31,15 +31,16 @@ impl Core {
         if let Some(own) = config.servers.get(&config.me) {
             let _ = write!(
                 text,
-                "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\n\
-                 membership: \n{}",
+                "initLimit={}\nsyncLimit={}\nelectionAlg=3\nelectionPort={}\nquorumPort={}\npeerType={}\n",
                 config.init_limit,
                 config.sync_limit,
                 own.election_port,
                 own.quorum_port,
                 u8::from(own.observer),
-                config.ensemble_text(),
             );
+            if self.shell.mode() != Mode::ReadOnly {
+                let _ = write!(text, "membership: \n{}", config.ensemble_text());
+            }
         }
         text
     }

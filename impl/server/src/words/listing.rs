@@ -18,7 +18,9 @@ pub(crate) type Watchers = BTreeMap<Text, BTreeSet<SessionId>>;
 pub(crate) type Expiries = BTreeMap<u32, BTreeSet<SessionId>>;
 
 /// Beyond so many watches they are counted, and not listed: that takes the loop too long.
-pub(crate) const WATCHES_LISTED_MAX: usize = 100_000;
+const WATCHES_LISTED_MAX: usize = 100_000;
+/// So are those whose paths have more bytes than this, one for each session.
+const WATCHES_BYTES_MAX: usize = 16 << 20;
 
 /// How many watches of nodes there are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,13 +48,21 @@ impl Core {
         WatchCounts { connections, paths, total }
     }
 
+    /// How many watches there are, if they are too many to be listed, or too long.
+    pub(crate) fn watches_unlisted(&self) -> Option<usize> {
+        let total = self.watch_counts().total;
+        let bytes = || -> usize {
+            self.peer.watches().of_data().map(|(path, clients)| path.as_bytes().len() * clients.count()).sum()
+        };
+        (total > WATCHES_LISTED_MAX || bytes() > WATCHES_BYTES_MAX).then_some(total)
+    }
+
     /// The watches as a word lists them, if they are not too many.
     pub(super) fn listed_watchers(&self, list: impl Fn(&Watchers) -> String) -> String {
-        let total = self.watch_counts().total;
-        if total > WATCHES_LISTED_MAX {
-            return format!("{total} watches are too many to be listed; wchs counts them\n");
+        match self.watches_unlisted() {
+            Some(total) => format!("{total} watches are too many to be listed; wchs counts them\n"),
+            None => list(&self.watchers()),
         }
-        list(&self.watchers())
     }
 
     /// The watches of nodes. Those of children are not told, as by ZooKeeper.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::alone::{Client, Server, create, free_port, wait_until};
+use crate::alone::{Client, Server, create, frame, free_port, request, wait_until};
 use server::{Config, ExitCode, StartError};
 use storage::RealDisk;
 
@@ -142,6 +142,21 @@ fn the_log_may_stand_in_the_folder_of_snapshots_by_another_name() {
     assert_eq!(client.answer(), Some((1, 0)));
     drop(client);
     assert!(Client::connect(&Server::start_in(server.stop(), "")).expect("a session").exists("/kept"));
+}
+
+#[test]
+fn what_proves_an_identity_is_recorded_and_no_password() {
+    let server = Server::start("");
+    let mut client = Client::connect(&server).expect("a session");
+    let proof = [&0_i32.to_be_bytes()[..], &frame(b"digest"), &frame(b"ann:hidden-word")].concat();
+    client.send(&request(-4, 100, &proof));
+    assert_eq!(client.answer(), Some((-4, 0)));
+    drop(client);
+    let data = server.stop();
+    let rings = fs::read_dir(data.path().join("recorder")).expect("it records").flatten();
+    let recorded: Vec<u8> = rings.flat_map(|file| fs::read(file.path()).expect("it is there")).collect();
+    let holds = |word: &[u8]| recorded.windows(word.len()).any(|window| window == word);
+    assert!(holds(b"ann:") && !holds(b"hidden-word"), "{} bytes", recorded.len());
 }
 
 #[test]

@@ -65,7 +65,7 @@ where
     Ok(match operation {
         opcode::PING => ClientRequest::Ping,
         opcode::CLOSE_SESSION => ClientRequest::Close,
-        opcode::SYNC => ClientRequest::Sync(input.required("path")?.to_vec()),
+        opcode::SYNC => ClientRequest::Sync(input.text("path")?.as_bytes().to_vec()),
         opcode::AUTH => ClientRequest::Authenticate(credential(input)?),
         _ if read::is_read(operation) => ClientRequest::Read(read::decode(operation, input)?),
         _ if write::is_write(operation) => ClientRequest::Write(write::decode(operation, input)?),
@@ -82,7 +82,7 @@ fn credential(input: &mut Decoder<'_>) -> Result<Credential, Error> {
         Err(Error::Null { .. }) => Text::default(),
         scheme => scheme?,
     };
-    Ok(Credential { scheme, bytes: input.bytes()?.unwrap_or_default() })
+    Ok(Credential { scheme, bytes: input.bytes()?.unwrap_or_default(), sealed: false })
 }
 
 /// Appends a client's request as a frame.

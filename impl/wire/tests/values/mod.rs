@@ -158,7 +158,7 @@ pub(crate) fn request() -> impl Strategy<Value = ClientRequest<Tree>> {
         1 => Just(ClientRequest::Close),
         1 => text().prop_map(|path| ClientRequest::Sync(path.as_bytes().to_vec())),
         1 => (text(), vec(any::<u8>(), 0..24)).prop_map(|(scheme, bytes)| {
-            ClientRequest::Authenticate(Credential { scheme, bytes: Bytes::from(bytes) })
+            ClientRequest::Authenticate(Credential { scheme, bytes: Bytes::from(bytes), sealed: false })
         }),
         4 => read().prop_map(ClientRequest::Read),
         4 => write().prop_map(ClientRequest::Write),

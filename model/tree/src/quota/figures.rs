@@ -65,6 +65,21 @@ impl fmt::Display for Figures {
     }
 }
 
+/// Whether ZooKeeper reads this as figures; otherwise its `StatsTrack` fails.
+pub(super) fn is_read_by_others(data: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(data);
+    // Java leaves out what is empty at the end, here and within a pair.
+    let text = text.trim_end_matches([',', ';']);
+    let runs = |part: &&str| !part.is_empty();
+    let is_pair = |part: &str| {
+        let mut words = part.trim_end_matches('=').splitn(3, '=');
+        let (name, figure) = (words.next().unwrap_or_default(), words.next());
+        let is_figure = |figure: &str| figure.is_empty() || figure.parse::<i64>().is_ok();
+        (!name.is_empty() || figure.is_some()) && figure.is_some_and(is_figure)
+    };
+    !text.starts_with([',', ';']) && text.split([',', ';']).filter(runs).all(is_pair)
+}
+
 /// The figures that mean something, of all in a node of a quota; −1 where there is none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Known {

@@ -61,6 +61,8 @@ fn create_is_judged_in_order() {
         (create("//a", 0), Some(BadArguments), "and this one has the root"),
         (create("/ro/..", 0), Some(NoAuth), "permission before the rest of the path"),
         (create("/ann/x", 0), Some(NoAuth), "which the parent's list gives"),
+        (create("/zookeeper/zookeeper_limits", 0), Some(BadArguments), "what ends ZooKeeper's servers"),
+        (create("/zookeeper/quota/zookeeper_limits", 1), Some(BadArguments), "as an ephemeral too"),
         (create("/p/c", 0), Some(NodeExists), "the node itself"),
         (create("/", 0), Some(NodeExists), "the root is there"),
         (create("/e/x", 0), Some(NoChildrenForEphemerals), "the parent's kind comes last"),

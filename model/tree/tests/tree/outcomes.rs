@@ -218,9 +218,9 @@ fn a_multi_that_takes_long_to_judge_is_refused_whole() {
         Write::Multi([create("/n", 0)].into_iter().chain(vec![check; count]).collect())
     };
     let refused = Outcome::Error { code: ErrorCode::BadArguments.number() };
-    assert_eq!(leader.write(&checks(256)), refused);
+    assert_eq!(leader.write(&checks(1024)), refused);
     assert!(
-        matches!(leader.write(&checks(255)), Outcome::Multi(parts) if parts.len() == 256),
+        matches!(leader.write(&checks(1023)), Outcome::Multi(parts) if parts.len() == 1024),
         "and left nothing"
     );
 }

@@ -159,7 +159,8 @@ pub(crate) fn check(at: &str, version: i32) -> Write {
 
 /// Somebody with a password.
 pub(crate) fn user(name: &str) -> Identity {
-    let credential = Credential { scheme: path("digest"), bytes: format!("{name}:secret").into() };
+    let credential =
+        Credential { scheme: path("digest"), bytes: format!("{name}:secret").into(), sealed: false };
     let proved = Tree::authenticate(&Settings::default(), &[], &credential);
     proved.expect("digest proves itself").remove(0)
 }

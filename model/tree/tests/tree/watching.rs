@@ -261,13 +261,21 @@ fn many_reads_are_answered_together_as_far_as_one_reply_goes() {
 }
 
 #[test]
-fn many_reads_go_through_so_many_entries_of_lists_and_no_more() {
+fn many_reads_compare_so_many_entries_of_lists_and_no_more() {
     let mut leader = Leader::new();
     leader.write(&create("/a", 0));
     leader.write(&set_acl("/a", long_acl(), -1));
     let many = |count| Read::Multi(vec![Read::GetData { path: path("/a"), watch: false }; count]);
-    assert_eq!(read(&mut leader, CLIENT, &[], &many(256)), Ok("256 answers".into()));
-    assert_eq!(read(&mut leader, CLIENT, &[], &many(257)), Err(ErrorCode::MarshallingError));
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(1024)), Ok("1024 answers".into()));
+    assert_eq!(read(&mut leader, CLIENT, &[], &many(1025)), Err(ErrorCode::MarshallingError));
+    // Each entry is compared with each identity.
+    let users: Vec<_> = (0..100).map(|number| user(&format!("u{number}"))).collect();
+    let list = users[..20].iter().flat_map(|user| only(user, acl::ALL)).collect();
+    leader.write(&create("/b", 0));
+    leader.write(&set_acl("/b", list, -1));
+    let many = |count| Read::Multi(vec![Read::GetData { path: path("/b"), watch: false }; count]);
+    assert_eq!(read(&mut leader, CLIENT, &users, &many(2097)), Ok("2097 answers".into()));
+    assert_eq!(read(&mut leader, CLIENT, &users, &many(2098)), Err(ErrorCode::MarshallingError));
 }
 
 #[test]
