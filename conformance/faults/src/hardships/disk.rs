@@ -109,11 +109,11 @@ fn seconds(ensemble: &Ensemble, other_data: &Path) -> Result<Vec<Second>> {
         .replace(&format!("clientPort={port}"), &format!("clientPort={}", free_port()?));
     let second = |what, config, code, words| Second { what, config, code, words };
     Ok(vec![
-        second("same dataDir", format!("{free}dataDir={data}\n"), 3, "is in use by another server"),
+        second("same dataDir", format!("{free}dataDir={data}\n"), 1, "is in use by another server"),
         second(
             "same dataLogDir",
             format!("{free}dataDir={other_data}\ndataLogDir={data}\n"),
-            3,
+            1,
             "is in use by another server",
         ),
         second(
