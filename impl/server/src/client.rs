@@ -38,7 +38,7 @@ const UNSENT_ALL_MAX: usize = 1 << 30;
 /// fit into what a client may leave unsent, also where each asks for as much as a node can hold.
 const READS_WAITING_MAX: usize = 32;
 /// How many credentials a connection may offer. What each proves is held against the lists of all that it reads, writes
-/// and watches: a thousand stop everybody for half a minute, with one request of half a megabyte.
+/// and watches, and is copied for its watches: with a thousand, what watchers may see is a matter of seconds.
 const PROOFS_MAX: usize = 100;
 /// How many bytes they may have together: with what becomes of them, they have a place beside a write in a packet to the
 /// leader, also where each byte that is not UTF-8 becomes three.

@@ -150,6 +150,14 @@ mod tests {
     }
 
     #[test]
+    fn the_path_of_a_sync_is_text() {
+        let numbers = [7, opcode::SYNC, 3].map(i32::to_be_bytes).concat();
+        let bytes = [&numbers[..], b"/\xe2\x82"].concat();
+        let (_, request) = decode_request::<Tree>(&mut Decoder::new(&bytes, 64)).expect("a header");
+        assert_eq!(request, ClientRequest::Sync("/\u{fffd}".as_bytes().to_vec()));
+    }
+
+    #[test]
     fn what_is_not_offered_is_refused() {
         let table = [
             (opcode::RECONFIG, ErrorCode::ReconfigDisabled, false),

@@ -63,6 +63,20 @@ fn what_is_below_is_counted_with_every_change() {
 }
 
 #[test]
+fn what_ends_servers_of_zookeeper_is_no_statistics() {
+    let mut leader = limited("count=9,bytes=9");
+    let refused = Outcome::Error { code: ErrorCode::BadArguments.number() };
+    for text in [None, Some("count=x")] {
+        let data = text.map(|text| Bytes::from_static(text.as_bytes()));
+        let change = Write::SetData { path: path(&quota("/a/zookeeper_stats")), data, version: -1 };
+        assert_eq!(leader.write(&change), refused, "{text:?}");
+        let Outcome::Multi(parts) = leader.write(&Write::Multi(vec![change])) else { panic!("{text:?}") };
+        assert_eq!(parts, std::slice::from_ref(&refused), "{text:?}");
+    }
+    assert_eq!(stats(&leader, "/a"), "count=2,bytes=2");
+}
+
+#[test]
 fn the_nearest_quota_counts() {
     let mut leader = limited("count=9,bytes=9");
     let inner = [

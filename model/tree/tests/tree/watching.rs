@@ -225,6 +225,8 @@ fn questions_beyond_single_nodes_are_answered() {
         (&[], number("/ann"), Err(ErrorCode::NoAuth), 0),
         (&[], own(""), Ok("/p/a,/p/b,/pb"), 0),
         (&[], own(" / "), Ok("/p/a,/p/b,/pb"), 0),
+        (&[], own("\u{1}"), Ok("/p/a,/p/b,/pb"), 0),
+        (&[], own("\u{a0}"), Ok(""), 0),
         (&[], own("/p"), Ok("/p/a,/p/b,/pb"), 0),
         (&[], own("/p/"), Ok("/p/a,/p/b"), 0),
         (&[], own("p"), Ok(""), 0),
