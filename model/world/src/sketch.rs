@@ -38,7 +38,7 @@ impl fmt::Display for Server {
             write!(f, "; {tickets} disk operations may end")?;
         }
         for timer in self.timers() {
-            write!(f, "; timer {}", text::timer(timer))?;
+            write!(f, "; timer {timer:?}")?;
         }
         Ok(())
     }
@@ -76,7 +76,7 @@ impl<M: Replica, D: Storage<M>> Host<M, D> {
         lines.extend(peer.election().word().map(|word| format!("says {}", notification(&word))));
         let (promised, joined, committed) = (zab.accepted(), zab.current(), zab.committed());
         lines.push(format!("promised epoch {promised}, joined {joined}, committed through {committed}"));
-        let timers: Vec<_> = self.timers().map(text::timer).collect();
+        let timers: Vec<_> = self.timers().map(|timer| format!("{timer:?}")).collect();
         lines.extend((!timers.is_empty()).then(|| format!("timers {}", timers.join(", "))));
         let tickets = self.disk().may_finish().len();
         lines.extend((tickets > 0).then(|| format!("{tickets} disk operations may end")));

@@ -6,7 +6,7 @@ use protocol::{Ticket, Timer};
 use serde::{Deserialize, Serialize};
 use spec::ServerId;
 
-use crate::{Keep, Side, renamed_timer, text};
+use crate::{Keep, Side, renamed_timer};
 
 /// One thing that happens. A connection is named by its learner and its leader.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ impl fmt::Display for Step {
             }
             Self::Break { learner, leader } => write!(f, "the link of {learner} to {leader} breaks"),
             Self::Timeout { server, timer } => {
-                write!(f, "server {server}: timer {} fires", text::timer(*timer))
+                write!(f, "server {server}: timer {timer:?} fires")
             }
             Self::Finish { server, ticket } => {
                 write!(f, "server {server}: disk operation {} ends", ticket.0)

@@ -3,7 +3,7 @@
 use std::{any::Any, fmt::Debug};
 
 use protocol::{
-    Message, Notification, Timer, Vote,
+    Message, Notification, Vote,
     peer::{Op, Packet},
 };
 use spec::history::{Entry, Record, ServerView};
@@ -99,22 +99,6 @@ pub fn message<T>(message: &Message<T>, words: impl Fn(&T) -> String) -> String 
         Message::NewLeader { epoch } => format!("NEWLEADER {epoch}"),
         Message::Ack { zxid } => format!("ACK {zxid}"),
         Message::UpToDate => "UPTODATE".to_owned(),
-    }
-}
-
-/// A timer, with the server that it is about.
-pub fn timer(timer: Timer) -> String {
-    match timer {
-        Timer::Handshake(with) => format!("Handshake of {with}"),
-        Timer::Silence(of) => format!("Silence of {of}"),
-        Timer::Establish
-        | Timer::Ping
-        | Timer::Expiry
-        | Timer::Resend
-        | Timer::Finalize
-        | Timer::Sweep
-        | Timer::SweepNext
-        | Timer::ReadOnly => format!("{timer:?}"),
     }
 }
 
