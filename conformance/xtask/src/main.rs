@@ -150,7 +150,7 @@ fn run(command: Command) -> Result<bool> {
     std::env::set_current_dir(run::root()?)?;
     match command {
         Command::Test { full, only, list } => {
-            let parts = parts::parts(full);
+            let parts = parts::parts(full, !only.is_empty());
             if list {
                 for part in &parts {
                     println!("{:<12} {}", part.name, part.what);

@@ -25,8 +25,8 @@ fn part(name: &'static str, what: &'static str, run: impl FnMut() -> Result<Stri
     Part { name, what, run: Box::new(run) }
 }
 
-/// The same steps, at full length or not.
-pub(crate) fn parts(full: bool) -> Vec<Part> {
+/// The same steps, at full length or not; for some of them alone, or behind the tests.
+pub(crate) fn parts(full: bool, alone: bool) -> Vec<Part> {
     let mut parts = vec![
         part("format", "every source is formatted", || done(run::cargo(&["fmt", "--all", "--check"]).call())),
         part("tidy", "arrows, pure crates, files", check_tidy),
@@ -44,7 +44,9 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             done(run::cargo(&["test", "--locked", "--workspace", "--release"]).call())
         }),
         part(BUILD, "the binaries that the parts behind run", move || {
-            run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]).call()?;
+            let build = run::cargo(&["build", "--locked", "--workspace", "--bins", "--release"]);
+            // What tests use chooses features of what all use. Without them nearly everything would be built again.
+            if alone { build } else { build.args(["--tests"]) }.call()?;
             if full {
                 return done(run::build_server());
             }
@@ -53,8 +55,11 @@ pub(crate) fn parts(full: bool) -> Vec<Part> {
             Ok(String::new())
         }),
         part("fuzz", "bytes that nobody meant, for everything that reads bytes", fuzz::part),
-        part("quick", "every model within its quick budget", check_quick),
-        part("oracles", "what one model comes to, the next one allows", check_joins),
+        part(
+            "quick",
+            "every model within its quick budget, and what one comes to, the next one allows",
+            check_quick,
+        ),
         part("simulate", "whole ensembles through faults and back, a few hundred seeds", || simulate(300)),
         part("bytes", "the same with every message as bytes and every disk as files", move || {
             simulate_bytes(if full { 1_000 } else { 100 })
@@ -247,15 +252,7 @@ fn checked(section: &str, arguments: &[&str], codes: &[i32]) -> Result<String> {
 }
 
 fn check_quick() -> Result<String> {
-    done(zabcheck(&["check", "--budget", "quick"])?.within(Duration::from_mins(8)).call())
-}
-
-fn check_joins() -> Result<String> {
-    let told = zabcheck(&["joins", "--json"])?.within(Duration::from_mins(8)).output()?;
-    let joins = told.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
-    let count = |join: &Value| join["reached"].as_array().map_or(0, Vec::len);
-    let texts: Vec<_> = joins.iter().map(|join| format!("{} of {}", count(join), join["name"])).collect();
-    Ok(format!("outcomes: {}; each is allowed", texts.join(", ")))
+    done(zabcheck(&["check", "--budget", "quick", "--joins"])?.within(Duration::from_mins(12)).call())
 }
 
 /// Plays seeds of whole ensembles.

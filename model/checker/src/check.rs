@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, Write},
     num::NonZero,
+    panic::resume_unwind,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -13,12 +14,15 @@ use anyhow::{bail, ensure};
 use checker::{
     engine::search::{Limits, Progress},
     figures::grouped,
+    joins::{Further, Joins, any_election},
     recorded,
     rows::{Budget, Row, Setup},
     run::{Engine, Mode, Report, run},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::compare;
 
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
@@ -56,6 +60,9 @@ pub(crate) struct Check {
     /// Also looks for traps: states from which no fault-free run gets anywhere.
     #[arg(long)]
     traps: bool,
+    /// Also compares what each model comes to with what the next one takes for granted of it; of whole budgets only.
+    #[arg(long)]
+    joins: bool,
 }
 
 /// Which row to explore.
@@ -89,7 +96,12 @@ impl Check {
         let untouched =
             self.changes.is_empty() && !self.traps && !self.histories_only && self.engine == Engine::Own;
         ensure!(untouched || !bless, "only the rows as they stand can be blessed");
-        let reports = self.search(rows, untouched && !bless);
+        ensure!(
+            !self.joins || (untouched && self.names.is_empty()),
+            "only whole budgets as they stand can be compared: --joins goes without names and changes"
+        );
+        let further = if self.joins { Further::beside(&rows, &any_election()) } else { Vec::new() };
+        let (reports, joins) = self.search(further, rows, untouched && !bless)?;
         if !self.json {
             for transcript in reports.iter().filter_map(|report| report.transcript.as_ref()) {
                 println!("{transcript}");
@@ -102,55 +114,89 @@ impl Check {
         if bless {
             recorded::bless(&reports)?;
         }
+        if self.joins && reports.iter().all(|report| report.exhausted) && !self.compare(&joins)? {
+            return Ok(1);
+        }
         // A broken rule weighs most, then a changed count or a witness that is missing; a row may be cut beside it.
         let codes: Vec<_> = reports.iter().map(Report::code).collect();
         Ok([1, 4, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0))
     }
 
-    fn search(&self, rows: Vec<Row>, compare: bool) -> Vec<Report> {
+    /// Makes these searches, several at once, and returns what came of the rows, in their order, and of all for the
+    /// joins.
+    fn search(
+        &self,
+        further: Vec<Further>,
+        rows: Vec<Row>,
+        compare: bool,
+    ) -> anyhow::Result<(Vec<Report>, Joins)> {
         let order: Vec<_> = rows.iter().map(|row| (row.setup.model(), row.name)).collect();
         let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
-        let queue = Mutex::new(VecDeque::from(rows));
-        let reports = Mutex::new(Vec::new());
+        // Nothing else is as long as what is searched for the joins alone.
+        let tasks = further.into_iter().map(Task::Further).chain(rows.into_iter().map(Task::Row));
+        let queue = Mutex::new(tasks.collect::<VecDeque<_>>());
+        let found = Mutex::new((Vec::new(), Joins::default()));
         let bars = MultiProgress::new();
-        thread::scope(|scope| {
-            for _ in 0..jobs {
-                scope.spawn(|| {
-                    loop {
-                        let row = lock(&queue).pop_front();
-                        let Some(row) = row else { break };
-                        let mut report = self.search_row(&row, &bars);
-                        if compare {
-                            recorded::compare(&mut report);
-                        }
-                        if self.json {
-                            print_json(&report);
-                        }
-                        lock(&reports).push(report);
+        let work = || -> anyhow::Result<()> {
+            loop {
+                let Some(task) = lock(&queue).pop_front() else { return Ok(()) };
+                let mut joins = self.joins.then(Joins::default);
+                match task {
+                    Task::Further(further) => {
+                        joins = Some(with_bar(further.name(), &bars, |tell| further.search(tell))?);
                     }
-                });
+                    Task::Row(row) => {
+                        let report = self.search_row(&row, compare, &bars, joins.as_mut());
+                        lock(&found).0.push(report);
+                    }
+                }
+                if let Some(joins) = joins {
+                    lock(&found).1.take(joins);
+                }
             }
-        });
-        let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        let (mut reports, joins) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         reports.sort_by_key(|report| order.iter().position(|(m, n)| *m == report.model && *n == report.row));
-        reports
+        Ok((reports, joins))
     }
 
-    fn search_row(&self, row: &Row, bars: &MultiProgress) -> Report {
-        let bar = bars.add(ProgressBar::new_spinner());
-        let style = ProgressStyle::with_template("{spinner} {prefix:24} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.set_prefix(format!("{} {}", row.setup.model(), row.name));
-        let mut last = Progress::default();
-        let report = run(self.budget.name(), row, self.mode(), &mut |progress| {
-            if progress.elapsed.saturating_sub(last.elapsed) >= Duration::from_millis(200) {
-                bar.set_message(line(progress, &last));
-                bar.tick();
-                last = *progress;
-            }
+    fn search_row(
+        &self,
+        row: &Row,
+        compare: bool,
+        bars: &MultiProgress,
+        joins: Option<&mut Joins>,
+    ) -> Report {
+        let mut report = with_bar(&format!("{} {}", row.setup.model(), row.name), bars, |tell| {
+            run(self.budget.name(), row, self.mode(), tell, joins)
         });
-        bar.finish_and_clear();
+        if compare {
+            recorded::compare(&mut report);
+        }
+        if self.json {
+            print_json(&report);
+        }
         report
+    }
+
+    /// Compares the models where they join; whether all that is reached is allowed.
+    fn compare(&self, joins: &Joins) -> anyhow::Result<bool> {
+        let joins = joins.compare();
+        let mut out = io::stdout().lock();
+        for join in &joins {
+            if self.json {
+                writeln!(out, "{}", serde_json::to_string(join)?)?;
+            } else {
+                compare::tell(join, &mut out)?;
+            }
+        }
+        Ok(joins.iter().all(|join| join.missing.is_empty()))
     }
 
     fn mode(&self) -> Mode {
@@ -164,6 +210,31 @@ impl Check {
     }
 }
 
+/// A search that is to be made.
+#[derive(Debug)]
+enum Task {
+    Further(Further),
+    Row(Row),
+}
+
+/// Shows how far a search is.
+fn with_bar<T>(name: &str, bars: &MultiProgress, search: impl FnOnce(&mut dyn FnMut(&Progress)) -> T) -> T {
+    let bar = bars.add(ProgressBar::new_spinner());
+    let style = ProgressStyle::with_template("{spinner} {prefix:24} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_prefix(name.to_owned());
+    let mut last = Progress::default();
+    let result = search(&mut |progress| {
+        if progress.elapsed.saturating_sub(last.elapsed) >= Duration::from_millis(200) {
+            bar.set_message(line(progress, &last));
+            bar.tick();
+            last = *progress;
+        }
+    });
+    bar.finish_and_clear();
+    result
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -174,7 +245,7 @@ fn print_json(report: &Report) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-pub(crate) fn line(now: &Progress, before: &Progress) -> String {
+fn line(now: &Progress, before: &Progress) -> String {
     let millis = now.elapsed.saturating_sub(before.elapsed).as_millis().max(1);
     // Another search may have begun.
     let new = now.distinct.saturating_sub(before.distinct) as u128;
@@ -274,7 +345,6 @@ impl Explore {
         use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
         use anyhow::Context;
-        use checker::{election::Election, engine::twin::explore, peer::Peer, session::Session, zab::Zab};
 
         let mut rows = select(self.budget, std::slice::from_ref(&self.row), &self.changes)?;
         let names: Vec<_> = rows.iter().map(whole_name).collect();
@@ -285,12 +355,7 @@ impl Explore {
             .with_context(|| format!("cannot listen on {address}; --port names another port"))?;
         drop(listener);
         eprintln!("exploring {} on http://{address}", self.row);
-        match rows.remove(0).setup {
-            Setup::Zab(bounds) => explore(Zab::new(bounds), address),
-            Setup::Election(config) => explore(Election::new(config), address),
-            Setup::Session(bounds) => explore(Session::new(bounds), address),
-            Setup::Peer(bounds) => explore(Peer::new(bounds), address),
-        }
+        checker::run::explore(rows.remove(0).setup, address);
         Ok(0)
     }
 }

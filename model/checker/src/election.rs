@@ -184,6 +184,11 @@ impl Election {
         Self { config, quorum }
     }
 
+    /// Its bounds.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Which sets of servers decide.
     pub fn quorum(&self) -> &Quorum {
         &self.quorum

@@ -11,14 +11,11 @@ mod elected;
 mod shown;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    panic::resume_unwind,
-    sync::{Mutex, PoisonError},
-    thread,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use serde::Serialize;
 
 pub use self::{delivered::Delivery, elected::Elected, shown::Shown};
@@ -26,9 +23,9 @@ use crate::{
     election::{self, Election},
     engine::{
         Model,
-        search::{End, Limits, Options, Progress, Search},
+        search::{End, Options, Progress, Search},
     },
-    rows::{Budget, Row, Setup},
+    rows::{Row, Setup},
     session::Session,
     voters,
     zab::{Bounds, Zab},
@@ -58,13 +55,21 @@ pub struct Join {
 /// What the searches of one side have come to.
 #[derive(Clone, Debug)]
 struct Side<O> {
-    searches: Vec<(String, usize)>,
+    /// The distinct states of each, by its name.
+    searches: BTreeMap<String, usize>,
     outcomes: BTreeSet<O>,
 }
 
+impl<O> Default for Side<O> {
+    fn default() -> Self {
+        Self { searches: BTreeMap::new(), outcomes: BTreeSet::new() }
+    }
+}
+
 impl<O: Ord> Side<O> {
-    fn new() -> Self {
-        Self { searches: Vec::new(), outcomes: BTreeSet::new() }
+    /// One more search, or a script of one.
+    fn searched(&mut self, name: String, states: usize) {
+        *self.searches.entry(name).or_default() += states;
     }
 
     fn take(&mut self, other: Self) {
@@ -79,8 +84,8 @@ const ALIKE: (u32, u32) = (1, 1);
 /// How many servers there are, how many of them observe, and the weights of the others by group.
 type Voters = (usize, u8, Vec<Vec<u32>>);
 
-/// What the searches of a budget come to, for every join.
-#[derive(Debug)]
+/// What searches come to, for every join.
+#[derive(Debug, Default)]
 pub struct Joins {
     elections: Side<Elected>,
     allowed_elections: Side<Elected>,
@@ -92,146 +97,112 @@ pub struct Joins {
 
 /// The oracle for elections at its widest: whoever looks may follow whomever it likes, also one that does not lead,
 /// and a server may be told to lead as often as there are servers.
-fn any_election() -> Row {
-    let bounds = Bounds { elections: 3, refusals: true, waiting: true, ..Bounds::default() };
-    Row { name: "any-election", setup: Setup::Zab(bounds), expects: &[], traps: false }
+pub fn any_election() -> Bounds {
+    Bounds { elections: 3, refusals: true, waiting: true, ..Bounds::default() }
 }
 
-/// Told of the progress of a search, by the name of its row. Several search at once.
-pub type Tell<'a> = &'a (dyn Fn(&str, &Progress) + Sync);
-
-/// A search that is to be made.
-#[derive(Debug)]
-enum Task<'a> {
-    Row(&'a Row),
-    /// The oracle for elections, where these vote.
-    Oracle(Voters),
+/// A search that is made for the joins alone.
+#[derive(Clone, Debug)]
+pub enum Further {
+    /// The oracle for elections, for these voters.
+    Oracle(String, Zab, Vec<elected::Voice>),
+    /// A row of elections, where all have the same history.
+    Alike(String, Election),
 }
 
-impl Joins {
-    /// Searches the rows of a budget, and the election oracle at its widest, so many at once.
-    ///
-    /// # Errors
-    /// A search that breaks a rule or is cut: its outcomes are not all there are.
-    pub fn search(budget: Budget, jobs: usize, tell: Tell<'_>) -> anyhow::Result<Self> {
-        Self::of(&budget.rows(), &any_election(), jobs, tell)
-    }
-
-    /// The same of these rows, with this oracle for elections.
-    ///
-    /// # Errors
-    /// As [`Joins::search`].
-    pub fn of(rows: &[Row], oracle: &Row, jobs: usize, tell: Tell<'_>) -> anyhow::Result<Self> {
+impl Further {
+    /// What is to be searched beside the rows themselves, with this oracle for elections; the longest first.
+    pub fn beside(rows: &[Row], oracle: &Bounds) -> Vec<Self> {
         let voters: BTreeSet<Voters> = rows.iter().filter_map(voters_of).collect();
-        // The widest search first: nothing else is as long.
-        let tasks = voters.into_iter().map(Task::Oracle).chain(rows.iter().map(Task::Row));
-        let queue = Mutex::new(tasks.enumerate());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || -> anyhow::Result<Vec<(usize, Self)>> {
-            let mut done = Vec::new();
-            while let Some((number, task)) = next() {
-                let mut joins = Self::nothing();
-                match task {
-                    Task::Row(row) => joins.add(row, tell)?,
-                    Task::Oracle(voters) => joins.allow(voters, oracle, tell)?,
-                }
-                done.push((number, joins));
+        let oracles = voters.into_iter().map(|(servers, observers, groups)| {
+            let name = format!("zab any-election{}", voters::text(observers, &groups));
+            let voices = elected::voices(servers, observers, &groups);
+            let servers = u8::try_from(servers).expect("the servers of a model are few");
+            Self::Oracle(name, Zab::new(Bounds { servers, observers, groups, ..oracle.clone() }), voices)
+        });
+        let alike = rows.iter().filter_map(|row| match &row.setup {
+            Setup::Election(config) if tempts(config) => {
+                let votes = vec![ALIKE; config.votes.len()];
+                let config = election::Config { votes, ..config.clone() };
+                Some(Self::Alike(format!("{} alike", label(row)), Election::new(config)))
             }
-            Ok(done)
-        };
-        let mut parts = Vec::new();
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-            for worker in workers {
-                parts.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic))?);
-            }
-            anyhow::Ok(())
-        })?;
-        parts.sort_by_key(|(number, _)| *number);
-        Ok(parts.into_iter().fold(Self::nothing(), |all, (_, part)| all.with(part)))
+            Setup::Election(_) | Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => None,
+        });
+        oracles.chain(alike).collect()
     }
 
-    fn nothing() -> Self {
-        Self {
-            elections: Side::new(),
-            allowed_elections: Side::new(),
-            deliveries: Side::new(),
-            allowed_deliveries: Side::new(),
-            shown: Side::new(),
-            allowed_shown: Side::new(),
+    /// Its name, for a reader.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Oracle(name, ..) | Self::Alike(name, _) => name,
         }
     }
 
-    fn with(mut self, part: Self) -> Self {
+    /// Searches it.
+    ///
+    /// # Errors
+    /// It breaks a rule or is cut: its outcomes are not all there are.
+    pub fn search(&self, tell: &mut dyn FnMut(&Progress)) -> anyhow::Result<Joins> {
+        let mut joins = Joins::default();
+        match self {
+            Self::Oracle(name, model, voices) => {
+                let found = exhaust(Search::new(model, Options::default()), name, tell)?;
+                joins.allowed_elections.searched(name.clone(), found.distinct());
+                elected::of_zab(&found, voices, &mut joins.allowed_elections.outcomes);
+            }
+            Self::Alike(name, model) => {
+                let found = exhaust(Search::new(model, Options::default()), name, tell)?;
+                joins.elections(name.clone(), model.config(), &found);
+            }
+        }
+        Ok(joins)
+    }
+}
+
+/// Whether the histories of a row are there to tempt, and none that transactions come to: an observer's is ahead of
+/// every voter's.
+fn tempts(config: &election::Config) -> bool {
+    config.observers > 0 || !config.groups.is_empty()
+}
+
+impl Joins {
+    /// With what other searches have come to.
+    pub fn take(&mut self, part: Self) {
         self.elections.take(part.elections);
         self.allowed_elections.take(part.allowed_elections);
         self.deliveries.take(part.deliveries);
         self.allowed_deliveries.take(part.allowed_deliveries);
         self.shown.take(part.shown);
         self.allowed_shown.take(part.allowed_shown);
-        self
     }
 
-    /// Searches the oracle for elections where these vote.
-    fn allow(
-        &mut self,
-        (servers, observers, groups): Voters,
-        oracle: &Row,
-        tell: Tell<'_>,
-    ) -> anyhow::Result<()> {
-        let Setup::Zab(bounds) = &oracle.setup else { anyhow::bail!("{} is no row of zab", oracle.name) };
-        let voices = elected::voices(servers, observers, &groups);
-        let who = voters::text(observers, &groups);
-        let servers = u8::try_from(servers)?;
-        let model = Zab::new(Bounds { servers, observers, groups, ..bounds.clone() });
-        let found = exhaust(&model, oracle, &mut |progress| tell(oracle.name, progress))?;
-        self.allowed_elections.searches.push((label(oracle) + &who, found.distinct()));
-        elected::of_zab(&found, &voices, &mut self.allowed_elections.outcomes);
-        Ok(())
+    fn elections(&mut self, name: String, config: &election::Config, found: &Search<'_, Election>) {
+        let voices = elected::voices(config.votes.len(), config.observers, &config.groups);
+        self.elections.searched(name, found.distinct());
+        elected::of_election(found, &voices, &mut self.elections.outcomes);
     }
 
-    fn add(&mut self, row: &Row, tell: Tell<'_>) -> anyhow::Result<()> {
-        let mut tell = |progress: &Progress| tell(row.name, progress);
-        match &row.setup {
-            Setup::Election(config) => {
-                let election::Config { votes, observers, groups, .. } = config;
-                let mut config = config.clone();
-                if *observers > 0 || !groups.is_empty() {
-                    // Their histories are there to tempt, and none that transactions come to: an observer's is ahead of
-                    // every voter's.
-                    config.votes = vec![ALIKE; votes.len()];
-                }
-                let voices = elected::voices(votes.len(), *observers, groups);
-                let model = Election::new(config);
-                let found = exhaust(&model, row, &mut tell)?;
-                self.elections.searches.push((label(row), found.distinct()));
-                elected::of_election(&found, &voices, &mut self.elections.outcomes);
-            }
-            Setup::Zab(bounds) => {
-                let model = Zab::new(bounds.clone());
-                let found = exhaust(&model, row, &mut tell)?;
-                let search = (label(row), found.distinct());
-                self.deliveries.searches.push(search.clone());
-                self.shown.searches.push(search);
-                delivered::of_zab(&found, &mut self.deliveries.outcomes);
-                shown::of_zab(&found, &mut self.shown.outcomes);
-            }
-            Setup::Session(bounds) => {
-                let mut states = 0;
-                for script in bounds.scripts() {
-                    let model = Session::new(script);
-                    let found = exhaust(&model, row, &mut tell)?;
-                    states += found.distinct();
-                    delivered::of_session(&found, &mut self.allowed_deliveries.outcomes);
-                    shown::of_session(&model, &found, &mut self.allowed_shown.outcomes);
-                }
-                self.allowed_deliveries.searches.push((label(row), states));
-                self.allowed_shown.searches.push((label(row), states));
-            }
-            // Nothing is replaced in it.
-            Setup::Peer(_) => {}
+    /// Takes what a search of a row of the `election` model has come to.
+    pub(crate) fn take_election(&mut self, row: &Row, model: &Election, found: &Search<'_, Election>) {
+        if !tempts(model.config()) {
+            self.elections(label(row), model.config(), found);
         }
-        Ok(())
+    }
+
+    /// Takes what a search of a row of the `zab` model has come to.
+    pub(crate) fn take_zab(&mut self, row: &Row, found: &Search<'_, Zab>) {
+        self.deliveries.searched(label(row), found.distinct());
+        self.shown.searched(label(row), found.distinct());
+        delivered::of_zab(found, &mut self.deliveries.outcomes);
+        shown::of_zab(found, &mut self.shown.outcomes);
+    }
+
+    /// Takes what a search of a script of the `session` model has come to.
+    pub(crate) fn take_session(&mut self, row: &Row, model: &Session, found: &Search<'_, Session>) {
+        self.allowed_deliveries.searched(label(row), found.distinct());
+        self.allowed_shown.searched(label(row), found.distinct());
+        delivered::of_session(found, &mut self.allowed_deliveries.outcomes);
+        shown::of_session(model, found, &mut self.allowed_shown.outcomes);
     }
 
     /// Compares.
@@ -300,8 +271,8 @@ fn join<O: Ord + Display>(
     Join {
         name,
         claim,
-        reaching: reached.searches.clone(),
-        allowing: allowed.searches.clone(),
+        reaching: reached.searches.clone().into_iter().collect(),
+        allowing: allowed.searches.clone().into_iter().collect(),
         reached: reached.outcomes.iter().map(ToString::to_string).collect(),
         allowed: allowed.outcomes.len(),
         aside: aside.len(),
@@ -309,22 +280,19 @@ fn join<O: Ord + Display>(
     }
 }
 
-/// Every state of a model.
+/// Goes to the end of a search.
 fn exhaust<'m, M: Model>(
-    model: &'m M,
-    row: &Row,
+    mut search: Search<'m, M>,
+    name: &str,
     tell: &mut dyn FnMut(&Progress),
 ) -> anyhow::Result<Search<'m, M>> {
-    let mut search = Search::new(model, Options { limits: Limits::default(), skip_failed_steps: false });
     let outcome = search.run(tell);
     if let Some(found) = &outcome.counterexample {
-        return Err(anyhow::anyhow!("{}: {}", found.broken.rule, found.broken.why))
-            .with_context(|| format!("{} breaks a rule; look at it with `zabcheck check`", label(row)));
+        bail!("{name} breaks a rule, {}: {}", found.broken.rule, found.broken.why);
     }
     ensure!(
         outcome.end == End::Exhausted,
-        "{} was cut before its end, so not all that it comes to is known",
-        label(row)
+        "{name} was cut before its end, so not all that it comes to is known"
     );
     Ok(search)
 }

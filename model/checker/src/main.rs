@@ -32,16 +32,14 @@ struct Arguments {
 enum Command {
     /// Searches every row of a budget.
     #[command(
-        after_help = "Exit codes: 0 every row is exhausted, rules hold, witnesses are met; 1 a rule is broken; 2 usage; \
-    3 cut by a limit; 4 a witness is missing or a count has changed.\n\n\
-    Examples:\n  zabcheck check\n  zabcheck check zab --budget standard --memory 8000\n  \
+        after_help = "Exit codes: 0 every row is exhausted, rules hold, witnesses are met; 1 a rule is broken, or an outcome \
+    not allowed; 2 usage; 3 cut by a limit; 4 a witness is missing or a count has changed.\n\n\
+    Examples:\n  zabcheck check --joins\n  zabcheck check zab --budget standard --memory 8000\n  \
     zabcheck check zab/fine-async --set txns=2 --seconds 60\n  zabcheck check watch-sync watch-multi --budget deep"
     )]
     Check(check::Check),
     /// Searches every row of a budget and records its counts in the source.
     Bless(check::Check),
-    /// Compares what one model comes to with what the next one takes for granted.
-    Joins(compare::Compare),
     /// Executes a saved counterexample again, and tells it.
     #[command(
         after_help = "Example:\n  zabcheck replay target/zabcheck/zab-fine-async.jsonl --as-script > lost.txt"
@@ -92,7 +90,6 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(check) => check.run(false),
         Command::Bless(check) => check.run(true),
-        Command::Joins(joins) => joins.run(),
         Command::Replay { file, as_script } => {
             let tell = if as_script { checker::trace::as_script } else { checker::trace::replay };
             tell(&file).map(|text| {

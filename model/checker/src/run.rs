@@ -11,6 +11,7 @@ use crate::{
         graph::traps,
         search::{Counterexample, End, Limits, Options, Outcome, Progress, Search},
     },
+    joins::Joins,
     peer::{self, Peer},
     rows::{Row, Setup},
     session::{self, Session},
@@ -96,8 +97,14 @@ impl Report {
     }
 }
 
-/// Runs a row.
-pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress)) -> Report {
+/// Runs a row. What an exhausted search has come to goes to the joins.
+pub fn run(
+    budget: &str,
+    row: &Row,
+    mode: Mode,
+    tell: &mut dyn FnMut(&Progress),
+    mut joins: Option<&mut Joins>,
+) -> Report {
     match &row.setup {
         Setup::Zab(bounds) => {
             let mut bounds = bounds.clone();
@@ -106,17 +113,29 @@ pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress))
             }
             // What is left out for what it has used up may be a trap.
             bounds.covering &= !row.traps;
-            run_model(&Zab::new(bounds), budget, row, mode, tell)
+            run_model(&Zab::new(bounds), budget, row, mode, tell, &mut |found| {
+                if let Some(joins) = &mut joins {
+                    joins.take_zab(row, found);
+                }
+            })
         }
-        Setup::Election(config) => run_model(&Election::new(config.clone()), budget, row, mode, tell),
+        Setup::Election(config) => {
+            let model = Election::new(config.clone());
+            run_model(&model, budget, row, mode, tell, &mut |found| {
+                if let Some(joins) = &mut joins {
+                    joins.take_election(row, &model, found);
+                }
+            })
+        }
         Setup::Session(bounds) if mode.engine == Engine::Own => {
             let started = Instant::now();
             let mut before = 0;
             let reports = bounds.scripts().into_iter().map(|script| {
-                let report = run_script(budget, row, script, mode, &mut |progress| {
+                let mut tell = |progress: &Progress| {
                     let (distinct, elapsed) = (before + progress.distinct, started.elapsed());
                     tell(&Progress { distinct, elapsed, ..*progress });
-                });
+                };
+                let report = run_script(budget, row, script, mode, &mut tell, joins.as_deref_mut());
                 before += report.distinct;
                 report
             });
@@ -124,11 +143,14 @@ pub fn run(budget: &str, row: &Row, mode: Mode, tell: &mut dyn FnMut(&Progress))
             sum.seconds = started.elapsed().as_secs_f64();
             sum
         }
-        Setup::Session(bounds) => run_model(&Session::new(bounds.clone()), budget, row, mode, tell),
+        Setup::Session(bounds) => {
+            run_model(&Session::new(bounds.clone()), budget, row, mode, tell, &mut |_| {})
+        }
         Setup::Peer(bounds) => {
             let covering = bounds.covering && mode.engine == Engine::Own;
             let bounds = peer::Bounds { covering, ..bounds.clone() };
-            run_model(&Peer::new(bounds), budget, row, mode, tell)
+            // It replaces nothing, and nothing takes it for granted.
+            run_model(&Peer::new(bounds), budget, row, mode, tell, &mut |_| {})
         }
     }
 }
@@ -140,9 +162,15 @@ fn run_script(
     script: session::Bounds,
     mode: Mode,
     tell: &mut dyn FnMut(&Progress),
+    mut joins: Option<&mut Joins>,
 ) -> Report {
     let row = Row { setup: Setup::Session(script.clone()), expects: &[], ..row.clone() };
-    run_model(&Session::new(script), budget, &row, mode, tell)
+    let model = Session::new(script);
+    run_model(&model, budget, &row, mode, tell, &mut |found| {
+        if let Some(joins) = &mut joins {
+            joins.take_session(&row, &model, found);
+        }
+    })
 }
 
 /// The searches of one row taken together, up to the first that breaks a rule or is cut.
@@ -183,9 +211,10 @@ fn run_model<M: Model + Clone + fmt::Debug>(
     row: &Row,
     mode: Mode,
     tell: &mut dyn FnMut(&Progress),
+    ended: &mut dyn FnMut(&Search<'_, M>),
 ) -> Report {
     let (outcome, bytes_per_state) = match mode.engine {
-        Engine::Own => search(model, row, mode, tell),
+        Engine::Own => search(model, row, mode, tell, ended),
         Engine::Stateright => second_opinion(model),
     };
     let own = mode.engine == Engine::Own;
@@ -227,11 +256,15 @@ fn search<M: Model>(
     row: &Row,
     mode: Mode,
     tell: &mut dyn FnMut(&Progress),
+    ended: &mut dyn FnMut(&Search<'_, M>),
 ) -> (Outcome<M::Action>, usize) {
     let options = Options { limits: mode.limits, skip_failed_steps: mode.skip_failed_steps };
     let mut search = Search::new(model, options);
     let mut outcome = search.run(tell);
     let bytes = outcome.progress.bytes / outcome.progress.distinct.max(1);
+    if outcome.end == End::Exhausted {
+        ended(&search);
+    }
     if row.traps && outcome.end == End::Exhausted {
         let found = traps(&mut search);
         let vacuous = || Counterexample {
@@ -244,6 +277,20 @@ fn search<M: Model>(
         }
     }
     (outcome, bytes)
+}
+
+/// Serves stateright's own explorer of a row, until the process ends. Here, and not where it is asked for: what this
+/// builds of stateright is built once.
+#[cfg(feature = "stateright")]
+pub fn explore(setup: Setup, address: std::net::SocketAddr) {
+    use crate::engine::twin::explore;
+
+    match setup {
+        Setup::Zab(bounds) => explore(Zab::new(bounds), address),
+        Setup::Election(config) => explore(Election::new(config), address),
+        Setup::Session(bounds) => explore(Session::new(bounds), address),
+        Setup::Peer(bounds) => explore(Peer::new(bounds), address),
+    }
 }
 
 #[cfg(feature = "stateright")]

@@ -153,7 +153,7 @@ pub fn second_opinion<M: Model + Clone + fmt::Debug>(model: M) -> Opinion<M::Act
 }
 
 /// Serves stateright's own explorer of this model, until the process ends.
-pub fn explore<M: Model + Clone + fmt::Debug>(model: M, address: SocketAddr) {
+pub(crate) fn explore<M: Model + Clone + fmt::Debug>(model: M, address: SocketAddr) {
     use stateright::Model as _;
     Twin::new(model).checker().serve(address);
 }
