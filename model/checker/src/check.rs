@@ -26,6 +26,7 @@ use crate::compare;
 
 /// What to search, and how.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of the command line")]
 pub(crate) struct Check {
     /// Only the rows of these models, `zab`, `election`, `session` or `peer`, and these rows, as `ROW` or `MODEL/ROW`.
     names: Vec<String>,
@@ -133,7 +134,10 @@ impl Check {
         let order: Vec<_> = rows.iter().map(|row| (row.setup.model(), row.name)).collect();
         let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
         // Nothing else is as long as what is searched for the joins alone.
-        let tasks = further.into_iter().map(Task::Further).chain(rows.into_iter().map(Task::Row));
+        let tasks = further
+            .into_iter()
+            .map(|further| Task::Further(Box::new(further)))
+            .chain(rows.into_iter().map(Task::Row));
         let queue = Mutex::new(tasks.collect::<VecDeque<_>>());
         let found = Mutex::new((Vec::new(), Joins::default()));
         let bars = MultiProgress::new();
@@ -213,7 +217,7 @@ impl Check {
 /// A search that is to be made.
 #[derive(Debug)]
 enum Task {
-    Further(Further),
+    Further(Box<Further>),
     Row(Row),
 }
 

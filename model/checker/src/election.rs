@@ -456,6 +456,26 @@ impl Model for Election {
         }
     }
 
+    fn is_host(&self, slot: usize) -> bool {
+        slot < self.count()
+    }
+
+    fn carries(&self, action: &Action) -> Option<(usize, usize)> {
+        match action {
+            Action::Deliver { from, to } => Some((place(*from), place(*to))),
+            Action::Start(_)
+            | Action::Crash(_)
+            | Action::Resend(_)
+            | Action::Finalize(_)
+            | Action::Refuse { .. }
+            | Action::Break { .. }
+            | Action::GiveUp(_)
+            | Action::Lose(_)
+            | Action::Establish(_)
+            | Action::Learn(_) => None,
+        }
+    }
+
     fn slot_name(&self, slot: usize) -> String {
         if slot < self.count() {
             format!("server {}", id(slot))

@@ -18,6 +18,8 @@
 
 pub mod graph;
 pub mod memory;
+#[cfg(feature = "stateright")]
+mod picture;
 pub mod plain;
 pub mod search;
 pub mod store;
@@ -194,6 +196,13 @@ pub trait Model: Send + Sync + 'static {
 
     /// The name of a slot, for a reader.
     fn slot_name(&self, slot: usize) -> String;
+
+    /// Whether the slot is a server or a client, for a picture.
+    fn is_host(&self, slot: usize) -> bool;
+
+    /// The slots of the hosts from which and to which a transition carries a message, for a picture; none if it carries
+    /// none.
+    fn carries(&self, action: &Self::Action) -> Option<(usize, usize)>;
 
     /// Lines for a reader: what a part comes to. None if there is nothing to tell of it, as of a link that is closed.
     fn tell(&self, part: &Self::Part) -> Vec<String>;

@@ -122,8 +122,8 @@ impl Further {
         });
         let alike = rows.iter().filter_map(|row| match &row.setup {
             Setup::Election(config) if tempts(config) => {
-                let votes = vec![ALIKE; config.votes.len()];
-                let config = election::Config { votes, ..config.clone() };
+                let mut config = config.clone();
+                config.votes.fill(ALIKE);
                 Some(Self::Alike(format!("{} alike", label(row)), Election::new(config)))
             }
             Setup::Election(_) | Setup::Zab(_) | Setup::Session(_) | Setup::Peer(_) => None,

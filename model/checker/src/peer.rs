@@ -488,6 +488,25 @@ impl Model for Peer {
         }
     }
 
+    fn is_host(&self, slot: usize) -> bool {
+        slot < self.servers.len() || slot == self.client_slot()
+    }
+
+    fn carries(&self, action: &Action) -> Option<(usize, usize)> {
+        let (from, to) = match action {
+            Action::World(step) => step.message()?,
+            Action::Deliver { from, to } => (*from, *to),
+            Action::Hear { .. }
+            | Action::Reset { .. }
+            | Action::Join { .. }
+            | Action::Visit { .. }
+            | Action::Ask
+            | Action::Look
+            | Action::Leave => return None,
+        };
+        Some((self.slot_of(from), self.slot_of(to)))
+    }
+
     fn slot_name(&self, slot: usize) -> String {
         let places = self.places();
         if slot < self.servers.len() {

@@ -687,6 +687,31 @@ impl Model for Session {
         }
     }
 
+    fn is_host(&self, slot: usize) -> bool {
+        slot < self.servers.len() || self.client_slots().any(|client| client == slot)
+    }
+
+    fn carries(&self, action: &Action) -> Option<(usize, usize)> {
+        let (from, to) = match *action {
+            Action::Read { learner, leader, at: Side::Leader } => (learner, leader),
+            Action::Read { learner, leader, at: Side::Learner } => (leader, learner),
+            Action::Assign { .. }
+            | Action::Send { .. }
+            | Action::Take { .. }
+            | Action::Part { .. }
+            | Action::Connect { .. }
+            | Action::Move { .. }
+            | Action::Agree { .. }
+            | Action::Ping { .. }
+            | Action::Tick { .. }
+            | Action::Sweep { .. }
+            | Action::SweepNext { .. }
+            | Action::Depose { .. }
+            | Action::Notice { .. } => return None,
+        };
+        Some((self.places().server(from), self.places().server(to)))
+    }
+
     fn slot_name(&self, slot: usize) -> String {
         let places = self.places();
         if slot < self.servers.len() {

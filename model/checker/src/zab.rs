@@ -511,6 +511,14 @@ impl Model for Zab {
         }
     }
 
+    fn is_host(&self, slot: usize) -> bool {
+        slot < self.servers.len()
+    }
+
+    fn carries(&self, action: &Action) -> Option<(usize, usize)> {
+        action.message().map(|(from, to)| (self.slot_of(from), self.slot_of(to)))
+    }
+
     fn slot_name(&self, slot: usize) -> String {
         if slot < self.servers.len() {
             format!("server {}", self.servers[slot])

@@ -119,6 +119,25 @@ impl Step {
         }
     }
 
+    /// From whom to whom a message is read, if one is.
+    pub fn message(&self) -> Option<(ServerId, ServerId)> {
+        match *self {
+            Self::Read { learner, leader, at: Side::Leader } => Some((learner, leader)),
+            Self::Read { learner, leader, at: Side::Learner } => Some((leader, learner)),
+            Self::Decide { .. }
+            | Self::Elect { .. }
+            | Self::Join { .. }
+            | Self::Reach { .. }
+            | Self::Connect { .. }
+            | Self::Notice { .. }
+            | Self::Break { .. }
+            | Self::Timeout { .. }
+            | Self::Finish { .. }
+            | Self::Propose { .. }
+            | Self::Crash { .. } => None,
+        }
+    }
+
     /// The same under other names. Who follows in an election stays in the order of names.
     #[must_use]
     pub fn renamed(&self, name: impl Fn(ServerId) -> ServerId) -> Self {

@@ -9,7 +9,7 @@ use std::{
 
 use stateright::{Checker, Property};
 
-use super::{Broken, Model, plain::Plain};
+use super::{Broken, Model, picture, plain::Plain};
 
 /// A model as stateright sees it.
 #[derive(Debug)]
@@ -111,6 +111,11 @@ impl<M: Model> stateright::Model for Twin<M> {
         lines.extend((!lines.is_empty()).then(String::new));
         lines.push(format!("{state:?}"));
         Some(lines.join("\n"))
+    }
+
+    fn as_svg(&self, path: stateright::Path<Self::State, Self::Action>) -> Option<String> {
+        let actions: Vec<_> = path.into_actions().into_iter().map(|named| named.action).collect();
+        picture::svg(&*self.0, &actions)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

@@ -161,6 +161,14 @@ impl Model for Toy {
         vec![format!("{slot} {change:?} {after:?}")]
     }
 
+    fn is_host(&self, _: usize) -> bool {
+        true
+    }
+
+    fn carries(&self, _: &Self::Action) -> Option<(usize, usize)> {
+        None
+    }
+
     fn slot_name(&self, slot: usize) -> String {
         slot.to_string()
     }
