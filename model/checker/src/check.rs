@@ -4,7 +4,6 @@ use std::{
     collections::VecDeque,
     io::{self, Write},
     num::NonZero,
-    panic::resume_unwind,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -102,7 +101,7 @@ impl Check {
             "only whole budgets as they stand can be compared: --joins goes without names and changes"
         );
         let further = if self.joins { Further::beside(&rows, &any_election()) } else { Vec::new() };
-        let (reports, joins) = self.search(further, rows, untouched && !bless)?;
+        let Found { reports, joins, failed } = self.search(further, rows, untouched && !bless);
         if !self.json {
             for transcript in reports.iter().filter_map(|report| report.transcript.as_ref()) {
                 println!("{transcript}");
@@ -115,7 +114,7 @@ impl Check {
         if bless {
             recorded::bless(&reports)?;
         }
-        if self.joins && reports.iter().all(|report| report.exhausted) && !self.compare(&joins)? {
+        if self.joins && !self.compare(&reports, &joins, &failed)? {
             return Ok(1);
         }
         // A broken rule weighs most, then a changed count or a witness that is missing; a row may be cut beside it.
@@ -123,51 +122,41 @@ impl Check {
         Ok([1, 4, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(0))
     }
 
-    /// Makes these searches, several at once, and returns what came of the rows, in their order, and of all for the
-    /// joins.
-    fn search(
-        &self,
-        further: Vec<Further>,
-        rows: Vec<Row>,
-        compare: bool,
-    ) -> anyhow::Result<(Vec<Report>, Joins)> {
+    /// Makes these searches, several at once.
+    fn search(&self, further: Vec<Further>, rows: Vec<Row>, compare: bool) -> Found {
         let order: Vec<_> = rows.iter().map(|row| (row.setup.model(), row.name)).collect();
         let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
         // Nothing else is as long as what is searched for the joins alone.
-        let tasks = further
-            .into_iter()
-            .map(|further| Task::Further(Box::new(further)))
-            .chain(rows.into_iter().map(Task::Row));
-        let queue = Mutex::new(tasks.collect::<VecDeque<_>>());
-        let found = Mutex::new((Vec::new(), Joins::default()));
+        let further = further.into_iter().map(|further| Task::Further(Box::new(further)));
+        let queue = Mutex::new(further.chain(rows.into_iter().map(Task::Row)).collect::<VecDeque<_>>());
+        let found = Mutex::new(Found::default());
         let bars = MultiProgress::new();
-        let work = || -> anyhow::Result<()> {
-            loop {
-                let Some(task) = lock(&queue).pop_front() else { return Ok(()) };
-                let mut joins = self.joins.then(Joins::default);
+        let work = || {
+            while let Some(task) = { lock(&queue).pop_front() } {
                 match task {
                     Task::Further(further) => {
-                        joins = Some(with_bar(further.name(), &bars, |tell| further.search(tell))?);
+                        let came = with_bar(further.name(), &bars, |tell| further.search(tell));
+                        match came {
+                            Ok(joins) => lock(&found).joins.take(joins),
+                            Err(error) => lock(&found).failed.push(error),
+                        }
                     }
                     Task::Row(row) => {
+                        let mut joins = self.joins.then(Joins::default);
                         let report = self.search_row(&row, compare, &bars, joins.as_mut());
-                        lock(&found).0.push(report);
+                        let mut found = lock(&found);
+                        found.reports.push(report);
+                        found.joins.take(joins.unwrap_or_default());
                     }
-                }
-                if let Some(joins) = joins {
-                    lock(&found).1.take(joins);
                 }
             }
         };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })?;
-        let (mut reports, joins) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        reports.sort_by_key(|report| order.iter().position(|(m, n)| *m == report.model && *n == report.row));
-        Ok((reports, joins))
+        thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found
+            .reports
+            .sort_by_key(|report| order.iter().position(|(m, n)| *m == report.model && *n == report.row));
+        found
     }
 
     fn search_row(
@@ -189,8 +178,16 @@ impl Check {
         report
     }
 
-    /// Compares the models where they join; whether all that is reached is allowed.
-    fn compare(&self, joins: &Joins) -> anyhow::Result<bool> {
+    /// Compares the models where they join; whether all that is reached is allowed, as far as every search came to its
+    /// end: what came of the rows is told by themselves.
+    fn compare(&self, reports: &[Report], joins: &Joins, failed: &[anyhow::Error]) -> anyhow::Result<bool> {
+        for error in failed {
+            eprintln!("zabcheck: {error:#}");
+        }
+        if !failed.is_empty() || !reports.iter().all(|report| report.exhausted) {
+            eprintln!("zabcheck: the models are not compared: not all that they come to is known");
+            return Ok(failed.is_empty());
+        }
         let joins = joins.compare();
         let mut out = io::stdout().lock();
         for join in &joins {
@@ -212,6 +209,17 @@ impl Check {
         };
         Mode { engine: self.engine, limits, skip_failed_steps: self.histories_only }
     }
+}
+
+/// What came of all searches.
+#[derive(Debug, Default)]
+struct Found {
+    /// Of the rows, in their order.
+    reports: Vec<Report>,
+    /// For the joins.
+    joins: Joins,
+    /// Why searches for the joins alone did not come to their end.
+    failed: Vec<anyhow::Error>,
 }
 
 /// A search that is to be made.

@@ -27,7 +27,7 @@ use crate::{
     },
     rows::{Row, Setup},
     session::Session,
-    voters,
+    trace, voters,
     zab::{Bounds, Zab},
 };
 
@@ -146,12 +146,12 @@ impl Further {
         let mut joins = Joins::default();
         match self {
             Self::Oracle(name, model, voices) => {
-                let found = exhaust(Search::new(model, Options::default()), name, tell)?;
+                let found = exhaust(model, name, tell)?;
                 joins.allowed_elections.searched(name.clone(), found.distinct());
                 elected::of_zab(&found, voices, &mut joins.allowed_elections.outcomes);
             }
             Self::Alike(name, model) => {
-                let found = exhaust(Search::new(model, Options::default()), name, tell)?;
+                let found = exhaust(model, name, tell)?;
                 joins.elections(name.clone(), model.config(), &found);
             }
         }
@@ -280,15 +280,16 @@ fn join<O: Ord + Display>(
     }
 }
 
-/// Goes to the end of a search.
+/// Every state of a model.
 fn exhaust<'m, M: Model>(
-    mut search: Search<'m, M>,
+    model: &'m M,
     name: &str,
     tell: &mut dyn FnMut(&Progress),
 ) -> anyhow::Result<Search<'m, M>> {
+    let mut search = Search::new(model, Options::default());
     let outcome = search.run(tell);
     if let Some(found) = &outcome.counterexample {
-        bail!("{name} breaks a rule, {}: {}", found.broken.rule, found.broken.why);
+        bail!("{name} breaks a rule\n{}", trace::tell(model, found));
     }
     ensure!(
         outcome.end == End::Exhausted,
