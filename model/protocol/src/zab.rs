@@ -322,7 +322,7 @@ impl<T: Clone> Zab<T> {
                 core.history.reset(label);
                 core.stale = false;
             }
-            Pending::Locate(_) => unreachable!("D-16: a search of the log ends with its answer"),
+            Pending::Locate(..) => unreachable!("D-16: a search of the log ends with its answer"),
         }
         match &mut self.phase {
             Phase::Leading(leader) => leader.on_done(core, pending, out),
@@ -338,8 +338,10 @@ impl<T: Clone> Zab<T> {
     fn on_located(&mut self, ticket: Ticket, at: Option<Zxid>, out: &mut impl Effects<T>) -> Next {
         let pending = self.core.tickets.take(ticket);
         match (&mut self.phase, pending) {
-            (Phase::Leading(leader), Some(Pending::Locate(to))) => leader.on_located(&self.core, to, at, out),
-            (Phase::Resting, Some(Pending::Locate(_))) => self.rest(out),
+            (Phase::Leading(leader), Some(Pending::Locate(to, wanted))) => {
+                leader.on_located(&self.core, to, wanted, at, out);
+            }
+            (Phase::Resting, Some(Pending::Locate(..))) => self.rest(out),
             _ => unreachable!("D-16: an answer that nobody asked for"),
         }
         Next::Stay

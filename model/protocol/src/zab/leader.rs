@@ -453,24 +453,26 @@ impl Leader {
             Some(found) => self.send_history(core, to, log, Start::at(log, found), out),
             None if core.config.log_sync && log.last >= core.history.floor() => {
                 self.advance(to, LearnerStage::Locating(log));
-                let ticket = core.tickets.issue(Pending::Locate(to));
+                let ticket = core.tickets.issue(Pending::Locate(to, log.last));
                 out.locate(ticket, log.last);
             }
             None => self.send_snapshot(core, to, log, out),
         }
     }
 
-    /// The log on disk was searched. If the link broke meanwhile, the answer is for nobody.
+    /// The log on disk was searched for this transaction. If the link broke meanwhile, the answer is for nobody; and if
+    /// the learner is back with another log, it says nothing of that one (rule Z-13).
     pub(super) fn on_located<T: Clone>(
         &mut self,
         core: &Core<T>,
         to: ServerId,
+        wanted: Zxid,
         at: Option<Zxid>,
         out: &mut impl Effects<T>,
     ) {
-        let Some(Learner { stage: LearnerStage::Locating(log), .. }) = self.learners.get(&to).copied() else {
-            out.note(Note::Stray { from: to });
-            return;
+        let log = match self.learners.get(&to) {
+            Some(Learner { stage: LearnerStage::Locating(log), .. }) if log.last == wanted => *log,
+            _ => return out.note(Note::Stray { from: to }),
         };
         match at {
             // Below its floor the log on disk may have holes, and the floor is a transaction of this history.
@@ -618,7 +620,7 @@ impl Leader {
                 }
                 self.establish(core, out);
             }
-            Pending::Recovered | Pending::Truncate(_) | Pending::Snapshot(_) | Pending::Locate(_) => {
+            Pending::Recovered | Pending::Truncate(_) | Pending::Snapshot(_) | Pending::Locate(..) => {
                 unreachable!("Z-12: an operation outlived its role")
             }
         }

@@ -407,7 +407,7 @@ impl<T: Clone> Learner<T> {
             }
             Pending::Truncate(_) => core.reload(out),
             Pending::Snapshot(_) => return self.prepared(core, out),
-            Pending::Recovered | Pending::Locate(_) => unreachable!("Z-12: an operation outlived its role"),
+            Pending::Recovered | Pending::Locate(..) => unreachable!("Z-12: an operation outlived its role"),
         }
         Next::Stay
     }

@@ -22,8 +22,8 @@ pub(super) enum Pending {
     Truncate(Zxid),
     /// The state that was received is stored under this label.
     Snapshot(Zxid),
-    /// The log is searched for the end of this learner's.
-    Locate(ServerId),
+    /// The log is searched for the end of this learner's, which was here.
+    Locate(ServerId, Zxid),
 }
 
 /// The disk operations under way, oldest first. Numbers start at 0 again when there are none, so that a run has no
@@ -59,7 +59,7 @@ impl Tickets {
     /// The same operations, with servers called by other names.
     pub(super) fn renamed(mut self, name: &impl Fn(ServerId) -> ServerId) -> Self {
         for (_, pending) in &mut self.pending {
-            if let Pending::Locate(learner) = pending {
+            if let Pending::Locate(learner, _) = pending {
                 *learner = name(*learner);
             }
         }
