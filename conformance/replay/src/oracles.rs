@@ -33,7 +33,8 @@ use serde_json::Value;
 use spec::{ClientId, Epoch, Machine as _, ServerId, SessionId, Zxid};
 use tree::{Identity, Settings, Tree, Txn, TxnBody, TxnDigest, Watches, digest};
 use world::{
-    Event, Frame, Host, HostEvent, Keep, Left, NetChange, Outcome, Pace, Server, Wire, renamed_timer,
+    DiskPace, Event, Frame, Host, HostEvent, Keep, Left, NetChange, Outcome, Pace, Server, Wire,
+    renamed_timer,
 };
 
 use crate::{
@@ -50,6 +51,8 @@ const ALONE: &str = "a leader without learners is asked by its own clients only,
                      otherwise than the model numbers its transactions";
 /// Why a step is not taken behind one for which there is no way.
 const BEHIND: &str = "a server that comes of such a step alone, and what it does";
+/// Why the steps of a row are not taken in which searches of the log take their time and nothing else does.
+const SEARCHES: &str = "a server's searches of its log end in the order in which it asked, and not while all else is done at once";
 /// Why a step is not taken that comes to something else.
 const OTHERWISE: &str = "a whole peer does something else";
 
@@ -75,6 +78,9 @@ pub fn add(graph: &mut Graph, model: &Zab) -> anyhow::Result<Vec<Part>> {
         steps.entry(*class).or_default().insert(key, event);
     }
     drop(known);
+    if model.settings().disk == DiskPace::Searching {
+        return Ok(steps.into_values().flat_map(BTreeMap::into_values).map(|_| Err(SEARCHES)).collect());
+    }
     Walker { graph, model, classes, found: Vec::new(), queue: VecDeque::new() }.walk(steps)
 }
 
@@ -190,7 +196,10 @@ impl Walker<'_> {
         let root = Root {
             servers: settings.servers().count(),
             config: config(server.id, settings),
-            pace: if settings.eager { Pace::Eager } else { Pace::Async },
+            pace: match settings.disk {
+                DiskPace::Eager => Pace::Eager,
+                DiskPace::Searching | DiskPace::Lagging => Pace::Async,
+            },
             left: Left {
                 snapshot: Some((Zxid::ZERO, Tree::default().into())),
                 log: Vec::new(),

@@ -17,7 +17,7 @@ use world::{Sight, text};
 use crate::engine::{Broken, Verdict};
 
 /// What a search should meet, and the sight that shows it; two live leaders are seen in pairs of servers.
-const SIGHTS: [(&str, Option<Sight>); 16] = [
+const SIGHTS: [(&str, Option<Sight>); 17] = [
     ("diff", Some(Sight::DiffWithContent)),
     ("trunc", Some(Sight::Trunc)),
     ("snap", Some(Sight::Snap)),
@@ -34,6 +34,7 @@ const SIGHTS: [(&str, Option<Sight>); 16] = [
     ("two-live-leaders", None),
     ("observer-informed", Some(Sight::Informed)),
     ("inform-while-joining", Some(Sight::InformWhileJoining)),
+    ("search-overtaken", Some(Sight::SearchOvertaken)),
 ];
 
 fn tested_rules() -> impl Iterator<Item = &'static Rule> {

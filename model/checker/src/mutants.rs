@@ -123,6 +123,11 @@ const MUTANTS: &[Mutant] = &[
         shown: By(&["equal-votes"]),
     },
     Mutant {
+        id: "stale-search",
+        flaw: "what was found in the log for a learner's end is taken for the end that it has now (Z-13)",
+        shown: By(&["slow-searches"]),
+    },
+    Mutant {
         id: "2099",
         flaw: "history is sent across a hole that a received state has left in the log",
         shown: In("2099-no-history-across-a-hole"),

@@ -83,12 +83,13 @@ const ELSEWHERE: &[&str] = &[
     "acknowledged-before-a-reign",
 ];
 
-/// What is out of reach here: two situations that the servers of the `zab` model alone tell of, and observers.
+/// What is out of reach here: three situations that the servers of the `zab` model alone tell of, and observers.
 const NEVER: &[&str] = &[
     "commit-while-joining",
     "joined-behind",
     "observer-informed",
     "inform-while-joining",
+    "search-overtaken",
     "ObserverNeverLeads",
     "ObserverLogsCommitted",
 ];

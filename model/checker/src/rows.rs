@@ -201,6 +201,14 @@ fn election_weighed(name: &'static str, votes: [(u32, u32); 3], groups: Vec<Vec<
     with_voters(election(name, votes, 1, 0, 1), 0, groups, &["weight-decides"])
 }
 
+/// A leader's log is searched for ends of learners' logs that are others by the time that they are found.
+fn slow_searches() -> Row {
+    let bounds =
+        Bounds { tier: Tier::Coarse, timeouts: 0, elections: 1, txns: 3, breaks: 3, ..Bounds::default() };
+    let bounds = Bounds { window: 0, slow_searches: true, ..bounds };
+    zab("slow-searches", bounds, &["diff-from-log", "search-overtaken"])
+}
+
 /// The same with other voters.
 fn with_voters(row: Row, observers: u8, groups: Vec<Vec<u32>>, expects: &'static [&'static str]) -> Row {
     match row.setup {
@@ -264,6 +272,7 @@ fn of_orders() -> Vec<Row> {
             Bounds { window: 1, txns: 3, breaks: 1, ..calm.clone() },
             &["diff-from-log", "step-down-for-new-link"],
         ),
+        slow_searches(),
         // No window and no log: learners take the whole state.
         zab(
             "snap-only",
@@ -754,6 +763,7 @@ fn mutants() -> Vec<Row> {
         ),
         Row { expects: &[], ..election_observed("observer", [(1, 1), (1, 1), (2, 9)], 0) },
         Row { expects: &[], ..election_weighed("weightless", [(1, 5), (1, 5), (1, 6)], vec![vec![2, 1, 0]]) },
+        slow_searches(),
         zab("new-link", Bounds { elections: 1, breaks: 1, ..calm }, &["step-down-for-new-link"]),
         zab("fine-faults", Bounds { elections: 3, txns: 2, breaks: 2, crashes: 1, ..Bounds::default() }, &[]),
         Row { expects: &[], ..election("equal-votes", [(1, 1), (1, 1), (1, 1)], 1, 0, 1) },

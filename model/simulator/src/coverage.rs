@@ -172,9 +172,11 @@ impl Coverage {
             Sight::TornTailKept => "torn-tail-kept-in-part",
             Sight::CrashImageRecovered => "crash-image-recovered",
             // Seen by hosts of the `zab` model alone.
-            Sight::CommitWhileJoining | Sight::JoinedBehind | Sight::Informed | Sight::InformWhileJoining => {
-                return;
-            }
+            Sight::CommitWhileJoining
+            | Sight::JoinedBehind
+            | Sight::Informed
+            | Sight::InformWhileJoining
+            | Sight::SearchOvertaken => return,
         });
     }
 

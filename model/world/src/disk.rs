@@ -223,6 +223,16 @@ impl<T: Clone + Eq + std::hash::Hash, S: Image<T>> Disk<T, S> {
         tickets
     }
 
+    /// Whether this operation is a search of the log.
+    pub(crate) fn is_search(&self, ticket: Ticket) -> bool {
+        self.searches.iter().any(|(search, _)| *search == ticket)
+    }
+
+    /// Whether a search of the log is under way.
+    pub(crate) fn is_searching(&self) -> bool {
+        !self.searches.is_empty()
+    }
+
     /// Whether a truncation or a snapshot is under way, so that the state in memory does not belong to the log.
     pub(crate) fn in_flux(&self) -> bool {
         self.snapshot.unsynced.is_some()

@@ -37,7 +37,9 @@ pub use link::{End, Frame, Link, LinkChange, Side};
 pub use places::Places;
 pub use recorded::Recorded;
 pub use replica::Replica;
-pub use server::{Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer};
+pub use server::{
+    DiskPace, Event, Fault, GhostChange, NetChange, Outcome, Server, Settings, Sight, renamed_timer,
+};
 pub use step::Step;
 pub use view::{acting, down, entries};
 

@@ -23,7 +23,7 @@
 //! demand serving 1 2 3     the same, and what the script is about: actors with a flaw must come to it, too
 //!
 //! `leader=3` is short for an election of 3 by all others that has settled. `disk=lagging` has disk operations end
-//! when the script says so; without it they end at once.
+//! when the script says so, `disk=searching` searches of the log alone; without it they end at once.
 
 mod line;
 
@@ -119,7 +119,7 @@ fn start(header: &Header, judge: Judge) -> Result<Ensemble, Fault> {
         window: header.window,
         log_sync: header.log_sync,
         counter_max: header.counter_max,
-        eager: !header.lagging,
+        disk: header.disk,
         local_rules: judge == Judge::All,
     })
 }

@@ -17,6 +17,17 @@ use spec::{
 
 use crate::{Disk, Finished, Frame, Keep, Start, State, Txn, entries, judge, sink::Sink, watch::Watcher};
 
+/// When disk operations end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub enum DiskPace {
+    /// At once, in the same event.
+    Eager,
+    /// At once, but for searches of the log.
+    Searching,
+    /// Each by a step of its own.
+    Lagging,
+}
+
 /// What is the same for every server of a run.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -30,8 +41,8 @@ pub struct Settings {
     pub log_sync: bool,
     /// As in [`zab::Config`].
     pub counter_max: u32,
-    /// Whether every disk operation ends at once, in the same event.
-    pub eager: bool,
+    /// When disk operations end.
+    pub disk: DiskPace,
     /// Whether to judge what servers say and find wrong, step by step; without, only whole histories are judged.
     pub local_rules: bool,
 }
@@ -129,6 +140,8 @@ pub enum Sight {
     TornTailKept,
     /// A start recovered from what a crash had left unsynced.
     CrashImageRecovered,
+    /// A search of the log ends whose answer is for nobody, while another one is under way.
+    SearchOvertaken,
 }
 
 /// What a step does beside changing its server.
@@ -297,11 +310,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// With an eager disk, ends every operation in the order of the calls.
+    /// Ends the operations that end at once, in the order of the calls.
     fn settle(&mut self, server: &mut Server) -> Result<(), Fault> {
-        while self.settings.eager
-            && let Some(ticket) = server.disk.may_finish().first().copied()
-        {
+        let ends = |disk: &Disk, ticket| match self.settings.disk {
+            DiskPace::Eager => true,
+            DiskPace::Searching => !disk.is_search(ticket),
+            DiskPace::Lagging => false,
+        };
+        while let Some(ticket) = server.disk.may_finish().into_iter().find(|one| ends(&server.disk, *one)) {
             self.finish(server, ticket)?;
         }
         Ok(())
@@ -405,6 +421,7 @@ impl<'a> Run<'a> {
     /// One input of the actor, and what it asks for; judged by the rules about messages.
     fn input(&mut self, server: &mut Server, input: Input<Txn>) -> Result<(), Fault> {
         let led = matches!(server.process.zab.role(), Some((Role::Leading, _)));
+        let overtaken = matches!(input, Input::Located { .. }) && server.disk.is_searching();
         let Process { zab, state, timers, booting, outstanding, behind } = &mut server.process;
         let (net, sights) = (&mut self.outcome.net, &mut self.outcome.sights);
         let story = self.story.as_deref_mut();
@@ -414,7 +431,10 @@ impl<'a> Run<'a> {
             (*booting, *outstanding, *behind) = (false, false, false);
         }
         let Sink { watch, fault, delivered, appended, reload, .. } = sink;
-        let Watcher { claims, breaches, established, looked, .. } = watch;
+        let Watcher { claims, breaches, established, looked, stray, .. } = watch;
+        if overtaken && stray {
+            self.outcome.sights.insert(Sight::SearchOvertaken);
+        }
         if let Some((rule, why)) = fault
             && (self.settings.local_rules || rule == "R-5")
         {

@@ -22,6 +22,8 @@ pub(crate) struct Watcher<'a> {
     pub(crate) established: Option<Epoch>,
     /// Whether the server comes to look for a leader.
     pub(crate) looked: bool,
+    /// Whether something came that is for nobody.
+    pub(crate) stray: bool,
     /// Proposals without their COMMIT in this synchronisation.
     open: usize,
     /// The last DIFF header.
@@ -31,7 +33,7 @@ pub(crate) struct Watcher<'a> {
 impl<'a> Watcher<'a> {
     pub(crate) fn new(sights: &'a mut BTreeSet<Sight>) -> Self {
         let (claims, breaches) = (Vec::new(), Vec::new());
-        Self { sights, claims, breaches, established: None, looked: false, open: 0, diff: None }
+        Self { sights, claims, breaches, established: None, looked: false, stray: false, open: 0, diff: None }
     }
 
     pub(crate) fn message<T>(&mut self, message: &Message<T>) {
@@ -74,6 +76,7 @@ impl<'a> Watcher<'a> {
             Note::Dropped { violation, .. } => self.breaches.push(violation.breach()),
             Note::Synchronising { last, how, .. } => self.synchronising(last, how),
             Note::Established { epoch } => self.established = Some(epoch),
+            Note::Stray { .. } => self.stray = true,
             Note::CounterUsedUp { .. } => {
                 self.sights.insert(Sight::OverflowStepDown);
             }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use spec::ServerId;
+use world::DiskPace;
 
 use crate::voters;
 
@@ -33,6 +34,9 @@ pub struct Bounds {
     pub tier: Tier,
     /// Whether disk operations end at once.
     pub eager: bool,
+    /// Whether a search of the log takes its time, even so.
+    #[serde(default)]
+    pub slow_searches: bool,
     /// How often, over all servers, one may be told to lead. To follow they may be told as often as they like.
     pub elections: u8,
     /// How many transactions are proposed.
@@ -73,6 +77,7 @@ impl Default for Bounds {
             groups: Vec::new(),
             tier: Tier::Fine,
             eager: true,
+            slow_searches: false,
             elections: 2,
             txns: 1,
             crashes: 0,
@@ -95,10 +100,11 @@ impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { servers, observers, groups, elections, txns, crashes, breaks, .. } = self;
         let tier = if self.tier == Tier::Fine { "fine" } else { "coarse" };
-        let disk = match (self.eager, self.torn) {
-            (true, _) => "eager disk",
-            (false, true) => "async disk, torn tails",
-            (false, false) => "async disk",
+        let disk = match (self.eager, self.slow_searches, self.torn) {
+            (true, false, _) => "eager disk",
+            (true, true, _) => "eager disk, slow searches",
+            (false, _, true) => "async disk, torn tails",
+            (false, _, false) => "async disk",
         };
         write!(f, "{tier}, {disk}; {servers} servers{}, ", voters::text(*observers, groups))?;
         write!(f, "{elections} elections, {txns} txns, ")?;
@@ -139,7 +145,11 @@ impl Bounds {
             window: self.window,
             log_sync: self.log_sync,
             counter_max: self.counter_max,
-            eager: self.eager,
+            disk: match (self.eager, self.slow_searches) {
+                (true, false) => DiskPace::Eager,
+                (true, true) => DiskPace::Searching,
+                (false, _) => DiskPace::Lagging,
+            },
             local_rules: self.local_rules,
         }
     }

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, str::FromStr};
 use protocol::{Ticket, Timer};
 use spec::{Epoch, ServerId, Zxid};
 
-use crate::{Keep, Settings, Side, Step};
+use crate::{DiskPace, Keep, Settings, Side, Step};
 
 /// A script that was read.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Header {
     pub(super) window: usize,
     pub(super) log_sync: bool,
     pub(super) counter_max: u32,
-    pub(super) lagging: bool,
+    pub(super) disk: DiskPace,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -159,7 +159,7 @@ fn ensemble(mut words: Words<'_>) -> Result<Command, String> {
         window: 500,
         log_sync: true,
         counter_max: u32::MAX,
-        lagging: false,
+        disk: DiskPace::Eager,
     };
     for word in words {
         let (key, value) = word.split_once('=').ok_or_else(|| format!("{word} is not key=value"))?;
@@ -172,7 +172,8 @@ fn ensemble(mut words: Words<'_>) -> Result<Command, String> {
             ("window", entries) => header.window = number(entries)?,
             ("log-sync", "no") => header.log_sync = false,
             ("counter", last) => header.counter_max = number(last)?,
-            ("disk", "lagging") => header.lagging = true,
+            ("disk", "lagging") => header.disk = DiskPace::Lagging,
+            ("disk", "searching") => header.disk = DiskPace::Searching,
             _ => return Err(format!("{word} is nothing that shapes an ensemble")),
         }
     }
@@ -298,7 +299,8 @@ pub fn header_line(settings: &Settings) -> String {
     add(settings.window != 500, format!("window={}", settings.window));
     add(!settings.log_sync, "log-sync=no".to_owned());
     add(settings.counter_max != u32::MAX, format!("counter={}", settings.counter_max));
-    add(!settings.eager, "disk=lagging".to_owned());
+    add(settings.disk == DiskPace::Lagging, "disk=lagging".to_owned());
+    add(settings.disk == DiskPace::Searching, "disk=searching".to_owned());
     line
 }
 
