@@ -25,8 +25,12 @@ struct Mutant {
 /// The mutants for this commit.
 pub(crate) fn chosen() -> Result<Vec<String>> {
     let mutants = read(Path::new(PATCHES))?;
-    let head = git(&["rev-parse", "HEAD"]).unwrap_or_default();
-    Ok(choose(&mutants, &touched(), &head))
+    Ok(choose(&mutants, &touched(), turn()))
+}
+
+/// A number that each commit has of its own: what is done in turn begins there.
+pub(crate) fn turn() -> usize {
+    rotation(&git(&["rev-parse", "HEAD"]).unwrap_or_default())
 }
 
 fn read(folder: &Path) -> Result<Vec<Mutant>> {
@@ -68,8 +72,7 @@ fn git(arguments: &[&str]) -> Option<String> {
     Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
 }
 
-fn choose(mutants: &[Mutant], touched: &BTreeSet<String>, commit: &str) -> Vec<String> {
-    let start = rotation(commit);
+fn choose(mutants: &[Mutant], touched: &BTreeSet<String>, start: usize) -> Vec<String> {
     let turned = mutants.iter().cycle().skip(if mutants.is_empty() { 0 } else { start % mutants.len() });
     let turned: Vec<&Mutant> = turned.take(mutants.len()).collect();
     let (of_files, others): (Vec<&Mutant>, Vec<&Mutant>) =
@@ -102,20 +105,25 @@ mod tests {
     #[test]
     fn a_mutant_of_touched_files_comes_first_and_another_one_in_turn() {
         let touched = BTreeSet::from(["model/e.rs".to_owned()]);
-        assert_eq!(choose(&catalogue(), &touched, "000000"), ["e", "a"]);
-        assert_eq!(choose(&catalogue(), &touched, "000002"), ["e", "c"]);
+        assert_eq!(choose(&catalogue(), &touched, 0), ["e", "a"]);
+        assert_eq!(choose(&catalogue(), &touched, 2), ["e", "c"]);
     }
 
     #[test]
     fn without_history_the_rotation_alone_chooses() {
-        assert_eq!(choose(&catalogue(), &BTreeSet::new(), ""), ["a"]);
-        assert_eq!(choose(&catalogue(), &BTreeSet::new(), "not a commit"), ["a"]);
-        assert!(choose(&[], &BTreeSet::new(), "123456").is_empty());
+        assert_eq!(choose(&catalogue(), &BTreeSet::new(), 0), ["a"]);
+        assert!(choose(&[], &BTreeSet::new(), 0x12_3456).is_empty());
+    }
+
+    #[test]
+    fn a_commit_gives_a_number_by_its_name() {
+        assert_eq!(rotation("00000a77"), 10);
+        assert_eq!([rotation(""), rotation("not a commit")], [0, 0]);
     }
 
     #[test]
     fn every_mutant_has_its_turn() {
-        let turns = (0..6).flat_map(|n| choose(&catalogue(), &BTreeSet::new(), &format!("{n:06x}")));
+        let turns = (0..6).flat_map(|n| choose(&catalogue(), &BTreeSet::new(), n));
         assert_eq!(turns.collect::<BTreeSet<_>>().len(), 6);
     }
 

@@ -109,6 +109,7 @@ fn full_parts() -> Vec<Part> {
         part("deep-peers", "whole servers under faults, as far as 16 GB reach", || {
             checked("deep: peer", &["peer", "--budget", "deep", "--memory", "16000", "--jobs", "1"], &[3])
         }),
+        part("walks", "ten million steps of whole servers at random, other ones for each commit", walks),
         part("mutants", "the whole catalogue", || check_mutants(&[])),
         part("power-cuts", "a hundred cuts of one, two and all servers", || power_cuts(100)),
         part("no-sync", "power cuts and strace fail when syncs are switched off", no_sync),
@@ -253,6 +254,14 @@ fn checked(section: &str, arguments: &[&str], codes: &[i32]) -> Result<String> {
 
 fn check_quick() -> Result<String> {
     done(zabcheck(&["check", "--budget", "quick", "--joins"])?.within(Duration::from_mins(12)).call())
+}
+
+/// Walks at random, from a seed that is another one for each commit: what one seed does not meet another one may.
+fn walks() -> Result<String> {
+    let seed = mutants::turn().to_string();
+    let walk = ["walk", "peer", "--steps", "10000000", "--seed", &seed];
+    zabcheck(&walk)?.within(Duration::from_mins(40)).call()?;
+    Ok(format!("from seed {seed}: every rule holds"))
 }
 
 /// Plays seeds of whole ensembles.
