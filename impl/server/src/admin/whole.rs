@@ -89,6 +89,12 @@ impl Core {
                 "snapshots are not given out: admin.snapshot.enabled=true turns that on",
             ));
         };
+        if self.shell.mode() == Mode::ReadOnly {
+            return Err((
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this server has no quorum: its state may hold what comes to nothing; ask one that serves writes",
+            ));
+        }
         let every = Duration::from_millis(u64::from(admin.snapshots_every_ms));
         let now = Instant::now();
         if self.shell.snapshots.given.is_some_and(|last| now.saturating_duration_since(last) < every) {
@@ -126,11 +132,11 @@ impl Core {
 pub(super) async fn write(core: &Shared, progress: &Progress) -> Option<Whole> {
     let (last, mut saved) = loop {
         progress.goes_on();
-        let serves = core.borrow().shell.mode() != Mode::NotServing;
+        let serves = !matches!(core.borrow().shell.mode(), Mode::NotServing | Mode::ReadOnly);
         if !serves {
             // The state may hold what is about to be cut off the log.
             core.borrow_mut().shell.stats.snapshots_failed += 1;
-            warn!("a snapshot that was asked for is not written: this server serves no longer");
+            warn!("a snapshot that was asked for is not written: this server has no quorum any longer");
             return None;
         }
         if let Some(begun) = core.borrow_mut().begin_whole() {

@@ -91,7 +91,9 @@ impl Server {
     }
 
     pub(crate) fn http(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        // Who asks is where it asks from.
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: ip\r\n\r\n");
         Self::ask(self.admin, request.as_bytes()).expect("it answers")
     }
 

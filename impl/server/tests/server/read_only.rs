@@ -101,7 +101,8 @@ const NOT_READ_ONLY: i32 = ErrorCode::NotReadOnly as i32;
 
 #[test]
 fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
-    let mut servers = ensemble(3, 0, "readonlymode.enabled=true\n");
+    let more = "readonlymode.enabled=true\nadmin.snapshot.enabled=true\n";
+    let mut servers = ensemble(3, 0, more);
     servers.iter_mut().for_each(Server::start);
     for server in &servers {
         server.comes_to("rw");
@@ -130,6 +131,8 @@ fn the_server_that_is_left_serves_who_only_reads_until_there_is_a_leader() {
     }
     assert!(alone.http("/commands/is_read_only").contains("\"read_only\": true"));
     assert!(alone.http("/readyz").contains(" 503 "));
+    let snapshot = alone.http("/commands/snapshot");
+    assert!(snapshot.contains(" 503 ") && snapshot.contains("has no quorum"), "{snapshot}");
     let ensembles = Offer { session: writer.session(), ..READER };
     for (offer, why) in [
         (NEW, "who writes looks for another server"),
