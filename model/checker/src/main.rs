@@ -1,7 +1,7 @@
 //! `zabcheck`: searches the models of the protocol, and tells what it found.
 //!
-//! Exit codes: 0 every row exhausted, rules held, witnesses reached; 1 a rule broken; 2 usage; 3 cut by a limit; 4 a
-//! witness missing or a count changed.
+//! Exit codes: 0 every row exhausted, rules held, witnesses reached; 1 a rule broken or an outcome not allowed; 2 usage;
+//! 3 cut by a limit; 4 a witness missing or a count changed.
 
 mod caught;
 mod check;
